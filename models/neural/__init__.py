@@ -1,0 +1,1 @@
+"""The parts of the models that need torch: text encoders, towers and their training."""

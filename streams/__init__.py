@@ -1,0 +1,4 @@
+"""What connects freshet: topics, the Faust app and its agents, the index adapters, the client.
+
+Never imports torch.
+"""

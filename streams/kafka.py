@@ -1,0 +1,34 @@
+"""How freshet connects to Kafka: one place for addresses, security and limits, for both client libraries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from freshet.models.events import MAX_EVENT_BYTES
+from freshet.streams.settings import Settings
+
+MAX_REQUEST_BYTES = MAX_EVENT_BYTES + 64 * 1024
+"""A record's value at its largest, and room for its key and headers."""
+
+
+def client_config(settings: Settings) -> dict[str, Any]:
+    """Keyword arguments that every kafka-python and aiokafka client takes: where to connect and how.
+
+    Passwords come from the settings (the environment) and go nowhere else.
+    """
+    config: dict[str, Any] = {"bootstrap_servers": settings.bootstrap_servers.split(",")}
+    if settings.kafka_username is not None and settings.kafka_password is not None:
+        config |= {
+            "security_protocol": "SASL_SSL",
+            "sasl_mechanism": "PLAIN",
+            "sasl_plain_username": settings.kafka_username,
+            "sasl_plain_password": settings.kafka_password.get_secret_value(),
+        }
+    elif settings.kafka_tls:
+        config["security_protocol"] = "SSL"
+    return config
+
+
+def topic_name(settings: Settings, name: str) -> str:
+    """The full name of a topic of :mod:`freshet.streams.topics`."""
+    return settings.topic_prefix + name

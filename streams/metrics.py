@@ -1,0 +1,70 @@
+"""freshet's Prometheus metrics: every name, unit and label in one place.
+
+Names follow Prometheus' conventions: a unit as suffix, ``_total`` for counters, base units (seconds, bytes).
+Importing this module twice is harmless; the metrics are process-wide.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram, start_http_server
+
+_LATENCY_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_FRESHNESS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
+_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)
+
+EVENTS = Counter("freshet_events_total", "Events handled, duplicates included.", ["topic"])
+DUPLICATES = Counter("freshet_duplicate_events_total", "Redelivered events that changed nothing.", ["topic"])
+DEAD_LETTERS = Counter("freshet_dead_letters_total", "Records that could not be handled.", ["topic"])
+LAG = Gauge(
+    "freshet_consumer_lag_events",
+    "Events published but not yet read by this process.",
+    ["topic", "partition"],
+)
+PROCESSING_SECONDS = Histogram(
+    "freshet_processing_seconds", "Time to handle one batch of an agent.", ["agent"], buckets=_LATENCY_S
+)
+BATCH_EVENTS = Histogram(
+    "freshet_batch_events", "Events in one batch of an agent.", ["agent"], buckets=_SIZES
+)
+
+EMBED_SECONDS = Histogram("freshet_embed_seconds", "Time to embed one batch of texts.", buckets=_LATENCY_S)
+EMBEDDED_TEXTS = Counter("freshet_embedded_texts_total", "Article texts embedded.")
+EMBED_BATCH_TEXTS = Histogram(
+    "freshet_embed_batch_texts", "Texts in one batch of the encoder.", buckets=_SIZES
+)
+EMBED_BATCH_FILL_RATIO = Histogram(
+    "freshet_embed_batch_fill_ratio",
+    "Tokens of text over tokens computed (padding included).",
+    buckets=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
+)
+EMBED_OUT_OF_MEMORY = Counter("freshet_embed_out_of_memory_total", "Batches halved for want of memory.")
+
+PUBLISHED_TO_RECOMMENDABLE_SECONDS = Histogram(
+    "freshet_published_to_recommendable_seconds",
+    "From an article's record on Kafka to its vector in the index.",
+    buckets=_FRESHNESS_S,
+)
+CLICK_TO_VECTOR_SECONDS = Histogram(
+    "freshet_click_to_vector_seconds",
+    "From a click's record on Kafka to the user's changed vector.",
+    buckets=_FRESHNESS_S,
+)
+REQUEST_SECONDS = Histogram(
+    "freshet_request_seconds",
+    "From a request's record on Kafka to its answer handed to the producer.",
+    ["kind"],
+    buckets=_LATENCY_S,
+)
+CANDIDATES = Histogram("freshet_candidates", "Candidates ranked for one answer.", buckets=_SIZES)
+DEGRADED = Counter("freshet_degraded_answers_total", "Answers given without the index.", ["kind"])
+ROLLING_AUC = Gauge(
+    "freshet_rolling_auc_ratio", "AUC of answered rank requests whose clicks are known, recent impressions."
+)
+CATALOG_ARTICLES = Gauge("freshet_catalog_articles", "Articles known to this process.", ["state"])
+CACHED_USERS = Gauge("freshet_cached_users", "User states decoded in memory.")
+
+
+def serve(host: str, port: int) -> None:
+    """Serve the metrics at ``http://host:port/metrics`` from a daemon thread; port 0 serves nothing."""
+    if port:
+        start_http_server(port, addr=host)
