@@ -10,7 +10,6 @@ says what is wrong.
 
 from __future__ import annotations
 
-import math
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -42,18 +41,13 @@ def _as_utc(time: datetime) -> datetime:
     return time.astimezone(UTC)
 
 
-def _finite(value: float) -> float:
-    if not math.isfinite(value):
-        raise ValueError("must be a finite number")
-    return value
-
-
 Id = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\s\x00-\x1f\x7f]+$")]
 """A user's, article's, impression's or request's name: 1 to 128 characters without white space."""
 
 Label = Annotated[str, StringConstraints(max_length=128)]
 UtcTime = Annotated[AwareDatetime, AfterValidator(_as_utc)]
-Finite = Annotated[float, AfterValidator(_finite)]
+Finite = float
+"""JSON has no infinity and no NaN, and the models refuse both (``allow_inf_nan=False``)."""
 Vector = Annotated[tuple[Finite, ...], Field(min_length=1, max_length=MAX_DIMENSION)]
 
 
@@ -84,14 +78,15 @@ class Event(EventPart):
         try:
             return cls.model_validate_json(value)
         except ValidationError as error:
-            raise EventError(_readable(cls.__name__, error)) from error
+            raise EventError(refusal(cls.__name__, error)) from error
 
     def to_json(self) -> bytes:
         """Encode for the wire: compact UTF-8 JSON, fields in the order of their declaration."""
         return self.model_dump_json(exclude_none=True).encode()
 
 
-def _readable(name: str, error: ValidationError) -> str:
+def refusal(name: str, error: ValidationError) -> str:
+    """What is wrong with an event called ``name``: each field and its problem, at most five of them."""
     problems = [
         f"{'.'.join(str(part) for part in problem['loc']) or 'value'}: {problem['msg']}"
         for problem in error.errors(include_url=False, include_input=False)[:5]

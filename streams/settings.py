@@ -19,7 +19,7 @@ class Settings(BaseSettings):
     # Where things are
     bootstrap_servers: str = "127.0.0.1:9092"
     """Comma-separated ``host:port`` of Kafka brokers."""
-    topic_prefix: str = Field("freshet.", pattern=r"^[a-zA-Z0-9._-]*$", max_length=64)
+    topic_prefix: str = Field(default="freshet.", pattern=r"^[a-zA-Z0-9._-]*$", max_length=64)
     data_dir: Path = Path(".freshet")
     """Kafka's log, the embedded index and the workers' tables."""
     kafka_username: str | None = None
@@ -28,43 +28,43 @@ class Settings(BaseSettings):
     kafka_tls: bool = False
 
     # Topics
-    partitions: int = Field(8, ge=1, le=1_024)
+    partitions: int = Field(default=8, ge=1, le=1_024)
     """Of every topic; those keyed by user must all have the same number."""
-    replication: int = Field(1, ge=1, le=10)
+    replication: int = Field(default=1, ge=1, le=10)
 
     # The index
     qdrant_url: str | None = None
     """A Qdrant server; unset: Qdrant Edge, embedded."""
     qdrant_api_key: SecretStr | None = None
-    qdrant_timeout_s: float = Field(2.0, gt=0)
+    qdrant_timeout_s: float = Field(default=2.0, gt=0)
 
     # The vectors
     encoder: str = "minilm"
     """``minilm`` (from the installed package), or any Hugging Face name or folder."""
-    pooling: str = Field("mean", pattern="^(cls|mean|attention)$")
-    dimension: int = Field(64, ge=2, le=4_096)
+    pooling: str = Field(default="mean", pattern="^(cls|mean|attention)$")
+    dimension: int = Field(default=64, ge=2, le=4_096)
     """Of article vectors while no bundle is trained: the text vector's orthogonal projection."""
 
     # Users
     half_lives_s: tuple[float, ...] = (2 * 3_600.0, 7 * 86_400.0)
     """One interest head each."""
-    negative_half_life_s: float = Field(86_400.0, gt=0)
-    prior_weight: float = Field(1.0, gt=0)
+    negative_half_life_s: float = Field(default=86_400.0, gt=0)
+    prior_weight: float = Field(default=1.0, gt=0)
     """Lambda of the pooling: the population's vector counts as much as this many fresh clicks."""
-    max_recent_clicks: int = Field(50, ge=1, le=1_000)
-    max_exposures: int = Field(200, ge=1, le=10_000)
+    max_recent_clicks: int = Field(default=50, ge=1, le=1_000)
+    max_exposures: int = Field(default=200, ge=1, le=10_000)
 
     # The stream
-    batch_events: int = Field(500, ge=1, le=10_000)
+    batch_events: int = Field(default=500, ge=1, le=10_000)
     """The most events that one step of an agent handles before it writes and acknowledges."""
-    cached_users: int = Field(100_000, ge=100)
+    cached_users: int = Field(default=100_000, ge=100)
     """Decoded states kept in memory by each worker."""
-    max_clock_skew_s: float = Field(86_400.0, ge=0)
+    max_clock_skew_s: float = Field(default=86_400.0, ge=0)
     """An event further in the future than this is a dead letter."""
 
     # Metrics
     metrics_host: str = "127.0.0.1"
-    metrics_port: int = Field(9_464, ge=0, le=65_535)
+    metrics_port: int = Field(default=9_464, ge=0, le=65_535)
     """Prometheus endpoint; 0 turns it off."""
-    web_port: int = Field(6_066, ge=1, le=65_535)
+    web_port: int = Field(default=6_066, ge=1, le=65_535)
     """Faust's own web server, on ``metrics_host``."""

@@ -1,0 +1,23 @@
+"""What can go wrong for a client, as one small tree. Every message says what to do about it."""
+
+from __future__ import annotations
+
+
+class FreshetError(RuntimeError):
+    """Something outside this program does not answer as it must."""
+
+
+class KafkaUnreachable(FreshetError):
+    """No broker answered, or the topic does not exist there."""
+
+
+class PublishFailed(FreshetError):
+    """Kafka did not acknowledge an event; whether it holds the event is then unknown."""
+
+
+class RecommendationTimeout(FreshetError, TimeoutError):
+    """No answer to a request arrived in time; it may still come, and is then ignored."""
+
+
+class ClientClosed(FreshetError):
+    """The client was closed while an answer was awaited, or used after that."""
