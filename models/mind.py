@@ -36,6 +36,8 @@ PUBLISHED_FILE = "published.tsv"
 MAX_LINE_BYTES = MAX_EVENT_BYTES
 """A longer line is a bad line; no file can make a reader hold more."""
 
+BEHAVIORS_COLUMNS = 5
+
 _MAX_TITLE = 1_000
 _MAX_ABSTRACT = 10_000
 _MAX_URL = 2_048
@@ -44,7 +46,6 @@ _MAX_ENTITIES = 64
 _MAX_ID = 128
 _NEWS_COLUMNS = 8
 _NEWS_COLUMNS_WITHOUT_ENTITIES = 6
-_BEHAVIORS_COLUMNS = 5
 _NOON = 12
 
 
@@ -86,7 +87,7 @@ def read_news(
 
     MIND does not say when an article was published. ``published_at_s`` (Unix seconds by news id) does;
     without it, the folder's ``published.tsv`` where there is one. An article of which nothing is known was
-    published at ``default_published_at_s``. :class:`freshet.models.mind_timeline.Timeline` finds better times.
+    published at ``default_published_at_s``; a :class:`freshet.models.mind_timeline.Timeline` knows better.
 
     Raises:
         MindError: The file is missing or unreadable.
@@ -101,7 +102,7 @@ def read_news(
         try:
             if overlong:
                 raise ValueError(overlong)
-            yield _article(raw, published_at_s, default_published_at_s, repairs)
+            yield parse_article(raw, published_at_s, default_published_at_s, repairs)
         except ValueError as error:
             yield BadLine(path.name, line, readable_reason(error), raw)
 
@@ -142,6 +143,44 @@ def read_published(folder: Path) -> Iterator[tuple[str, float] | BadLine]:
             yield BadLine(path.name, line, f"not a news id, a tab and Unix seconds: {error}", raw)
 
 
+def parse_article(
+    raw: bytes, published_at_s: Mapping[str, float], default_published_at_s: float, repairs: Repairs
+) -> Article:
+    """The article of one line of ``news.tsv``; the other arguments are those of :func:`read_news`.
+
+    Raises:
+        ValueError: The line is not one.
+    """
+    columns = raw.decode().split("\t")
+    if not _NEWS_COLUMNS_WITHOUT_ENTITIES <= len(columns) <= _NEWS_COLUMNS:
+        raise ValueError(f"{len(columns)} columns, not {_NEWS_COLUMNS}")
+    news_id, category, subcategory, title, abstract, url = columns[:_NEWS_COLUMNS_WITHOUT_ENTITIES]
+    try:
+        entities = _entity_ids(columns[_NEWS_COLUMNS_WITHOUT_ENTITIES])
+        broken_entities = False
+    except (ValueError, IndexError):
+        entities, broken_entities = (), True
+    article = Article(
+        news_id=news_id,
+        published_at=from_unix_s(published_at_s.get(news_id, default_published_at_s)),
+        title=title[:_MAX_TITLE],
+        abstract=abstract[:_MAX_ABSTRACT],
+        category=category[:_MAX_LABEL],
+        subcategory=subcategory[:_MAX_LABEL],
+        url=url if len(url) <= _MAX_URL else "",
+        entities=entities,
+    )
+    repairs.broken_entities += broken_entities
+    repairs.cut_texts += (
+        article.title != title
+        or article.abstract != abstract
+        or article.category != category
+        or article.subcategory != subcategory
+        or article.url != url
+    )
+    return article
+
+
 def parse_impression(raw: bytes) -> Impression:
     """The impression of one line of ``behaviors.tsv``.
 
@@ -149,8 +188,8 @@ def parse_impression(raw: bytes) -> Impression:
         ValueError: The line is not one (pydantic's ``ValidationError`` is a ``ValueError`` too).
     """
     columns = raw.decode().split("\t")
-    if len(columns) != _BEHAVIORS_COLUMNS:
-        raise ValueError(f"{len(columns)} columns, not {_BEHAVIORS_COLUMNS}")
+    if len(columns) != BEHAVIORS_COLUMNS:
+        raise ValueError(f"{len(columns)} columns, not {BEHAVIORS_COLUMNS}")
     impression_id, user_id, time, history, slate = columns
     candidates, clicked = _slate(slate)
     return Impression(
@@ -289,39 +328,6 @@ def _slate(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if unlabelled:
         raise ValueError(f"candidate {unlabelled[:_MAX_ID]!r} has no label (-0 or -1)")
     return tuple(shown), tuple(news_id for news_id, clicked in shown.items() if clicked)
-
-
-def _article(
-    raw: bytes, published_at_s: Mapping[str, float], default_published_at_s: float, repairs: Repairs
-) -> Article:
-    columns = raw.decode().split("\t")
-    if not _NEWS_COLUMNS_WITHOUT_ENTITIES <= len(columns) <= _NEWS_COLUMNS:
-        raise ValueError(f"{len(columns)} columns, not {_NEWS_COLUMNS}")
-    news_id, category, subcategory, title, abstract, url = columns[:_NEWS_COLUMNS_WITHOUT_ENTITIES]
-    try:
-        entities = _entity_ids(columns[_NEWS_COLUMNS_WITHOUT_ENTITIES])
-        broken_entities = False
-    except (ValueError, IndexError):
-        entities, broken_entities = (), True
-    article = Article(
-        news_id=news_id,
-        published_at=from_unix_s(published_at_s.get(news_id, default_published_at_s)),
-        title=title[:_MAX_TITLE],
-        abstract=abstract[:_MAX_ABSTRACT],
-        category=category[:_MAX_LABEL],
-        subcategory=subcategory[:_MAX_LABEL],
-        url=url if len(url) <= _MAX_URL else "",
-        entities=entities,
-    )
-    repairs.broken_entities += broken_entities
-    repairs.cut_texts += (
-        article.title != title
-        or article.abstract != abstract
-        or article.category != category
-        or article.subcategory != subcategory
-        or article.url != url
-    )
-    return article
 
 
 def _entity_ids(column: str) -> tuple[str, ...]:
