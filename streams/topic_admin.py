@@ -1,0 +1,151 @@
+"""Creates freshet's topics and says what is wrong with those that exist.
+
+Nothing here changes or deletes a topic that exists: partitions and policies of a topic with data in it
+are the operator's decision, so :func:`check_topics` names the command instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from kafka import KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.errors import TopicAlreadyExistsError
+
+from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config, topic_name
+from freshet.streams.settings import Settings
+from freshet.streams.topics import TOPICS, Topic
+
+_TIMEOUT_MS = 30_000
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something about a topic that keeps freshet from working rightly."""
+
+    topic: str
+    """The full name, prefix included."""
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        """One line with all three."""
+        return f"Topic {self.topic}: {self.what}. {self.remedy}"
+
+
+def topic_configs(topic: Topic) -> dict[str, str]:
+    """What freshet asks of a topic beside partitions and replicas; segment sizes stay the broker's."""
+    configs = {"cleanup.policy": topic.cleanup, "max.message.bytes": str(MAX_REQUEST_BYTES)}
+    if topic.cleanup == "delete":
+        configs["retention.ms"] = str(topic.retention_ms)
+    return configs
+
+
+def ensure_topics(settings: Settings) -> list[str]:
+    """Create the topics of the design that do not exist, wait until they can be used, and return their names.
+
+    Several processes may do so at the same time.
+
+    Raises:
+        KafkaError: The broker did not answer or refused.
+    """
+    with _admin(settings) as admin:
+        existing = set(admin.list_topics())
+        missing = {topic_name(settings, topic.name): topic for topic in TOPICS}
+        missing = {name: topic for name, topic in missing.items() if name not in existing}
+        created = [name for name, topic in missing.items() if _create(admin, settings, name, topic)]
+        if missing:
+            admin.wait_for_topics(list(missing), timeout_ms=_TIMEOUT_MS)
+    return created
+
+
+def check_topics(settings: Settings) -> list[Problem]:
+    """What is wrong with freshet's topics; an empty list when nothing is.
+
+    Raises:
+        KafkaError: The broker did not answer.
+    """
+    names = {topic_name(settings, topic.name): topic for topic in TOPICS}
+    with _admin(settings) as admin:
+        existing = set(admin.list_topics()) & names.keys()
+        partitions = _partition_counts(admin, existing)
+        configs = _topic_configs(admin, existing)
+    problems: list[Problem] = []
+    for name, topic in names.items():
+        if name not in existing:
+            remedy = "`freshet up` and `freshet stream` create it; the user needs the right to create topics."
+            problems.append(Problem(name, "does not exist", remedy))
+        else:
+            problems += _config_problems(name, topic, configs[name])
+    problems += _partition_problems(names, partitions)
+    return problems
+
+
+def _create(admin: KafkaAdminClient, settings: Settings, name: str, topic: Topic) -> bool:
+    request = {
+        "num_partitions": settings.partitions,
+        "replication_factor": settings.replication,
+        "configs": topic_configs(topic),
+    }
+    try:
+        admin.create_topics({name: request}, timeout_ms=_TIMEOUT_MS)
+    except TopicAlreadyExistsError:
+        return False
+    return True
+
+
+def _config_problems(name: str, topic: Topic, config: Mapping[str, str]) -> Iterator[Problem]:
+    for key, wanted in topic_configs(topic).items():
+        have = config.get(key, "")
+        if key == "max.message.bytes":
+            wrong = int(have) < int(wanted)
+        elif key == "cleanup.policy":
+            # "compact,delete" is neither: it deletes vectors by age, and compacts clicks away.
+            wrong = set(have.split(",")) != {wanted}
+        else:
+            # How long events are kept is the operator's choice, as long as somebody can still read them.
+            continue
+        if wrong:
+            command = f"kafka-configs.sh --alter --topic {name} --add-config {key}={wanted}"
+            yield Problem(name, f"{key} is {have!r} and must be {wanted!r}", f"Run `{command}`.")
+
+
+def _partition_problems(names: Mapping[str, Topic], partitions: Mapping[str, int]) -> Iterator[Problem]:
+    counts = {name: count for name, count in partitions.items() if names[name].keyed_by_user}
+    most = max(counts.values(), default=0)
+    for name, count in counts.items():
+        if count != most:
+            yield Problem(
+                name,
+                f"has {count} partitions, while another topic keyed by user has {most}: "
+                "a request would not meet its user's state",
+                f"Delete it (its events are lost) and let freshet create it with --partitions {most}.",
+            )
+
+
+def _partition_counts(admin: KafkaAdminClient, names: set[str]) -> dict[str, int]:
+    if not names:
+        return {}
+    return {topic["name"]: len(topic["partitions"]) for topic in admin.describe_topics(sorted(names))}
+
+
+def _topic_configs(admin: KafkaAdminClient, names: set[str]) -> dict[str, dict[str, str]]:
+    if not names:
+        return {}
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in sorted(names)]
+    described = admin.describe_configs(resources, config_filter="all")["topic"]
+    return {
+        name: {key: str(entry["value"]) for key, entry in config.items()}
+        for name, config in described.items()
+    }
+
+
+@contextmanager
+def _admin(settings: Settings) -> Iterator[KafkaAdminClient]:
+    admin = KafkaAdminClient(**client_config(settings), request_timeout_ms=_TIMEOUT_MS)
+    try:
+        yield admin
+    finally:
+        admin.close()

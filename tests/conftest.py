@@ -1,0 +1,39 @@
+"""What the tests share: one real Apache Kafka for the session, and settings of their own for each test."""
+
+from __future__ import annotations
+
+import socket
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from freshet.streams.settings import Settings
+from freshet.workers.local_kafka import LocalKafka
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
+    """A running broker. Where it cannot start, every test that asks for it fails with the reason."""
+    with LocalKafka(tmp_path_factory.mktemp("kafka")) as broker:
+        yield broker
+
+
+@pytest.fixture
+def settings(kafka: LocalKafka, tmp_path: Path) -> Settings:
+    """Settings for the session's broker that no other test shares: topics, data folder and ports."""
+    return Settings(
+        bootstrap_servers=kafka.bootstrap_servers,
+        topic_prefix=f"t{uuid.uuid4().hex[:8]}.",
+        data_dir=tmp_path,
+        partitions=4,
+        metrics_port=0,
+        web_port=_free_port(),
+    )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,81 @@
+"""The command line's entry: one click group whose verbs are the modules of :mod:`freshet.workers.commands`.
+
+A verb's module is imported when the verb is asked for, never before, so that ``freshet --version`` costs no
+Kafka client and no torch. An error that nobody expected is one line and exit status 1; ``FRESHET_DEBUG=1``
+shows its traceback. Ctrl-C is quiet and exits with 130, as a shell expects of an interrupted program.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from freshet.workers import commands
+from freshet.workers.errors import WorkerError
+
+INTERRUPTED = 130
+"""128 + SIGINT: the exit status of a program that Ctrl-C ended."""
+
+
+class VerbGroup(click.Group):
+    """A group that finds its verbs by the file names of :mod:`freshet.workers.commands`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Every verb's name, in alphabetical order, without importing any."""
+        modules = pkgutil.iter_modules(commands.__path__)
+        return sorted(module.name.replace("_", "-") for module in modules if not module.name.startswith("_"))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The verb's command object, imported now; None for a verb that does not exist.
+
+        Raises:
+            TypeError: The verb's module has no click command named ``command``.
+        """
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        module = importlib.import_module(f"{commands.__name__}.{cmd_name.replace('-', '_')}")
+        command = getattr(module, "command", None)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{module.__name__} must define a click command named `command`.")
+        return command
+
+    def main(self, args: Sequence[str] | None = None, *pass_on: Any, **options: Any) -> Any:
+        """Run the command line as a program: report what failed, then exit with the status that says so."""
+        if not options.get("standalone_mode", True):
+            return super().main(args, *pass_on, **options)
+        try:
+            status = super().main(args, *pass_on, **{**options, "standalone_mode": False})
+        except click.ClickException as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except (KeyboardInterrupt, click.Abort):
+            sys.exit(INTERRUPTED)
+        except BrokenPipeError:
+            # The reader of our output has left, as `head` does. Python would complain again while flushing.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+        except WorkerError as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(1)
+        except Exception as error:
+            if os.environ.get("FRESHET_DEBUG"):
+                raise
+            click.echo(f"Error: {type(error).__name__}: {error}", err=True)
+            click.echo("Set FRESHET_DEBUG=1 to see where it came from.", err=True)
+            sys.exit(1)
+        sys.exit(status if isinstance(status, int) else 0)
+
+
+@click.group(name="freshet", cls=VerbGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="freshet", prog_name="freshet")
+def main() -> None:
+    """Clicks and new articles in on Kafka, fresh top-k recommendations out.
+
+    Start with `freshet up`, then `freshet doctor` says whether everything is reachable.
+    """

@@ -1,0 +1,380 @@
+"""A real Apache Kafka on this machine: one KRaft node that starts with freshet and never outlives it.
+
+It listens on the loopback address only, keeps its data and its log in a folder, and finds both again at the
+next start. It ends with :meth:`LocalKafka.stop`, when the context is left, and when this process dies in
+whatever way (see :mod:`freshet.workers.kafka_guard`). A folder belongs to one broker at a time.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from base64 import urlsafe_b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from kafka import KafkaAdminClient
+from kafka.errors import KafkaError
+
+from freshet.streams.kafka import MAX_REQUEST_BYTES
+from freshet.workers.errors import BrokerFailed
+from freshet.workers.java_runtime import find_java
+from freshet.workers.kafka_guard import STOP_TIMEOUT_S
+from freshet.workers.kafka_jars import KAFKA_RESOURCES, ensure_jars
+
+HOST = "127.0.0.1"
+
+_JVM_OPTIONS = ("-Xms128m", "-Xmx512m", "-Djava.awt.headless=true")
+_LOG_CONFIGURATION = KAFKA_RESOURCES / "log4j2.properties"
+_FORMAT_TIMEOUT_S = 60.0
+_POLL_S = 0.05
+_TAIL_LINES = 25
+_PORT_ATTEMPTS = 3
+
+
+class LocalKafka:
+    """A one-node Apache Kafka, usable as a context manager.
+
+    Args:
+        data_dir: freshet's data folder; the broker's files go to its sub-folder ``kafka``.
+        port: To listen on; a free one is chosen at each start unless given.
+        cache_dir: Of the jars; the user's cache unless given.
+        start_timeout_s: How long the broker may take to answer.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        port: int | None = None,
+        *,
+        cache_dir: Path | None = None,
+        start_timeout_s: float = 60.0,
+    ) -> None:
+        self._folder = data_dir.resolve() / "kafka"
+        self._wanted_port = port
+        self._cache_dir = cache_dir
+        self._start_timeout_s = start_timeout_s
+        self._port: int | None = None
+        self._guard: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> LocalKafka:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """``host:port`` of the running broker.
+
+        Raises:
+            BrokerFailed: It was not started.
+        """
+        if self._port is None:
+            raise BrokerFailed("The local Kafka is not running: call start() first.")
+        return f"{HOST}:{self._port}"
+
+    @property
+    def log_file(self) -> Path:
+        """The broker's log."""
+        return self._folder / "log" / "broker.log"
+
+    @property
+    def pid(self) -> int | None:
+        """Of the guard, whose only child is the broker; None when not started."""
+        return None if self._guard is None else self._guard.pid
+
+    def is_running(self) -> bool:
+        """Whether the broker's process lives."""
+        return self._guard is not None and self._guard.poll() is None
+
+    def start(self) -> None:
+        """Start the broker and wait until it answers. Does nothing while it runs.
+
+        Raises:
+            JavaNotFound: There is no Java to run it.
+            JarsUnavailable: Kafka could not be fetched.
+            BrokerFailed: The folder or the port is in use, or the broker did not answer in time.
+        """
+        if self.is_running():
+            return
+        self._stop_guard()
+        java = str(find_java().path)
+        class_path = str(ensure_jars(self._cache_dir) / "*")
+        try:
+            for folder in ("log", "data"):
+                (self._folder / folder).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BrokerFailed(f"The data folder {self._folder} cannot be made: {error}.") from error
+        with self._own_folder() as lock:
+            for attempt in range(1, _PORT_ATTEMPTS + 1):
+                self._start_once(java, class_path, lock)
+                try:
+                    self._wait_until_it_answers()
+                    return
+                except _PortTaken as error:
+                    # Somebody took a free port between our choice and the broker's bind: choose again.
+                    self.stop()
+                    if self._wanted_port is not None or attempt == _PORT_ATTEMPTS:
+                        raise BrokerFailed(str(error)) from error
+                except BaseException:
+                    self.stop()
+                    raise
+
+    def stop(self) -> None:
+        """Stop the broker and wait until it has closed its log. Does nothing when it does not run."""
+        self._stop_guard()
+        self._port = None
+
+    def _stop_guard(self) -> None:
+        if self._guard is None:
+            return
+        assert self._guard.stdin is not None
+        self._guard.stdin.close()
+        try:
+            self._guard.wait(STOP_TIMEOUT_S + 10.0)
+        finally:
+            if self._guard.poll() is None:
+                self._guard.kill()
+                self._guard.wait()
+            self._guard = None
+
+    def _start_once(self, java: str, class_path: str, lock: IO[str]) -> None:
+        if self._wanted_port is not None and not _is_free(self._wanted_port):
+            raise BrokerFailed(
+                f"Port {self._wanted_port} on {HOST} is in use. Choose another, or, if that is a Kafka, "
+                f"use it with --bootstrap-servers {HOST}:{self._wanted_port}."
+            )
+        self._port, controller_port = _free_ports(self._wanted_port)
+        properties = self._folder / "server.properties"
+        properties.write_text(_server_properties(self._folder, self._port, controller_port), encoding="utf-8")
+        self._format(java, class_path, properties)
+        with self._console_file.open("wb") as console:
+            self._guard = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "freshet.workers.kafka_guard"),
+                    *(str(os.getpid()), str(lock.fileno()), java),
+                    *_JVM_OPTIONS,
+                    f"-Dlog4j2.configurationFile={_LOG_CONFIGURATION}",
+                    f"-Dfreshet.kafka.log={self.log_file}",
+                    *("-cp", class_path, "kafka.Kafka", str(properties)),
+                ],
+                stdin=subprocess.PIPE,
+                stdout=console,
+                stderr=subprocess.STDOUT,
+                pass_fds=[lock.fileno()],
+                start_new_session=True,
+            )
+        _write_owner(lock, self.bootstrap_servers)
+
+    @property
+    def _console_file(self) -> Path:
+        return self._folder / "log" / "console.log"
+
+    @contextmanager
+    def _own_folder(self) -> Iterator[IO[str]]:
+        """The folder's lock file, locked.
+
+        The guard and the broker inherit the lock, so that it is gone when the last of them is.
+        """
+        lock_file = self._folder / "lock"
+        with lock_file.open("a+", encoding="utf-8") as lock:
+            # A broker whose freshet has just been killed needs a moment to close its logs.
+            deadline = time.monotonic() + STOP_TIMEOUT_S
+            while True:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    owner = _read_owner(lock)
+                    if _is_alive(owner.freshet_pid) or time.monotonic() > deadline:
+                        raise BrokerFailed(
+                            f"The data folder {self._folder} is in use by the broker of process "
+                            f"{owner.freshet_pid}. Stop it, choose another folder, or use that broker with "
+                            f"--bootstrap-servers {owner.bootstrap_servers}."
+                        ) from None
+                time.sleep(_POLL_S)
+            yield lock
+
+    def _format(self, java: str, class_path: str, properties: Path) -> None:
+        """Write the cluster's id and first metadata, unless the folder has them."""
+        if (self._folder / "data" / "meta.properties").exists():
+            return
+        cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
+        command = [java, "-XX:TieredStopAtLevel=1", f"-Dfreshet.kafka.log={self.log_file}"]
+        command += [f"-Dlog4j2.configurationFile={_LOG_CONFIGURATION}", "-cp", class_path]
+        command += ["kafka.tools.StorageTool", "format", "--ignore-formatted"]
+        command += ["--cluster-id", cluster_id, "--config", str(properties)]
+        with self._console_file.open("wb") as console:
+            try:
+                run = subprocess.run(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=console,
+                    stderr=subprocess.STDOUT,
+                    timeout=_FORMAT_TIMEOUT_S,
+                    check=False,
+                )
+            except subprocess.TimeoutExpired:
+                raise BrokerFailed(self._failure("formatting its storage took too long")) from None
+        if run.returncode != 0:
+            raise BrokerFailed(self._failure(f"formatting its storage exited with {run.returncode}"))
+
+    def _wait_until_it_answers(self) -> None:
+        assert self._guard is not None and self._port is not None
+        deadline = time.monotonic() + self._start_timeout_s
+        while time.monotonic() < deadline:
+            if self._guard.poll() is not None:
+                if "java.net.BindException" in "".join(self._log_tail()):
+                    raise _PortTaken(f"Port {self._port} on {HOST} is in use.")
+                raise BrokerFailed(self._failure(f"it exited with {self._guard.returncode}"))
+            # The plain connection first: kafka-python logs every refused one as an error.
+            if _accepts_connections(self._port) and _has_a_broker(self.bootstrap_servers):
+                return
+            time.sleep(_POLL_S)
+        raise BrokerFailed(self._failure(f"it did not answer within {self._start_timeout_s:.0f} s"))
+
+    def _failure(self, what: str) -> str:
+        tail = "".join(f"    {line}" for line in self._log_tail())
+        return (
+            f"The local Kafka did not start: {what}.\n"
+            f"The end of its log ({self.log_file}):\n{tail or '    (empty)'}\n"
+            f"Ways out: `freshet doctor` checks Java, ports and disk; moving {self._folder} away starts "
+            "with an empty broker; --bootstrap-servers uses another Kafka."
+        )
+
+    def _log_tail(self) -> list[str]:
+        lines: list[str] = []
+        for file in (self.log_file, self._console_file):
+            with suppress(FileNotFoundError):
+                lines += file.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)[
+                    -_TAIL_LINES:
+                ]
+        return lines
+
+
+class _PortTaken(Exception):
+    """The broker could not bind the port that was free a moment ago."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Owner:
+    """Who holds a folder, as its lock file says."""
+
+    freshet_pid: int
+    bootstrap_servers: str
+
+
+def _read_owner(lock: IO[str]) -> _Owner:
+    lock.seek(0)
+    with suppress(ValueError, KeyError):
+        record = json.loads(lock.read())
+        return _Owner(int(record["freshet_pid"]), str(record["bootstrap_servers"]))
+    # Its owner is between locking and writing, or formatting: it is starting.
+    return _Owner(0, "an address not yet known")
+
+
+def _write_owner(lock: IO[str], bootstrap_servers: str) -> None:
+    lock.seek(0)
+    lock.truncate()
+    json.dump({"freshet_pid": os.getpid(), "bootstrap_servers": bootstrap_servers}, lock)
+    lock.flush()
+
+
+def _is_alive(pid: int) -> bool:
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        # As Java's server sockets do: a port in TIME_WAIT can be had.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True
+
+
+def _free_ports(wanted: int | None) -> tuple[int, int]:
+    """The broker's port, and another one for the controller."""
+    with socket.socket() as first, socket.socket() as second:
+        first.bind((HOST, 0))
+        second.bind((HOST, 0))
+        return wanted or first.getsockname()[1], second.getsockname()[1]
+
+
+def _accepts_connections(port: int) -> bool:
+    try:
+        with socket.create_connection((HOST, port), timeout=1.0):
+            return True
+    except OSError:
+        return False
+
+
+def _has_a_broker(bootstrap_servers: str) -> bool:
+    try:
+        admin = KafkaAdminClient(bootstrap_servers=[bootstrap_servers], request_timeout_ms=5_000)
+    except KafkaError:
+        return False
+    try:
+        return len(admin.describe_cluster()["brokers"]) > 0
+    except KafkaError:
+        return False
+    finally:
+        admin.close()
+
+
+def _server_properties(folder: Path, port: int, controller_port: int) -> str:
+    properties = {
+        "process.roles": "broker,controller",
+        "node.id": "1",
+        "controller.quorum.voters": f"1@{HOST}:{controller_port}",
+        "listeners": f"BROKER://{HOST}:{port},CONTROLLER://{HOST}:{controller_port}",
+        "advertised.listeners": f"BROKER://{HOST}:{port}",
+        "listener.security.protocol.map": "BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "controller.listener.names": "CONTROLLER",
+        "inter.broker.listener.name": "BROKER",
+        "log.dirs": str(folder / "data"),
+        # Topics are created with their cleanup policies, or not at all.
+        "auto.create.topics.enable": "false",
+        "message.max.bytes": str(MAX_REQUEST_BYTES),
+        # One node.
+        "default.replication.factor": "1",
+        "offsets.topic.replication.factor": "1",
+        "offsets.topic.num.partitions": "8",
+        "transaction.state.log.replication.factor": "1",
+        "transaction.state.log.min.isr": "1",
+        "transaction.state.log.num.partitions": "4",
+        "share.coordinator.state.topic.replication.factor": "1",
+        "share.coordinator.state.topic.min.isr": "1",
+        "share.coordinator.state.topic.num.partitions": "4",
+        # Nobody else is coming: 3 s is for clusters whose consumers start one after the other.
+        "group.initial.rebalance.delay.ms": "0",
+        # The default, 128 MB, is a quarter of this heap.
+        "log.cleaner.dedupe.buffer.size": str(16 * 1024 * 1024),
+        "num.network.threads": "2",
+        "num.io.threads": "4",
+    }
+    return "".join(f"{key}={value}\n" for key, value in properties.items())
