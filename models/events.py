@@ -38,7 +38,10 @@ class EventError(ValueError):
 
 
 def _as_utc(time: datetime) -> datetime:
-    return time.astimezone(UTC)
+    try:
+        return time.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("must lie between the years 1 and 9999 in UTC") from error
 
 
 Id = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\s\x00-\x1f\x7f]+$")]
@@ -48,6 +51,8 @@ Label = Annotated[str, StringConstraints(max_length=128)]
 UtcTime = Annotated[AwareDatetime, AfterValidator(_as_utc)]
 Finite = float
 """JSON has no infinity and no NaN, and the models refuse both (``allow_inf_nan=False``)."""
+Count = Annotated[int, Field(ge=0, lt=1 << 63)]
+"""JSON's integers have no bound; those that a state stores in 64 bits do."""
 Vector = Annotated[tuple[Finite, ...], Field(min_length=1, max_length=MAX_DIMENSION)]
 
 
@@ -194,7 +199,7 @@ class UserVector(Event):
     user_id: Id
     time: UtcTime
     bundle: Id
-    clicks: Annotated[int, Field(ge=0)]
+    clicks: Count
     """Clicks ever applied."""
     heads: Annotated[tuple[InterestHead, ...], Field(min_length=1, max_length=16)]
 
@@ -253,7 +258,7 @@ class Recommendation(Event):
     bundle: Id
     ranker: Id
     items: Annotated[tuple[RecommendedArticle, ...], Field(max_length=MAX_CANDIDATES)]
-    user_clicks: Annotated[int, Field(ge=0)] = 0
+    user_clicks: Count = 0
     """Clicks of the user that the answer rests on; 0 means the population's answer."""
     degraded: Literal["cached", "trending"] | None = None
     """Set when the index did not answer: what was served instead."""
@@ -274,7 +279,7 @@ class RankerWeights(Event):
     """The ranker's weights. Key: ``model``."""
 
     model: Id
-    revision: Annotated[int, Field(ge=0)]
+    revision: Count
     time: UtcTime
     weights: Annotated[dict[str, Finite], Field(max_length=1_000)]
 
@@ -282,7 +287,7 @@ class RankerWeights(Event):
 class SlateEvent(EventPart):
     """The part of one impression or click that a statistics partition needs."""
 
-    offset: Annotated[int, Field(ge=0)]
+    offset: Count
     time_s: Finite
     """Event time, Unix seconds."""
     shown: Annotated[tuple[Id, ...], Field(max_length=MAX_CANDIDATES)] = ()
@@ -297,7 +302,7 @@ class SlateBatch(Event):
 
     source: Label
     """The topic that the events came from."""
-    partition: Annotated[int, Field(ge=0)]
+    partition: Count
     events: Annotated[tuple[SlateEvent, ...], Field(min_length=1, max_length=10_000)]
 
 

@@ -1,0 +1,454 @@
+"""The events' contract: strict about what is missing, malformed or too large, tolerant of unknown fields."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from freshet.models.events import (
+    MAX_CANDIDATES,
+    MAX_DIMENSION,
+    MAX_EVENT_BYTES,
+    MAX_HISTORY,
+    MAX_K,
+    Article,
+    ArticleStats,
+    ArticleVector,
+    Click,
+    Control,
+    DeadLetter,
+    DecayedCount,
+    Event,
+    EventError,
+    Filters,
+    Impression,
+    InterestHead,
+    RankerWeights,
+    Recommendation,
+    RecommendationRequest,
+    RecommendedArticle,
+    SlateBatch,
+    SlateEvent,
+    UserVector,
+    from_unix_s,
+    json_schema,
+    to_unix_s,
+)
+from freshet.streams.topics import TOPICS
+
+TIME = "2026-03-02T08:00:00Z"
+
+MINIMAL: dict[type[Event], dict[str, Any]] = {
+    Article: {"news_id": "N1", "published_at": TIME},
+    ArticleVector: {"news_id": "N1", "bundle": "b1", "vector": [0.5], "published_at": TIME},
+    ArticleStats: {
+        "news_id": "N1",
+        "time": TIME,
+        "counts": [{"clicks": 0, "impressions": 0}],
+        "first_seen": TIME,
+    },
+    Impression: {"impression_id": "I1", "user_id": "U1", "time": TIME, "candidates": ["N1"]},
+    Click: {"user_id": "U1", "news_id": "N1", "time": TIME},
+    UserVector: {
+        "user_id": "U1",
+        "time": TIME,
+        "bundle": "b1",
+        "clicks": 0,
+        "heads": [{"name": "2h", "half_life_s": 7200, "weight": 0, "vector": [0.5]}],
+    },
+    RecommendationRequest: {"request_id": "R1", "user_id": "U1", "time": TIME},
+    Recommendation: {
+        "request_id": "R1",
+        "user_id": "U1",
+        "time": TIME,
+        "bundle": "b1",
+        "ranker": "fixed",
+        "items": [{"news_id": "N1", "score": 0.5}],
+    },
+    Control: {"kind": "push-on", "subject": "U1", "time": TIME},
+    RankerWeights: {"model": "linear", "revision": 0, "time": TIME, "weights": {}},
+    SlateBatch: {"source": "clicks", "partition": 0, "events": [{"offset": 0, "time_s": 0}]},
+    DeadLetter: {"source": "clicks", "reason": "not JSON", "time": TIME},
+}
+"""The least that a record of version 1 holds. It may never grow."""
+
+each_event = pytest.mark.parametrize("event", MINIMAL, ids=lambda event: event.__name__)
+
+
+def encoded(fields: dict[str, Any]) -> bytes:
+    return json.dumps(fields).encode()
+
+
+def with_field(event: type[Event], path: str, value: Any) -> bytes:
+    """The minimal record with the field at ``path`` (``counts.0.clicks``) set."""
+    fields = json.loads(encoded(MINIMAL[event]))
+    *parents, last = path.split(".")
+    inner = fields
+    for parent in parents:
+        inner = inner[int(parent)] if isinstance(inner, list) else inner.setdefault(parent, {})
+    inner[last] = value
+    return encoded(fields)
+
+
+def test_every_topic_carries_one_event_of_its_own() -> None:
+    assert {topic.event for topic in TOPICS} == set(MINIMAL) == set(Event.__subclasses__())
+    assert len(TOPICS) == len(MINIMAL)
+
+
+@each_event
+def test_the_minimal_record_is_read(event: type[Event]) -> None:
+    read = event.from_json(encoded(MINIMAL[event]))
+    assert event.from_json(read.to_json()) == read
+
+
+REQUIRED = [
+    (event, f"{prefix}{name}")
+    for event, fields in MINIMAL.items()
+    for prefix, part in [("", fields)]
+    + [(f"{name}.0.", value[0]) for name, value in fields.items() if isinstance(value, list)]
+    if isinstance(part, dict)
+    for name in part
+]
+
+
+@pytest.mark.parametrize(("event", "path"), REQUIRED)
+def test_a_missing_field_is_refused_and_named(event: type[Event], path: str) -> None:
+    fields = json.loads(encoded(MINIMAL[event]))
+    *parents, last = path.split(".")
+    inner = fields
+    for parent in parents:
+        inner = inner[int(parent)] if isinstance(inner, list) else inner[parent]
+    del inner[last]
+    with pytest.raises(EventError) as refused:
+        event.from_json(encoded(fields))
+    assert str(refused.value).startswith(f"{event.__name__}: {path}: Field required")
+
+
+@each_event
+def test_unknown_fields_are_ignored_at_every_depth(event: type[Event]) -> None:
+    def extended(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: extended(inner) for name, inner in value.items()} | {"from_version_1_1": [1, {}]}
+        return [extended(inner) for inner in value] if isinstance(value, list) else value
+
+    fields = extended(MINIMAL[event])
+    if event is RankerWeights:
+        fields["weights"] = {}  # a mapping of names to numbers, where no name is unknown
+    assert event.from_json(encoded(fields)) == event.from_json(encoded(MINIMAL[event]))
+
+
+@each_event
+def test_another_version_is_refused(event: type[Event]) -> None:
+    with pytest.raises(EventError, match="version"):
+        event.from_json(with_field(event, "version", 2))
+
+
+@each_event
+@pytest.mark.parametrize(
+    "value", [None, b"", b"null", b"[]", b'"N1"', b"\xff\xfe", b"{", b"{'a': 1}", b"[" * 9_999]
+)
+def test_what_is_not_an_object_of_fields_is_refused(event: type[Event], value: bytes | None) -> None:
+    with pytest.raises(EventError, match=event.__name__):
+        event.from_json(value)
+
+
+def test_a_value_larger_than_a_record_may_be_is_refused_unread() -> None:
+    with pytest.raises(EventError, match="1048577 bytes"):
+        Click.from_json(b" " * (MAX_EVENT_BYTES + 1))
+
+
+@pytest.mark.parametrize(
+    ("event", "path", "allowed", "refused"),
+    [
+        (Click, "user_id", "u" * 128, "u" * 129),
+        (Click, "news_id", "ü" * 128, ""),
+        (Click, "request_id", None, "two words"),
+        (Click, "user_id", "a/b:c", "a\tb"),
+        (Click, "user_id", "0", 0),
+        (Click, "impression_id", "I1", "I1\n"),
+        (Article, "title", "t" * 1_000, "t" * 1_001),
+        (Article, "abstract", "a" * 10_000, "a" * 10_001),
+        (Article, "category", "", "c" * 129),
+        (Article, "language", "l" * 16, "l" * 17),
+        (Article, "url", "u" * 2_048, "u" * 2_049),
+        (Article, "entities", ["Q1"] * 64, ["Q1"] * 65),
+        (ArticleVector, "vector", [0.5] * MAX_DIMENSION, [0.5] * (MAX_DIMENSION + 1)),
+        (ArticleVector, "vector", [0], []),
+        (ArticleVector, "vector", [-1e30], ["1"]),
+        (
+            ArticleStats,
+            "counts",
+            [{"clicks": 1, "impressions": 2}] * 16,
+            [{"clicks": 1, "impressions": 2}] * 17,
+        ),
+        (ArticleStats, "counts.0.clicks", 0.25, -0.25),
+        (ArticleStats, "counts.0.half_life_s", 1, 0),
+        (Impression, "candidates", ["N1"] * MAX_CANDIDATES, ["N1"] * (MAX_CANDIDATES + 1)),
+        (Impression, "candidates", ["N1"], []),
+        (Impression, "clicked", ["N1"], ["N2"]),
+        (Impression, "history", ["N1"] * MAX_HISTORY, ["N1"] * (MAX_HISTORY + 1)),
+        (UserVector, "clicks", (1 << 63) - 1, 1 << 63),
+        (UserVector, "heads.0.weight", 0, -1),
+        (UserVector, "heads", MINIMAL[UserVector]["heads"] * 16, []),
+        (RecommendationRequest, "k", MAX_K, MAX_K + 1),
+        (RecommendationRequest, "k", 1, 0),
+        (RecommendationRequest, "k", 10, "10"),
+        (RecommendationRequest, "diversity", 1, 1.01),
+        (RecommendationRequest, "exclude_seen", False, 0),
+        (RecommendationRequest, "candidates", ["N1"] * MAX_CANDIDATES, []),
+        (RecommendationRequest, "filters.max_age_s", 0.5, 0),
+        (RecommendationRequest, "filters.categories", ["c"] * 100, ["c"] * 101),
+        (RecommendationRequest, "filters.languages", ["en"] * 20, ["en"] * 21),
+        (
+            RecommendationRequest,
+            "filters.exclude_ids",
+            ["N1"] * MAX_CANDIDATES,
+            ["N1"] * (MAX_CANDIDATES + 1),
+        ),
+        (Recommendation, "items", [], [{"news_id": "N1", "score": None}]),
+        (Recommendation, "degraded", "trending", "broken"),
+        (Control, "kind", "user-erased", "user-erase"),
+        (RankerWeights, "weights", {"a": 1}, {"a": "1"}),
+        (RankerWeights, "revision", (1 << 63) - 1, 1 << 63),
+        (SlateBatch, "events", MINIMAL[SlateBatch]["events"] * 10_000, []),
+        (SlateBatch, "events.0.offset", (1 << 63) - 1, 1 << 63),
+        (SlateBatch, "partition", 1_023, -1),
+        (DeadLetter, "reason", "r" * 2_000, "r" * 2_001),
+    ],
+)
+def test_a_field_is_bounded(event: type[Event], path: str, allowed: Any, refused: Any) -> None:
+    event.from_json(with_field(event, path, allowed))
+    with pytest.raises(EventError) as error:
+        event.from_json(with_field(event, path, refused))
+    # A slate's clicks are checked against its candidates, so that error is the whole value's.
+    assert path.partition(".")[0] in str(error.value)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_a_number_must_be_finite(number: str) -> None:
+    value = encoded(MINIMAL[ArticleVector]).replace(b"[0.5]", f"[{number}]".encode())
+    with pytest.raises(EventError, match=r"vector\.0"):
+        ArticleVector.from_json(value)
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        "2026-03-02T08:00:00",
+        "2026-03-02",
+        "today",
+        1_772_438_400,
+        "0001-01-01T00:00:00+10:00",
+        "9999-12-31T23:59:59-10:00",
+    ],
+)
+def test_a_time_without_zone_or_outside_the_calendar_is_refused(time: Any) -> None:
+    with pytest.raises(EventError, match="time"):
+        Click.from_json(with_field(Click, "time", time))
+
+
+def test_an_error_lists_five_problems_and_counts_the_rest() -> None:
+    with pytest.raises(EventError, match=r"entities\.4: .*; and 2 more"):
+        Article.from_json(with_field(Article, "entities", [1, 2, 3, 4, 5, 6, 7]))
+
+
+def test_an_error_does_not_quote_the_value() -> None:
+    with pytest.raises(EventError) as error:
+        Click.from_json(with_field(Click, "user_id", "a secret user"))
+    assert "secret" not in str(error.value)
+
+
+@each_event
+def test_an_event_does_not_change(event: type[Event]) -> None:
+    read = event.from_json(encoded(MINIMAL[event]))
+    with pytest.raises(ValidationError, match="frozen"):
+        setattr(read, next(iter(event.model_fields)), 1)
+
+
+@each_event
+def test_the_json_schema_requires_what_the_event_requires(event: type[Event]) -> None:
+    schema = json_schema(event)
+    assert set(schema["required"]) == {
+        name for name, field in event.model_fields.items() if field.is_required()
+    }
+    assert schema["properties"].keys() == event.model_fields.keys()
+
+
+# Round trips
+
+ids = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zs", "Zl", "Zp")), min_size=1, max_size=20)
+texts = st.text(max_size=40)
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+amounts = st.floats(0, 1e12)
+counts = st.integers(0, (1 << 63) - 1)
+zones = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+times = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=zones)
+
+
+def tuples(element: st.SearchStrategy[Any], least: int = 0) -> st.SearchStrategy[tuple[Any, ...]]:
+    return st.lists(element, min_size=least, max_size=4).map(tuple)
+
+
+vectors = tuples(numbers, 1)
+about = {"title": texts, "category": texts, "subcategory": texts}
+shown = st.shared(tuples(ids, 1), key="shown")
+EVENTS: st.SearchStrategy[Event] = st.one_of(
+    st.builds(
+        Article, news_id=ids, published_at=times, abstract=texts, url=texts, entities=tuples(ids), **about
+    ),
+    st.builds(ArticleVector, news_id=ids, bundle=ids, vector=vectors, published_at=times, **about),
+    st.builds(
+        ArticleStats,
+        news_id=ids,
+        time=times,
+        first_seen=times,
+        counts=tuples(
+            st.builds(
+                DecayedCount,
+                half_life_s=st.none() | st.floats(1e-3, 1e9),
+                clicks=amounts,
+                impressions=amounts,
+            ),
+            1,
+        ),
+    ),
+    st.builds(
+        Impression,
+        impression_id=ids,
+        user_id=ids,
+        time=times,
+        candidates=shown,
+        clicked=shown.map(lambda candidates: candidates[:1]),
+        history=tuples(ids),
+        request_id=st.none() | ids,
+    ),
+    st.builds(
+        Click,
+        user_id=ids,
+        news_id=ids,
+        time=times,
+        impression_id=st.none() | ids,
+        request_id=st.none() | ids,
+    ),
+    st.builds(
+        UserVector,
+        user_id=ids,
+        time=times,
+        bundle=ids,
+        clicks=counts,
+        heads=tuples(
+            st.builds(
+                InterestHead, name=texts, half_life_s=st.floats(1e-3, 1e9), weight=amounts, vector=vectors
+            ),
+            1,
+        ),
+    ),
+    st.builds(
+        RecommendationRequest,
+        request_id=ids,
+        user_id=ids,
+        time=times,
+        k=st.integers(1, MAX_K),
+        candidates=st.none() | tuples(ids, 1),
+        history=tuples(ids),
+        filters=st.builds(Filters, categories=tuples(texts), max_age_s=st.none() | st.floats(1, 1e9)),
+        exclude_seen=st.booleans(),
+        diversity=st.floats(0, 1),
+        explain=st.booleans(),
+    ),
+    st.builds(
+        Recommendation,
+        request_id=ids,
+        user_id=ids,
+        time=times,
+        bundle=ids,
+        ranker=ids,
+        items=tuples(
+            st.builds(
+                RecommendedArticle,
+                news_id=ids,
+                score=numbers,
+                title=texts,
+                published_at=st.none() | times,
+                sources=tuples(texts),
+                reasons=st.dictionaries(texts, numbers, max_size=3),
+            )
+        ),
+        user_clicks=counts,
+        degraded=st.sampled_from([None, "cached", "trending"]),
+        pushed=st.booleans(),
+    ),
+    st.builds(Control, kind=st.sampled_from(["push-on", "user-erased"]), subject=ids, time=times),
+    st.builds(
+        RankerWeights,
+        model=ids,
+        revision=counts,
+        time=times,
+        weights=st.dictionaries(texts, numbers, max_size=3),
+    ),
+    st.builds(
+        SlateBatch,
+        source=texts,
+        partition=counts,
+        events=tuples(
+            st.builds(SlateEvent, offset=counts, time_s=numbers, shown=tuples(ids), clicked=tuples(ids)), 1
+        ),
+    ),
+    st.builds(
+        DeadLetter, source=texts, reason=texts, time=times, key=st.none() | texts, value=st.none() | texts
+    ),
+)
+
+
+@given(EVENTS)
+def test_what_is_written_is_read_as_the_same_event(event: Event) -> None:
+    written = event.to_json()
+    read = type(event).from_json(written)
+    assert read == event
+    assert read.to_json() == written
+
+
+@given(times)
+def test_times_are_kept_in_utc_and_stay_the_same_instant(time: datetime) -> None:
+    click = Click(user_id="U1", news_id="N1", time=time)
+    assert click.time == time
+    assert click.time.utcoffset() == timedelta(0)
+
+
+@given(st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)))
+def test_unix_seconds_are_exact_to_a_microsecond(time: datetime) -> None:
+    assert abs(from_unix_s(to_unix_s(time)) - time) <= timedelta(microseconds=1)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.data(), st.sampled_from(list(MINIMAL)))
+def test_a_malformed_record_never_raises_anything_but_event_error(
+    data: st.DataObject, event: type[Event]
+) -> None:
+    """Whatever else it raised would stop the stream."""
+    name = data.draw(st.sampled_from(list(event.model_fields)))
+    try:
+        read = event.from_json(encoded(MINIMAL[event] | {name: data.draw(json_values)}))
+    except EventError:
+        return
+    assert event.from_json(read.to_json()) == read
+
+
+@given(st.binary(max_size=64))
+@example(b'{"user_id":"\\ud800","news_id":"n","time":"2026-03-02T08:00:00Z"}')
+@example(b'{"user_id":"u","news_id":"n","time":' + b"9" * 5_000 + b"}")
+def test_garbage_is_refused(value: bytes) -> None:
+    with pytest.raises(EventError, match="Click: "):
+        Click.from_json(value)

@@ -1,0 +1,88 @@
+"""Settings: a knob from its option, else its variable, else its default; a refusal says which of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+from pydantic import ValidationError
+
+from freshet.streams.kafka import client_config
+from freshet.streams.settings import Settings
+from freshet.workers.connection_options import settings_options
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for field in Settings.model_fields:
+        monkeypatch.delenv(f"FRESHET_{field.upper()}", raising=False)
+
+
+def invoke(*args: str, **environment: str) -> tuple[Result, Settings | None]:
+    got: list[Settings] = []
+
+    @click.command()
+    @settings_options("metrics_port")
+    def command(settings: Settings) -> None:
+        got.append(settings)
+
+    return CliRunner().invoke(command, args, env=environment), got[0] if got else None
+
+
+def test_an_option_wins_over_the_environment_and_the_environment_over_the_default() -> None:
+    _, default = invoke()
+    _, environment = invoke(FRESHET_BOOTSTRAP_SERVERS="b:2", FRESHET_DATA_DIR="/data")
+    _, option = invoke("--bootstrap-servers", "c:3", FRESHET_BOOTSTRAP_SERVERS="b:2")
+    assert default == Settings()
+    assert environment is not None
+    assert (environment.bootstrap_servers, environment.data_dir) == ("b:2", Path("/data"))
+    assert option is not None
+    assert option.bootstrap_servers == "c:3"
+
+
+@pytest.mark.parametrize(
+    ("args", "environment", "named"),
+    [
+        (["--topic-prefix", "a b"], {}, "--topic-prefix"),
+        (["--metrics-port", "many"], {}, "--metrics-port"),
+        ([], {"FRESHET_METRICS_PORT": "70000"}, "FRESHET_METRICS_PORT"),
+        ([], {"FRESHET_POOLING": "max"}, "FRESHET_POOLING"),
+        ([], {"FRESHET_HALF_LIVES_S": "2 hours"}, "half_lives_s"),
+    ],
+)
+def test_a_refused_value_is_wrong_usage_and_names_where_it_came_from(
+    args: list[str], environment: dict[str, str], named: str
+) -> None:
+    result, settings = invoke(*args, **environment)
+    assert settings is None
+    assert result.exit_code == 2
+    assert named in result.output
+
+
+def test_a_list_comes_from_the_environment_as_json() -> None:
+    _, settings = invoke(FRESHET_HALF_LIVES_S="[60, 3600.5]")
+    assert settings is not None
+    assert settings.half_lives_s == (60.0, 3600.5)
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings().partitions = 3
+
+
+def test_secrets_reach_kafka_and_no_text() -> None:
+    settings = Settings.model_validate(
+        {"kafka_username": "me", "kafka_password": "hush", "qdrant_api_key": "quiet"}
+    )
+    config = client_config(settings)
+    assert (config["security_protocol"], config["sasl_plain_password"]) == ("SASL_SSL", "hush")
+    for text in (repr(settings), str(settings), settings.model_dump_json()):
+        assert "hush" not in text
+        assert "quiet" not in text
+
+
+def test_tls_without_a_password_is_tls_and_nothing_is_plain_text() -> None:
+    assert client_config(Settings(kafka_tls=True))["security_protocol"] == "SSL"
+    assert client_config(Settings(bootstrap_servers="a:1,b:2")) == {"bootstrap_servers": ["a:1", "b:2"]}
