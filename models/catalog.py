@@ -1,0 +1,352 @@
+"""What one process knows of every article: vectors, labels and decayed statistics, one row each.
+
+Columns are NumPy arrays, so that a slate is scored with a few array operations. Guarantees:
+
+- A row keeps its number for as long as its article is known. Columns are reallocated when they grow, so read
+  them through the catalog each time.
+- Row -1, which :meth:`ArticleCatalog.rows` gives for an unknown article, can be used as an index everywhere:
+  it reads as "nothing is known" (no vector, no clicks, NaN times, the empty category).
+- :meth:`ArticleCatalog.global_counts` equals the sum over all rows, up to rounding, at the cost of one row.
+
+Times are Unix seconds. Not safe for concurrent writers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+STATS_HALF_LIVES_S: tuple[float | None, ...] = (1_800.0, 10_800.0, 86_400.0, None)
+"""Half-lives of the clicks and impressions of an article; ``None`` does not decay."""
+
+TRENDING_HALF_LIFE_S = 10_800.0
+TRENDING_PRIOR_IMPRESSIONS = 50.0
+"""A click-through rate counts as trending by ``n / (n + this)`` of itself, n being its impressions."""
+POPULATION_HALF_LIFE_S = 86_400.0
+
+_INITIAL_CAPACITY = 1_024
+
+_T = TypeVar("_T", bound=np.generic)
+
+
+class ArticleCatalog:
+    """One row for each known article.
+
+    Public columns, all of the same capacity: ``vectors`` (capacity, d) float32, ``has_vector`` bool,
+    ``published_at_s`` and ``first_seen_s`` float64 (NaN: unknown), ``category``, ``subcategory`` and
+    ``language`` int32 codes (into ``category_names`` and so on; 0 is the empty name), ``withdrawn`` bool,
+    ``clicks`` and ``impressions`` (capacity, H) float64 as of ``stats_time_s`` float64 (NaN: no statistics).
+    ``ids`` and ``titles`` have one entry for each row in use or freed (an empty id).
+
+    Args:
+        d: The vectors' dimension.
+        half_lives_s: Half-lives of the H counts of each kind; at most one may be ``None``.
+    """
+
+    def __init__(self, d: int, half_lives_s: tuple[float | None, ...] = STATS_HALF_LIVES_S) -> None:
+        if d < 1:
+            raise ValueError(f"d is {d}, must be at least 1")
+        if not half_lives_s or any(half_life is not None and half_life <= 0 for half_life in half_lives_s):
+            raise ValueError(f"half_lives_s is {half_lives_s}, must be positive numbers or None")
+        heads = len(half_lives_s)
+        self.d = d
+        self.half_lives_s = half_lives_s
+        self.ids: list[str] = []
+        self.titles: list[str] = []
+        self.category_names: list[str] = [""]
+        self.subcategory_names: list[str] = [""]
+        self.language_names: list[str] = [""]
+        capacity = _INITIAL_CAPACITY
+        self.vectors: NDArray[np.float32] = np.zeros((capacity, d), np.float32)
+        self.has_vector: NDArray[np.bool_] = np.zeros(capacity, np.bool_)
+        self.published_at_s: NDArray[np.float64] = np.full(capacity, np.nan)
+        self.first_seen_s: NDArray[np.float64] = np.full(capacity, np.nan)
+        self.category: NDArray[np.int32] = np.zeros(capacity, np.int32)
+        self.subcategory: NDArray[np.int32] = np.zeros(capacity, np.int32)
+        self.language: NDArray[np.int32] = np.zeros(capacity, np.int32)
+        self.withdrawn: NDArray[np.bool_] = np.zeros(capacity, np.bool_)
+        self.clicks: NDArray[np.float64] = np.zeros((capacity, heads))
+        self.impressions: NDArray[np.float64] = np.zeros((capacity, heads))
+        self.stats_time_s: NDArray[np.float64] = np.full(capacity, np.nan)
+        self._rates_per_s = tuple(0.0 if half_life is None else 1.0 / half_life for half_life in half_lives_s)
+        self._rates: NDArray[np.float64] = np.array(self._rates_per_s)
+        self._row_of: dict[str, int] = {}
+        self._free: list[int] = []
+        self._codes: tuple[dict[str, int], dict[str, int], dict[str, int]] = ({"": 0}, {"": 0}, {"": 0})
+        self._all_clicks = [0.0] * heads
+        self._all_impressions = [0.0] * heads
+        self._all_time_s = -math.inf
+        self._trending = self._nearest(TRENDING_HALF_LIFE_S)
+        self._population = self._nearest(POPULATION_HALF_LIFE_S)
+        self._undecayed = half_lives_s.index(None) if None in half_lives_s else -1
+
+    def __len__(self) -> int:
+        return len(self._row_of)
+
+    def __contains__(self, news_id: object) -> bool:
+        return news_id in self._row_of
+
+    @property
+    def capacity(self) -> int:
+        """Rows allocated, the one that stands for unknown articles (the last) included."""
+        return len(self.has_vector)
+
+    def row(self, news_id: str) -> int:
+        """The row of ``news_id``; -1 if it is unknown."""
+        return self._row_of.get(news_id, -1)
+
+    def rows(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        """The rows (n,) of ``ids``; -1 where one is unknown."""
+        get = self._row_of.get
+        return np.array([get(news_id, -1) for news_id in ids], np.int64)
+
+    def put_article(
+        self,
+        news_id: str,
+        vector: ArrayLike | None,
+        published_at_s: float,
+        *,
+        title: str = "",
+        category: str = "",
+        subcategory: str = "",
+        language: str = "",
+    ) -> int:
+        """Add an article or replace what is known of it, all but its statistics; gives its row.
+
+        Args:
+            news_id: The article's id.
+            vector: Shape (d,); ``None`` where it has none yet.
+            published_at_s: NaN where it is unknown.
+            title: For answers only.
+            category: The empty string where it is unknown, here and in the following.
+            subcategory: The finer category.
+            language: The language's code.
+
+        Raises:
+            ValueError: The vector has another dimension or is not finite; nothing is changed then.
+        """
+        checked = None if vector is None else np.asarray(vector, np.float32)
+        if checked is not None and checked.shape != (self.d,):
+            raise ValueError(f"article {news_id!r}: a vector of shape {checked.shape}, not ({self.d},)")
+        if checked is not None and not np.isfinite(checked).all():
+            raise ValueError(f"article {news_id!r}: its vector is not finite")
+        row = self._put(news_id)
+        self.vectors[row] = 0.0 if checked is None else checked
+        self.has_vector[row] = checked is not None
+        self.published_at_s[row] = published_at_s
+        self.titles[row] = title
+        self.category[row] = _code(self._codes[0], self.category_names, category)
+        self.subcategory[row] = _code(self._codes[1], self.subcategory_names, subcategory)
+        self.language[row] = _code(self._codes[2], self.language_names, language)
+        return row
+
+    def put_stats(
+        self,
+        news_id: str,
+        time_s: float,
+        clicks: Sequence[float],
+        impressions: Sequence[float],
+        first_seen_s: float,
+    ) -> bool:
+        """Take a snapshot of an article's statistics, unless a newer one is held.
+
+        Undecayed counts only grow, so the snapshot with fewer clicks and impressions is the older one.
+
+        Args:
+            news_id: The article's id; it need not have been announced.
+            time_s: The time that the counts are decayed to.
+            clicks: H decayed clicks, in the order of ``half_lives_s``.
+            impressions: H decayed impressions.
+            first_seen_s: The time of the article's first event.
+
+        Returns:
+            Whether the snapshot was taken.
+
+        Raises:
+            ValueError: There are not H counts, or a number is not finite; nothing is changed then.
+        """
+        if len(clicks) != len(self._rates_per_s) or len(impressions) != len(self._rates_per_s):
+            raise ValueError(
+                f"article {news_id!r}: statistics at {len(clicks)} and {len(impressions)} half-lives, "
+                f"not {len(self._rates_per_s)}"
+            )
+        if not math.isfinite(time_s + first_seen_s + sum(clicks) + sum(impressions)):
+            raise ValueError(f"article {news_id!r}: its statistics are not finite")
+        row = self._put(news_id)
+        held_clicks: list[float] = self.clicks[row].tolist()
+        held_impressions: list[float] = self.impressions[row].tolist()
+        held_time_s = float(self.stats_time_s[row])
+        last = self._undecayed
+        if clicks[last] + impressions[last] < held_clicks[last] + held_impressions[last]:
+            return False
+        self._advance(time_s)
+        if held_time_s == held_time_s:  # noqa: PLR0124 - NaN, no statistics yet, differs from itself
+            self._count(held_time_s, held_clicks, held_impressions, -1.0)
+        self._count(time_s, clicks, impressions, 1.0)
+        self.clicks[row] = clicks
+        self.impressions[row] = impressions
+        self.stats_time_s[row] = time_s
+        self.first_seen_s[row] = first_seen_s
+        return True
+
+    def set_withdrawn(self, news_id: str, withdrawn: bool) -> None:
+        """Mark an article as withdrawn, or as back; it need not have been announced."""
+        self.withdrawn[self._put(news_id)] = withdrawn
+
+    def remove(self, news_id: str) -> bool:
+        """Forget an article and its statistics; False if it was unknown. Its row may be used again."""
+        row = self._row_of.pop(news_id, None)
+        if row is None:
+            return False
+        held_time_s = float(self.stats_time_s[row])
+        if not math.isnan(held_time_s):
+            self._count(held_time_s, self.clicks[row].tolist(), self.impressions[row].tolist(), -1.0)
+        self.ids[row] = ""
+        self.titles[row] = ""
+        self.vectors[row] = 0.0
+        self.has_vector[row] = False
+        self.published_at_s[row] = self.first_seen_s[row] = self.stats_time_s[row] = np.nan
+        self.category[row] = self.subcategory[row] = self.language[row] = 0
+        self.withdrawn[row] = False
+        self.clicks[row] = 0.0
+        self.impressions[row] = 0.0
+        self._free.append(row)
+        return True
+
+    def decayed(
+        self, rows: NDArray[np.int64], now_s: float
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Clicks and impressions (n, H) of ``rows`` as of ``now_s``; zeros where nothing is known.
+
+        A snapshot from after ``now_s`` is given as it is.
+        """
+        decay = self._decay(self.stats_time_s[rows], now_s)
+        return self.clicks[rows] * decay, self.impressions[rows] * decay
+
+    def global_counts(self, now_s: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Clicks and impressions (H,) of all articles together as of ``now_s``."""
+        age_s = max(0.0, now_s - self._all_time_s)
+        decay = np.array([2.0 ** (-age_s * rate) if rate else 1.0 for rate in self._rates_per_s])
+        clicks = np.maximum(np.array(self._all_clicks) * decay, 0.0)
+        return clicks, np.maximum(np.array(self._all_impressions) * decay, 0.0)
+
+    def trending_scores(self, now_s: float) -> NDArray[np.float64]:
+        """How much each row (len(ids),) is clicked at ``now_s``: clicks / (impressions + prior), from 0 up.
+
+        Both decay with a half-life of 3 hours and the prior shrinks towards 0, so that a score rests on
+        evidence that is recent. Withdrawn articles have 0.
+        """
+        n = len(self.ids)
+        decay = self._decay(self.stats_time_s[:n], now_s, self._trending)
+        clicks = self.clicks[:n, self._trending] * decay
+        impressions = self.impressions[:n, self._trending] * decay
+        scores: NDArray[np.float64] = clicks / (impressions + TRENDING_PRIOR_IMPRESSIONS)
+        scores[self.withdrawn[:n]] = 0.0
+        return scores
+
+    def population(self, now_s: float) -> NDArray[np.float32]:
+        """The mean (d,) of all vectors, weighted by clicks with a half-life of 24 hours.
+
+        Without clicks every vector counts the same; without vectors it is zero. It reads the whole catalog:
+        cache it for some seconds.
+        """
+        n = len(self.ids)
+        weights = self.clicks[:n, self._population] * self._decay(
+            self.stats_time_s[:n], now_s, self._population
+        )
+        weights *= self.has_vector[:n]
+        total = float(weights.sum())
+        if total <= 0.0:
+            weights = self.has_vector[:n].astype(np.float64)
+            total = float(weights.sum())
+            if total == 0.0:
+                return np.zeros(self.d, np.float32)
+        mean: NDArray[np.float32] = (weights / total).astype(np.float32) @ self.vectors[:n]
+        return mean
+
+    def _nearest(self, half_life_s: float) -> int:
+        """Which of the counts has the half-life nearest to ``half_life_s``, as a ratio."""
+        return min(
+            range(len(self.half_lives_s)),
+            key=lambda j: abs(math.log((self.half_lives_s[j] or math.inf) / half_life_s)),
+        )
+
+    def _decay(
+        self, time_s: NDArray[np.float64], now_s: float, head: int | None = None
+    ) -> NDArray[np.float64]:
+        """What is left at ``now_s`` of counts (n,) as of ``time_s``: (n, H), or (n,) for one head."""
+        age_s = np.fmax(now_s - time_s, 0.0)
+        rates = self._rates if head is None else self._rates[head]
+        decay: NDArray[np.float64] = np.exp2(-(age_s[:, None] if head is None else age_s) * rates)
+        return decay
+
+    def _advance(self, time_s: float) -> None:
+        """Move the reference time of the global sums forward."""
+        if time_s <= self._all_time_s:
+            return
+        age_s = time_s - self._all_time_s
+        for j, rate in enumerate(self._rates_per_s):
+            if rate:
+                decay = 2.0 ** (-age_s * rate)
+                self._all_clicks[j] *= decay
+                self._all_impressions[j] *= decay
+        self._all_time_s = time_s
+
+    def _count(
+        self, time_s: float, clicks: Sequence[float], impressions: Sequence[float], sign: float
+    ) -> None:
+        """Add a row's counts to the global sums (``sign`` 1) or take them out (-1)."""
+        age_s = self._all_time_s - time_s
+        for j, rate in enumerate(self._rates_per_s):
+            weight = sign * 2.0 ** (-age_s * rate)
+            self._all_clicks[j] += weight * clicks[j]
+            self._all_impressions[j] += weight * impressions[j]
+
+    def _put(self, news_id: str) -> int:
+        """The row of ``news_id``, allotted if need be."""
+        row = self._row_of.get(news_id)
+        if row is not None:
+            return row
+        if self._free:
+            row = self._free.pop()
+            self.ids[row] = news_id
+        else:
+            row = len(self.ids)
+            # The last row is never allotted: it is the one that index -1 reads.
+            if row + 1 == self.capacity:
+                self._grow()
+            self.ids.append(news_id)
+            self.titles.append("")
+        self._row_of[news_id] = row
+        return row
+
+    def _grow(self) -> None:
+        self.vectors = _doubled(self.vectors, 0)
+        self.has_vector = _doubled(self.has_vector, False)
+        self.published_at_s = _doubled(self.published_at_s, np.nan)
+        self.first_seen_s = _doubled(self.first_seen_s, np.nan)
+        self.category = _doubled(self.category, 0)
+        self.subcategory = _doubled(self.subcategory, 0)
+        self.language = _doubled(self.language, 0)
+        self.withdrawn = _doubled(self.withdrawn, False)
+        self.clicks = _doubled(self.clicks, 0)
+        self.impressions = _doubled(self.impressions, 0)
+        self.stats_time_s = _doubled(self.stats_time_s, np.nan)
+
+
+def _doubled(column: NDArray[_T], fill: Any) -> NDArray[_T]:
+    grown: NDArray[_T] = np.full((2 * len(column), *column.shape[1:]), fill, column.dtype)
+    grown[: len(column)] = column
+    return grown
+
+
+def _code(codes: dict[str, int], names: list[str], name: str) -> int:
+    code = codes.get(name)
+    if code is None:
+        code = codes[name] = len(names)
+        names.append(name)
+    return code

@@ -1,0 +1,438 @@
+"""A user's state: decayed sums of article vectors, and what the user has recently seen.
+
+For each head j with half-life h_j, and events i with article vectors v_i at times t_i,
+
+    S_j = sum_i w_ij v_i,   Z_j = sum_i w_ij,   w_ij = 2 ** (-(t - t_i) / h_j),
+    u_j(t) = (S_j + prior_weight * m_j) / (Z_j + prior_weight),
+
+with m_j the population's vector. Clicks feed every head but the last, skips (shown, not clicked) the last.
+
+Guarantees, up to float32 rounding:
+
+- The state does not depend on the order in which the events of different sources arrive; a late event counts
+  with its true age. An event at or before its source's last applied offset changes nothing.
+- :meth:`UserState.merge` equals the state of both event lists. It is for two users' events, disjoint.
+- Everything is bounded, by what is newest. A count of an article's exposures starts anew once the article has
+  fallen out of the ``max_exposures`` most recently shown.
+- :meth:`UserState.from_bytes` gives back a state that goes on exactly like the one written.
+
+Choices:
+
+- **Every skip weighs 1**, whatever its slate's length. The head is a mean, so the length only says how soon
+  it leaves the prior; and a later click can take its skip back without knowing the slate.
+- **A click takes its skip back with the click's own age.** The skip's is not known where the click arrives
+  first. What remains is ``1 - 2 ** (-delay / half_life)`` of one skip, 0.05 % for a minute and a day.
+- **Skips of articles without a vector are not counted**; clicks on them are parked until they have one.
+- **History comes without times**: its clicks are taken as ``HISTORY_SPACING_S`` apart, the newest that long
+  before the first event, so that recent ones weigh more.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import insort
+from collections.abc import Collection, Iterable, Sequence
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freshet.models.article_stats import MAX_TIME_S, Source
+from freshet.models.pooling import Pooling, VectorLookup
+from freshet.models.user_state_codec import StoredState, decode, encode
+
+__all__ = ["HISTORY_SPACING_S", "Pooling", "Source", "UserState", "VectorLookup"]
+
+HISTORY_SPACING_S = 6 * 3_600.0
+
+_COUNT_BITS = 12
+_COUNT_MASK = (1 << _COUNT_BITS) - 1
+
+_Click = tuple[float, str]
+"""Time and news id, so that the order of tuples is that of time."""
+
+
+class UserState:
+    """What freshet remembers of one user. Made by :meth:`empty`, :meth:`from_bytes`, :meth:`merge`."""
+
+    __slots__ = (
+        "_offsets",
+        "_parked",
+        "_recent",
+        "_reference_s",
+        "_shown",
+        "_sums",
+        "_weights",
+        "clicks",
+        "pooling",
+    )
+
+    def __init__(self, pooling: Pooling) -> None:
+        self.pooling = pooling
+        self.clicks = 0
+        """Clicks ever applied, those of the history included."""
+        self._reference_s = -math.inf
+        # float32, as stored: else a worker that restarted would go on from slightly other numbers than
+        # one that did not.
+        self._sums: NDArray[np.float32] = np.zeros((pooling.heads, pooling.d), np.float32)
+        self._weights = [0.0] * pooling.heads
+        self._recent: list[_Click] = []
+        self._parked: list[_Click] = []
+        # Article to (last shown, ms) << 12 | times shown, ordered by last shown, then id. One number for
+        # both: new articles of a slate share it, which halves the memory of a state.
+        self._shown: dict[str, int] = {}
+        self._offsets: dict[tuple[str, int], int] = {}
+
+    @classmethod
+    def empty(cls, pooling: Pooling) -> UserState:
+        """The state of a user never seen: the population's vectors, whatever the time."""
+        return cls(pooling)
+
+    @property
+    def bundle(self) -> str:
+        """The version of the vectors that the state is made of."""
+        return self.pooling.bundle
+
+    @property
+    def reference_s(self) -> float:
+        """The time of the newest event applied; minus infinity before the first."""
+        return self._reference_s
+
+    @property
+    def parked(self) -> int:
+        """How many clicks wait for their article's vector."""
+        return len(self._parked)
+
+    @property
+    def offsets(self) -> dict[tuple[str, int], int]:
+        """The last offset applied of each (stream, partition)."""
+        return dict(self._offsets)
+
+    @property
+    def exposures(self) -> dict[str, int]:
+        """How often each article was shown, the one shown longest ago first; counts end at 4095."""
+        return {news_id: packed & _COUNT_MASK for news_id, packed in self._shown.items()}
+
+    def recent_clicks(self) -> list[tuple[str, float]]:
+        """The newest clicks, the oldest first: article and time."""
+        return [(news_id, time_s) for time_s, news_id in self._recent]
+
+    def apply_impression(
+        self,
+        source: Source,
+        time_s: float,
+        candidates: Sequence[str],
+        clicked: Collection[str],
+        catalog: VectorLookup,
+        *,
+        history: Sequence[str] = (),
+    ) -> bool:
+        """Count a slate: an exposure of each candidate, and its click or skip.
+
+        A repeated candidate counts once. ``history`` seeds the state if nothing was ever applied to it.
+
+        Returns:
+            False if this source's offset has been applied already; nothing is changed then.
+
+        Raises:
+            ValueError: ``time_s`` is not between 1970 and the year 10000; nothing is changed then.
+        """
+        untouched = not self._offsets
+        if not self._accept(source, time_s):
+            return False
+        if history and untouched:
+            self.seed_history(time_s, history, catalog)
+        weights = self._weights_at(time_s)
+        # Sorted, because sums of floats in the order of a set would differ from process to process.
+        slate = sorted(set(candidates))
+        self._expose(slate, time_s)
+        if clicked:
+            clicks = sorted(set(clicked))
+            for news_id in clicks:
+                self._click(time_s, news_id, catalog, weights)
+            slate = [news_id for news_id in slate if news_id not in clicks]
+        rows = catalog.rows(slate)
+        rows = rows[catalog.has_vector[rows]]
+        if len(rows):
+            weight = weights[-1]
+            skips = catalog.vectors.take(rows, axis=0).sum(axis=0)
+            self._sums[-1] += skips if weight == 1.0 else skips * np.float32(weight)
+            self._weights[-1] += weight * len(rows)
+        return True
+
+    def apply_click(
+        self,
+        source: Source,
+        time_s: float,
+        news_id: str,
+        catalog: VectorLookup,
+        *,
+        impression_known: bool,
+    ) -> bool:
+        """Count a click.
+
+        Args:
+            source: Where the event came from.
+            time_s: Event time.
+            news_id: The article.
+            catalog: The articles' vectors.
+            impression_known: An impression shows, or will show, the article without the click: its skip is
+                taken back.
+
+        Returns:
+            False if this source's offset has been applied already; nothing is changed then.
+
+        Raises:
+            ValueError: ``time_s`` is not between 1970 and the year 10000; nothing is changed then.
+        """
+        if not self._accept(source, time_s):
+            return False
+        weights = self._weights_at(time_s)
+        row = self._click(time_s, news_id, catalog, weights)
+        if impression_known and row >= 0:
+            self._sums[-1] -= catalog.vectors[row] * np.float32(weights[-1])
+            self._weights[-1] -= weights[-1]
+        return True
+
+    def seed_history(self, time_s: float, history: Sequence[str], catalog: VectorLookup) -> bool:
+        """Take earlier clicks, the oldest first, as if each was ``HISTORY_SPACING_S`` before the next.
+
+        Only where nothing was ever applied; for an answer to a user never seen, or at the first impression.
+
+        Returns:
+            Whether the state changed.
+        """
+        if self.clicks or not history:
+            return False
+        n = len(history)
+        times_s = [time_s - HISTORY_SPACING_S * (n - i) for i in range(n)]
+        self._weights_at(max(times_s[-1], self._reference_s))
+        self.clicks += n
+        clicks = list(zip(times_s, history, strict=True))
+        self._recent = clicks[-self.pooling.max_recent_clicks :]
+        self._parked = clicks
+        self.fold_parked(catalog)
+        return True
+
+    def fold_parked(self, catalog: VectorLookup) -> bool:
+        """Count the parked clicks whose articles have a vector now, with their true ages.
+
+        Returns:
+            Whether there was one.
+        """
+        if not self._parked:
+            return False
+        rows = catalog.rows([news_id for _, news_id in self._parked])
+        known = catalog.has_vector[rows]
+        changed = bool(known.any())
+        if changed:
+            ages_s = np.array([self._reference_s - time_s for time_s, _ in self._parked])[known]
+            half_lives_s = np.array(self.pooling.half_lives_s)
+            weights = np.exp2(-ages_s / half_lives_s[:, None])
+            self._sums[:-1] += weights.astype(np.float32) @ catalog.vectors[rows[known]]
+            for j, weight in enumerate(weights.sum(axis=1).tolist()):
+                self._weights[j] += weight
+            self._parked = [
+                click for click, folded in zip(self._parked, known.tolist(), strict=True) if not folded
+            ]
+        del self._parked[: max(0, len(self._parked) - self._max_parked)]
+        return changed
+
+    def weights(self, now_s: float) -> NDArray[np.float64]:
+        """Z of each head (heads,) at ``now_s``: how many fresh events its vector rests on."""
+        return np.maximum(np.array(self._weights) * self._left_at(now_s), 0.0)
+
+    def vectors(self, now_s: float, population: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The user's vectors (heads, d) at ``now_s``, or as of the newest event if that is later.
+
+        Args:
+            now_s: The time.
+            population: The vector that a head without evidence has: (d,), or (heads, d).
+        """
+        prior = self.pooling.prior_weight
+        left = self._left_at(now_s)
+        # A click can take back more of a skip than its age has left, so that Z falls below 0.
+        weights = np.maximum(np.array(self._weights) * left, 0.0)
+        vectors: NDArray[np.float64] = (self._sums * left[:, None] + prior * population) / (
+            weights[:, None] + prior
+        )
+        return vectors.astype(np.float32)
+
+    def merge(self, other: UserState) -> UserState:
+        """The state of both users' events together, as when a visitor logs in.
+
+        Raises:
+            ValueError: The two poolings differ.
+        """
+        if self.pooling != other.pooling:
+            raise ValueError("two states of different poolings cannot be merged: rebuild one of them first")
+        merged = UserState(self.pooling)
+        merged.clicks = self.clicks + other.clicks
+        merged._reference_s = max(self._reference_s, other._reference_s)
+        if merged._reference_s > -math.inf:
+            for part in (self, other):
+                left = part._left_at(merged._reference_s)
+                merged._sums += part._sums * left[:, None].astype(np.float32)
+                for j, weight in enumerate((np.array(part._weights) * left).tolist()):
+                    merged._weights[j] += weight
+        merged._recent = sorted(self._recent + other._recent)[-self.pooling.max_recent_clicks :]
+        merged._parked = sorted(self._parked + other._parked)[-self._max_parked :]
+        merged._shown = self._shown.copy()
+        for news_id, packed in other._shown.items():
+            merged._add_exposures(news_id, packed)
+        merged._order_exposures()
+        merged._offsets = self._offsets.copy()
+        for key, offset in other._offsets.items():
+            merged._offsets[key] = max(offset, merged._offsets.get(key, -1))
+        return merged
+
+    def rebuild(self, pooling: Pooling, catalog: VectorLookup) -> UserState:
+        """The state for other vectors or half-lives: made again from the recent and the parked clicks.
+
+        Older clicks and all skips are gone from the sums; exposures, offsets and the number of clicks stay.
+        Clicks on articles that ``catalog`` has no vector of are parked.
+        """
+        stored = self._stored()
+        rebuilt = UserState._restored(stored._replace(fingerprint=~pooling.fingerprint), pooling)
+        rebuilt.fold_parked(catalog)
+        return rebuilt
+
+    def to_bytes(self) -> bytes:
+        """The state in the format of :mod:`freshet.models.user_state_codec`."""
+        return encode(self._stored())
+
+    @classmethod
+    def from_bytes(cls, value: bytes, pooling: Pooling) -> UserState:
+        """The state that :meth:`to_bytes` encoded.
+
+        If it was made with other vectors or half-lives than ``pooling``, its recent clicks are parked, and
+        the next :meth:`fold_parked` rebuilds it as :meth:`rebuild` does.
+
+        Raises:
+            ValueError: The bytes are not a user's state, are damaged, or of another version.
+        """
+        return cls._restored(decode(value), pooling)
+
+    @property
+    def _max_parked(self) -> int:
+        return max(self.pooling.max_parked, self.pooling.max_recent_clicks)
+
+    def _stored(self) -> StoredState:
+        return StoredState(
+            self.pooling.fingerprint,
+            self._reference_s,
+            self.clicks,
+            self._weights,
+            self._sums,
+            self._recent,
+            self._parked,
+            self._shown,
+            self._offsets,
+        )
+
+    @classmethod
+    def _restored(cls, stored: StoredState, pooling: Pooling) -> UserState:
+        if stored.fingerprint != pooling.fingerprint:
+            state = cls(pooling)
+            oldest = stored.recent[0] if stored.recent else (math.inf, "")
+            older = [click for click in stored.parked if click < oldest]
+            state._parked = [*older, *stored.recent][-state._max_parked :]
+        else:
+            state = cls.__new__(cls)
+            state.pooling = pooling
+            state._sums = stored.sums
+            state._weights = stored.weights
+            state._parked = stored.parked
+        state.clicks = stored.clicks
+        state._reference_s = stored.reference_s
+        state._recent = stored.recent[-pooling.max_recent_clicks :]
+        state._shown = stored.shown
+        state._offsets = stored.offsets
+        state._trim_exposures()
+        return state
+
+    def _accept(self, source: Source, time_s: float) -> bool:
+        """Move the source's offset forward; False if it has been applied already."""
+        stream, partition, offset = source
+        key = (stream, partition)
+        if offset <= self._offsets.get(key, -1):
+            return False
+        if not 0.0 <= time_s < MAX_TIME_S:
+            raise ValueError(f"an event at {time_s} s is not between 1970 and the year 10000")
+        self._offsets[key] = offset
+        return True
+
+    def _weights_at(self, time_s: float) -> list[float]:
+        """The weights (heads) of an event at ``time_s``; a new one moves the reference time forward."""
+        ahead_s = time_s - self._reference_s
+        half_lives_s = self.pooling.all_half_lives_s
+        if ahead_s < 0.0:
+            return [2.0 ** (ahead_s / half_life_s) for half_life_s in half_lives_s]
+        if ahead_s > 0.0:
+            self._reference_s = time_s
+            left = [2.0 ** (-ahead_s / half_life_s) for half_life_s in half_lives_s]
+            self._weights = [weight * rest for weight, rest in zip(self._weights, left, strict=True)]
+            self._sums *= np.array(left, np.float32)[:, None]
+        return [1.0] * len(half_lives_s)
+
+    def _left_at(self, now_s: float) -> NDArray[np.float64]:
+        """What is left (heads,) at ``now_s`` of the sums; everything if that is before the newest event."""
+        age_s = max(0.0, now_s - self._reference_s)
+        return np.array([2.0 ** (-age_s / half_life_s) for half_life_s in self.pooling.all_half_lives_s])
+
+    def _click(self, time_s: float, news_id: str, catalog: VectorLookup, weights: list[float]) -> int:
+        """Count or park a click; gives the article's row, or -1 if it has no vector."""
+        self.clicks += 1
+        _keep_newest(self._recent, (time_s, news_id), self.pooling.max_recent_clicks)
+        row = catalog.row(news_id)
+        if row < 0 or not catalog.has_vector[row]:
+            _keep_newest(self._parked, (time_s, news_id), self._max_parked)
+            return -1
+        vector = catalog.vectors[row]
+        for j in range(len(weights) - 1):
+            weight = weights[j]
+            self._sums[j] += vector if weight == 1.0 else vector * np.float32(weight)
+            self._weights[j] += weight
+        return row
+
+    def _expose(self, slate: Iterable[str], time_s: float) -> None:
+        """Count an exposure of each article of a sorted slate."""
+        shown = self._shown
+        first = (int(time_s * 1_000) << _COUNT_BITS) + 1
+        newest = next(reversed(shown.values()), -1)
+        if first >> _COUNT_BITS <= newest >> _COUNT_BITS:
+            for news_id in slate:
+                self._add_exposures(news_id, first)
+            self._order_exposures()
+            return
+        # A new slate goes to the end whole, and the order holds.
+        pop = shown.pop
+        for news_id in slate:
+            count = pop(news_id, 0) & _COUNT_MASK
+            shown[news_id] = first + min(count, _COUNT_MASK - 1) if count else first
+        self._trim_exposures()
+
+    def _add_exposures(self, news_id: str, packed: int) -> None:
+        held = self._shown.get(news_id, 0)
+        count = min((held & _COUNT_MASK) + (packed & _COUNT_MASK), _COUNT_MASK)
+        last_shown_ms = max(held >> _COUNT_BITS, packed >> _COUNT_BITS)
+        self._shown[news_id] = last_shown_ms << _COUNT_BITS | count
+
+    def _order_exposures(self) -> None:
+        self._shown = dict(
+            sorted(self._shown.items(), key=lambda exposure: (exposure[1] >> _COUNT_BITS, exposure[0]))
+        )
+        self._trim_exposures()
+
+    def _trim_exposures(self) -> None:
+        """Forget the articles shown longest ago."""
+        excess = len(self._shown) - self.pooling.max_exposures
+        if excess > 0:
+            for news_id in list(islice(self._shown, excess)):
+                del self._shown[news_id]
+
+
+def _keep_newest(clicks: list[_Click], click: _Click, limit: int) -> None:
+    insort(clicks, click)
+    if len(clicks) > limit:
+        del clicks[0]
