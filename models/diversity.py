@@ -1,0 +1,57 @@
+r"""Maximal marginal relevance: a list that is good as a whole, not ten times the same story.
+
+Items are picked one by one, each the one that maximises
+:math:`\lambda\, r_i - (1 - \lambda) \max_{j\ \text{picked}} \max(0, \cos(v_i, v_j))` with r the scores scaled
+to [0, 1] (Carbonell and Goldstein, "The Use of MMR, Diversity-Based Reranking", SIGIR 1998). The first pick
+always is the best score; lambda = 1 keeps the order of the scores.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def maximal_marginal_relevance(
+    scores: NDArray[np.float64],
+    vectors: NDArray[np.float32],
+    k: int,
+    diversity: float,
+) -> list[int]:
+    """Positions of the ``k`` picks, in the order picked; of equal candidates the first is picked.
+
+    Args:
+        scores: Shape (n,), larger is better.
+        vectors: Shape (n, d), of any length; a row of zeros is similar to nothing.
+        k: How many to pick; fewer where there are fewer candidates.
+        diversity: 1 - lambda, from 0 (scores alone) to 1 (dissimilarity alone, after the first pick).
+
+    Raises:
+        ValueError: The shapes do not fit, or ``diversity`` is outside [0, 1].
+    """
+    n = len(scores)
+    if vectors.ndim != 2 or len(vectors) != n:  # noqa: PLR2004
+        raise ValueError(f"vectors must have the shape ({n}, d), got {vectors.shape}")
+    if not 0.0 <= diversity <= 1.0:
+        raise ValueError(f"diversity must be from 0 to 1, got {diversity}")
+    k = min(k, n)
+    if k < 1:
+        return []
+    if diversity == 0.0:
+        return [int(i) for i in np.argsort(-scores, kind="stable")[:k]]
+    lowest, highest = float(scores.min()), float(scores.max())
+    span = highest - lowest
+    relevance = (scores - lowest) / span if span > 0 else np.zeros(n)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit = vectors / np.where(lengths > 0, lengths, 1.0)
+    marginal = (1.0 - diversity) * relevance
+    similarity = np.zeros(n)
+    pick = int(np.argmax(relevance))
+    picks = [pick]
+    free = np.ones(n, np.bool_)
+    for _ in range(k - 1):
+        free[pick] = False
+        np.maximum(similarity, unit @ unit[pick], out=similarity)
+        pick = int(np.argmax(np.where(free, marginal - diversity * similarity, -np.inf)))
+        picks.append(pick)
+    return picks
