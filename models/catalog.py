@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import count
 from typing import Any, TypeVar
 
 import numpy as np
@@ -29,6 +30,7 @@ TRENDING_PRIOR_IMPRESSIONS = 50.0
 POPULATION_HALF_LIFE_S = 86_400.0
 
 _INITIAL_CAPACITY = 1_024
+_REVISIONS = count()
 
 _T = TypeVar("_T", bound=np.generic)
 
@@ -54,6 +56,8 @@ class ArticleCatalog:
             raise ValueError(f"half_lives_s is {half_lives_s}, must be positive numbers or None")
         heads = len(half_lives_s)
         self.d = d
+        self.revision = next(_REVISIONS)
+        """Changes whenever an article gets or loses a vector; no other catalog of this process has it."""
         self.half_lives_s = half_lives_s
         self.ids: list[str] = []
         self.titles: list[str] = []
@@ -104,12 +108,11 @@ class ArticleCatalog:
         get = self._row_of.get
         return np.array([get(news_id, -1) for news_id in ids], np.int64)
 
-    def put_article(
+    def put_article(  # noqa: PLR0917 - the order of ports.IndexedArticle
         self,
         news_id: str,
         vector: ArrayLike | None,
         published_at_s: float,
-        *,
         title: str = "",
         category: str = "",
         subcategory: str = "",
@@ -136,7 +139,9 @@ class ArticleCatalog:
             raise ValueError(f"article {news_id!r}: its vector is not finite")
         row = self._put(news_id)
         self.vectors[row] = 0.0 if checked is None else checked
-        self.has_vector[row] = checked is not None
+        if self.has_vector[row] != (checked is not None):
+            self.has_vector[row] = checked is not None
+            self.revision = next(_REVISIONS)
         self.published_at_s[row] = published_at_s
         self.titles[row] = title
         self.category[row] = _code(self._codes[0], self.category_names, category)
@@ -209,6 +214,7 @@ class ArticleCatalog:
         self.titles[row] = ""
         self.vectors[row] = 0.0
         self.has_vector[row] = False
+        self.revision = next(_REVISIONS)
         self.published_at_s[row] = self.first_seen_s[row] = self.stats_time_s[row] = np.nan
         self.category[row] = self.subcategory[row] = self.language[row] = 0
         self.withdrawn[row] = False

@@ -25,6 +25,11 @@ class VectorLookup(Protocol):
     """
 
     @property
+    def revision(self) -> int:
+        """A number that changes whenever an article gets or loses a vector, and that no other lookup has."""
+        ...
+
+    @property
     def vectors(self) -> NDArray[np.float32]:
         """Shape (rows, d), finite."""
         ...

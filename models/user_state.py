@@ -39,14 +39,12 @@ from numpy.typing import NDArray
 
 from freshet.models.article_stats import MAX_TIME_S, Source
 from freshet.models.pooling import Pooling, VectorLookup
-from freshet.models.user_state_codec import StoredState, decode, encode
+from freshet.models.user_state_codec import COUNT_BITS, COUNT_MASK, StoredState, decode, encode
 
 __all__ = ["HISTORY_SPACING_S", "Pooling", "Source", "UserState", "VectorLookup"]
 
 HISTORY_SPACING_S = 6 * 3_600.0
 
-_COUNT_BITS = 12
-_COUNT_MASK = (1 << _COUNT_BITS) - 1
 
 _Click = tuple[float, str]
 """Time and news id, so that the order of tuples is that of time."""
@@ -56,6 +54,7 @@ class UserState:
     """What freshet remembers of one user. Made by :meth:`empty`, :meth:`from_bytes`, :meth:`merge`."""
 
     __slots__ = (
+        "_folded_revision",
         "_offsets",
         "_parked",
         "_recent",
@@ -78,10 +77,10 @@ class UserState:
         self._weights = [0.0] * pooling.heads
         self._recent: list[_Click] = []
         self._parked: list[_Click] = []
-        # Article to (last shown, ms) << 12 | times shown, ordered by last shown, then id. One number for
-        # both: new articles of a slate share it, which halves the memory of a state.
+        # Ordered by last shown, then id, so that the oldest are in front.
         self._shown: dict[str, int] = {}
         self._offsets: dict[tuple[str, int], int] = {}
+        self._folded_revision = -1
 
     @classmethod
     def empty(cls, pooling: Pooling) -> UserState:
@@ -110,21 +109,20 @@ class UserState:
 
     @property
     def exposures(self) -> dict[str, int]:
-        """How often each article was shown, the one shown longest ago first; counts end at 4095."""
-        return {news_id: packed & _COUNT_MASK for news_id, packed in self._shown.items()}
+        """How often each article was shown, the one shown longest ago first; counts end at 255."""
+        return {news_id: packed & COUNT_MASK for news_id, packed in self._shown.items()}
 
     def recent_clicks(self) -> list[tuple[str, float]]:
         """The newest clicks, the oldest first: article and time."""
         return [(news_id, time_s) for time_s, news_id in self._recent]
 
-    def apply_impression(
+    def apply_impression(  # noqa: PLR0917 - source and time, what, with what: one order everywhere
         self,
         source: Source,
         time_s: float,
         candidates: Sequence[str],
         clicked: Collection[str],
         catalog: VectorLookup,
-        *,
         history: Sequence[str] = (),
     ) -> bool:
         """Count a slate: an exposure of each candidate, and its click or skip.
@@ -155,7 +153,7 @@ class UserState:
         rows = rows[catalog.has_vector[rows]]
         if len(rows):
             weight = weights[-1]
-            skips = catalog.vectors.take(rows, axis=0).sum(axis=0)
+            skips = np.add.reduce(catalog.vectors.take(rows, axis=0))
             self._sums[-1] += skips if weight == 1.0 else skips * np.float32(weight)
             self._weights[-1] += weight * len(rows)
         return True
@@ -211,6 +209,7 @@ class UserState:
         clicks = list(zip(times_s, history, strict=True))
         self._recent = clicks[-self.pooling.max_recent_clicks :]
         self._parked = clicks
+        self._folded_revision = -1
         self.fold_parked(catalog)
         return True
 
@@ -220,8 +219,9 @@ class UserState:
         Returns:
             Whether there was one.
         """
-        if not self._parked:
+        if not self._parked or catalog.revision == self._folded_revision:
             return False
+        self._folded_revision = catalog.revision
         rows = catalog.rows([news_id for _, news_id in self._parked])
         known = catalog.has_vector[rows]
         changed = bool(known.any())
@@ -343,6 +343,7 @@ class UserState:
             state._sums = stored.sums
             state._weights = stored.weights
             state._parked = stored.parked
+            state._folded_revision = -1
         state.clicks = stored.clicks
         state._reference_s = stored.reference_s
         state._recent = stored.recent[-pooling.max_recent_clicks :]
@@ -398,9 +399,9 @@ class UserState:
     def _expose(self, slate: Iterable[str], time_s: float) -> None:
         """Count an exposure of each article of a sorted slate."""
         shown = self._shown
-        first = (int(time_s * 1_000) << _COUNT_BITS) + 1
+        first = (int(time_s * 1_000) << COUNT_BITS) + 1
         newest = next(reversed(shown.values()), -1)
-        if first >> _COUNT_BITS <= newest >> _COUNT_BITS:
+        if first >> COUNT_BITS <= newest >> COUNT_BITS:
             for news_id in slate:
                 self._add_exposures(news_id, first)
             self._order_exposures()
@@ -408,19 +409,19 @@ class UserState:
         # A new slate goes to the end whole, and the order holds.
         pop = shown.pop
         for news_id in slate:
-            count = pop(news_id, 0) & _COUNT_MASK
-            shown[news_id] = first + min(count, _COUNT_MASK - 1) if count else first
+            count = pop(news_id, 0) & COUNT_MASK
+            shown[news_id] = first + min(count, COUNT_MASK - 1) if count else first
         self._trim_exposures()
 
     def _add_exposures(self, news_id: str, packed: int) -> None:
         held = self._shown.get(news_id, 0)
-        count = min((held & _COUNT_MASK) + (packed & _COUNT_MASK), _COUNT_MASK)
-        last_shown_ms = max(held >> _COUNT_BITS, packed >> _COUNT_BITS)
-        self._shown[news_id] = last_shown_ms << _COUNT_BITS | count
+        count = min((held & COUNT_MASK) + (packed & COUNT_MASK), COUNT_MASK)
+        last_shown_ms = max(held >> COUNT_BITS, packed >> COUNT_BITS)
+        self._shown[news_id] = last_shown_ms << COUNT_BITS | count
 
     def _order_exposures(self) -> None:
         self._shown = dict(
-            sorted(self._shown.items(), key=lambda exposure: (exposure[1] >> _COUNT_BITS, exposure[0]))
+            sorted(self._shown.items(), key=lambda exposure: (exposure[1] >> COUNT_BITS, exposure[0]))
         )
         self._trim_exposures()
 

@@ -1,23 +1,30 @@
 """The bytes of a user's state: compact, versioned, the same for the same state, and checked.
 
 Little-endian: a header of sizes; Z (heads) float64; S (heads, d) float32; the times of recent and parked
-clicks, float64; the exposures' packed numbers, int64; each source's partition and last offset; the names of
-streams and articles, UTF-8, separated by line feeds; a CRC-32 of everything before it. No number is rounded,
-so a state read back behaves exactly like the one written.
+clicks, float64; the exposures' slates (time in ms, int64, and articles last shown in it, uint16) and counts
+(uint8); each source's partition and last offset; the names of streams and articles, UTF-8, separated by line
+feeds; a CRC-32 of everything before it. No number is rounded, so a state read back behaves exactly like the
+one written.
 """
 
 from __future__ import annotations
 
 import struct
 import zlib
+from sys import intern
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+COUNT_BITS = 8
+COUNT_MASK = (1 << COUNT_BITS) - 1
+"""The most exposures of an article that are counted."""
+
 _VERSION = 1
-_HEADER = struct.Struct("<BIHBdIHHHHI")
+_HEADER = struct.Struct("<BIHBdIHHHHHI")
 _SOURCE = struct.Struct("<Hq")
+_SLATE = struct.Struct("<qH")
 _CHECKSUM = struct.Struct("<I")
 _NUMBER_BYTES = 8
 
@@ -34,6 +41,10 @@ class StoredState(NamedTuple):
     recent: list[tuple[float, str]]
     parked: list[tuple[float, str]]
     shown: dict[str, int]
+    """Article to ``last shown in ms << COUNT_BITS | times shown``, ordered by time, then id.
+
+    One number for both, which new articles of a slate share: it takes no memory of its own.
+    """
     offsets: dict[tuple[str, int], int]
 
 
@@ -53,6 +64,7 @@ def encode(state: StoredState) -> bytes:
     text = "\n".join(names).encode()
     if names and text.count(b"\n") != len(names) - 1:
         raise ValueError("a user's state cannot hold an id with a line feed in it")
+    slates, counts = _slates(shown)
     header = _HEADER.pack(
         _VERSION,
         state.fingerprint,
@@ -63,21 +75,41 @@ def encode(state: StoredState) -> bytes:
         len(recent),
         len(parked),
         len(shown),
+        len(slates),
         len(sources),
         len(text),
     )
     times_s = [time_s for time_s, _ in recent]
     times_s += [time_s for time_s, _ in parked]
-    numbers = struct.pack(
-        f"<{heads}d{4 * heads * d}s{len(times_s)}d{len(shown)}q",
-        *state.weights,
-        state.sums.tobytes(),
-        *times_s,
-        *shown.values(),
+    body = b"".join(
+        (
+            header,
+            struct.pack(f"<{heads}d", *state.weights),
+            state.sums.astype("<f4", copy=False).tobytes(),
+            struct.pack(f"<{len(times_s)}d", *times_s),
+            *[_SLATE.pack(shown_at_ms, articles) for shown_at_ms, articles in slates],
+            counts,
+            *[_SOURCE.pack(partition, offset) for (_, partition), offset in sources],
+            text,
+        )
     )
-    positions = b"".join([_SOURCE.pack(partition, offset) for (_, partition), offset in sources])
-    body = b"".join((header, numbers, positions, text))
     return body + _CHECKSUM.pack(zlib.crc32(body))
+
+
+def _slates(shown: dict[str, int]) -> tuple[list[tuple[int, int]], bytes]:
+    """The time (ms) and number of articles of each slate, and the count of each article."""
+    if not shown:
+        return [], b""
+    packed = np.fromiter(shown.values(), np.int64, len(shown))
+    shown_at_ms = packed >> COUNT_BITS
+    last = np.flatnonzero(shown_at_ms[1:] != shown_at_ms[:-1]).tolist()
+    last.append(len(shown) - 1)
+    starts = [0, *(index + 1 for index in last)]
+    slates = [
+        (time_ms, end - start)
+        for time_ms, start, end in zip(shown_at_ms[last].tolist(), starts, starts[1:], strict=False)
+    ]
+    return slates, packed.astype(np.uint8).tobytes()
 
 
 def decode(value: bytes) -> StoredState:
@@ -93,35 +125,53 @@ def decode(value: bytes) -> StoredState:
     end = len(value) - _CHECKSUM.size
     if _CHECKSUM.unpack_from(value, end)[0] != zlib.crc32(memoryview(value)[:end]):
         raise ValueError(f"a user's state of {len(value)} bytes is damaged: its checksum differs")
-    _, fingerprint, d, heads, reference_s, clicks, n_recent, n_parked, n_shown, n_sources, text_bytes = (
-        _HEADER.unpack_from(value)
-    )
+    (
+        _,
+        fingerprint,
+        d,
+        heads,
+        reference_s,
+        clicks,
+        n_recent,
+        n_parked,
+        n_shown,
+        n_slates,
+        n_sources,
+        text_bytes,
+    ) = _HEADER.unpack_from(value)
     sums_at = _HEADER.size + _NUMBER_BYTES * heads
     times_at = sums_at + 4 * heads * d
-    shown_at = times_at + _NUMBER_BYTES * (n_recent + n_parked)
-    sources_at = shown_at + _NUMBER_BYTES * n_shown
+    slates_at = times_at + _NUMBER_BYTES * (n_recent + n_parked)
+    counts_at = slates_at + _SLATE.size * n_slates
+    sources_at = counts_at + n_shown
     text_at = sources_at + _SOURCE.size * n_sources
     n_names = n_sources + n_recent + n_parked + n_shown
-    names = value[text_at:end].decode().split("\n") if n_names else []
+    # Interned: the same few thousand ids are in every user's state.
+    names = list(map(intern, value[text_at:end].decode().split("\n"))) if n_names else []
     if end - text_at != text_bytes or len(names) != n_names:
         raise ValueError(f"a user's state of {len(value)} bytes does not hold what its header says")
     times_s = struct.unpack_from(f"<{n_recent + n_parked}d", value, times_at)
-    recent_at = n_sources
-    parked_at = recent_at + n_recent
+    parked_at = n_sources + n_recent
     ids_at = parked_at + n_parked
+    packed: list[int] = []
+    for shown_at_ms, articles in _SLATE.iter_unpack(value[slates_at:counts_at]):
+        stamp = shown_at_ms << COUNT_BITS
+        first = stamp + 1
+        at = counts_at + len(packed)
+        packed += [first if count == 1 else stamp + count for count in value[at : at + articles]]
     return StoredState(
         fingerprint,
         reference_s,
         clicks,
         list(struct.unpack_from(f"<{heads}d", value, _HEADER.size)),
         np.frombuffer(value, "<f4", heads * d, sums_at).astype(np.float32).reshape(heads, d),
-        list(zip(times_s[:n_recent], names[recent_at:parked_at], strict=True)),
+        list(zip(times_s[:n_recent], names[n_sources:parked_at], strict=True)),
         list(zip(times_s[n_recent:], names[parked_at:ids_at], strict=True)),
-        dict(zip(names[ids_at:], struct.unpack_from(f"<{n_shown}q", value, shown_at), strict=True)),
+        dict(zip(names[ids_at:], packed, strict=True)),
         {
             (stream, partition): offset
             for stream, (partition, offset) in zip(
-                names[:recent_at], _SOURCE.iter_unpack(value[sources_at:text_at]), strict=True
+                names[:n_sources], _SOURCE.iter_unpack(value[sources_at:text_at]), strict=True
             )
         },
     )
