@@ -1,0 +1,98 @@
+"""Builds the HNSW graph of a copied Qdrant Edge shard in a process of its own.
+
+Why a process: ``EdgeShard.optimize`` of qdrant-edge-py 0.9.0 holds the interpreter's lock from beginning to
+end (60 s for 100,000 vectors of 64 dimensions on two busy cores), and no other Python thread runs meanwhile.
+
+The process works on a copy that nobody else opens, at low priority, and ends with its parent, however
+that ends.
+Run as ``python -m freshet.streams.edge_optimizer FOLDER``.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import IO
+
+from qdrant_edge import EdgeShard
+
+_NICENESS = 10
+
+
+class OptimizationError(RuntimeError):
+    """The copy could not be optimized; the original is untouched."""
+
+
+class Optimization:
+    """One shard's copy being optimized.
+
+    Args:
+        source: The shard's folder; the caller lets nobody write to it until this constructor returns. Its
+            write-ahead log is copied along, so it needs no flush before.
+        target: Where the optimized copy is made; replaced if it exists.
+    """
+
+    def __init__(self, source: Path, target: Path) -> None:
+        self._target = target
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(source, target)
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+        # The child reads nothing from its standard input; the pipe breaks when this process ends.
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", __name__, str(target)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=self._errors,
+        )
+
+    def finished(self) -> bool:
+        """Whether the copy is ready to be loaded.
+
+        Raises:
+            OptimizationError: The process failed.
+        """
+        code = self._process.poll()
+        if code is None:
+            return False
+        self._errors.seek(0)
+        report = self._errors.read().decode(errors="replace").strip()
+        self.cancel()
+        if code:
+            raise OptimizationError(f"optimizing {self._target} failed with code {code}: {report[-2_000:]}")
+        return True
+
+    def cancel(self) -> None:
+        """End the process if it still runs."""
+        self._process.kill()
+        self._process.wait()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        self._errors.close()
+
+
+def _end_with_parent(pipe: int) -> None:
+    # A thread that waits for the pipe's end would wait for the interpreter's lock, which optimize() holds:
+    # the kernel has to end this process. A broken pipe sends SIGIO, whose default action is to terminate.
+    signal.signal(signal.SIGIO, signal.SIG_DFL)
+    fcntl.fcntl(pipe, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_ASYNC)
+
+
+def main() -> None:
+    """Optimize the shard in the folder named on the command line, and flush it."""
+    _end_with_parent(sys.stdin.fileno())
+    os.nice(_NICENESS)
+    shard = EdgeShard.load(sys.argv[1])
+    shard.optimize()
+    shard.flush()
+    shard.close()
+
+
+if __name__ == "__main__":
+    main()

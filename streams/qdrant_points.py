@@ -1,0 +1,114 @@
+"""How an article is kept as a Qdrant point, the same in Qdrant Edge and on a Qdrant server.
+
+A point's id is the UUID (version 5) of its news id, so that an article always meets its own point; the
+payload carries everything but the vector, the news id included.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from freshet.models.ports import FloatMatrix, Hit, IndexedArticle
+
+_NAMESPACE = uuid.UUID("5f7b0c9e-64a9-5d0f-9a3c-0d2f6f1f7a11")
+
+FIELD_TYPES: Mapping[str, Literal["keyword", "float", "bool"]] = {
+    "category": "keyword",
+    "language": "keyword",
+    "published_at_s": "float",
+    "popularity": "float",
+    "withdrawn": "bool",
+}
+"""The payload fields that queries filter or sort by, each with an index."""
+
+HIT_FIELDS = ["news_id", "published_at_s", "category"]
+"""The payload fields that a :class:`Hit` is made of."""
+
+
+def point_id(news_id: str) -> str:
+    """The id of an article's point."""
+    return str(uuid.uuid5(_NAMESPACE, news_id))
+
+
+def payload(article: IndexedArticle) -> dict[str, Any]:
+    """Everything about ``article`` but its vector."""
+    return {
+        "news_id": article.news_id,
+        "published_at_s": float(article.published_at_s),
+        "title": article.title,
+        "category": article.category,
+        "subcategory": article.subcategory,
+        "language": article.language,
+        "withdrawn": bool(article.withdrawn),
+        "popularity": float(article.popularity),
+    }
+
+
+def article(fields: Mapping[str, Any], vector: object) -> IndexedArticle:
+    """The article of a point's payload and vector."""
+    return IndexedArticle(vector=np.asarray(vector, np.float32), **fields)
+
+
+def hit(fields: Mapping[str, Any] | None, score: float) -> Hit:
+    """A hit from the ``HIT_FIELDS`` of a point."""
+    if fields is None:
+        raise ValueError("the point has no payload; it was not written by freshet")
+    return Hit(fields["news_id"], score, fields["published_at_s"], fields["category"])
+
+
+def last_of_each(articles: Iterable[IndexedArticle], d: int) -> list[IndexedArticle]:
+    """``articles`` without those that a later one of the same id replaces, all checked.
+
+    Raises:
+        ValueError: A vector has another dimension than ``d``, or a number is not finite.
+    """
+    kept = {article.news_id: article for article in articles}
+    for one in kept.values():
+        shape = np.shape(one.vector)
+        if shape != (d,):
+            raise ValueError(
+                f"article {one.news_id}: the vector has the shape {shape}, but this index holds ({d},)"
+            )
+        if not np.isfinite(one.vector).all():
+            raise ValueError(f"article {one.news_id}: the vector is not finite")
+        if not np.isfinite((one.published_at_s, one.popularity)).all():
+            raise ValueError(f"article {one.news_id}: the publication time or popularity is not finite")
+    return list(kept.values())
+
+
+def checked_queries(queries: FloatMatrix, d: int) -> list[list[float]]:
+    """The rows of ``queries`` (h, d) as Qdrant takes them.
+
+    Raises:
+        ValueError: ``queries`` has another shape or is not finite.
+    """
+    matrix = np.asarray(queries, np.float32)
+    if matrix.ndim != 2 or matrix.shape[1] != d:  # noqa: PLR2004
+        raise ValueError(f"queries must have the shape (h, {d}), got {matrix.shape}")
+    if not np.isfinite(matrix).all():
+        raise ValueError("queries must be finite")
+    rows: list[list[float]] = matrix.tolist()
+    return rows
+
+
+def by_value(popularity: Mapping[str, float]) -> dict[float, list[str]]:
+    """The point ids that get each popularity: one Qdrant operation sets one payload on many points.
+
+    Raises:
+        ValueError: A popularity is not finite.
+    """
+    groups: dict[float, list[str]] = {}
+    for news_id, value in popularity.items():
+        if not np.isfinite(value):
+            raise ValueError(f"article {news_id}: the popularity is not finite")
+        groups.setdefault(float(value), []).append(point_id(news_id))
+    return groups
+
+
+def chunks(ids: Sequence[str], size: int) -> Iterable[list[str]]:
+    """``ids`` in runs of at most ``size``."""
+    return (list(ids[start : start + size]) for start in range(0, len(ids), size))
