@@ -1,0 +1,215 @@
+"""Test, then train: each impression is ranked with the code that serves, before anything is learned from it.
+
+Nothing of an impression, nor of a later one, can reach its ranking: user states, article statistics and the
+population's vector at the moment of ranking rest on impressions that came before it (and, with a feedback
+delay, at least that long before it). The baselines see exactly the same.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import deque
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freshet.models.catalog import ArticleCatalog
+from freshet.models.events import Impression, to_unix_s
+from freshet.models.ranking import LinearRanker
+from freshet.models.ranking_metrics import RankingReport, RankingScores
+from freshet.models.recommend import UserView, score_slate
+from freshet.models.user_state import Pooling, UserState
+
+POPULATION_INTERVAL_S = 300.0
+"""Event time after which the population's vector is computed anew."""
+
+_STREAM = "impressions"
+
+
+class CtrBaseline:
+    """Ranks by the click rate so far, ``(clicks + prior_clicks) / (impressions + prior_impressions)``.
+
+    Args:
+        prior_clicks: Of an article never shown.
+        prior_impressions: Of an article never shown.
+    """
+
+    def __init__(self, prior_clicks: float = 1.0, prior_impressions: float = 20.0) -> None:
+        self._prior = (prior_clicks, prior_impressions)
+        self._counts: dict[str, tuple[float, float]] = {}
+
+    def score(self, candidates: Sequence[str]) -> NDArray[np.float64]:
+        """Smoothed click-through rates, shape (n,), of what was learned so far."""
+        get, prior = self._counts.get, self._prior
+        return np.array([clicks / shown for clicks, shown in (get(c, prior) for c in candidates)])
+
+    def learn(self, shown: Iterable[str], clicked: Collection[str]) -> None:
+        """Count one impression, or (``shown`` empty) clicks that came later."""
+        counts, prior = self._counts, self._prior
+        for news_id in shown:
+            clicks, impressions = counts.get(news_id, prior)
+            counts[news_id] = clicks, impressions + 1.0
+        for news_id in clicked:
+            clicks, impressions = counts.get(news_id, prior)
+            counts[news_id] = clicks + 1.0, impressions
+
+
+def random_scores(impression_id: str, candidates: Iterable[str], seed: int = 0) -> NDArray[np.float64]:
+    """Scores in [0, 1), shape (n,), that know nothing: a hash of seed, impression and candidate."""
+    salt = zlib.crc32(f"{seed} {impression_id} ".encode())
+    return np.array([zlib.crc32(news_id.encode(), salt) for news_id in candidates]) / 2.0**32
+
+
+@dataclass(frozen=True, slots=True)
+class PrequentialReport:
+    """How well the same impressions were ranked by freshet and by the baselines."""
+
+    ranker: RankingReport
+    click_through_rate: RankingReport
+    random: RankingReport
+    users: int
+    """Users seen, those of the warm-up included."""
+    learned: int
+    """Impressions learned from, those of the warm-up included."""
+
+
+class PrequentialEvaluation:
+    """Ranks one impression after another, and learns from each once its feedback is due.
+
+    Args:
+        catalog: The articles known beforehand, without statistics; the evaluation fills them in.
+        pooling: How clicks make user vectors.
+        ranker: How features make scores.
+        feedback_delay_s: Event time from an impression to what it teaches.
+        seed: Of the random baseline.
+    """
+
+    def __init__(
+        self,
+        catalog: ArticleCatalog,
+        pooling: Pooling,
+        ranker: LinearRanker,
+        *,
+        feedback_delay_s: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        if feedback_delay_s < 0:
+            raise ValueError(f"feedback_delay_s must not be negative, got {feedback_delay_s}")
+        self._catalog = catalog
+        self._pooling = pooling
+        self._ranker = ranker
+        self._delay_s = feedback_delay_s
+        self._seed = seed
+        self._users: dict[str, UserState] = {}
+        self._pending: deque[tuple[float, Impression]] = deque()
+        self._learned = 0
+        self._now_s = -np.inf
+        self._population: NDArray[np.float32] = np.zeros(catalog.d, np.float32)
+        self._population_due_s = -np.inf
+        self._by_ctr = CtrBaseline()
+        self._ranker_scores, self._ctr_scores, self._random_scores = (RankingScores() for _ in range(3))
+
+    def add(self, impression: Impression, *, measured: bool = True) -> None:
+        """Rank ``impression``, measure the ranking, and learn from it when its feedback is due.
+
+        Args:
+            impression: At or after the time of the one before.
+            measured: False in the warm-up: learn only.
+
+        Raises:
+            ValueError: The impression is from before the last one.
+        """
+        now_s = to_unix_s(impression.time)
+        if now_s < self._now_s:
+            raise ValueError(
+                f"impression {impression.impression_id} is {self._now_s - now_s:.0f} s older than the one "
+                "before it: a prequential evaluation needs the order of time, sort the impressions first"
+            )
+        self._now_s = now_s
+        while self._pending and self._pending[0][0] + self._delay_s <= now_s:
+            self._learn(*self._pending.popleft())
+        if measured:
+            self._measure(now_s, impression)
+        self._pending.append((now_s, impression))
+
+    def report(self, *, bootstrap_seed: int = 0) -> PrequentialReport:
+        """What was measured so far.
+
+        Raises:
+            ValueError: Nothing was measured.
+        """
+        return PrequentialReport(
+            ranker=self._ranker_scores.report(seed=bootstrap_seed),
+            click_through_rate=self._ctr_scores.report(seed=bootstrap_seed),
+            random=self._random_scores.report(seed=bootstrap_seed),
+            users=len(self._users),
+            learned=self._learned,
+        )
+
+    def _measure(self, now_s: float, impression: Impression) -> None:
+        state = self._users.get(impression.user_id)
+        if state is None and impression.history:
+            state = UserState.empty(self._pooling)
+            state.seed_history(now_s, impression.history, self._catalog)
+        if now_s >= self._population_due_s:
+            self._population = self._catalog.population(now_s)
+            self._population_due_s = now_s + POPULATION_INTERVAL_S
+        user = UserView.of(state, now_s, self._population)
+        slate = score_slate(impression.candidates, user, self._catalog, self._ranker, now_s)
+        clicked = set(impression.clicked)
+        labels = np.array([news_id in clicked for news_id in slate.ids], np.float64)
+        self._ranker_scores.add(labels, slate.scores)
+        self._ctr_scores.add(labels, self._by_ctr.score(slate.ids))
+        self._random_scores.add(labels, random_scores(impression.impression_id, slate.ids, self._seed))
+
+    def _learn(self, time_s: float, impression: Impression) -> None:
+        source = (_STREAM, 0, self._learned)
+        self._learned += 1
+        state = self._users.get(impression.user_id)
+        if state is None:
+            state = self._users[impression.user_id] = UserState.empty(self._pooling)
+        state.apply_impression(
+            source,
+            time_s,
+            impression.candidates,
+            impression.clicked,
+            self._catalog,
+            history=impression.history,
+        )
+        clicked = set(impression.clicked)
+        shown = list(dict.fromkeys(impression.candidates))
+        labels = np.fromiter((news_id in clicked for news_id in shown), np.bool_, len(shown))
+        self._catalog.count_slate(shown, labels, time_s)
+        self._by_ctr.learn(shown, clicked)
+
+
+def evaluate(
+    impressions: Iterable[Impression],
+    catalog: ArticleCatalog,
+    pooling: Pooling,
+    ranker: LinearRanker,
+    *,
+    warm_up: int = 0,
+    feedback_delay_s: float = 0.0,
+    seed: int = 0,
+) -> PrequentialReport:
+    """Rank and then learn from ``impressions``, which must come in the order of time.
+
+    Args:
+        impressions: With their clicks.
+        catalog: The articles known beforehand, without statistics; the evaluation fills them in.
+        pooling: How clicks make user vectors.
+        ranker: How features make scores.
+        warm_up: So many impressions at the beginning are learned from but not measured.
+        feedback_delay_s: Event time from an impression to what it teaches.
+        seed: Of the random baseline and of the bootstrap.
+
+    Raises:
+        ValueError: The impressions are out of order, or none could be measured.
+    """
+    evaluation = PrequentialEvaluation(catalog, pooling, ranker, feedback_delay_s=feedback_delay_s, seed=seed)
+    for position, impression in enumerate(impressions):
+        evaluation.add(impression, measured=position >= warm_up)
+    return evaluation.report(bootstrap_seed=seed)
