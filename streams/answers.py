@@ -21,6 +21,7 @@ from kafka.partitioner import murmur2
 from freshet.models.events import EventError, Recommendation
 from freshet.streams.errors import ClientClosed, FreshetError, KafkaUnreachable
 from freshet.streams.kafka import client_config, topic_name
+from freshet.streams.reachability import missing, unreachable, wait_for_broker
 from freshet.streams.settings import Settings
 from freshet.streams.topics import RECOMMENDATIONS
 
@@ -43,6 +44,7 @@ def open_at_end(settings: Settings, connect_timeout_s: float, user_id: str | Non
     """
     topic = topic_name(settings, RECOMMENDATIONS.name)
     timeout_ms = round(connect_timeout_s * 1_000)
+    wait_for_broker(settings, connect_timeout_s)
     try:
         consumer = KafkaConsumer(
             **client_config(settings),
@@ -72,22 +74,6 @@ def open_at_end(settings: Settings, connect_timeout_s: float, user_id: str | Non
         consumer.close()
         raise
     return consumer
-
-
-def unreachable(settings: Settings, error: Exception) -> str:
-    """What to tell somebody whose Kafka does not answer."""
-    return (
-        f"Kafka at {settings.bootstrap_servers} does not answer ({error}). Start one with `freshet up`, "
-        "or name another with --bootstrap-servers or FRESHET_BOOTSTRAP_SERVERS; `freshet doctor` tells more."
-    )
-
-
-def missing(settings: Settings, topic: str) -> str:
-    """What to tell somebody whose Kafka has no such topic."""
-    return (
-        f"Kafka at {settings.bootstrap_servers} has no topic {topic}. `freshet up` and `freshet stream` "
-        "create the topics; is the prefix (--topic-prefix, FRESHET_TOPIC_PREFIX) that of the workers?"
-    )
 
 
 def _decode(record: Any) -> Recommendation | None:

@@ -34,9 +34,10 @@ from freshet.models.events import (
     RecommendationRequest,
     refusal,
 )
-from freshet.streams.answers import Answers, Subscription, missing, unreachable
+from freshet.streams.answers import Answers, Subscription
 from freshet.streams.errors import ClientClosed, KafkaUnreachable, PublishFailed, RecommendationTimeout
 from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config, topic_name
+from freshet.streams.reachability import missing, unreachable, wait_for_broker
 from freshet.streams.settings import Settings
 from freshet.streams.topics import ARTICLES, CLICKS, CONTROL, IMPRESSIONS, RECOMMENDATIONS, REQUESTS, Topic
 
@@ -83,6 +84,7 @@ class Freshet:
         self._lock = threading.Lock()
         self._closed = False
         timeout_ms = round(connect_timeout_s * 1_000)
+        wait_for_broker(settings, connect_timeout_s)
         try:
             self._producer = KafkaProducer(
                 **client_config(settings),
@@ -328,9 +330,8 @@ class Freshet:
         try:
             return self._producer.send(name, value=value, key=key.encode())
         except KafkaError as error:
-            if self._producer.bootstrap_connected():
-                raise KafkaUnreachable(missing(self._settings, name)) from error
-            raise KafkaUnreachable(unreachable(self._settings, error)) from error
+            # It answered when the client was made, so the topic is the likelier trouble.
+            raise KafkaUnreachable(f"{missing(self._settings, name)} ({error})") from error
 
 
 def _new_id() -> str:
