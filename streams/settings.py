@@ -66,5 +66,3 @@ class Settings(BaseSettings):
     metrics_host: str = "127.0.0.1"
     metrics_port: int = Field(default=9_464, ge=0, le=65_535)
     """Prometheus endpoint; 0 turns it off."""
-    web_port: int = Field(default=6_066, ge=1, le=65_535)
-    """Faust's own web server, on ``metrics_host``."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,11 +28,5 @@ def settings(kafka: LocalKafka, tmp_path: Path) -> Settings:
         data_dir=tmp_path,
         partitions=4,
         metrics_port=0,
-        web_port=_free_port(),
     )
 
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -30,7 +30,6 @@ _OPTIONS: Mapping[str, tuple[str, str]] = {
     "dimension": ("D", "Dimension of article vectors while no bundle is trained."),
     "metrics_host": ("HOST", "The address that serves the metrics."),
     "metrics_port": ("PORT", "The port that serves Prometheus' metrics; 0 turns it off."),
-    "web_port": ("PORT", "The port of Faust's own web server."),
 }
 CONNECTION = ("bootstrap_servers", "topic_prefix", "data_dir", "qdrant_url")
 

@@ -1,0 +1,262 @@
+"""Wires the Faust app: one worker's agents, tables, caches and followers. The one place that knows them all.
+
+Guarantee: agents start only when the catalog has caught up, and give partitions away only after the batch under
+way is durable; what was decoded from a partition's state is forgotten with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import faust
+import numpy as np
+from faust.types import StreamT
+from yarl import URL
+
+from freshet.models.catalog import ArticleCatalog
+from freshet.models.events import Control
+from freshet.models.ports import FloatVector, IndexUnavailable
+from freshet.models.ranking import LinearRanker
+from freshet.models.user_state import Pooling
+from freshet.streams import metrics, topics
+from freshet.streams.bundle_index import BundleIndex
+from freshet.streams.catalog_follower import CatalogFollower
+from freshet.streams.kafka import MAX_REQUEST_BYTES, topic_name
+from freshet.streams.outbox import Outbox
+from freshet.streams.partitioned_table import PartitionedTable
+from freshet.streams.recommender_agent import RecommenderAgent
+from freshet.streams.rolling_auc import RollingAuc
+from freshet.streams.settings import Settings
+from freshet.streams.stats_agent import StatsAgent
+from freshet.streams.user_agent import UserAgent
+from freshet.streams.user_states import UserStates
+
+log = logging.getLogger(__name__)
+
+NO_BUNDLE = "none"
+"""The bundle of states made before any article vector was known; they are rebuilt when one is."""
+
+_POPULATION_INTERVAL_S = 1.0
+_LAG_INTERVAL_S = 2.0
+
+
+class StreamApp:
+    """One stream worker.
+
+    Args:
+        settings: Where Kafka is, how users are pooled, and so on.
+        index: Where candidates come from.
+        replicate: Fill ``index`` from ``article-vectors``: for an embedded index that is this worker's own.
+        bundle: Whose vectors to serve; unset: those of the first vector on the topic.
+    """
+
+    def __init__(
+        self, settings: Settings, index: BundleIndex, *, replicate: bool, bundle: str | None = None
+    ) -> None:
+        self.settings = settings
+        self.faust = _faust_app(settings)
+        self.catalog = ArticleCatalog(settings.dimension)
+        self._index = index
+        self._population: FloatVector = np.zeros(settings.dimension, np.float32)
+        self._population_at = -np.inf
+        self._popularity: dict[str, float] = {}
+        self._outboxes = {name: Outbox(settings) for name in ("user", "stats", "recommender", "follower")}
+        users = PartitionedTable(self.faust, "user-state", settings.partitions)
+        counts = PartitionedTable(self.faust, "article-counts", settings.partitions)
+        self.states = UserStates(users, pooling(settings), self.catalog, settings.cached_users)
+        self.rolling_auc = RollingAuc()
+        self.user_agent = UserAgent(
+            self.faust, settings, self.states, self.catalog, self._outboxes["user"], self._population_vector
+        )
+        self.stats_agent = StatsAgent(
+            self.faust, settings, counts, self.catalog, self._outboxes["stats"], self._popularity.update
+        )
+        self.recommender_agent = RecommenderAgent(
+            self.faust,
+            settings,
+            self.states,
+            self.catalog,
+            index,
+            LinearRanker(),
+            self._outboxes["recommender"],
+            self._population_vector,
+            self.rolling_auc,
+        )
+        self.follower = CatalogFollower(
+            settings,
+            self.catalog,
+            self._outboxes["follower"],
+            index=index,
+            replicate=replicate,
+            bundle=bundle,
+            on_bundle=self._adopt_bundle,
+            on_control=self._obey,
+        )
+        self.user_agent.on_impression = self.rolling_auc.learn
+        self.user_agent.on_clicks = self._push
+        self._register()
+
+    async def start(self) -> None:
+        """Connect, recover the tables and start the agents."""
+        self.faust.finalize()
+        await self.faust.start()
+
+    async def crashed(self) -> None:
+        """Wait until the worker cannot go on; :attr:`failure` then says why."""
+        await self.faust.wait_until_stopped()
+
+    @property
+    def failure(self) -> BaseException | None:
+        """Why the worker could not go on."""
+        return self.faust.crash_reason
+
+    async def fail(self, error: BaseException) -> None:
+        """Stop the worker: something that it rests on is gone."""
+        await self.faust.crash(error)
+
+    async def stop(self) -> None:
+        """Finish the batch under way, commit, leave the group."""
+        await self.faust.stop()
+
+    def _register(self) -> None:
+        app, settings = self.faust, self.settings
+
+        def channel(*names: str) -> Any:
+            return app.topic(
+                *(topic_name(settings, name) for name in names),
+                key_type=bytes,
+                value_type=bytes,
+                key_serializer="raw",
+                value_serializer="raw",
+            )
+
+        async def users(stream: StreamT[Any]) -> None:
+            await self.follower.caught_up.wait()
+            await self.user_agent.run(stream)
+
+        async def statistics(stream: StreamT[Any]) -> None:
+            await self.follower.caught_up.wait()
+            await self.stats_agent.run(stream)
+
+        async def requests(stream: StreamT[Any]) -> None:
+            await self.follower.caught_up.wait()
+            await self.recommender_agent.run(stream)
+
+        app.agent(channel(topics.IMPRESSIONS.name, topics.CLICKS.name), name="users")(users)
+        app.agent(channel(topics.SLATES.name), name="statistics")(statistics)
+        app.agent(channel(topics.REQUESTS.name), name="requests")(requests)
+
+        app.on_partitions_revoked.connect(self._release)
+        app.on_before_shutdown.connect(self._shut_down)
+        for task in (self._follow, self._write_popularity, self._measure_lag):
+            app.task(task)
+
+    async def _follow(self) -> None:
+        for outbox in self._outboxes.values():
+            await outbox.start()
+        try:
+            await self.follower.run()
+        except Exception as error:
+            await self.faust.crash(error)
+            raise
+
+    async def _release(self, *_: Any, **__: Any) -> None:
+        async with self.user_agent.busy:
+            self.states.forget()
+        await self.stats_agent.release()
+
+    async def _shut_down(self, *_: Any, **__: Any) -> None:
+        async with self.user_agent.busy, self.stats_agent.busy:
+            self.recommender_agent.close()
+            for outbox in self._outboxes.values():
+                await outbox.stop()
+
+    def _adopt_bundle(self, bundle: str) -> None:
+        self._index.open(bundle)
+        self.states.pooling = replace(self.states.pooling, bundle=bundle)
+        log.info("vectors of bundle %s", bundle)
+
+    def _obey(self, control: Control) -> None:
+        if control.kind == "push-on":
+            self.recommender_agent.push_users.add(control.subject)
+        elif control.kind == "push-off":
+            self.recommender_agent.push_users.discard(control.subject)
+
+    async def _push(self, clicks: Any) -> None:
+        await self.recommender_agent.push(clicks, self._outboxes["user"])
+
+    def _population_vector(self, now_s: float) -> FloatVector:
+        now = asyncio.get_running_loop().time()
+        if now - self._population_at >= _POPULATION_INTERVAL_S:
+            self._population = self.catalog.population(now_s)
+            self._population_at = now
+        return self._population
+
+    async def _write_popularity(self) -> None:
+        while True:
+            await asyncio.sleep(0.5)
+            changed: Mapping[str, float] = dict(self._popularity)
+            self._popularity.clear()
+            if changed:
+                try:
+                    await asyncio.to_thread(self._index.set_popularity, changed)
+                except IndexUnavailable as error:
+                    log.warning("the index does not take popularities: %s", error)
+                    for news_id, value in changed.items():
+                        self._popularity.setdefault(news_id, value)
+
+    async def _measure_lag(self) -> None:
+        while True:
+            await asyncio.sleep(_LAG_INTERVAL_S)
+            consumer: Any = self.faust.consumer
+            for tp in consumer.assignment():
+                end = consumer.highwater(tp)
+                read = self.faust.monitor.tp_read_offsets.get(tp)
+                if end is not None and read is not None:
+                    metrics.LAG.labels(tp.topic, tp.partition).set(max(0, end - read - 1))
+
+
+def pooling(settings: Settings) -> Pooling:
+    """How ``settings`` pool clicks into user vectors while no bundle is known."""
+    return Pooling(
+        d=settings.dimension,
+        half_lives_s=settings.half_lives_s,
+        negative_half_life_s=settings.negative_half_life_s,
+        prior_weight=settings.prior_weight,
+        max_recent_clicks=settings.max_recent_clicks,
+        max_exposures=settings.max_exposures,
+        bundle=NO_BUNDLE,
+    )
+
+
+def _faust_app(settings: Settings) -> faust.App:
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    options: dict[str, Any] = {}
+    if settings.kafka_username is not None and settings.kafka_password is not None:
+        options["broker_credentials"] = faust.SASLCredentials(
+            username=settings.kafka_username, password=settings.kafka_password.get_secret_value()
+        )
+    return faust.App(
+        f"{settings.topic_prefix}stream",
+        broker=[URL(f"aiokafka://{server}") for server in settings.bootstrap_servers.split(",")],
+        store="rocksdb://",
+        datadir=settings.data_dir.absolute() / "tables",
+        autodiscover=False,
+        web_enabled=False,
+        topic_partitions=settings.partitions,
+        topic_replication_factor=settings.replication,
+        # A leader election topic is of use only to agents that run once in a cluster; there is none.
+        topic_disable_leader=True,
+        topic_allow_declare=True,
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=MAX_REQUEST_BYTES,
+        producer_max_request_size=MAX_REQUEST_BYTES,
+        broker_commit_interval=1.0,
+        # Faust's default of 3 s before a restarted worker recovers its tables is for large clusters.
+        stream_recovery_delay=0.0,
+        **options,
+    )

@@ -1,0 +1,203 @@
+"""Keeps a process's catalog in step with the compacted topics that describe articles.
+
+Every stream worker reads all of ``article-vectors``, ``article-stats`` and ``control``, from the beginning and
+without a consumer group: each needs the whole of them. ``caught_up`` is set when everything that was there at
+the start has been read; agents wait for it, so that no click is parked for want of a vector that is long known.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from freshet.models.catalog import ArticleCatalog
+from freshet.models.events import ArticleStats, ArticleVector, Control, EventError, to_unix_s
+from freshet.models.ports import ArticleIndex, IndexedArticle, IndexUnavailable
+from freshet.streams import metrics, topics
+from freshet.streams.intake import Intake
+from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config, topic_name
+from freshet.streams.outbox import Outbox
+from freshet.streams.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_RETRY_S = 1.0
+
+
+class CatalogFollower:
+    """Applies the article topics and ``control`` to a catalog, and to an index where that is asked for.
+
+    Args:
+        index: Told of withdrawn articles; with ``replicate`` also given every vector.
+        replicate: For an embedded index that no embedding worker of this process fills.
+        bundle: Whose vectors to take; unset: those of the first vector read.
+        on_bundle: Told of that bundle, once.
+        on_control: Told of every control record.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        catalog: ArticleCatalog,
+        outbox: Outbox,
+        *,
+        index: ArticleIndex,
+        replicate: bool,
+        bundle: str | None,
+        on_bundle: Callable[[str], None],
+        on_control: Callable[[Control], None],
+    ) -> None:
+        self._settings = settings
+        self._catalog = catalog
+        self._outbox = outbox
+        self._intake = Intake(settings, outbox)
+        self._index = index
+        self._replicate = replicate
+        self._on_bundle = on_bundle
+        self._on_control = on_control
+        self._bundle = bundle
+        self._handlers: dict[str, Callable[[Any], None]] = {
+            topic_name(settings, topics.CONTROL.name): self._apply_control,
+            topic_name(settings, topics.ARTICLE_VECTORS.name): self._apply_vector,
+            topic_name(settings, topics.ARTICLE_STATS.name): self._apply_stats,
+        }
+        self._to_index: dict[str, IndexedArticle | None] = {}
+        self._withdrawn: set[str] = set()
+        self._to_hide: set[str] = set()
+        self.caught_up = asyncio.Event()
+
+    async def run(self) -> None:
+        """Follow until cancelled.
+
+        Raises:
+            KafkaError: The broker cannot be reached at the start.
+        """
+        if self._bundle is not None:
+            self._on_bundle(self._bundle)
+        consumer = AIOKafkaConsumer(
+            **client_config(self._settings),
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            max_partition_fetch_bytes=MAX_REQUEST_BYTES,
+        )
+        await consumer.start()
+        try:
+            partitions = [
+                TopicPartition(topic, partition)
+                for topic in self._handlers
+                for partition in range(self._settings.partitions)
+            ]
+            consumer.assign(partitions)
+            await consumer.seek_to_beginning(*partitions)
+            missing = dict(await consumer.end_offsets(partitions))
+            while True:
+                records = await consumer.getmany(timeout_ms=200, max_records=2_000)
+                for batch in records.values():
+                    for record in batch:
+                        self._intake.handle(record, self._handlers[record.topic])
+                await self._outbox.flush()
+                await self._write_index()
+                metrics.CATALOG_ARTICLES.labels("known").set(len(self._catalog))
+                if not self.caught_up.is_set():
+                    for partition in list(missing):
+                        if await consumer.position(partition) >= missing[partition]:
+                            del missing[partition]
+                    if not missing:
+                        self.caught_up.set()
+                        log.info("the catalog has caught up: %d articles", len(self._catalog))
+        finally:
+            await consumer.stop()
+
+    def _apply_vector(self, record: Any) -> None:
+        news_id = (record.key or b"").decode()
+        if record.value is None:
+            self._catalog.remove(news_id)
+            self._to_index[news_id] = None
+            return
+        article = ArticleVector.from_json(record.value)
+        if self._bundle is None:
+            self._bundle = article.bundle
+            self._on_bundle(article.bundle)
+        if article.bundle != self._bundle:
+            return  # of another version: never mixed, its own rollout announces it
+        vector = np.array(article.vector, np.float32)
+        if len(vector) != self._catalog.d:
+            raise EventError(
+                f"ArticleVector: {len(vector)} dimensions, this worker is set to {self._catalog.d} "
+                "(FRESHET_DIMENSION)"
+            )
+        published_at_s = to_unix_s(article.published_at)
+        withdrawn = article.news_id in self._withdrawn
+        if withdrawn:
+            self._to_hide.add(article.news_id)  # whoever replaced it in the index has shown it again
+        self._catalog.put_article(
+            article.news_id,
+            vector,
+            published_at_s,
+            title=article.title,
+            category=article.category,
+            subcategory=article.subcategory,
+            language=article.language,
+        )
+        if self._replicate:
+            self._to_index[article.news_id] = IndexedArticle(
+                article.news_id,
+                vector,
+                published_at_s,
+                article.title,
+                article.category,
+                article.subcategory,
+                article.language,
+                withdrawn=withdrawn,
+            )
+
+    def _apply_stats(self, record: Any) -> None:
+        if record.value is None:
+            return
+        stats = ArticleStats.from_json(record.value)
+        self._catalog.put_stats(
+            stats.news_id,
+            to_unix_s(stats.time),
+            [count.clicks for count in stats.counts],
+            [count.impressions for count in stats.counts],
+            to_unix_s(stats.first_seen),
+        )
+
+    def _apply_control(self, record: Any) -> None:
+        if record.value is None:
+            return
+        control = Control.from_json(record.value)
+        if control.kind == "article-withdrawn":
+            self._withdrawn.add(control.subject)
+            self._to_hide.add(control.subject)
+            self._catalog.set_withdrawn(control.subject, True)
+        self._on_control(control)
+
+    async def _write_index(self) -> None:
+        if not self._to_index and not self._to_hide:
+            return
+        changed, self._to_index = self._to_index, {}
+        hidden, self._to_hide = self._to_hide, set()
+        while True:
+            try:
+                await asyncio.to_thread(self._write, changed, hidden)
+                return
+            except IndexUnavailable as error:
+                log.warning("the index does not answer, trying again in %g s: %s", _RETRY_S, error)
+                await asyncio.sleep(_RETRY_S)
+
+    def _write(self, changed: dict[str, IndexedArticle | None], hidden: set[str]) -> None:
+        articles = [article for article in changed.values() if article is not None]
+        if articles:
+            self._index.upsert(articles)
+        gone = [news_id for news_id, article in changed.items() if article is None]
+        if gone:
+            self._index.delete(gone)
+        if hidden:
+            self._index.set_withdrawn(sorted(hidden))
+

@@ -1,0 +1,90 @@
+"""What every agent does with a record before it is handled, or instead: checks, counts, buries.
+
+Guarantee: a record that cannot be handled becomes a dead letter with its topic, partition, offset and reason,
+in the same flush that lets its offset be committed. So nothing stops, and nothing is lost.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from freshet.models.events import Event, EventError, to_unix_s
+from freshet.streams import metrics, topics
+from freshet.streams.dead_letters import dead_letter
+from freshet.streams.kafka import topic_name
+from freshet.streams.outbox import Outbox
+from freshet.streams.settings import Settings
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+E = TypeVar("E", bound=Event)
+
+
+class Intake:
+    """Turns records into events, and the rest into dead letters."""
+
+    def __init__(self, settings: Settings, outbox: Outbox) -> None:
+        self._settings = settings
+        self._outbox = outbox
+        self._dead = topic_name(settings, topics.DEAD_LETTERS.name)
+
+    def handle(self, message: Any, handler: Callable[[Any], T]) -> T | None:
+        """Give ``message`` to ``handler``; bury it and return ``None`` if the handler refuses or fails on it."""
+        metrics.EVENTS.labels(message.topic).inc()
+        try:
+            return handler(message)
+        except EventError as error:
+            self.bury(message, str(error))
+        except Exception as error:
+            log.exception("%s[%d]@%d", message.topic, message.partition, message.offset)
+            self.bury(message, f"cannot be handled: {error!r}")
+        return None
+
+    def bury(self, message: Any, reason: str) -> None:
+        """Add the record's dead letter to the outbox."""
+        letter = dead_letter(
+            message.topic.removeprefix(self._settings.topic_prefix),
+            reason,
+            datetime.now(UTC),
+            partition=message.partition,
+            offset=message.offset,
+            key=message.key,
+            value=message.value,
+        )
+        partition = message.partition % self._settings.partitions
+        self._outbox.add(self._dead, partition, message.key, letter.to_json())
+        metrics.DEAD_LETTERS.labels(message.topic).inc()
+        log.warning("dead letter %s[%d]@%d: %s", message.topic, message.partition, message.offset, reason)
+
+    def keyed(self, message: Any, event: type[E], field: str) -> E:
+        """Decode ``message`` and check that its key is the event's ``field``.
+
+        The key decides the partition, so a wrong one would meet another worker's state.
+
+        Raises:
+            EventError: The value is not the event, or the key is not the field.
+        """
+        decoded = event.from_json(message.value)
+        subject: str = getattr(decoded, field)
+        if message.key != subject.encode():
+            key = None if message.key is None else message.key[:128]
+            raise EventError(f"{event.__name__}: the record's key is {key!r}, it must be the {field} {subject!r}")
+        return decoded
+
+    def checked_time_s(self, time: datetime, now_s: float) -> float:
+        """Event time in Unix seconds.
+
+        Raises:
+            EventError: It is further ahead of ``now_s`` than clocks may differ.
+        """
+        time_s = to_unix_s(time)
+        if time_s > now_s + self._settings.max_clock_skew_s:
+            raise EventError(
+                f"time {time.isoformat()} is more than {self._settings.max_clock_skew_s:g} s in the future: "
+                "check the producer's clock"
+            )
+        return time_s

@@ -1,0 +1,71 @@
+"""A Faust table addressed by partition, for agents that handle many events at a time.
+
+Faust's mapping interface writes to the partition of the event being handled *now*, which in a batch is not the
+event that the write belongs to. Here every read and write names its partition. The changelog, its compaction
+and the recovery after a crash or a rebalance stay Faust's.
+
+Order of a write: changelog first, delivered, then the local store. So the store is never ahead of the
+changelog: whatever it holds survives the loss of its disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import faust
+import rocksdict
+from faust.types import TP
+
+from freshet.streams.outbox import Outbox
+
+
+class PartitionedTable:
+    """Bytes by key in one of several partitions, kept in RocksDB and in a changelog topic."""
+
+    def __init__(self, app: faust.App, name: str, partitions: int) -> None:
+        self._table: Any = app.Table(
+            name,
+            key_type=bytes,
+            value_type=bytes,
+            partitions=partitions,
+            # Recovery applies the changelog in batches of this size; the default of 1,000 is for large values.
+            recovery_buffer_size=5_000,
+            options={"driver": "rocksdict", "block_cache_size": 64 << 20, "write_buffer_size": 16 << 20},
+        )
+
+    @property
+    def changelog(self) -> str:
+        """The changelog topic's full name."""
+        return str(self._table.changelog_topic_name)
+
+    def get(self, partition: int, key: bytes) -> bytes | None:
+        """The value of ``key`` in ``partition``, or ``None``."""
+        value: bytes | None = self._db(partition).get(key)
+        return value
+
+    def items(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
+        """Every key and value of ``partition``."""
+        offset_key: bytes = self._table.data.offset_key
+        return ((key, value) for key, value in self._db(partition).items() if key != offset_key)
+
+    def write_changelog(self, outbox: Outbox, partition: int, items: Iterable[tuple[bytes, bytes | None]]) -> None:
+        """Add ``items`` to the next flush of ``outbox``; ``None`` deletes."""
+        changelog = self.changelog
+        for key, value in items:
+            outbox.add(changelog, partition, key, value)
+
+    def write_store(self, partition: int, items: Iterable[tuple[bytes, bytes | None]], offset: int) -> None:
+        """Write ``items``, which the changelog holds up to ``offset``, to the local store."""
+        batch = rocksdict.WriteBatch(raw_mode=True)
+        for key, value in items:
+            if value is None:
+                batch.delete(key)
+            else:
+                batch.put(key, value)
+        self._db(partition).write(batch)
+        self._table.data.set_persisted_offset(TP(self.changelog, partition), offset)
+
+    def _db(self, partition: int) -> Any:
+        # The store's only way to a given partition; its public methods take it from the current event.
+        return self._table.data._db_for_partition(partition)

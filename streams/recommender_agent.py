@@ -1,0 +1,192 @@
+"""The recommender agent: a request meets its user's state and is answered, always.
+
+Guarantee: every readable request gets exactly one answer per delivery. If the index does not answer, the user's
+last answer is served, or what is trending, marked ``degraded``. Requests to rank given candidates need no index
+at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, Literal
+
+import faust
+from faust.types import EventT, StreamT
+
+from freshet.models.catalog import ArticleCatalog
+from freshet.models.events import (
+    Recommendation,
+    RecommendationRequest,
+    RecommendedArticle,
+    from_unix_s,
+    to_unix_s,
+)
+from freshet.models.ports import ArticleIndex, FloatVector, IndexUnavailable
+from freshet.models.ranking import LinearRanker
+from freshet.models.recommend import UserView, rank, recommend, trending_fallback
+from freshet.models.user_state import UserState
+from freshet.streams import metrics, topics
+from freshet.streams.event_batches import acknowledge, event_batches
+from freshet.streams.intake import Intake
+from freshet.streams.kafka import topic_name
+from freshet.streams.outbox import Outbox
+from freshet.streams.rolling_auc import RollingAuc
+from freshet.streams.settings import Settings
+from freshet.streams.user_agent import Applied
+from freshet.streams.user_states import UserStates
+
+log = logging.getLogger(__name__)
+
+_MAX_CACHED_ANSWERS = 20_000
+_MAX_CONCURRENT = 64
+
+Items = list[RecommendedArticle]
+Degraded = Literal["cached", "trending"] | None
+
+
+class RecommenderAgent:
+    """Answers requests with top-k lists or with the order of given candidates."""
+
+    def __init__(
+        self,
+        app: faust.App,
+        settings: Settings,
+        states: UserStates,
+        catalog: ArticleCatalog,
+        index: ArticleIndex,
+        ranker: LinearRanker,
+        outbox: Outbox,
+        population: Callable[[float], FloatVector],
+        rolling_auc: RollingAuc,
+    ) -> None:
+        self._app = app
+        self._settings = settings
+        self._states = states
+        self._catalog = catalog
+        self._index = index
+        self.ranker = ranker
+        self._outbox = outbox
+        self._population = population
+        self._rolling_auc = rolling_auc
+        self._intake = Intake(settings, outbox)
+        self._answers = topic_name(settings, topics.RECOMMENDATIONS.name)
+        self._cache: OrderedDict[str, Items] = OrderedDict()
+        self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="index")
+        self.push_users: set[str] = set()
+        """Users who want a fresh list after each of their clicks."""
+
+    async def run(self, stream: StreamT[Any]) -> None:
+        """Answer ``stream`` until it ends. A failure to deliver stops the worker; nothing is acknowledged."""
+        async for events in event_batches(stream, _MAX_CONCURRENT):
+            try:
+                await self._answer_all(events)
+                await acknowledge(stream, events)
+            except Exception as error:
+                await self._app.crash(error)
+                raise
+
+    async def push(self, clicks: list[Applied], outbox: Outbox) -> None:
+        """Send a fresh list to each user of ``clicks`` who has push on."""
+        wanted = [click for click in clicks if click.user[1] in self.push_users]
+        for click in wanted:
+            partition, user_id = click.user
+            request = RecommendationRequest(
+                request_id=f"push-{click.offset_name}", user_id=user_id, time=from_unix_s(click.time_s)
+            )
+            answer = await self._answer(request, partition, pushed=True)
+            outbox.add(self._answers, partition, user_id.encode(), answer.to_json())
+        if wanted:
+            await outbox.flush()
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _answer_all(self, events: list[EventT[Any]]) -> None:
+        started = time.perf_counter()
+        asked: list[tuple[Any, RecommendationRequest]] = []
+        for event in events:
+            message: Any = event.message
+            if message.generation_id != self._app.consumer_generation_id:
+                continue  # the partition was given away; its new owner gets the request again
+            request = self._intake.handle(message, self._decode)
+            if request is not None:
+                asked.append((message, request))
+        answers = await asyncio.gather(
+            *(self._answer(request, message.partition) for message, request in asked), return_exceptions=True
+        )
+        for (message, _), answer in zip(asked, answers, strict=True):
+            if isinstance(answer, Exception):
+                log.error("request %s@%d", message.topic, message.offset, exc_info=answer)
+                self._intake.bury(message, f"cannot be answered: {answer!r}")
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                self._outbox.add(self._answers, message.partition, message.key, answer.to_json())
+        await self._outbox.flush()
+        now_s = time.time()
+        for message, request in asked:
+            kind = "recommend" if request.candidates is None else "rank"
+            metrics.REQUEST_SECONDS.labels(kind).observe(max(0.0, now_s - message.timestamp))
+        metrics.BATCH_EVENTS.labels("recommender").observe(len(events))
+        metrics.PROCESSING_SECONDS.labels("recommender").observe(time.perf_counter() - started)
+
+    def _decode(self, message: Any) -> RecommendationRequest:
+        request = self._intake.keyed(message, RecommendationRequest, "user_id")
+        self._intake.checked_time_s(request.time, time.time())
+        return request
+
+    async def _answer(
+        self, request: RecommendationRequest, partition: int, pushed: bool = False
+    ) -> Recommendation:
+        now_s = to_unix_s(request.time)
+        state = self._states.get(partition, request.user_id)
+        if state is None and request.history:
+            state = UserState.empty(self._states.pooling)
+            state.seed_history(now_s, request.history, self._catalog)
+        user = UserView.of(state, now_s, self._population(now_s))
+        items: Items
+        degraded: Degraded = None
+        if request.candidates is not None:
+            items = rank(request, user, self._catalog, self.ranker, now_s)
+            self._rolling_auc.remember(request.request_id, items)
+        else:
+            items, degraded = await self._recommended(request, user, now_s)
+        metrics.CANDIDATES.observe(len(items))
+        if degraded is not None:
+            metrics.DEGRADED.labels(degraded).inc()
+        return Recommendation(
+            request_id=request.request_id,
+            user_id=request.user_id,
+            time=request.time,
+            bundle=self._states.pooling.bundle,
+            ranker=self.ranker.id,
+            items=tuple(items),
+            user_clicks=user.clicks,
+            degraded=degraded,
+            pushed=pushed,
+        )
+
+    async def _recommended(
+        self, request: RecommendationRequest, user: UserView, now_s: float
+    ) -> tuple[Items, Degraded]:
+        search = partial(recommend, request, user, self._catalog, self._index, self.ranker, now_s)
+        try:
+            items = await asyncio.get_running_loop().run_in_executor(self._threads, search)
+        except IndexUnavailable as error:
+            log.warning("the index does not answer: %s", error)
+            cached = self._cache.get(request.user_id)
+            if cached is not None:
+                return cached[: request.k], "cached"
+            return trending_fallback(request, user, self._catalog, self.ranker, now_s), "trending"
+        self._cache[request.user_id] = items
+        self._cache.move_to_end(request.user_id)
+        if len(self._cache) > _MAX_CACHED_ANSWERS:
+            self._cache.popitem(last=False)
+        return items, None

@@ -1,0 +1,177 @@
+"""The statistics agent: slate batches become decayed clicks and impressions of each article, exactly once.
+
+Guarantee: a batch is acknowledged only after the counts that it changed are in the changelog and on
+``article-stats``. Counts remember the last offset of every source, so a redelivered batch changes nothing, yet
+is published again. Changes are published, and known to this process's ranking, several times a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import faust
+import orjson
+from faust.types import EventT, StreamT
+
+from freshet.models.article_stats import ArticleCounts
+from freshet.models.catalog import STATS_HALF_LIVES_S, TRENDING_HALF_LIFE_S, ArticleCatalog
+from freshet.models.events import SlateBatch, from_unix_s
+from freshet.streams import metrics, topics
+from freshet.streams.event_batches import acknowledge, event_batches
+from freshet.streams.intake import Intake
+from freshet.streams.kafka import topic_name
+from freshet.streams.outbox import Outbox
+from freshet.streams.partitioned_table import PartitionedTable
+from freshet.streams.settings import Settings
+
+PUBLISH_INTERVAL_S = 0.3
+TRENDING_COUNT = STATS_HALF_LIVES_S.index(TRENDING_HALF_LIFE_S)
+_MAX_UNPUBLISHED = 5_000
+"""Batches waiting for publication before the agent publishes without waiting for its interval."""
+
+
+class StatsAgent:
+    """Keeps the counts of the articles whose partitions this worker owns."""
+
+    def __init__(
+        self,
+        app: faust.App,
+        settings: Settings,
+        table: PartitionedTable,
+        catalog: ArticleCatalog,
+        outbox: Outbox,
+        publish_popularity: Callable[[Mapping[str, float]], None],
+    ) -> None:
+        self._app = app
+        self._settings = settings
+        self._table = table
+        self._catalog = catalog
+        self._outbox = outbox
+        self._publish_popularity = publish_popularity
+        self._intake = Intake(settings, outbox)
+        self._topic = topic_name(settings, topics.ARTICLE_STATS.name)
+        self._counts: dict[tuple[int, str], ArticleCounts] = {}
+        self._changed: set[tuple[int, str]] = set()
+        self._unpublished: list[EventT[Any]] = []
+        self.busy = asyncio.Lock()
+        """Held while counts change or are published; whoever gives partitions away waits for it."""
+
+    async def run(self, stream: StreamT[Any]) -> None:
+        """Handle ``stream`` until it ends. A failure to deliver stops the worker; nothing is acknowledged."""
+        publisher = asyncio.create_task(self._publish_regularly(stream))
+        try:
+            async for events in event_batches(stream, self._settings.batch_events):
+                async with self.busy:
+                    self._apply(events)
+                    if len(self._unpublished) >= _MAX_UNPUBLISHED:
+                        await self._publish(stream)
+        except Exception as error:
+            await self._app.crash(error)
+            raise
+        finally:
+            publisher.cancel()
+
+    async def release(self) -> None:
+        """Finish what is under way and forget everything decoded: partitions are about to move."""
+        async with self.busy:
+            self._counts.clear()
+            self._changed.clear()
+            self._unpublished.clear()
+
+    def _apply(self, events: list[EventT[Any]]) -> None:
+        started = time.perf_counter()
+        generation = self._app.consumer_generation_id
+        for event in events:
+            message: Any = event.message
+            if message.generation_id == generation:
+                self._intake.handle(message, self._apply_batch)
+                self._unpublished.append(event)
+        metrics.BATCH_EVENTS.labels("stats").observe(len(events))
+        metrics.PROCESSING_SECONDS.labels("stats").observe(time.perf_counter() - started)
+
+    def _apply_batch(self, message: Any) -> None:
+        batch = SlateBatch.from_json(message.value)
+        partition = message.partition
+        source = (batch.source, batch.partition)
+        for event in batch.events:
+            clicks: dict[str, int] = {}
+            for news_id in event.clicked:
+                clicks[news_id] = clicks.get(news_id, 0) + 1
+            offset = (*source, event.offset)
+            for news_id in event.shown:
+                self._count(partition, news_id).apply(offset, event.time_s, 1, clicks.pop(news_id, 0))
+            for news_id, clicked in clicks.items():
+                self._count(partition, news_id).apply(offset, event.time_s, 0, clicked)
+
+    def _count(self, partition: int, news_id: str) -> ArticleCounts:
+        key = (partition, news_id)
+        self._changed.add(key)
+        counts = self._counts.get(key)
+        if counts is None:
+            stored = self._table.get(partition, news_id.encode())
+            counts = ArticleCounts() if stored is None else ArticleCounts.from_bytes(stored)
+            self._counts[key] = counts
+        return counts
+
+    async def _publish_regularly(self, stream: StreamT[Any]) -> None:
+        try:
+            while True:
+                await asyncio.sleep(PUBLISH_INTERVAL_S)
+                if self._unpublished:
+                    async with self.busy:
+                        await self._publish(stream)
+        except Exception as error:
+            await self._app.crash(error)
+            raise
+
+    async def _publish(self, stream: StreamT[Any]) -> None:
+        changed, self._changed = self._changed, set()
+        events, self._unpublished = self._unpublished, []
+        stored: dict[int, list[tuple[bytes, bytes | None]]] = {}
+        for partition, news_id in changed:
+            counts = self._counts[partition, news_id]
+            key = news_id.encode()
+            stored.setdefault(partition, []).append((key, counts.to_bytes()))
+            self._outbox.add(self._topic, partition, key, self._snapshot(news_id, counts))
+        for partition, items in stored.items():
+            self._table.write_changelog(self._outbox, partition, items)
+        offsets = await self._outbox.flush()
+        for partition, items in stored.items():
+            self._table.write_store(partition, items, offsets[self._table.changelog, partition])
+        await acknowledge(stream, events)
+        self._publish_popularity(
+            {news_id: popularity(self._counts[partition, news_id]) for partition, news_id in changed}
+        )
+
+    def _snapshot(self, news_id: str, counts: ArticleCounts) -> bytes:
+        """The article's record, which this process's catalog learns on the way."""
+        clicks, impressions = counts.at(counts.time_s)
+        self._catalog.put_stats(news_id, counts.time_s, clicks, impressions, counts.first_seen_s)
+        return orjson.dumps(
+            {
+                "version": 1,
+                "news_id": news_id,
+                "time": from_unix_s(counts.time_s),
+                "counts": [
+                    {"half_life_s": half_life_s, "clicks": clicked, "impressions": shown}
+                    for half_life_s, clicked, shown in zip(STATS_HALF_LIVES_S, clicks, impressions, strict=True)
+                ],
+                "first_seen": datetime.fromtimestamp(counts.first_seen_s, UTC),
+            }
+        )
+
+
+def popularity(counts: ArticleCounts) -> float:
+    """What the index sorts trending articles by: 0 without clicks, else a value that never needs an update.
+
+    Decayed clicks fall by the same factor for every article, so ``log2(clicks) + time / half_life`` keeps their
+    order however long ago each was computed (forward decay: Cormode et al., ICDE 2009).
+    """
+    clicks, _ = counts.at(counts.time_s)
+    recent = clicks[TRENDING_COUNT]
+    return math.log2(recent) + counts.time_s / TRENDING_HALF_LIFE_S if recent > 0 else 0.0

@@ -1,0 +1,178 @@
+"""The user agent: impressions and clicks move their user's vectors, each exactly once.
+
+Guarantee: an event is acknowledged only after its user's state, the ``user-vectors`` record and the slate
+batches that it causes have been delivered. A redelivered event changes no state, but sends all of these again,
+because the crash that caused the redelivery may have come before they were sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import faust
+import orjson
+from faust.types import EventT, StreamT
+
+from freshet.models.catalog import ArticleCatalog
+from freshet.models.events import Click, Impression
+from freshet.models.ports import FloatVector
+from freshet.streams import metrics, topics
+from freshet.streams.event_batches import acknowledge, event_batches
+from freshet.streams.intake import Intake
+from freshet.streams.kafka import topic_name
+from freshet.streams.outbox import Outbox
+from freshet.streams.settings import Settings
+from freshet.streams.slates import SlateCollector
+from freshet.streams.user_states import UserKey, UserStates
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What one impression or click did."""
+
+    user: UserKey
+    time_s: float
+    clicked: bool
+    offset_name: str
+    """Topic, partition and offset, as one word."""
+
+
+class UserAgent:
+    """Applies impressions and clicks to user states and passes the slates on to the statistics."""
+
+    def __init__(
+        self,
+        app: faust.App,
+        settings: Settings,
+        states: UserStates,
+        catalog: ArticleCatalog,
+        outbox: Outbox,
+        population: Callable[[float], FloatVector],
+    ) -> None:
+        self._app = app
+        self._settings = settings
+        self._states = states
+        self._catalog = catalog
+        self._outbox = outbox
+        self._population = population
+        self._intake = Intake(settings, outbox)
+        self._collected = SlateCollector(settings)
+        self._impressions = topic_name(settings, topics.IMPRESSIONS.name)
+        self._vectors = topic_name(settings, topics.USER_VECTORS.name)
+        self.busy = asyncio.Lock()
+        """Held while a batch is under way; whoever gives partitions away waits for it."""
+        self.on_impression: Callable[[Impression], None] | None = None
+        """Told of every impression, once."""
+        self.on_clicks: Callable[[list[Applied]], Awaitable[None]] | None = None
+        """Told of the clicks of every batch, after it is durable."""
+
+    async def run(self, stream: StreamT[Any]) -> None:
+        """Handle ``stream`` until it ends. A failure to deliver stops the worker; nothing is acknowledged."""
+        async for events in event_batches(stream, self._settings.batch_events):
+            try:
+                async with self.busy:
+                    clicks = await self._handle(events)
+                await acknowledge(stream, events)
+                if clicks and self.on_clicks is not None:
+                    await self.on_clicks(clicks)
+            except Exception as error:
+                await self._app.crash(error)
+                raise
+
+    async def _handle(self, events: list[EventT[Any]]) -> list[Applied]:
+        started = time.perf_counter()
+        generation = self._app.consumer_generation_id
+        changed: dict[UserKey, float] = {}
+        clicks: list[Applied] = []
+        click_timestamps: list[float] = []
+        for event in events:
+            message: Any = event.message
+            if message.generation_id != generation:
+                continue  # the partition was given away; its new owner gets the event again
+            applied = self._intake.handle(message, self._apply)
+            if applied is None:
+                continue
+            changed[applied.user] = max(applied.time_s, changed.get(applied.user, applied.time_s))
+            if applied.clicked:
+                clicks.append(applied)
+                click_timestamps.append(message.timestamp)
+        self._publish_vectors(changed)
+        self._collected.publish(self._outbox)
+        await self._states.write(changed, self._outbox)
+        now_s = time.time()
+        for timestamp in click_timestamps:
+            metrics.CLICK_TO_VECTOR_SECONDS.observe(max(0.0, now_s - timestamp))
+        metrics.BATCH_EVENTS.labels("user").observe(len(events))
+        metrics.PROCESSING_SECONDS.labels("user").observe(time.perf_counter() - started)
+        return clicks
+
+    def _apply(self, message: Any) -> Applied:
+        topic, partition, offset = message.topic, message.partition, message.offset
+        now_s = time.time()
+        shown: tuple[str, ...]
+        clicked: tuple[str, ...]
+        if topic == self._impressions:
+            impression = self._intake.keyed(message, Impression, "user_id")
+            time_s = self._intake.checked_time_s(impression.time, now_s)
+            user_id, shown, clicked = impression.user_id, impression.candidates, impression.clicked
+            source = topics.IMPRESSIONS.name
+            new = self._states.get_or_create(partition, user_id).apply_impression(
+                (source, partition, offset),
+                time_s,
+                shown,
+                clicked,
+                self._catalog,
+                history=impression.history,
+            )
+            if new and self.on_impression is not None:
+                self.on_impression(impression)
+        else:
+            click = self._intake.keyed(message, Click, "user_id")
+            time_s = self._intake.checked_time_s(click.time, now_s)
+            user_id, shown, clicked = click.user_id, (), (click.news_id,)
+            source = topics.CLICKS.name
+            new = self._states.get_or_create(partition, user_id).apply_click(
+                (source, partition, offset),
+                time_s,
+                click.news_id,
+                self._catalog,
+                impression_known=click.impression_id is not None,
+            )
+        if not new:
+            metrics.DUPLICATES.labels(topic).inc()
+        self._collected.add(source, partition, offset, time_s, shown, clicked)
+        return Applied((partition, user_id), time_s, bool(clicked), f"{source}-{partition}-{offset}")
+
+    def _publish_vectors(self, changed: dict[UserKey, float]) -> None:
+        pooling = self._states.pooling
+        half_lives_s = (*pooling.half_lives_s, pooling.negative_half_life_s)
+        for (partition, user_id), time_s in changed.items():
+            state = self._states.get_or_create(partition, user_id)
+            at_s = max(time_s, state.reference_s)
+            heads = zip(
+                pooling.head_names,
+                half_lives_s,
+                state.weights(at_s).tolist(),
+                state.vectors(at_s, self._population(at_s)),
+                strict=True,
+            )
+            value = orjson.dumps(
+                {
+                    "version": 1,
+                    "user_id": user_id,
+                    "time": datetime.fromtimestamp(at_s, UTC),
+                    "bundle": pooling.bundle,
+                    "clicks": state.clicks,
+                    "heads": [
+                        {"name": name, "half_life_s": half_life_s, "weight": weight, "vector": vector}
+                        for name, half_life_s, weight, vector in heads
+                    ],
+                },
+                option=orjson.OPT_SERIALIZE_NUMPY,
+            )
+            self._outbox.add(self._vectors, partition, user_id.encode(), value)

@@ -1,0 +1,75 @@
+"""The decoded states of the users whose partitions this worker owns: a bounded cache over the table."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection
+
+from freshet.models.catalog import ArticleCatalog
+from freshet.models.user_state import Pooling, UserState
+from freshet.streams import metrics
+from freshet.streams.outbox import Outbox
+from freshet.streams.partitioned_table import PartitionedTable
+
+UserKey = tuple[int, str]
+"""Partition and user id."""
+
+
+class UserStates:
+    """Reads states from the table when first asked, keeps the most recently used decoded, writes on demand."""
+
+    def __init__(
+        self, table: PartitionedTable, pooling: Pooling, catalog: ArticleCatalog, max_cached: int
+    ) -> None:
+        self.pooling = pooling
+        self._table = table
+        self._catalog = catalog
+        self._max_cached = max_cached
+        self._cache: OrderedDict[UserKey, UserState] = OrderedDict()
+
+    def get(self, partition: int, user_id: str) -> UserState | None:
+        """The user's state with every click folded in whose article is known by now; ``None`` if never seen."""
+        key = (partition, user_id)
+        state = self._cache.get(key)
+        if state is None:
+            stored = self._table.get(partition, user_id.encode())
+            if stored is None:
+                return None
+            state = UserState.from_bytes(stored, self.pooling)
+            self._cache[key] = state
+        else:
+            self._cache.move_to_end(key)
+        if state.bundle != self.pooling.bundle:
+            state = self._cache[key] = state.rebuild(self.pooling, self._catalog)
+        state.fold_parked(self._catalog)
+        return state
+
+    def get_or_create(self, partition: int, user_id: str) -> UserState:
+        """The user's state, an empty one if never seen."""
+        state = self.get(partition, user_id)
+        if state is None:
+            state = self._cache[partition, user_id] = UserState.empty(self.pooling)
+        return state
+
+    async def write(self, changed: Collection[UserKey], outbox: Outbox) -> None:
+        """Make the states of ``changed`` durable: changelog first, then the local store.
+
+        Everything else in ``outbox`` is delivered with them. Returns when all of it is.
+        """
+        items: dict[int, list[tuple[bytes, bytes | None]]] = {}
+        for partition, user_id in changed:
+            items.setdefault(partition, []).append(
+                (user_id.encode(), self._cache[partition, user_id].to_bytes())
+            )
+        for partition, states in items.items():
+            self._table.write_changelog(outbox, partition, states)
+        offsets = await outbox.flush()
+        for partition, states in items.items():
+            self._table.write_store(partition, states, offsets[self._table.changelog, partition])
+        while len(self._cache) > self._max_cached:
+            self._cache.popitem(last=False)
+        metrics.CACHED_USERS.set(len(self._cache))
+
+    def forget(self) -> None:
+        """Drop what is decoded: after a rebalance another worker may have moved the states on."""
+        self._cache.clear()

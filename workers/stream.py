@@ -1,0 +1,69 @@
+"""Runs one Faust worker until it is told to stop, or until it cannot go on."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+
+from freshet.streams import metrics
+from freshet.streams.app import StreamApp
+from freshet.streams.bundle_index import index_of
+from freshet.streams.settings import Settings
+from freshet.streams.topic_admin import ensure_topics
+
+log = logging.getLogger(__name__)
+
+
+def run_stream(settings: Settings, on_ready: Callable[[], None] | None = None) -> None:
+    """Run a stream worker of its own process, until SIGINT or SIGTERM.
+
+    Raises:
+        Exception: What stopped the worker, if it was not told to stop.
+    """
+    ensure_topics(settings)
+    metrics.serve(settings.metrics_host, settings.metrics_port)
+    index = index_of(settings)
+    # A server's index is filled by the embedding workers; an embedded one is this worker's own.
+    app = StreamApp(settings, index, replicate=settings.qdrant_url is None)
+    try:
+        run_app(app, on_ready=on_ready)
+    finally:
+        index.close()
+
+
+def run_app(app: StreamApp, on_ready: Callable[[], None] | None = None) -> None:
+    """Run ``app`` in this thread, the main one, until SIGINT, SIGTERM or a failure.
+
+    Raises:
+        Exception: What stopped the worker, if it was not told to stop.
+    """
+    asyncio.run(_serve(app, on_ready))
+
+
+async def _serve(app: StreamApp, on_ready: Callable[[], None] | None) -> None:
+    loop = asyncio.get_running_loop()
+    told_to_stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, told_to_stop.set)
+    waiting = asyncio.create_task(told_to_stop.wait())
+    starting = asyncio.create_task(app.start())
+    try:
+        await asyncio.wait({waiting, starting}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            await starting
+            if on_ready is not None:
+                on_ready()
+            crashed = asyncio.create_task(app.crashed())
+            await asyncio.wait({waiting, crashed}, return_when=asyncio.FIRST_COMPLETED)
+            crashed.cancel()
+    finally:
+        waiting.cancel()
+        starting.cancel()
+        log.info("stopping")
+        await app.stop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+    if app.failure is not None:
+        raise app.failure
