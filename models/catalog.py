@@ -211,12 +211,11 @@ class ArticleCatalog:
         """
         rows = np.array([self._put(news_id) for news_id in ids], np.int64)
         held_s = self.stats_time_s[rows]
-        newest_s = np.fmax(held_s, time_s)
-        left = np.exp2(-np.nan_to_num(newest_s - held_s)[:, None] * self._rates)
-        weight = np.exp2(-(newest_s - time_s)[:, None] * self._rates)
+        left = self._decay(held_s, time_s)
+        weight = np.exp2(-np.fmax(held_s - time_s, 0.0)[:, None] * self._rates)
         self.clicks[rows] = self.clicks[rows] * left + weight * clicked[:, None]
         self.impressions[rows] = self.impressions[rows] * left + weight
-        self.stats_time_s[rows] = newest_s
+        self.stats_time_s[rows] = np.fmax(held_s, time_s)
         self.first_seen_s[rows] = np.fmin(self.first_seen_s[rows], time_s)
         self._advance(time_s)
         heads = len(self._rates_per_s)

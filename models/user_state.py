@@ -135,11 +135,11 @@ class UserState:
         Raises:
             ValueError: ``time_s`` is not between 1970 and the year 10000; nothing is changed then.
         """
-        untouched = not self._offsets
+        untouched = not (self._offsets or self.clicks)
         if not self._accept(source, time_s):
             return False
         if history and untouched:
-            self.seed_history(time_s, history, catalog)
+            self._seed(time_s, history, catalog)
         weights = self._weights_at(time_s)
         # Sorted, because sums of floats in the order of a set would differ from process to process.
         slate = sorted(set(candidates))
@@ -200,17 +200,9 @@ class UserState:
         Returns:
             Whether the state changed.
         """
-        if self.clicks or not history:
+        if self._offsets or self.clicks or not history:
             return False
-        n = len(history)
-        times_s = [time_s - HISTORY_SPACING_S * (n - i) for i in range(n)]
-        self._weights_at(max(times_s[-1], self._reference_s))
-        self.clicks += n
-        clicks = list(zip(times_s, history, strict=True))
-        self._recent = clicks[-self.pooling.max_recent_clicks :]
-        self._parked = clicks
-        self._folded_revision = -1
-        self.fold_parked(catalog)
+        self._seed(time_s, history, catalog)
         return True
 
     def fold_parked(self, catalog: VectorLookup) -> bool:
@@ -362,6 +354,16 @@ class UserState:
             raise ValueError(f"an event at {time_s} s is not between 1970 and the year 10000")
         self._offsets[key] = offset
         return True
+
+    def _seed(self, time_s: float, history: Sequence[str], catalog: VectorLookup) -> None:
+        n = len(history)
+        clicks = [(time_s - HISTORY_SPACING_S * (n - i), news_id) for i, news_id in enumerate(history)]
+        self._reference_s = clicks[-1][0]
+        self.clicks = n
+        self._recent = clicks[-self.pooling.max_recent_clicks :]
+        self._parked = clicks
+        self._folded_revision = -1
+        self.fold_parked(catalog)
 
     def _weights_at(self, time_s: float) -> list[float]:
         """The weights (heads) of an event at ``time_s``; a new one moves the reference time forward."""
