@@ -151,7 +151,7 @@ class PrequentialEvaluation:
     def _measure(self, now_s: float, impression: Impression) -> None:
         state = self._users.get(impression.user_id)
         if state is None and impression.history:
-            state = UserState.empty(self._pooling)
+            state = self._users[impression.user_id] = UserState.empty(self._pooling)
             state.seed_history(now_s, impression.history, self._catalog)
         if now_s >= self._population_due_s:
             self._population = self._catalog.population(now_s)

@@ -31,61 +31,88 @@ DEFAULT_RESAMPLES = 1_000
 DEFAULT_CONFIDENCE = 0.95
 
 _CUTS = (5, 10)
-_TABLE = 1_024
-_RANKS = np.arange(1, _TABLE + 1, dtype=np.float64)
-_RECIPROCAL_RANKS = 1.0 / _RANKS
-_DISCOUNTS = 1.0 / np.log2(_RANKS + 1.0)
-_IDEAL_DCG = np.cumsum(_DISCOUNTS)
+_BATCH = 1_024
+"""Impressions measured at once; a few array operations for all of them cost what they cost for one."""
 
 
-def _ranked_labels(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.float64], int]:
-    """Labels best score first, averaged over ties, shape (n,), and the number of clicked.
+@dataclass(frozen=True, slots=True)
+class _Ranked:
+    """Impressions best score first, one after another, with labels averaged over ties."""
 
-    Raises:
-        ValueError: The shapes differ, a label is not 0 or 1, a score is NaN, or one label only is present.
-    """
+    labels: NDArray[np.float64]
+    """Shape (sum of sizes,)."""
+    ranks: NDArray[np.float64]
+    """Shape (sum of sizes,): 1, 2, ... within each impression."""
+    starts: NDArray[np.intp]
+    sizes: NDArray[np.intp]
+    clicked: NDArray[np.float64]
+    """Shape (impressions,), as the two above: how many were clicked, P."""
+
+    @classmethod
+    def of(cls, labels: NDArray[np.float64], scores: NDArray[np.float64], sizes: NDArray[np.intp]) -> _Ranked:
+        starts = np.cumsum(sizes) - sizes
+        impression = np.repeat(np.arange(len(sizes)), sizes)
+        order = np.lexsort((-scores, impression))
+        labels, scores = labels[order], scores[order]
+        clicked = np.add.reduceat(labels, starts)
+        new = np.empty(len(scores), np.bool_)
+        new[0] = True
+        np.not_equal(scores[1:], scores[:-1], out=new[1:])
+        new[starts] = True
+        if not new.all():
+            tied = np.flatnonzero(new)
+            lengths = np.diff(tied, append=len(scores))
+            labels = np.repeat(np.add.reduceat(labels, tied) / lengths, lengths)
+        ranks = np.arange(1.0, len(scores) + 1.0) - starts[impression]
+        return cls(labels, ranks, starts, sizes, clicked)
+
+    def auc(self) -> NDArray[np.float64]:
+        worse_or_equal = self.clicked * (self.sizes + 1) - self._sum(self.labels * self.ranks)
+        pairs = self.clicked * (self.sizes - self.clicked)
+        return (worse_or_equal - self.clicked * (self.clicked + 1) / 2) / pairs
+
+    def mrr(self) -> NDArray[np.float64]:
+        return self._sum(self.labels / self.ranks) / self.clicked
+
+    def ndcg(self, k: int) -> NDArray[np.float64]:
+        discounts = np.where(self.ranks <= k, 1.0 / np.log2(self.ranks + 1.0), 0.0)
+        ideal = np.where(self.ranks <= np.repeat(self.clicked, self.sizes), discounts, 0.0)
+        return self._sum(self.labels * discounts) / self._sum(ideal)
+
+    def _sum(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        sums: NDArray[np.float64] = np.add.reduceat(values, self.starts)
+        return sums
+
+
+def _checked(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     clicked = np.asarray(labels, np.float64)
     score = np.asarray(scores, np.float64)
     if clicked.ndim != 1 or clicked.shape != score.shape:
         raise ValueError(
-            f"labels and scores must be two vectors of one length, got {clicked.shape}, {score.shape}"
+            f"labels and scores must be two vectors of one length, got {clicked.shape} and {score.shape}"
         )
-    positives = int(np.count_nonzero(clicked))
-    if clicked.sum() != positives or (positives and clicked.max() != 1.0):
+    if ((clicked != 0.0) & (clicked != 1.0)).any():
         raise ValueError("labels must be 0 or 1")
-    if not 0 < positives < len(clicked):
-        raise ValueError("an impression needs at least one clicked and one skipped candidate")
-    order = np.argsort(-score, kind="stable")
-    score, clicked = score[order], clicked[order]
-    if score[-1] != score[-1]:
+    if np.isnan(score).any():
         raise ValueError("a score is NaN")
-    steps = score[1:] != score[:-1]
-    if not steps.all():
-        starts = np.concatenate(([0], np.flatnonzero(steps) + 1))
-        sizes = np.diff(starts, append=len(score))
-        clicked = np.repeat(np.add.reduceat(clicked, starts) / sizes, sizes)
-    return clicked, positives
+    return clicked, score
 
 
-def _table(values: NDArray[np.float64], n: int) -> NDArray[np.float64]:
-    if n > _TABLE:
-        raise ValueError(f"an impression may have at most {_TABLE} candidates, got {n}")
-    return values[:n]
+def _has_both(labels: NDArray[np.float64]) -> bool:
+    return 0 < int(np.count_nonzero(labels)) < len(labels)
 
 
-def _auc(ranked: NDArray[np.float64], positives: int) -> float:
-    n = len(ranked)
-    worse_or_equal = positives * (n + 1) - float(ranked @ _table(_RANKS, n))
-    return (worse_or_equal - positives * (positives + 1) / 2) / (positives * (n - positives))
+def _ranked(labels: ArrayLike, scores: ArrayLike) -> _Ranked:
+    clicked, score = _checked(labels, scores)
+    if not _has_both(clicked):
+        raise ValueError("an impression needs at least one clicked and one skipped candidate")
+    return _Ranked.of(clicked, score, np.array([len(clicked)]))
 
 
-def _mrr(ranked: NDArray[np.float64], positives: int) -> float:
-    return float(ranked @ _table(_RECIPROCAL_RANKS, len(ranked))) / positives
-
-
-def _ndcg(ranked: NDArray[np.float64], positives: int, k: int) -> float:
-    top = min(k, len(ranked))
-    return float(ranked[:top] @ _table(_DISCOUNTS, top) / _IDEAL_DCG[min(top, positives) - 1])
+def _checked_k(k: int) -> int:
+    if k < 1:
+        raise ValueError(f"k must be at least 1, got {k}")
+    return k
 
 
 def auc(labels: ArrayLike, scores: ArrayLike) -> float:
@@ -98,19 +125,17 @@ def auc(labels: ArrayLike, scores: ArrayLike) -> float:
     Raises:
         ValueError: The shapes differ, a label is not 0 or 1, a score is NaN, or one label only is present.
     """
-    return _auc(*_ranked_labels(labels, scores))
+    return float(_ranked(labels, scores).auc()[0])
 
 
 def mrr(labels: ArrayLike, scores: ArrayLike) -> float:
     """Mean over the clicked candidates of 1 / rank; arguments and errors as in :func:`auc`."""
-    return _mrr(*_ranked_labels(labels, scores))
+    return float(_ranked(labels, scores).mrr()[0])
 
 
 def ndcg(labels: ArrayLike, scores: ArrayLike, k: int) -> float:
     """Normalised discounted cumulative gain of the best ``k``; arguments and errors as in :func:`auc`."""
-    if k < 1:
-        raise ValueError(f"k must be at least 1, got {k}")
-    return _ndcg(*_ranked_labels(labels, scores), k)
+    return float(_ranked(labels, scores).ndcg(_checked_k(k))[0])
 
 
 def hit_rate(labels: ArrayLike, scores: ArrayLike, k: int) -> float:
@@ -118,12 +143,10 @@ def hit_rate(labels: ArrayLike, scores: ArrayLike, k: int) -> float:
 
     Arguments and errors are those of :func:`auc`.
     """
-    if k < 1:
-        raise ValueError(f"k must be at least 1, got {k}")
-    _ranked_labels(labels, scores)
-    clicked = np.asarray(labels, np.float64)
-    score = np.asarray(scores, np.float64)
-    if k >= len(score):
+    clicked, score = _checked(labels, scores)
+    if not _has_both(clicked):
+        raise ValueError("an impression needs at least one clicked and one skipped candidate")
+    if _checked_k(k) >= len(score):
         return 1.0
     cut = np.sort(score)[::-1][k - 1]
     if clicked[score > cut].any():
@@ -179,28 +202,44 @@ class RankingScores:
     def __init__(self) -> None:
         self._values = array("d")
         self._left_out = 0
+        self._labels: list[NDArray[np.float64]] = []
+        self._scores: list[NDArray[np.float64]] = []
 
     def __len__(self) -> int:
-        return len(self._values) // len(METRICS)
+        """Impressions with both labels."""
+        return len(self._values) // len(METRICS) + len(self._labels)
 
-    def add(self, labels: ArrayLike, scores: ArrayLike) -> tuple[float, ...] | None:
-        """Measure one impression; returns its :data:`METRICS`, None if it has one label only.
+    def add(self, labels: ArrayLike, scores: ArrayLike) -> bool:
+        """Add one impression; False, and it is only counted, if it has one label only.
 
         Raises:
-            ValueError: As in :func:`auc`, but for one label only.
+            ValueError: The shapes differ, a label is not 0 or 1, or a score is NaN.
         """
-        clicked = np.asarray(labels, np.float64)
-        if np.count_nonzero(clicked) in (0, len(clicked)):
+        clicked, score = _checked(labels, scores)
+        if not _has_both(clicked):
             self._left_out += 1
-            return None
-        ranked, positives = _ranked_labels(clicked, scores)
-        values = (
-            _auc(ranked, positives),
-            _mrr(ranked, positives),
-            *(_ndcg(ranked, positives, k) for k in _CUTS),
-        )
-        self._values.extend(values)
-        return values
+            return False
+        self._labels.append(clicked)
+        self._scores.append(score)
+        if len(self._labels) == _BATCH:
+            self._measure()
+        return True
+
+    def values(self) -> NDArray[np.float64]:
+        """The metrics of every measured impression in the order added, shape (n, len(METRICS))."""
+        self._measure()
+        # A copy: an exported buffer would keep the array from growing.
+        return np.array(self._values).reshape(-1, len(METRICS))
+
+    def _measure(self) -> None:
+        if not self._labels:
+            return
+        sizes = np.array([len(labels) for labels in self._labels])
+        ranked = _Ranked.of(np.concatenate(self._labels), np.concatenate(self._scores), sizes)
+        columns = (ranked.auc(), ranked.mrr(), *(ranked.ndcg(k) for k in _CUTS))
+        self._values.frombytes(np.column_stack(columns).tobytes())
+        self._labels.clear()
+        self._scores.clear()
 
     def report(
         self,
@@ -219,15 +258,15 @@ class RankingScores:
         Raises:
             ValueError: No impression was measured.
         """
-        # A copy: an exported buffer would keep the array from growing.
-        values = np.array(self._values).reshape(-1, len(METRICS))
+        values = self.values()
         n = len(values)
         if not n:
             raise ValueError("no impression with both a clicked and a skipped candidate was measured")
         random = np.random.default_rng(seed)
         means = np.empty((resamples, len(METRICS)))
         for sample in means:
-            sample[:] = values[random.integers(0, n, n)].mean(axis=0)
+            # How often each was drawn; the product is three times as fast as gathering the rows.
+            sample[:] = np.bincount(random.integers(0, n, n), minlength=n) @ values / n
         tail = (1.0 - confidence) / 2
         low, high = np.quantile(means, (tail, 1.0 - tail), axis=0)
         mean = values.mean(axis=0)
