@@ -1,0 +1,31 @@
+"""``freshet click``: tell that a user opened an article."""
+
+from __future__ import annotations
+
+import click
+
+from freshet.streams.settings import Settings
+from freshet.workers.client_session import client_session
+from freshet.workers.connection_options import connection_options
+
+
+@click.command(name="click")
+@click.argument("user")
+@click.argument("news")
+@click.option("--impression-id", metavar="ID", help="The impression that showed the article.")
+@click.option("--request-id", metavar="ID", help="The recommendation that the click came from.")
+@click.option("--json", "as_json", is_flag=True, help="Print the event.")
+@connection_options
+def command(
+    settings: Settings,
+    *,
+    user: str,
+    news: str,
+    impression_id: str | None,
+    request_id: str | None,
+    as_json: bool,
+) -> None:
+    """Publish that USER clicked the article NEWS, now."""
+    with client_session(settings) as client:
+        event = client.click(user, news, impression_id=impression_id, request_id=request_id)
+    click.echo(event.to_json() if as_json else f"{user} clicked {news} at {event.time.isoformat()}")

@@ -1,0 +1,68 @@
+"""``freshet publish``: announce articles from JSON files."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from typing import BinaryIO
+
+import click
+
+from freshet.streams.settings import Settings
+from freshet.workers.client_session import client_session
+from freshet.workers.connection_options import connection_options
+
+BATCH = 500
+"""Articles that are under way together. From a pipe each is published as it comes."""
+MAX_LISTED = 100
+"""Bad lines listed in the JSON report; all are counted and printed to stderr."""
+
+
+@click.command(name="publish")
+@click.argument("files", metavar="ARTICLE.json...", type=click.File("rb"), nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object: published, refused, problems.")
+@connection_options
+def command(settings: Settings, *, files: tuple[BinaryIO, ...], as_json: bool) -> None:
+    """Publish the articles of the files, each one JSON object or one object on each line; - is stdin.
+
+    Bad lines are reported and passed over; the exit status is then 1.
+    """
+    import orjson  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import Progress  # noqa: PLC0415
+
+    from freshet.models.events import Article  # noqa: PLC0415
+    from freshet.workers.article_lines import read_articles  # noqa: PLC0415
+
+    published = refused = 0
+    problems: list[dict[str, object]] = []
+    with client_session(settings) as client, ExitStack() as at_the_end:
+        progress = at_the_end.enter_context(
+            Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
+        )
+        task = progress.add_task("publishing", total=None)
+        for file in files:
+            name = click.format_filename(file.name)
+            batch: list[Article] = []
+            batch_size = 1 if file.name == "<stdin>" else BATCH
+            for article in read_articles(file):
+                if isinstance(article, Article):
+                    batch.append(article)
+                    if len(batch) >= batch_size:
+                        client.publish(*batch)
+                        published += len(batch)
+                        progress.update(task, completed=published)
+                        batch.clear()
+                    continue
+                refused += 1
+                click.echo(f"{name}:{article.line}: {article.reason}", err=True)
+                if len(problems) < MAX_LISTED:
+                    problems.append({"file": name, "line": article.line, "reason": article.reason})
+            client.publish(*batch)
+            published += len(batch)
+    if as_json:
+        click.echo(orjson.dumps({"published": published, "refused": refused, "problems": problems}))
+    else:
+        click.echo(f"{published} articles published, {refused} lines refused")
+    if refused:
+        sys.exit(1)
