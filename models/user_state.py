@@ -31,15 +31,15 @@ from __future__ import annotations
 
 import math
 from bisect import insort
-from collections.abc import Collection, Iterable, Sequence
-from itertools import islice
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from freshet.models.article_stats import MAX_TIME_S, Source
+from freshet.models.exposures import Exposures
 from freshet.models.pooling import Pooling, VectorLookup
-from freshet.models.user_state_codec import COUNT_BITS, COUNT_MASK, StoredState, decode, encode
+from freshet.models.user_state_codec import StoredState, decode, encode
 
 __all__ = ["HISTORY_SPACING_S", "Pooling", "Source", "UserState", "VectorLookup"]
 
@@ -77,8 +77,7 @@ class UserState:
         self._weights = [0.0] * pooling.heads
         self._recent: list[_Click] = []
         self._parked: list[_Click] = []
-        # Ordered by last shown, then id, so that the oldest are in front.
-        self._shown: dict[str, int] = {}
+        self._shown = Exposures(pooling.max_exposures, {})
         self._offsets: dict[tuple[str, int], int] = {}
         self._folded_revision = -1
 
@@ -110,7 +109,7 @@ class UserState:
     @property
     def exposures(self) -> dict[str, int]:
         """How often each article was shown, the one shown longest ago first; counts end at 255."""
-        return {news_id: packed & COUNT_MASK for news_id, packed in self._shown.items()}
+        return self._shown.counts()
 
     def recent_clicks(self) -> list[tuple[str, float]]:
         """The newest clicks, the oldest first: article and time."""
@@ -143,7 +142,7 @@ class UserState:
         weights = self._weights_at(time_s)
         # Sorted, because sums of floats in the order of a set would differ from process to process.
         slate = sorted(set(candidates))
-        self._expose(slate, time_s)
+        self._shown.add_slate(slate, time_s)
         if clicked:
             clicks = sorted(set(clicked))
             for news_id in clicks:
@@ -269,10 +268,7 @@ class UserState:
                     merged._weights[j] += weight
         merged._recent = sorted(self._recent + other._recent)[-self.pooling.max_recent_clicks :]
         merged._parked = sorted(self._parked + other._parked)[-self._max_parked :]
-        merged._shown = self._shown.copy()
-        for news_id, packed in other._shown.items():
-            merged._add_exposures(news_id, packed)
-        merged._order_exposures()
+        merged._shown = self._shown.merge(other._shown)
         merged._offsets = self._offsets.copy()
         for key, offset in other._offsets.items():
             merged._offsets[key] = max(offset, merged._offsets.get(key, -1))
@@ -318,7 +314,7 @@ class UserState:
             self._sums,
             self._recent,
             self._parked,
-            self._shown,
+            self._shown.packed,
             self._offsets,
         )
 
@@ -339,9 +335,8 @@ class UserState:
         state.clicks = stored.clicks
         state._reference_s = stored.reference_s
         state._recent = stored.recent[-pooling.max_recent_clicks :]
-        state._shown = stored.shown
+        state._shown = Exposures(pooling.max_exposures, stored.shown)
         state._offsets = stored.offsets
-        state._trim_exposures()
         return state
 
     def _accept(self, source: Source, time_s: float) -> bool:
@@ -397,42 +392,6 @@ class UserState:
             self._sums[j] += vector if weight == 1.0 else vector * np.float32(weight)
             self._weights[j] += weight
         return row
-
-    def _expose(self, slate: Iterable[str], time_s: float) -> None:
-        """Count an exposure of each article of a sorted slate."""
-        shown = self._shown
-        first = (int(time_s * 1_000) << COUNT_BITS) + 1
-        newest = next(reversed(shown.values()), -1)
-        if first >> COUNT_BITS <= newest >> COUNT_BITS:
-            for news_id in slate:
-                self._add_exposures(news_id, first)
-            self._order_exposures()
-            return
-        # A new slate goes to the end whole, and the order holds.
-        pop = shown.pop
-        for news_id in slate:
-            count = pop(news_id, 0) & COUNT_MASK
-            shown[news_id] = first + min(count, COUNT_MASK - 1) if count else first
-        self._trim_exposures()
-
-    def _add_exposures(self, news_id: str, packed: int) -> None:
-        held = self._shown.get(news_id, 0)
-        count = min((held & COUNT_MASK) + (packed & COUNT_MASK), COUNT_MASK)
-        last_shown_ms = max(held >> COUNT_BITS, packed >> COUNT_BITS)
-        self._shown[news_id] = last_shown_ms << COUNT_BITS | count
-
-    def _order_exposures(self) -> None:
-        self._shown = dict(
-            sorted(self._shown.items(), key=lambda exposure: (exposure[1] >> COUNT_BITS, exposure[0]))
-        )
-        self._trim_exposures()
-
-    def _trim_exposures(self) -> None:
-        """Forget the articles shown longest ago."""
-        excess = len(self._shown) - self.pooling.max_exposures
-        if excess > 0:
-            for news_id in list(islice(self._shown, excess)):
-                del self._shown[news_id]
 
 
 def _keep_newest(clicks: list[_Click], click: _Click, limit: int) -> None:

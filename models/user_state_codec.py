@@ -17,9 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-COUNT_BITS = 8
-COUNT_MASK = (1 << COUNT_BITS) - 1
-"""The most exposures of an article that are counted."""
+from freshet.models.exposures import COUNT_BITS
 
 _VERSION = 1
 _HEADER = struct.Struct("<BIHBdIHHHHHI")
@@ -41,10 +39,7 @@ class StoredState(NamedTuple):
     recent: list[tuple[float, str]]
     parked: list[tuple[float, str]]
     shown: dict[str, int]
-    """Article to ``last shown in ms << COUNT_BITS | times shown``, ordered by time, then id.
-
-    One number for both, which new articles of a slate share: it takes no memory of its own.
-    """
+    """As :attr:`freshet.models.exposures.Exposures.packed`."""
     offsets: dict[tuple[str, int], int]
 
 

@@ -382,26 +382,3 @@ def test_clicks_wait_until_the_catalog_has_their_vector() -> None:
     assert state.fold_parked(catalog)
     assert (state.parked, state.weights(START_S).tolist()) == (0, [1.0, 1.0, 0.0])
     assert not state.fold_parked(catalog)
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("d", 0),
-        ("half_lives_s", ()),
-        ("half_lives_s", (0.0,)),
-        ("half_lives_s", (1.0,) * 16),
-        ("negative_half_life_s", float("inf")),
-        ("prior_weight", 0.0),
-        ("max_exposures", 0),
-    ],
-)
-def test_pooling_refuses_values_out_of_range(field: str, value: object) -> None:
-    with pytest.raises(ValueError):
-        replace(POOLING, **{field: value})
-
-
-def test_heads_are_named_by_half_life() -> None:
-    pooling = replace(POOLING, half_lives_s=(90.0, 300.0, 2 * HOUR_S, 7 * DAY_S))
-    assert pooling.head_names == ("90s", "5m", "2h", "7d", "skips")
-    assert pooling.heads == 5
