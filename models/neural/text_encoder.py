@@ -4,15 +4,15 @@ Guarantees: vectors come back in the order of the texts; an empty text gives zer
 safetensors and no code from a model's folder runs; a batch too large for the memory is halved until it fits.
 With the same pooling and float32, vectors equal those of ``sentence_transformers`` to float rounding.
 
-Device and number format choose themselves: CUDA with bfloat16; else the CPU, with bfloat16 where it has the
-instructions for it (AVX-512 BF16 or AMX: twice the texts per second, cosine to float32 above 0.999), else with
-float32.
+Device and number format choose themselves: CUDA with bfloat16; else the CPU, with bfloat16 where it has
+instructions for it (AVX-512 BF16 or AMX: twice the texts per second, cosine to float32 above 0.999), else
+with float32.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -34,6 +34,9 @@ from freshet.models.ports import EncoderInfo, FloatMatrix
 
 MAX_BATCH_TOKENS = {"cuda": 65_536, "cpu": 1_024}
 """Larger batches leave a CPU's caches (on 2 cores 213 texts/s with 1,024 tokens, 144 with 8,192)."""
+
+_hide_progress: Callable[[], None] = disable_progress_bar
+"""Loading takes a second; a process's log is no place for a bar."""
 
 Tokens = dict[str, list[int]]
 """One text's model inputs, by the tokenizer's names."""
@@ -89,7 +92,7 @@ class TransformerEncoder:
         self._observer = observer
         self._lock = threading.Lock()
 
-        disable_progress_bar()
+        _hide_progress()
         location = model_location(name)
         try:
             tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(

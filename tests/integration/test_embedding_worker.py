@@ -1,0 +1,345 @@
+"""Articles on the real Kafka become vectors, once and for all, whatever is among them and whatever fails."""
+
+from __future__ import annotations
+
+import threading
+import time
+from base64 import b64decode
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pytest
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+
+from freshet.models.events import Article, ArticleVector, DeadLetter
+from freshet.models.exact_index import ExactIndex
+from freshet.models.ports import EncoderInfo, FloatMatrix, IndexedArticle, IndexUnavailable
+from freshet.models.projection import Projection
+from freshet.streams import topics
+from freshet.streams.kafka import client_config, topic_name
+from freshet.streams.settings import Settings
+from freshet.streams.topic_admin import ensure_topics
+from freshet.workers.embedding import EmbeddingWorker, group_id
+
+pytestmark = pytest.mark.broker
+
+_DEADLINE_S = 40.0
+
+
+class LetterEncoder:
+    """Counts the letters of a text, so that equal texts have equal vectors; fails on the word ``poison``."""
+
+    info = EncoderInfo("letters", "mean", 26)
+
+    def encode(self, texts: Sequence[tuple[str, str]]) -> FloatMatrix:
+        vectors = np.zeros((len(texts), 26), dtype=np.float32)
+        for row, pair in enumerate(texts):
+            text = " ".join(pair).lower()
+            if "poison" in text:
+                raise RuntimeError("cannot read this")
+            for letter in text:
+                if letter.isascii() and letter.isalpha():
+                    vectors[row, ord(letter) - ord("a")] += 1
+        return vectors
+
+
+class FailingIndex(ExactIndex):
+    """An index that is out of order for the first few writes."""
+
+    def __init__(self, d: int, failures: int) -> None:
+        super().__init__(d)
+        self.failures = failures
+
+    def upsert(self, articles: Sequence[IndexedArticle]) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise IndexUnavailable("out of order")
+        super().upsert(articles)
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing in the worker may handle it."""
+
+
+class KilledAfterWriting(ExactIndex):
+    """An index whose process dies right after the write."""
+
+    def upsert(self, articles: Sequence[IndexedArticle]) -> None:
+        super().upsert(articles)
+        raise Killed
+
+
+class Stream:
+    """The topics around the worker, seen from outside."""
+
+    def __init__(self, settings: Settings) -> None:
+        ensure_topics(settings)
+        self.settings = settings
+        self._producer = KafkaProducer(**client_config(settings))
+
+    def publish(self, *articles: Article) -> None:
+        for article in articles:
+            self.publish_raw(article.news_id.encode(), article.to_json())
+
+    def publish_raw(self, key: bytes, value: bytes | None, partition: int | None = None) -> None:
+        articles = topic_name(self.settings, topics.ARTICLES.name)
+        self._producer.send(articles, key=key, value=value, partition=partition).get(timeout=_DEADLINE_S)
+
+    def records(self, topic: topics.Topic, wanted: int) -> list[Any]:
+        """All records of ``topic``, at least ``wanted``, each partition's in order."""
+        consumer = KafkaConsumer(**client_config(self.settings), auto_offset_reset="earliest")
+        try:
+            name = topic_name(self.settings, topic.name)
+            consumer.assign(
+                [TopicPartition(name, number) for number in range(self.settings.partitions)],
+            )
+            records: list[Any] = []
+            deadline = time.monotonic() + _DEADLINE_S
+            while len(records) < wanted:
+                assert time.monotonic() < deadline, f"{len(records)} of {wanted} records on {name}"
+                for batch in consumer.poll(timeout_ms=200).values():
+                    records += batch
+            return records
+        finally:
+            consumer.close()
+
+    def vectors(self, wanted: int) -> list[ArticleVector]:
+        return [
+            ArticleVector.from_json(record.value) for record in self.records(topics.ARTICLE_VECTORS, wanted)
+        ]
+
+    def committed(self, bundle: str) -> int:
+        """How many records of ``articles`` the worker's group is done with."""
+        consumer = KafkaConsumer(**client_config(self.settings), group_id=group_id(self.settings, bundle))
+        try:
+            name = topic_name(self.settings, topics.ARTICLES.name)
+            return sum(
+                consumer.committed(TopicPartition(name, number)) or 0
+                for number in range(self.settings.partitions)
+            )
+        finally:
+            consumer.close()
+
+    def close(self) -> None:
+        self._producer.close()
+
+
+@pytest.fixture
+def stream(settings: Settings) -> Iterator[Stream]:
+    stream = Stream(settings)
+    yield stream
+    stream.close()
+
+
+@pytest.fixture
+def tower() -> Projection:
+    return Projection(LetterEncoder.info, 8)
+
+
+@contextmanager
+def running(worker: EmbeddingWorker) -> Iterator[None]:
+    """The worker in a thread; what it died of is raised here."""
+    died: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            worker.run()
+        except BaseException as error:
+            died.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        worker.stop()
+        thread.join(_DEADLINE_S)
+        assert not thread.is_alive()
+    if died:
+        raise died[0]
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + _DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+def article(news_id: str, title: str = "", category: str = "") -> Article:
+    return Article(
+        news_id=news_id, published_at=datetime(2026, 5, 1, tzinfo=UTC), title=title, category=category
+    )
+
+
+def test_an_article_gets_a_vector_on_the_topic_and_in_the_index(stream: Stream, tower: Projection) -> None:
+    index = ExactIndex(tower.d)
+    with running(EmbeddingWorker(stream.settings, LetterEncoder(), tower, index)):
+        stream.publish(article("N1", "Storm closes passes", "weather"))
+        (event,) = stream.vectors(1)
+        wait_until(lambda: stream.committed(tower.bundle) == 1, "the offset is committed")
+
+    assert (event.news_id, event.bundle, event.title) == ("N1", tower.bundle, "Storm closes passes")
+    indexed = index.get(["N1"])["N1"]
+    assert np.array_equal(np.array(event.vector, dtype=np.float32), indexed.vector)
+    assert (indexed.category, indexed.published_at_s) == ("weather", event.published_at.timestamp())
+
+
+def test_an_update_replaces_the_vector_and_keeps_what_is_not_the_embeddings(
+    stream: Stream, tower: Projection
+) -> None:
+    index = ExactIndex(tower.d)
+    with running(EmbeddingWorker(stream.settings, LetterEncoder(), tower, index)):
+        stream.publish(article("N1", "Storm"))
+        wait_until(lambda: index.count() == 1, "the article is indexed")
+        before = index.get(["N1"])["N1"]
+        index.set_popularity({"N1": 7.0})
+        index.set_withdrawn(["N1"])
+        stream.publish(article("N1", "Cup final"))
+        first, second = stream.vectors(2)
+
+    after = index.get(["N1"])["N1"]
+    assert (first.title, second.title) == ("Storm", "Cup final")
+    assert index.count() == 1
+    assert not np.array_equal(before.vector, after.vector)
+    assert (after.title, after.popularity, after.withdrawn) == ("Cup final", 7.0, True)
+
+
+def test_unreadable_records_become_dead_letters_and_the_next_article_is_embedded(
+    stream: Stream, tower: Projection
+) -> None:
+    stream.publish_raw(b"N1", b"{not json", partition=0)
+    stream.publish_raw(b"N2", b'{"news_id": "N2"}', partition=0)
+    stream.publish_raw(b"other", article("N3", "Storm").to_json(), partition=0)
+    stream.publish_raw(b"\xff", None, partition=0)
+    stream.publish_raw(b"N4", article("N4", "Storm").to_json(), partition=0)
+
+    index = ExactIndex(tower.d)
+    with running(EmbeddingWorker(stream.settings, LetterEncoder(), tower, index)):
+        letters = [DeadLetter.from_json(record.value) for record in stream.records(topics.DEAD_LETTERS, 4)]
+        wait_until(lambda: index.count() == 1, "the good article is indexed")
+        wait_until(lambda: stream.committed(tower.bundle) == 5, "the bad records are done with")
+
+    assert set(index.get(["N1", "N2", "N3", "N4"])) == {"N4"}
+    letters.sort(key=lambda letter: letter.offset or 0)
+    assert [(letter.source, letter.partition, letter.offset) for letter in letters] == [
+        ("articles", 0, offset) for offset in range(4)
+    ]
+    assert b64decode(letters[0].value or "") == b"{not json"
+    for letter, reason in zip(letters, ["JSON", "published_at", "key", "tombstone"], strict=True):
+        assert reason in letter.reason
+
+
+def test_an_article_that_the_encoder_fails_on_costs_no_other_its_vector(
+    stream: Stream, tower: Projection
+) -> None:
+    stream.publish(*(article(f"N{row}", "poison" if row == 5 else "Storm") for row in range(12)))
+
+    index = ExactIndex(tower.d)
+    with running(EmbeddingWorker(stream.settings, LetterEncoder(), tower, index)):
+        (record,) = stream.records(topics.DEAD_LETTERS, 1)
+        wait_until(lambda: index.count() == 11, "all others are indexed")
+
+    letter = DeadLetter.from_json(record.value)
+    assert record.key == b"N5"
+    assert "cannot read this" in letter.reason
+
+
+def test_an_encoder_that_fails_on_every_text_commits_nothing(stream: Stream, tower: Projection) -> None:
+    class Broken(LetterEncoder):
+        def encode(self, texts: Sequence[tuple[str, str]]) -> FloatMatrix:
+            raise RuntimeError("the device is gone")
+
+    stream.publish(article("N1", "Storm"))
+    worker = EmbeddingWorker(stream.settings, Broken(), tower)
+
+    with pytest.raises(RuntimeError, match="the device is gone"):
+        worker.run()
+    assert stream.committed(tower.bundle) == 0
+
+
+def test_an_article_without_text_gets_the_vector_of_its_category(stream: Stream, tower: Projection) -> None:
+    index = ExactIndex(tower.d)
+    with running(EmbeddingWorker(stream.settings, LetterEncoder(), tower, index)):
+        stream.publish(article("N1", category="sports"), article("N2", "Cup final", "sports"))
+        wait_until(lambda: index.count() == 2, "both are indexed")
+
+    found = index.get(["N1", "N2"])
+    assert np.linalg.norm(found["N1"].vector) == pytest.approx(1, abs=1e-5)
+    assert found["N1"].vector @ found["N2"].vector > 0
+
+
+def test_a_tombstone_deletes_the_article(stream: Stream, tower: Projection) -> None:
+    index = ExactIndex(tower.d)
+    with running(EmbeddingWorker(stream.settings, LetterEncoder(), tower, index)):
+        stream.publish(article("N1", "Storm"))
+        wait_until(lambda: index.count() == 1, "the article is indexed")
+        stream.publish_raw(b"N1", None)
+        wait_until(lambda: index.count() == 0, "the article is deleted")
+        records = stream.records(topics.ARTICLE_VECTORS, 2)
+
+    assert [(record.key, record.value is None) for record in records] == [(b"N1", False), (b"N1", True)]
+
+
+def test_an_outage_of_the_index_loses_nothing_and_commits_nothing(stream: Stream, tower: Projection) -> None:
+    index = FailingIndex(tower.d, failures=3)
+    with running(EmbeddingWorker(stream.settings, LetterEncoder(), tower, index)):
+        stream.publish(article("N1", "Storm"))
+        wait_until(lambda: index.failures < 3, "the worker has met the outage")
+        assert stream.committed(tower.bundle) == 0
+        stream.publish(article("N2", "Cup final"))
+        wait_until(lambda: index.count() == 2, "both are indexed after the outage")
+        wait_until(lambda: stream.committed(tower.bundle) == 2, "both are done with")
+
+
+def test_stopping_during_an_outage_leaves_the_articles_to_the_next_worker(
+    stream: Stream, tower: Projection
+) -> None:
+    down = FailingIndex(tower.d, failures=10**6)
+    with running(EmbeddingWorker(stream.settings, LetterEncoder(), tower, down)):
+        stream.publish(article("N1", "Storm"))
+        wait_until(lambda: down.failures < 10**6, "the worker has met the outage")
+
+    up = ExactIndex(tower.d)
+    with running(EmbeddingWorker(stream.settings, LetterEncoder(), tower, up)):
+        wait_until(lambda: up.count() == 1, "the next worker embeds it")
+
+
+def test_an_article_of_a_worker_killed_before_its_commit_is_embedded_again_the_same(
+    stream: Stream, tower: Projection
+) -> None:
+    stream.publish(article("N1", "Storm", "weather"))
+    killed = KilledAfterWriting(tower.d)
+    with pytest.raises(Killed), running(EmbeddingWorker(stream.settings, LetterEncoder(), tower, killed)):
+        wait_until(lambda: killed.count() == 1, "the worker has written")
+        killed_vector = killed.get(["N1"])["N1"].vector
+    assert stream.committed(tower.bundle) == 0
+
+    index = ExactIndex(tower.d)
+    with running(EmbeddingWorker(stream.settings, LetterEncoder(), tower, index)):
+        wait_until(lambda: stream.committed(tower.bundle) == 1, "the redelivered article is done with")
+
+    assert np.array_equal(index.get(["N1"])["N1"].vector, killed_vector)
+    assert [event.news_id for event in stream.vectors(1)] == ["N1"]
+
+
+def test_two_workers_share_the_articles(stream: Stream, tower: Projection) -> None:
+    index = ExactIndex(tower.d)
+    first = EmbeddingWorker(stream.settings, LetterEncoder(), tower, index)
+    second = EmbeddingWorker(stream.settings, LetterEncoder(), tower, index)
+    with running(first), running(second):
+        assert first.ready.wait(_DEADLINE_S)
+        assert second.ready.wait(_DEADLINE_S)
+        stream.publish(*(article(f"N{row}", f"Storm number {row}") for row in range(40)))
+        wait_until(lambda: index.count() == 40, "all are indexed")
+        wait_until(lambda: stream.committed(tower.bundle) == 40, "all are done with")
+
+    assert {event.news_id for event in stream.vectors(40)} == {f"N{row}" for row in range(40)}
+
+
+def test_an_index_of_another_dimension_is_refused(settings: Settings, tower: Projection) -> None:
+    with pytest.raises(ValueError, match="the index holds 9 dimensions"):
+        EmbeddingWorker(settings, LetterEncoder(), tower, ExactIndex(9))

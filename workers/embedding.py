@@ -1,0 +1,275 @@
+"""The embedding worker: articles in; vectors in the index and on ``article-vectors`` out.
+
+Guarantees: a record's offset is committed only after its vector is in the index and acknowledged on
+``article-vectors``, or its dead letter is acknowledged, so whatever crashes or is down, no article is lost.
+A redelivered article gives the same vector again. An outage of the index or of Kafka stops the commits,
+never the worker's membership in its group.
+
+Workers with the same bundle share the partitions of ``articles``. Another bundle is another consumer group,
+which reads all articles from the beginning.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.errors import CommitFailedError, KafkaError
+from kafka.structs import OffsetAndMetadata
+
+from freshet.models.content_tower import ContentTower
+from freshet.models.ports import ArticleIndex, IndexUnavailable, TextEncoder
+from freshet.streams import metrics, topics
+from freshet.streams.dead_letters import dead_letter
+from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config, topic_name
+from freshet.streams.reachability import wait_for_broker
+from freshet.streams.settings import Settings
+from freshet.workers.embedding_batch import ArticleBatch, Embedded, Refused, embed
+
+log = logging.getLogger(__name__)
+
+_AGENT = "embedding"
+_CONNECT_TIMEOUT_S = 30.0
+_POLL_MS = 250
+"""How long stopping may wait for the next record."""
+_PAUSED_POLL_MS = 100
+_MAX_ARTICLES = 256
+"""Of one poll: about a second's work for two CPU cores."""
+_SEND_TIMEOUT_MS = 10_000
+"""Far below the five minutes after which a member that does not poll is expelled."""
+_FIRST_RETRY_S = 0.2
+_LAST_RETRY_S = 5.0
+_REPORT_EVERY_S = 10.0
+
+
+def group_id(settings: Settings, bundle: str) -> str:
+    """The consumer group that embeds articles for ``bundle``."""
+    return topic_name(settings, f"{_AGENT}.{bundle}")
+
+
+class EmbeddingWorker:
+    """One member of the consumer group that embeds articles.
+
+    Args:
+        settings: Where Kafka is, and the topics' prefix.
+        encoder: Texts to vectors.
+        tower: Text vectors to article vectors.
+        index: Where vectors are found; without it they only go to ``article-vectors``.
+
+    Raises:
+        ValueError: The index holds vectors of another dimension than the tower makes.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        encoder: TextEncoder,
+        tower: ContentTower,
+        index: ArticleIndex | None = None,
+    ) -> None:
+        if index is not None and index.d != tower.d:
+            raise ValueError(f"the index holds {index.d} dimensions, bundle {tower.bundle} has {tower.d}")
+        self._settings = settings
+        self._encoder = encoder
+        self._tower = tower
+        self._index = index
+        self._articles = topic_name(settings, topics.ARTICLES.name)
+        self._vectors = topic_name(settings, topics.ARTICLE_VECTORS.name)
+        self._dead_letters = topic_name(settings, topics.DEAD_LETTERS.name)
+        self._stopping = threading.Event()
+        self._positions: dict[TopicPartition, int] = {}
+        self._consumer: Any = None
+        self._producer: Any = None
+        self.ready = threading.Event()
+        """Set while partitions are assigned, so that an article published now is embedded at once."""
+
+    def run(self) -> None:
+        """Work in this thread until :meth:`stop`, then leave the group with everything done committed.
+
+        Raises:
+            KafkaUnreachable: No broker answers at the start.
+            Exception: The encoder fails on every text, or the index refuses what it is given. Nothing of
+                the batch is committed.
+        """
+        wait_for_broker(self._settings, _CONNECT_TIMEOUT_S)
+        self._producer = KafkaProducer(
+            **client_config(self._settings),
+            acks="all",
+            max_request_size=MAX_REQUEST_BYTES,
+            allow_auto_create_topics=False,
+            max_block_ms=_SEND_TIMEOUT_MS,
+            request_timeout_ms=_SEND_TIMEOUT_MS,
+            delivery_timeout_ms=2 * _SEND_TIMEOUT_MS,
+            metrics_enabled=False,
+        )
+        try:
+            self._consumer = KafkaConsumer(
+                self._articles,
+                **client_config(self._settings),
+                group_id=group_id(self._settings, self._tower.bundle),
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                allow_auto_create_topics=False,
+                max_poll_records=_MAX_ARTICLES,
+                max_partition_fetch_bytes=MAX_REQUEST_BYTES,
+                session_timeout_ms=10_000,
+                metrics_enabled=False,
+            )
+            try:
+                self._work()
+            finally:
+                self.ready.clear()
+                self._consumer.close(autocommit=False)
+        finally:
+            self._producer.close(timeout=10)
+
+    def stop(self) -> None:
+        """Have :meth:`run` return when the batch at hand is done; from any thread, any number of times."""
+        self._stopping.set()
+
+    def _work(self) -> None:
+        reported_s, embedded = time.monotonic(), 0
+        while not self._stopping.is_set():
+            polled = self._consumer.poll(timeout_ms=_POLL_MS)
+            self._note_assignment()
+            if polled:
+                embedded += self._handle([record for records in polled.values() for record in records])
+            self._measure_lag()
+            elapsed_s = time.monotonic() - reported_s
+            if elapsed_s >= _REPORT_EVERY_S:
+                if embedded:
+                    log.info("embedded %d articles, %.1f/s", embedded, embedded / elapsed_s)
+                reported_s, embedded = time.monotonic(), 0
+
+    def _handle(self, records: Sequence[Any]) -> int:
+        """Embed, write, commit; the number of articles embedded. Returns early, uncommitted, on a stop."""
+        started = time.perf_counter()
+        metrics.EVENTS.labels(self._articles).inc(len(records))
+        batch = ArticleBatch.of(records)
+        embedded, refused = embed(list(batch.articles.values()), self._encoder, self._tower)
+        if embedded:
+            metrics.EMBED_SECONDS.observe(time.perf_counter() - started)
+            metrics.EMBEDDED_TEXTS.inc(len(embedded))
+        refused = batch.refused + refused
+        deleted = sorted(batch.deleted)
+        if not (
+            self._until_available(lambda: self._write_index(embedded, deleted))
+            and self._until_available(lambda: self._publish(embedded, deleted, refused))
+        ):
+            return 0
+        self._commit(records)
+
+        now_s = time.time()
+        for item in embedded:
+            age_s = now_s - item.record.timestamp / 1_000
+            metrics.PUBLISHED_TO_RECOMMENDABLE_SECONDS.observe(max(0.0, age_s))
+        for refusal in refused:
+            metrics.DEAD_LETTERS.labels(self._articles).inc()
+            record = refusal.record
+            log.warning(
+                "dead letter %s[%d]@%d: %s", record.topic, record.partition, record.offset, refusal.reason
+            )
+        metrics.BATCH_EVENTS.labels(_AGENT).observe(len(records))
+        metrics.PROCESSING_SECONDS.labels(_AGENT).observe(time.perf_counter() - started)
+        return len(embedded)
+
+    def _write_index(self, embedded: Sequence[Embedded], deleted: Sequence[str]) -> None:
+        if self._index is None:
+            return
+        if embedded:
+            # An upsert replaces the whole article, and these two are not the embedding's to decide.
+            known = self._index.get([item.article.news_id for item in embedded])
+            self._index.upsert([item.indexed(known.get(item.article.news_id)) for item in embedded])
+        if deleted:
+            self._index.delete(deleted)
+
+    def _publish(
+        self, embedded: Sequence[Embedded], deleted: Sequence[str], refused: Sequence[Refused]
+    ) -> None:
+        sent = [
+            self._producer.send(
+                self._vectors, key=item.article.news_id.encode(), value=item.event().to_json()
+            )
+            for item in embedded
+        ]
+        sent += [self._producer.send(self._vectors, key=news_id.encode(), value=None) for news_id in deleted]
+        sent += [self._bury(refusal) for refusal in refused]
+        self._producer.flush()
+        for record in sent:
+            record.get(timeout=0)
+
+    def _bury(self, refusal: Refused) -> Any:
+        record = refusal.record
+        letter = dead_letter(
+            record.topic.removeprefix(self._settings.topic_prefix),
+            refusal.reason,
+            datetime.now(UTC),
+            partition=record.partition,
+            offset=record.offset,
+            key=record.key,
+            value=record.value,
+        )
+        return self._producer.send(self._dead_letters, key=record.key, value=letter.to_json())
+
+    def _commit(self, records: Sequence[Any]) -> None:
+        read = {TopicPartition(record.topic, record.partition): record.offset + 1 for record in records}
+        # A partition that was taken away during an outage is another worker's by now.
+        mine = self._consumer.assignment()
+        done = {partition: offset for partition, offset in read.items() if partition in mine}
+        self._positions |= done
+        offsets = {partition: OffsetAndMetadata(offset, "", -1) for partition, offset in done.items()}
+        try:
+            if offsets:
+                self._consumer.commit(offsets, timeout_ms=10_000)
+        except CommitFailedError as error:
+            log.warning("the group has rebalanced, these articles will be embedded again: %s", error)
+        except KafkaError as error:
+            log.warning("offsets were not committed, the next commit covers them: %r", error)
+
+    def _until_available(self, write: Callable[[], None]) -> bool:
+        """Repeat ``write`` until what it writes to is there. False: stopped before that."""
+        delay_s = _FIRST_RETRY_S
+        while True:
+            try:
+                write()
+                return True
+            except (IndexUnavailable, KafkaError) as error:
+                log.warning("not available, trying again in %.1f s: %r", delay_s, error)
+            self._stay_in_group(delay_s)
+            if self._stopping.is_set():
+                return False
+            delay_s = min(2 * delay_s, _LAST_RETRY_S)
+
+    def _stay_in_group(self, seconds: float) -> None:
+        """Wait, polling without taking records: a member that does not poll is expelled."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and not self._stopping.is_set():
+            self._consumer.pause(*self._consumer.assignment())
+            polled = self._consumer.poll(timeout_ms=_PAUSED_POLL_MS)
+            # Only of partitions that were assigned during this very poll.
+            for partition, records in polled.items():
+                self._consumer.seek(partition, records[0].offset)
+        self._consumer.resume(*self._consumer.paused())
+
+    def _note_assignment(self) -> None:
+        assigned = self._consumer.assignment()
+        if assigned and not self.ready.is_set():
+            log.info("embedding %s with bundle %s", self._articles, self._tower.bundle)
+            self.ready.set()
+        elif not assigned:
+            self.ready.clear()
+        for partition in self._positions.keys() - assigned:
+            del self._positions[partition]
+            metrics.LAG.remove(partition.topic, str(partition.partition))
+
+    def _measure_lag(self) -> None:
+        assigned = self._consumer.assignment()
+        for partition, position in self._positions.items():
+            end = self._consumer.highwater(partition) if partition in assigned else None
+            if end is not None:
+                metrics.LAG.labels(partition.topic, str(partition.partition)).set(max(0, end - position))

@@ -1,0 +1,60 @@
+"""Runs one embedding worker as a process of its own, until it is told to stop."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from types import FrameType
+
+from freshet.streams import metrics
+from freshet.streams.bundle_index import index_of
+from freshet.streams.reachability import wait_for_broker
+from freshet.streams.settings import Settings
+from freshet.streams.topic_admin import ensure_topics
+from freshet.workers.embedding import EmbeddingWorker
+from freshet.workers.embedding_models import open_models
+
+log = logging.getLogger(__name__)
+
+_CONNECT_TIMEOUT_S = 30.0
+
+
+def run_embedding(settings: Settings, threads: int | None = None) -> None:
+    """Embed until SIGINT or SIGTERM; the batch at hand is finished and committed.
+
+    Only a Qdrant server is written to: an embedded index belongs to the process that serves from it.
+
+    Args:
+        settings: Where everything is, and which encoder.
+        threads: CPU threads of the encoder.
+
+    Raises:
+        KafkaUnreachable: No broker answers.
+        EncoderUnusable: There is no such encoder.
+    """
+    wait_for_broker(settings, _CONNECT_TIMEOUT_S)
+    ensure_topics(settings)
+    metrics.serve(settings.metrics_host, settings.metrics_port)
+    encoder, tower = open_models(settings, threads)
+    if settings.qdrant_url is None:
+        _run_until_signal(EmbeddingWorker(settings, encoder, tower))
+        return
+    index = index_of(settings)
+    index.open(tower.bundle)
+    try:
+        _run_until_signal(EmbeddingWorker(settings, encoder, tower, index))
+    finally:
+        index.close()
+
+
+def _run_until_signal(worker: EmbeddingWorker) -> None:
+    def stop(number: int, frame: FrameType | None) -> None:
+        log.info("%s: finishing the batch at hand", signal.Signals(number).name)
+        worker.stop()
+        # A second one ends the process at once; what was not committed is embedded again later.
+        signal.signal(number, signal.SIG_DFL)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    worker.run()
+    log.info("stopped")
