@@ -16,11 +16,11 @@ from typing import Any, Self
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
-from kafka.partitioner import murmur2
 
 from freshet.models.events import EventError, Recommendation
 from freshet.streams.errors import ClientClosed, FreshetError, KafkaUnreachable
 from freshet.streams.kafka import client_config, topic_name
+from freshet.streams.outbox import partition_of
 from freshet.streams.reachability import missing, unreachable, wait_for_broker
 from freshet.streams.settings import Settings
 from freshet.streams.topics import RECOMMENDATIONS
@@ -29,11 +29,6 @@ log = logging.getLogger(__name__)
 
 _POLL_MS = 200
 """How long closing may take; records are handed over as they arrive, however long a poll may last."""
-
-
-def partition_of(key: str, partitions: int) -> int:
-    """The partition of ``key`` where every producer takes Kafka's own partitioner (murmur2 of the key)."""
-    return int(murmur2(key.encode()) & 0x7FFFFFFF) % partitions
 
 
 def open_at_end(settings: Settings, connect_timeout_s: float, user_id: str | None = None) -> KafkaConsumer:

@@ -57,7 +57,7 @@ def _read_line(stream: BinaryIO) -> bytes:
         return line
     while (rest := stream.readline(1 << 16)) and not rest.endswith(b"\n"):
         pass
-    return line
+    return line + b"\n"
 
 
 def _is_json(text: bytes) -> bool:

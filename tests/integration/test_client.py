@@ -6,25 +6,20 @@ not say that a worker recommends anything sensible.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from freshet.models.events import (
     Article,
     EventError,
     Filters,
-    Recommendation,
     RecommendationRequest,
-    RecommendedArticle,
 )
 from freshet.streams.client import Freshet
 from freshet.streams.errors import ClientClosed, KafkaUnreachable, RecommendationTimeout
-from freshet.streams.kafka import client_config, topic_name
 from freshet.streams.settings import Settings
 from freshet.streams.topic_admin import ensure_topics
 from freshet.streams.topics import (
@@ -32,73 +27,11 @@ from freshet.streams.topics import (
     CLICKS,
     CONTROL,
     IMPRESSIONS,
-    RECOMMENDATIONS,
-    REQUESTS,
     Topic,
 )
+from tests.integration.stand_in_recommender import SILENT, WAIT_S, StandIn, answer, assigned
 
 pytestmark = pytest.mark.broker
-
-WAIT_S = 20.0
-SILENT = "SILENT"
-"""The user whom the stand-in never answers."""
-
-
-def assigned(settings: Settings, topic: Topic) -> KafkaConsumer:
-    """A consumer of the whole topic from its beginning."""
-    consumer = KafkaConsumer(
-        **client_config(settings), auto_offset_reset="earliest", enable_auto_commit=False
-    )
-    name = topic_name(settings, topic.name)
-    consumer.assign([TopicPartition(name, number) for number in consumer.partitions_for_topic(name)])
-    return consumer
-
-
-class StandIn:
-    """Answers each request with as many articles as asked for, named after the user."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self.requests: list[RecommendationRequest] = []
-        self.producer = KafkaProducer(**client_config(settings))
-
-    def send(self, user_id: str, value: bytes) -> None:
-        name = topic_name(self._settings, RECOMMENDATIONS.name)
-        self.producer.send(name, key=user_id.encode(), value=value).get(timeout=WAIT_S)
-
-    def _run(self) -> None:
-        with assigned(self._settings, REQUESTS) as consumer:
-            while not self._closing.is_set():
-                for records in consumer.poll(timeout_ms=100).values():
-                    for record in records:
-                        request = RecommendationRequest.from_json(record.value)
-                        assert record.key.decode() == request.user_id
-                        self.requests.append(request)
-                        if request.user_id != SILENT:
-                            self.send(request.user_id, answer(request).to_json())
-
-    def __enter__(self) -> StandIn:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._closing.set()
-        self._thread.join()
-        self.producer.close()
-
-
-def answer(request: RecommendationRequest) -> Recommendation:
-    names = request.candidates or [f"{request.user_id}-{rank}" for rank in range(request.k)]
-    return Recommendation(
-        request_id=request.request_id,
-        user_id=request.user_id,
-        time=request.time,
-        bundle="b1",
-        ranker="fixed",
-        items=tuple(RecommendedArticle(news_id=name, score=1.0) for name in names),
-    )
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from aiokafka.partitioner import DefaultPartitioner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freshet.streams.answers import partition_of
 from freshet.streams.client import Freshet
 from freshet.streams.errors import KafkaUnreachable
+from freshet.streams.outbox import partition_of
 
 
 @given(st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=40), st.integers(1, 64))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
-from typing import BinaryIO
 
 import click
 
@@ -19,10 +18,16 @@ MAX_LISTED = 100
 
 
 @click.command(name="publish")
-@click.argument("files", metavar="ARTICLE.json...", type=click.File("rb"), nargs=-1, required=True)
+@click.argument(
+    "files",
+    metavar="ARTICLE.json...",
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+    nargs=-1,
+    required=True,
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object: published, refused, problems.")
 @connection_options
-def command(settings: Settings, *, files: tuple[BinaryIO, ...], as_json: bool) -> None:
+def command(settings: Settings, *, files: tuple[str, ...], as_json: bool) -> None:
     """Publish the articles of the files, each one JSON object or one object on each line; - is stdin.
 
     Bad lines are reported and passed over; the exit status is then 1.
@@ -41,10 +46,11 @@ def command(settings: Settings, *, files: tuple[BinaryIO, ...], as_json: bool) -
             Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
         )
         task = progress.add_task("publishing", total=None)
-        for file in files:
-            name = click.format_filename(file.name)
+        for path in files:
+            name = "stdin" if path == "-" else click.format_filename(path)
+            file = at_the_end.enter_context(click.open_file(path, "rb"))
             batch: list[Article] = []
-            batch_size = 1 if file.name == "<stdin>" else BATCH
+            batch_size = 1 if path == "-" else BATCH
             for article in read_articles(file):
                 if isinstance(article, Article):
                     batch.append(article)
