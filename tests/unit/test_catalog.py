@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from freshet.models.article_stats import ArticleCounts
 from freshet.models.catalog import STATS_HALF_LIVES_S, TRENDING_PRIOR_IMPRESSIONS, ArticleCatalog
 
 START_S = 1_573_000_000.0
 HEADS = len(STATS_HALF_LIVES_S)
-LAW = settings(max_examples=60, deadline=None)
+LAW = settings(max_examples=40, deadline=None)
 
 
 class Snapshot(NamedTuple):
@@ -78,6 +79,36 @@ def test_stale_snapshots_are_ignored(grown: list[tuple[int, int]], data: st.Data
         stats(catalog, "N1", clicked, shown)
     row = catalog.row("N1")
     assert (catalog.clicks[row, -1], catalog.impressions[row, -1]) == history[-1]
+
+
+@LAW
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 3 * 86_400),
+            st.dictionaries(st.sampled_from(["N1", "N2", "N3", "N4"]), st.booleans(), min_size=1),
+        ),
+        max_size=15,
+    )
+)
+def test_counting_slates_equals_the_snapshots_of_their_articles(
+    slates: list[tuple[int, dict[str, bool]]],
+) -> None:
+    counting, told = ArticleCatalog(2), ArticleCatalog(2)
+    articles: dict[str, ArticleCounts] = {}
+    for offset, (second, slate) in enumerate(slates):
+        counting.count_slate(list(slate), np.array(list(slate.values())), START_S + second)
+        for news_id, clicked in slate.items():
+            counts = articles.setdefault(news_id, ArticleCounts())
+            counts.apply(("impressions", 0, offset), START_S + second, 1, int(clicked))
+    for news_id, counts in articles.items():
+        told.put_stats(news_id, counts.time_s, *counts.at(counts.time_s), counts.first_seen_s)
+    now_s = START_S + 4 * 86_400
+    rows, other_rows = counting.rows(list(articles)), told.rows(list(articles))
+    np.testing.assert_allclose(counting.decayed(rows, now_s), told.decayed(other_rows, now_s), rtol=1e-9)
+    np.testing.assert_allclose(counting.global_counts(now_s), told.global_counts(now_s), rtol=1e-9)
+    np.testing.assert_array_equal(counting.stats_time_s[rows], told.stats_time_s[other_rows])
+    np.testing.assert_array_equal(counting.first_seen_s[rows], told.first_seen_s[other_rows])
 
 
 def test_growth_keeps_rows() -> None:
