@@ -27,14 +27,19 @@ from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from freshet.streams.kafka import MAX_REQUEST_BYTES
+from freshet.workers import kafka_guard
 from freshet.workers.errors import BrokerFailed
 from freshet.workers.java_runtime import find_java
-from freshet.workers.kafka_guard import STOP_TIMEOUT_S
 from freshet.workers.kafka_jars import KAFKA_RESOURCES, ensure_jars
 
 HOST = "127.0.0.1"
 
-_JVM_OPTIONS = ("-Xms128m", "-Xmx512m", "-Djava.awt.headless=true")
+# The serial collector and the quick compiler only: half the time to start, and 9 s of processor time instead
+# of 13 s for writing and reading 600,000 records of 1.5 KB (on two cores, which the workers need too).
+_JVM_OPTIONS = (
+    *("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
+    "-Djava.awt.headless=true",
+)
 _LOG_CONFIGURATION = KAFKA_RESOURCES / "log4j2.properties"
 _FORMAT_TIMEOUT_S = 60.0
 _POLL_S = 0.05
@@ -145,7 +150,7 @@ class LocalKafka:
         assert self._guard.stdin is not None
         self._guard.stdin.close()
         try:
-            self._guard.wait(STOP_TIMEOUT_S + 10.0)
+            self._guard.wait(kafka_guard.STOP_TIMEOUT_S + 10.0)
         finally:
             if self._guard.poll() is None:
                 self._guard.kill()
@@ -165,7 +170,8 @@ class LocalKafka:
         with self._console_file.open("wb") as console:
             self._guard = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "freshet.workers.kafka_guard"),
+                    # By its file and without site-packages: it needs neither, and is there in 20 ms.
+                    *(sys.executable, "-I", "-S", kafka_guard.__file__),
                     *(str(os.getpid()), str(lock.fileno()), java),
                     *_JVM_OPTIONS,
                     f"-Dlog4j2.configurationFile={_LOG_CONFIGURATION}",
@@ -193,7 +199,7 @@ class LocalKafka:
         lock_file = self._folder / "lock"
         with lock_file.open("a+", encoding="utf-8") as lock:
             # A broker whose freshet has just been killed needs a moment to close its logs.
-            deadline = time.monotonic() + STOP_TIMEOUT_S
+            deadline = time.monotonic() + kafka_guard.STOP_TIMEOUT_S
             while True:
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -217,7 +223,7 @@ class LocalKafka:
         command = [java, "-XX:TieredStopAtLevel=1", f"-Dfreshet.kafka.log={self.log_file}"]
         command += [f"-Dlog4j2.configurationFile={_LOG_CONFIGURATION}", "-cp", class_path]
         command += ["kafka.tools.StorageTool", "format", "--ignore-formatted"]
-        command += ["--cluster-id", cluster_id, "--config", str(properties)]
+        command += [f"--cluster-id={cluster_id}", "--config", str(properties)]
         with self._console_file.open("wb") as console:
             try:
                 run = subprocess.run(

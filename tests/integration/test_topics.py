@@ -1,0 +1,81 @@
+"""freshet's topics come into being as the design wants them, and what differs is named with its remedy."""
+
+from __future__ import annotations
+
+import pytest
+from kafka import KafkaAdminClient
+
+from freshet.streams.kafka import MAX_REQUEST_BYTES
+from freshet.streams.settings import Settings
+from freshet.streams.topic_admin import check_topics, ensure_topics
+from freshet.streams.topics import TOPICS
+
+pytestmark = pytest.mark.broker
+
+
+def test_every_topic_is_created_once_and_then_nothing_is_wrong(settings: Settings) -> None:
+    assert sorted(ensure_topics(settings)) == sorted(settings.topic_prefix + topic.name for topic in TOPICS)
+    assert ensure_topics(settings) == []
+    assert check_topics(settings) == []
+
+
+def test_partitions_follow_the_settings(settings: Settings) -> None:
+    names = ensure_topics(settings)
+    admin = KafkaAdminClient(bootstrap_servers=settings.bootstrap_servers)
+    try:
+        counts = {topic["name"]: len(topic["partitions"]) for topic in admin.describe_topics(names)}
+    finally:
+        admin.close()
+    assert counts == dict.fromkeys(names, settings.partitions)
+
+
+def test_a_missing_topic_is_a_problem_that_names_the_verb(settings: Settings) -> None:
+    problems = check_topics(settings)
+    assert {problem.topic for problem in problems} == {settings.topic_prefix + topic.name for topic in TOPICS}
+    assert all("freshet up" in problem.remedy for problem in problems)
+
+
+def test_user_keyed_topics_with_unequal_partitions_are_a_problem(settings: Settings) -> None:
+    _create(settings, "clicks", partitions=settings.partitions + 1)
+    ensure_topics(settings)
+    problems = {str(problem) for problem in check_topics(settings)}
+    # The topic with the most partitions sets the number: partitions can be added, never taken away.
+    assert {problem.split(":")[0] for problem in problems} == {
+        f"Topic {settings.topic_prefix}{topic.name}"
+        for topic in TOPICS
+        if topic.keyed_by_user and topic.name != "clicks"
+    }
+    assert all("has 4 partitions" in problem for problem in problems)
+
+
+def test_a_wrong_cleanup_policy_is_a_problem_with_the_command_that_mends_it(settings: Settings) -> None:
+    size = {"max.message.bytes": str(MAX_REQUEST_BYTES)}
+    _create(settings, "articles", configs={"cleanup.policy": "delete", **size})
+    _create(settings, "clicks", configs={"cleanup.policy": "compact", **size})
+    ensure_topics(settings)
+    problems = {
+        problem.topic.removeprefix(settings.topic_prefix): problem for problem in check_topics(settings)
+    }
+    assert set(problems) == {"articles", "clicks"}
+    assert "--add-config cleanup.policy=compact" in problems["articles"].remedy
+    assert "--add-config cleanup.policy=delete" in problems["clicks"].remedy
+
+
+def test_a_topic_that_refuses_the_largest_event_is_a_problem(settings: Settings) -> None:
+    _create(settings, "articles", configs={"cleanup.policy": "compact", "max.message.bytes": "1000"})
+    ensure_topics(settings)
+    (problem,) = check_topics(settings)
+    assert "max.message.bytes is '1000'" in problem.what
+
+
+def _create(
+    settings: Settings, name: str, partitions: int = 4, configs: dict[str, str] | None = None
+) -> None:
+    request = {"num_partitions": partitions, "replication_factor": 1, "configs": configs or {}}
+    admin = KafkaAdminClient(bootstrap_servers=settings.bootstrap_servers)
+    try:
+        if not configs:
+            request["configs"] = {"max.message.bytes": str(MAX_REQUEST_BYTES)}
+        admin.create_topics({settings.topic_prefix + name: request}, wait_for_metadata=True)
+    finally:
+        admin.close()
