@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import BinaryIO
+from typing import IO
 
 import orjson
 
@@ -25,7 +25,7 @@ class BadArticle:
     reason: str
 
 
-def read_articles(stream: BinaryIO) -> Iterator[Article | BadArticle]:
+def read_articles(stream: IO[bytes]) -> Iterator[Article | BadArticle]:
     """Each article or bad line, in order; empty lines are passed over."""
     number = 0
     first = b""
@@ -50,7 +50,7 @@ def read_articles(stream: BinaryIO) -> Iterator[Article | BadArticle]:
         number += 1
 
 
-def _read_line(stream: BinaryIO) -> bytes:
+def _read_line(stream: IO[bytes]) -> bytes:
     """The next line; of one that is too long for a record, enough to be refused."""
     line = stream.readline(MAX_EVENT_BYTES + 2)
     if line.endswith(b"\n") or len(line) < MAX_EVENT_BYTES + 2:

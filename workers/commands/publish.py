@@ -48,22 +48,22 @@ def command(settings: Settings, *, files: tuple[str, ...], as_json: bool) -> Non
         task = progress.add_task("publishing", total=None)
         for path in files:
             name = "stdin" if path == "-" else click.format_filename(path)
-            file = at_the_end.enter_context(click.open_file(path, "rb"))
             batch: list[Article] = []
             batch_size = 1 if path == "-" else BATCH
-            for article in read_articles(file):
-                if isinstance(article, Article):
-                    batch.append(article)
-                    if len(batch) >= batch_size:
-                        client.publish(*batch)
-                        published += len(batch)
-                        progress.update(task, completed=published)
-                        batch.clear()
-                    continue
-                refused += 1
-                click.echo(f"{name}:{article.line}: {article.reason}", err=True)
-                if len(problems) < MAX_LISTED:
-                    problems.append({"file": name, "line": article.line, "reason": article.reason})
+            with click.open_file(path, "rb") as file:
+                for article in read_articles(file):
+                    if isinstance(article, Article):
+                        batch.append(article)
+                        if len(batch) >= batch_size:
+                            client.publish(*batch)
+                            published += len(batch)
+                            progress.update(task, completed=published)
+                            batch.clear()
+                        continue
+                    refused += 1
+                    click.echo(f"{name}:{article.line}: {article.reason}", err=True)
+                    if len(problems) < MAX_LISTED:
+                        problems.append({"file": name, "line": article.line, "reason": article.reason})
             client.publish(*batch)
             published += len(batch)
     if as_json:
