@@ -15,10 +15,12 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import TopicAlreadyExistsError
 
 from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config, topic_name
+from freshet.streams.reachability import wait_for_broker
 from freshet.streams.settings import Settings
 from freshet.streams.topics import TOPICS, Topic
 
 _TIMEOUT_MS = 30_000
+_CONNECT_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,8 @@ def ensure_topics(settings: Settings) -> list[str]:
     Several processes may do so at the same time.
 
     Raises:
-        KafkaError: The broker did not answer or refused.
+        KafkaUnreachable: No broker answered.
+        KafkaError: The broker refused.
     """
     with _admin(settings) as admin:
         existing = set(admin.list_topics())
@@ -65,7 +68,8 @@ def check_topics(settings: Settings) -> list[Problem]:
     """What is wrong with freshet's topics; an empty list when nothing is.
 
     Raises:
-        KafkaError: The broker did not answer.
+        KafkaUnreachable: No broker answered.
+        KafkaError: The broker refused.
     """
     names = {topic_name(settings, topic.name): topic for topic in TOPICS}
     with _admin(settings) as admin:
@@ -144,6 +148,7 @@ def _topic_configs(admin: KafkaAdminClient, names: set[str]) -> dict[str, dict[s
 
 @contextmanager
 def _admin(settings: Settings) -> Iterator[KafkaAdminClient]:
+    wait_for_broker(settings, _CONNECT_TIMEOUT_S)
     admin = KafkaAdminClient(**client_config(settings), request_timeout_ms=_TIMEOUT_MS)
     try:
         yield admin

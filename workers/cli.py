@@ -16,8 +16,8 @@ from typing import Any
 
 import click
 
+from freshet.streams.errors import FreshetError
 from freshet.workers import commands
-from freshet.workers.errors import WorkerError
 
 INTERRUPTED = 130
 """128 + SIGINT: the exit status of a program that Ctrl-C ended."""
@@ -60,7 +60,7 @@ class VerbGroup(click.Group):
             # The reader of our output has left, as `head` does. Python would complain again while flushing.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
-        except WorkerError as error:
+        except FreshetError as error:
             click.echo(f"Error: {error}", err=True)
             sys.exit(1)
         except Exception as error:

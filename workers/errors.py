@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from freshet.streams.errors import FreshetError
 
-class WorkerError(RuntimeError):
-    """An expected failure: the command line prints its text, without a traceback, and exits with 1."""
+
+class WorkerError(FreshetError):
+    """Something that freshet runs here could not be run."""
 
 
 class JavaNotFound(WorkerError):
