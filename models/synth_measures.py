@@ -53,7 +53,7 @@ class SynthReport:
     """Share of clicks that went to the tenth of the shown articles with the most."""
     measured_impressions: int
     auc: dict[str, float] = field(default_factory=dict)
-    """Mean AUC of the oracle, of its parts alone, of the position and of the click-through rate so far."""
+    """Mean AUC of the oracle, its parts alone, the position and simple rankers; empty if none was measured."""
 
     def as_json(self) -> dict[str, object]:
         """The report as plain JSON values."""
@@ -123,7 +123,8 @@ class Measures:
             "newest_first": self._world.articles.published_s[batch.articles],
         }
         for name, aucs in slate_aucs(batch, scores).items():
-            self._auc_sums[name] = self._auc_sums.get(name, 0.0) + float(aucs.sum())
+            if len(aucs):
+                self._auc_sums[name] = self._auc_sums.get(name, 0.0) + float(aucs.sum())
         sizes = np.diff(batch.starts)
         clicks = np.bincount(batch.rows[batch.clicked], minlength=len(sizes))
         self._measured += int((clicks < sizes).sum())

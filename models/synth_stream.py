@@ -41,8 +41,10 @@ EXAMINATION_EXPONENT = 0.35
 
 CONTINUES = 0.6
 """Chance that a visit goes on in the next window."""
+FIRST_VISITS = 0.1
+"""Readers visit when they arrive, up to this share of all impressions; the others come when they come."""
 MOOD_HALF_LIFE_S = 2 * HOUR_S
-MOOD_AT_VISIT, MOOD_PER_CLICK, MAX_MOOD = 1.2, 0.5, 2.5
+MOOD_AT_VISIT, MOOD_PER_CLICK, MAX_MOOD = 0.8, 0.4, 2.0
 DRIFT_TIME_S = 10 * 24 * HOUR_S
 """The drift's correlation falls to 1/e over this time (an Ornstein-Uhlenbeck process)."""
 
@@ -112,7 +114,7 @@ def impressions(world: World) -> Iterator[ImpressionBatch]:
         if not count:
             before = before[:0]
             continue
-        users = _visitors(readers, before, int(count), (float(start_s), float(end_s)), rng)
+        users = _visitors(world, before, int(count), (float(start_s), float(end_s)), rng)
         times_s = np.sort(rng.integers(int(start_s), max(int(end_s), int(start_s) + 1), len(users)))
         _feel(world, users, before, times_s, rng)
         rows, articles = publisher.slates(users, readers, rng)
@@ -170,7 +172,7 @@ def _window_plan(world: World, rng: np.random.Generator) -> tuple[NDArray[np.flo
 
 
 def _visitors(
-    readers: Readers,
+    world: World,
     before: NDArray[np.int64],
     count: int,
     between_s: tuple[float, float],
@@ -180,11 +182,14 @@ def _visitors(
 
     The others are a weighted sample without replacement (Efraimidis and Spirakis, 2006).
     """
+    readers = world.readers
     known = int(np.searchsorted(readers.arrival_s, between_s[0], side="right"))
     arrived = max(int(np.searchsorted(readers.arrival_s, between_s[1], side="left")), known)
     keys = rng.standard_exponential(arrived, dtype=np.float32) / readers.activity[:arrived]
+    arrivals = int((readers.arrival_s > world.config.start_s).sum())
+    welcome = FIRST_VISITS * world.config.impressions / max(arrivals, 1)
     keys[before[rng.random(len(before)) < CONTINUES]] = -1.0
-    keys[known:] = -2.0
+    keys[known:][rng.random(arrived - known) < welcome] = -2.0
     chosen = np.argpartition(keys, count - 1)[:count] if count < arrived else np.arange(arrived)
     return rng.permutation(np.sort(chosen))
 
@@ -205,8 +210,8 @@ def _feel(
     readers.drift[users] = readers.drift[users] * keep[:, None] + noise * fresh[:, None]
     mood = readers.mood[users] * np.exp2(-passed_s / MOOD_HALF_LIFE_S)[:, None].astype(np.float32)
     begins = ~np.isin(users, before)
-    topics = rng.integers(0, len(world.topic_vectors), len(users))
-    mood[begins] += np.float32(MOOD_AT_VISIT) * world.topic_vectors[topics[begins]]
+    topics = rng.choice(len(world.topics.shares), len(users), p=world.topics.shares)
+    mood[begins] += np.float32(MOOD_AT_VISIT) * world.topics.vectors[topics[begins]]
     readers.mood[users] = mood
     readers.updated_s[users] = times_s
 

@@ -155,12 +155,12 @@ STYLES: tuple[Style, ...] = (
 STYLE_INDEX = {style.name: index for index, style in enumerate(STYLES)}
 
 ABSTRACTS = (
-    "In {place}, {a subject} {action}. It comes after {cause}.",
-    "{A subject} {action}. Our reporter in {place} looks at {matter} and at what may come next.",
-    "All about {matter}: the background, the people involved and what readers ask most about {desk}.",
-    "The latest from {place} on {matter}, after {cause}. From our {desk} desk.",
+    "In {place}, {a subject} {action}. It comes after {cause}. More in {section}.",
+    "{A subject} {action}. Our {section} reporter in {place} looks at {matter} and at what may come next.",
+    "{Section}: all about {matter}, the background, the people involved and what readers ask about {desk}.",
+    "The latest from {place} on {matter}, after {cause}. From our {desk} desk, in {section}.",
     "{A subject} {action} after {cause}. We explain {matter} and why {place} is watching closely.",
-    "First came {cause}, and now {a subject} {action}. More on {desk} and {matter}.",
+    "First came {cause}, and now {a subject} {action}. More on {desk} and {matter} in {section}.",
 )
 
 DRAWS = 8
@@ -196,6 +196,8 @@ def article_text(
         "place": place,
         "n": number,
         "desk": topic.subcategory.replace("_", " "),
+        "section": topic.category,
+        "Section": _capital(topic.category),
     }
     title = style.templates[draws[3] % len(style.templates)].format_map(words)
     return title, ABSTRACTS[draws[4] % len(ABSTRACTS)].format_map(words)

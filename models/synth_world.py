@@ -29,7 +29,7 @@ START_S = 1_767_592_800
 """2026-01-05T06:00:00Z, a Monday morning: where a synthetic stream starts unless told otherwise."""
 
 HOUR_S = 3_600.0
-D = 24
+D = 32
 """Dimensions of the latent space; large enough for every category to have an axis of its own."""
 
 INTERCEPT = -3.3
@@ -39,9 +39,18 @@ HISTORY = 50
 """Clicks that a history column remembers."""
 
 BACK_CATALOGUE = 0.2
+"""Share of the articles published before the stream starts."""
 EVERGREEN = 0.06
 IN_STORYLINES = 0.3
+LIFE_WEIGHT = 0.6
+"""Of the logarithm of attention in the log-odds of a click."""
 PRESENT_AT_START = 0.6
+"""Share of the readers who have a history when the stream starts; the others arrive during it."""
+FAVOURITES = 4
+INTEREST = 9.0
+"""Sum of the log-odds that a reader's favourite topics add, each to articles about nothing else."""
+DRIFT = 0.15
+"""Standard deviation of the drift in each dimension, log-odds."""
 
 Floats = NDArray[np.float32]
 Indices = NDArray[np.int32]
@@ -95,6 +104,20 @@ MAX_HOURS = 24 * 366
 
 
 @dataclass(frozen=True, slots=True)
+class Topics:
+    """The latent space; rows are those of ``TOPICS``."""
+
+    vectors: Floats
+    """Shape (t, D), unit length."""
+    foci: Floats
+    """Shape (t, FOCI, D), unit length: the topic's subjects."""
+    shares: NDArray[np.float64]
+    """Shape (t,): how much is written about each, and how often it is a reader's favourite; sums to 1."""
+    appeal: Floats
+    """Shape (t,), log-odds of the topic's category."""
+
+
+@dataclass(frozen=True, slots=True)
 class Articles:
     """All articles in the order of publication, one row each."""
 
@@ -130,9 +153,6 @@ class Articles:
         return np.asarray(LIFE_WEIGHT * np.log(rise * decay) + heat)
 
 
-LIFE_WEIGHT = 0.6
-
-
 @dataclass(slots=True)
 class Readers:
     """All readers in the order of arrival, one row each; the stream changes their mood and interests."""
@@ -163,8 +183,7 @@ class World:
     config: SynthConfig
     articles: Articles
     readers: Readers
-    topic_vectors: Floats
-    """Shape (topics, D), unit length."""
+    topics: Topics
     stream_seed: np.random.SeedSequence
 
 
@@ -175,12 +194,12 @@ def build_world(config: SynthConfig, progress: Callable[[float], None] = lambda 
     """
     seeds = np.random.SeedSequence(config.seed).spawn(5)
     space, article_rng, text_rng, reader_rng = (np.random.Generator(np.random.PCG64(s)) for s in seeds[:4])
-    topic_vectors, focus_vectors, category_appeal = _topic_space(space)
-    articles = _articles(config, article_rng, text_rng, focus_vectors, category_appeal)
+    topics = _topics(space)
+    articles = _articles(config, article_rng, text_rng, topics)
     progress(0.5)
-    readers = _readers(config, reader_rng, articles, topic_vectors)
+    readers = _readers(config, reader_rng, articles, topics)
     progress(1.0)
-    return World(config, articles, readers, topic_vectors, seeds[4])
+    return World(config, articles, readers, topics, seeds[4])
 
 
 def visit_rate(time_s: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -188,26 +207,28 @@ def visit_rate(time_s: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.interp((time_s / HOUR_S) % 24, np.arange(25), np.append(_RHYTHM, _RHYTHM[0])))
 
 
-def _topic_space(rng: np.random.Generator) -> tuple[Floats, Floats, Floats]:
-    """Topics (topics, D), subjects (topics, FOCI, D), both of unit length, and appeal by category (16,)."""
+def _topics(rng: np.random.Generator) -> Topics:
     axes = np.linalg.qr(rng.standard_normal((D, D)))[0][: len(CATEGORIES)]
     category = np.array([CATEGORIES.index(topic.category) for topic in TOPICS])
-    topics = 0.75 * axes[category] + 0.65 * _unit(rng.standard_normal((len(TOPICS), D)))
-    foci = topics[:, None, :] + 0.35 * _unit(rng.standard_normal((len(TOPICS), FOCI, D)))
-    appeal = rng.normal(0.0, 0.25, len(CATEGORIES))
-    return _unit(topics).astype(np.float32), _unit(foci).astype(np.float32), appeal.astype(np.float32)
+    vectors = 0.75 * axes[category] + 0.65 * _unit(rng.standard_normal((len(TOPICS), D)))
+    foci = vectors[:, None, :] + 0.35 * _unit(rng.standard_normal((len(TOPICS), FOCI, D)))
+    appeal = rng.normal(0.0, 0.25, len(CATEGORIES))[category]
+    return Topics(
+        vectors=_unit(vectors).astype(np.float32),
+        foci=_unit(foci).astype(np.float32),
+        shares=rng.dirichlet(np.full(len(TOPICS), 1.2)),
+        appeal=appeal.astype(np.float32),
+    )
 
 
 def _articles(
     config: SynthConfig,
     rng: np.random.Generator,
     text_rng: np.random.Generator,
-    focus_vectors: Floats,
-    category_appeal: Floats,
+    topics: Topics,
 ) -> Articles:
     n = config.articles
-    popularity = rng.dirichlet(np.full(len(TOPICS), 3.0))
-    topic = rng.choice(len(TOPICS), n, p=popularity).astype(np.int32)
+    topic = rng.choice(len(TOPICS), n, p=topics.shares).astype(np.int32)
     focus = rng.integers(0, FOCI, n)
     place = rng.integers(0, len(PLACES), n)
     style = rng.choice(len(STYLES), n, p=_STYLE_SHARES)
@@ -236,9 +257,8 @@ def _articles(
         story_heat[rows] = min(0.3 + rng.exponential(0.7), 2.0)
         first, story = first + size, story + 1
 
-    category = np.array([CATEGORIES.index(vocabulary.category) for vocabulary in TOPICS])[topic]
     appeal = np.array([s.appeal for s in STYLES])[style]
-    quality = category_appeal[category] + appeal + rng.normal(0.0, 0.45, n) - 0.8 * evergreen
+    quality = topics.appeal[topic] + appeal + rng.normal(0.0, 0.45, n) - 0.8 * evergreen
 
     order = np.argsort(published_s, kind="stable")
     draws = text_rng.integers(0, 1 << 30, (n, DRAWS))
@@ -255,7 +275,7 @@ def _articles(
         abstracts=[abstract for _, abstract in texts],
         topic=topic[order],
         published_s=published_s[order].astype(np.int64),
-        vectors=focus_vectors[topic[order], focus[order]],
+        vectors=topics.foci[topic[order], focus[order]],
         quality=quality[order].astype(np.float32),
         half_life_s=half_life_s[order].astype(np.float32),
         evergreen=evergreen[order],
@@ -287,16 +307,14 @@ def by_rhythm(start_s: float, end_s: float, rng: np.random.Generator, n: int) ->
     return np.asarray(np.interp(rng.random(n) * mass[-1], mass, grid))
 
 
-def _readers(
-    config: SynthConfig, rng: np.random.Generator, articles: Articles, topic_vectors: Floats
-) -> Readers:
+def _readers(config: SynthConfig, rng: np.random.Generator, articles: Articles, topics: Topics) -> Readers:
     n = config.users
     present = max(round(PRESENT_AT_START * n), 1)
     arrival_s = np.full(n, float(config.start_s))
     arrival_s[present:] = np.sort(by_rhythm(config.start_s, config.end_s, rng, n - present))
-    favourites = rng.choice(len(TOPICS), (n, 3), p=_interest_shares(rng))
-    strengths = rng.dirichlet((3.0, 2.0, 1.0), n) * rng.lognormal(math.log(INTEREST), 0.3, (n, 1))
-    base = np.einsum("uk,ukd->ud", strengths, topic_vectors[favourites]) + rng.normal(0.0, 0.2, (n, D))
+    favourites = rng.choice(len(TOPICS), (n, FAVOURITES), p=topics.shares)
+    strengths = rng.dirichlet(np.full(FAVOURITES, 3.0), n) * rng.lognormal(math.log(INTEREST), 0.3, (n, 1))
+    base = np.einsum("uk,ukd->ud", strengths, topics.vectors[favourites])
     readers = Readers(
         ids=[f"U{number}" for number in (1 + rng.permutation(n)).tolist()],
         arrival_s=arrival_s,
@@ -312,22 +330,12 @@ def _readers(
     return readers
 
 
-INTEREST = 4.5
-"""Log-odds, about, that a reader's favourite topics together add to an article that matches all of them."""
-DRIFT = 0.25
-"""Standard deviation of the drift in each dimension, log-odds."""
-
-
-def _interest_shares(rng: np.random.Generator) -> NDArray[np.float64]:
-    return rng.dirichlet(np.full(len(TOPICS), 1.5))
-
-
 def _seed_histories(
     rng: np.random.Generator, articles: Articles, readers: Readers, start_s: int, present: int
 ) -> None:
     """Give the readers of the first hour what they clicked before it, by their interests (Gumbel top-k)."""
     old = int(np.searchsorted(articles.published_s, start_s))
-    lengths = np.minimum(rng.poisson(3.0 + 6.0 * readers.activity[:present]), min(30, old // 2))
+    lengths = np.minimum(rng.poisson(5.0 + 8.0 * readers.activity[:present]), min(30, old // 2))
     for start in range(0, present, 2_000):
         rows = np.arange(start, min(start + 2_000, present))
         shelf = np.sort(rng.choice(old, min(old, 200), replace=False))
