@@ -13,9 +13,9 @@ import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TextIO
-from urllib.parse import quote
 
 from freshet.models.ports import IndexUnavailable
+from freshet.streams.qdrant_points import bundle_name
 
 _LAYOUT = 1
 _MANIFEST = "index.json"
@@ -45,7 +45,7 @@ class EdgeFolder:
     """
 
     def __init__(self, path: Path, bundle: str, d: int) -> None:
-        self._path = path / quote(bundle, safe="")
+        self._path = path / bundle_name(bundle)
         self._path.mkdir(parents=True, exist_ok=True)
         self._lock = self._locked()
         try:

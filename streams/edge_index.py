@@ -54,7 +54,7 @@ from freshet.streams.edge_shards import (
 )
 
 _CHUNK = 500
-_TICK_S = 0.5
+_TICK_S = 0.2
 _RETRY_S = 60.0
 _log = logging.getLogger(__name__)
 
@@ -134,7 +134,8 @@ class EdgeIndex:
         for start in range(0, len(kept), _CHUNK):
             vectors, listing = [], []
             for article in kept[start : start + _CHUNK]:
-                point, payload = qdrant_points.point_id(article.news_id), qdrant_points.payload(article)
+                point = qdrant_points.point_id(article.news_id)
+                payload = qdrant_points.payload(article) | {"withdrawn": int(article.withdrawn)}
                 searched = {name: payload[name] for name in SEARCHED_FIELDS}
                 vectors.append(Point(point, article.vector.tolist(), searched))
                 listing.append(Point(point, {}, payload))
@@ -172,7 +173,7 @@ class EdgeIndex:
             self._any_withdrawn |= withdrawn and bool(known)
             self._changed.update(known)
             for shard in (self._vectors, self._listing):
-                self._set_payload(shard, known, {"withdrawn": withdrawn})
+                self._set_payload(shard, known, {"withdrawn": int(withdrawn)})
 
     def search(self, queries: FloatMatrix, k: int, where: ArticleFilter = EVERYTHING) -> list[list[Hit]]:
         """For each row of ``queries`` (h, d), the ``k`` articles with the largest dot product, best first.

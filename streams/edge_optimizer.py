@@ -22,7 +22,8 @@ from typing import IO
 
 from qdrant_edge import EdgeShard
 
-_NICENESS = 10
+_NICENESS = 5
+"""A third of the share of an ordinary process: behind serving, but not starved by it."""
 
 
 class OptimizationError(RuntimeError):

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qdrant_edge import (
-    BoolIndexParams,
     Distance,
     EdgeConfig,
     EdgeOptimizersConfig,
@@ -19,6 +18,7 @@ from qdrant_edge import (
     FloatIndexParams,
     HasIdCondition,
     HnswIndexConfig,
+    IntegerIndexParams,
     KeywordIndexParams,
     MatchAny,
     MatchValue,
@@ -32,12 +32,13 @@ from freshet.streams import qdrant_points
 
 # No links inside each payload value: they make the graph's build longer, and a filter that lets few articles
 # through is answered without the graph.
-_FIELD_INDEXES: Mapping[str, KeywordIndexParams | FloatIndexParams | BoolIndexParams] = {
+_FIELD_INDEXES: Mapping[str, KeywordIndexParams | FloatIndexParams | IntegerIndexParams] = {
     "keyword": KeywordIndexParams(enable_hnsw=False),
     "float": FloatIndexParams(enable_hnsw=False),
-    "bool": BoolIndexParams(enable_hnsw=False),
+    "bool": IntegerIndexParams(enable_hnsw=False),
 }
-WITHDRAWN = FieldCondition("withdrawn", match=MatchValue(True))
+WITHDRAWN = FieldCondition("withdrawn", match=MatchValue(1))
+"""Kept as 0 or 1: qdrant-edge-py 0.9.0 turns a bool to be matched into an int, which matches no bool."""
 SEARCHED_FIELDS = ("news_id", "category", "language", "published_at_s", "withdrawn")
 """What the shard of vectors knows of an article."""
 _SEARCHED_FIELDS = ("news_id", "category", "language", "published_at_s", "withdrawn")

@@ -6,9 +6,11 @@ payload carries everything but the vector, the news id included.
 
 from __future__ import annotations
 
+import hashlib
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
+from urllib.parse import quote
 
 import numpy as np
 
@@ -27,6 +29,17 @@ FIELD_TYPES: Mapping[str, Literal["keyword", "float", "bool"]] = {
 
 HIT_FIELDS = ["news_id", "published_at_s", "category"]
 """The payload fields that a :class:`Hit` is made of."""
+
+
+_LONGEST_NAME = 200
+
+
+def bundle_name(bundle: str) -> str:
+    """``bundle`` as a part of a folder's or collection's name: no separators, at most 200 characters."""
+    name = quote(bundle, safe="")
+    if len(name) <= _LONGEST_NAME:
+        return name
+    return f"{name[: _LONGEST_NAME - 33]}-{hashlib.sha256(bundle.encode()).hexdigest()[:32]}"
 
 
 def point_id(news_id: str) -> str:
@@ -50,7 +63,8 @@ def payload(article: IndexedArticle) -> dict[str, Any]:
 
 def article(fields: Mapping[str, Any], vector: object) -> IndexedArticle:
     """The article of a point's payload and vector."""
-    return IndexedArticle(vector=np.asarray(vector, np.float32), **fields)
+    known = {**fields, "withdrawn": bool(fields["withdrawn"])}
+    return IndexedArticle(vector=np.asarray(vector, np.float32), **known)
 
 
 def hit(fields: Mapping[str, Any] | None, score: float) -> Hit:
@@ -107,8 +121,3 @@ def by_value(popularity: Mapping[str, float]) -> dict[float, list[str]]:
             raise ValueError(f"article {news_id}: the popularity is not finite")
         groups.setdefault(float(value), []).append(point_id(news_id))
     return groups
-
-
-def chunks(ids: Sequence[str], size: int) -> Iterable[list[str]]:
-    """``ids`` in runs of at most ``size``."""
-    return (list(ids[start : start + size]) for start in range(0, len(ids), size))
