@@ -1,0 +1,59 @@
+# Two commands from a fresh clone: `make demo` and `make test`. Both set up what they need first.
+
+VENV := .venv
+BIN := $(VENV)/bin
+SET_UP := $(VENV)/.set-up
+
+.DEFAULT_GOAL := help
+.PHONY: help set-up demo test lint clean constraints kafka-checksums
+
+help:
+	@echo "make demo     set up, then run the whole of freshet once on a synthetic newspaper"
+	@echo "make test     set up, then lint, types, imports and all tests"
+	@echo "make lint     set up, then lint, types and imports only"
+	@echo "make set-up   the virtual environment ($(VENV)), the packages and Kafka's jars"
+	@echo "make clean    remove the virtual environment and the tools' caches; .freshet, with your data, stays"
+	@echo "For maintainers: make constraints, make kafka-checksums"
+	@echo "Needs Python 3.11 or 3.12 (make PYTHON=... names one) and 8 GB of disk."
+
+set-up: $(SET_UP)
+
+$(SET_UP): pyproject.toml deploy/constraints.txt deploy/set-up.sh workers/kafka/jars.sha256
+	@PYTHON='$(PYTHON)' sh deploy/set-up.sh $(VENV)
+
+demo: $(SET_UP)
+	@$(BIN)/freshet demo $(ARGS)
+
+# $(call step,NAME,COMMAND): runs it, says how long it took, stops make where it fails.
+define step
+@start=$$(date +%s); echo "== $(1)"; \
+if $(2); then echo "== $(1): ok, $$(($$(date +%s) - start)) s"; \
+else echo "== $(1): FAILED after $$(($$(date +%s) - start)) s"; exit 1; fi
+endef
+
+lint: $(SET_UP)
+	$(call step,ruff check,$(BIN)/ruff check --quiet .)
+	$(call step,ruff format,$(BIN)/ruff format --quiet --check .)
+	$(call step,mypy,MYPYPATH=$(VENV)/src $(BIN)/mypy -p freshet.models -p freshet.streams -p freshet.workers)
+	$(call step,lint-imports,$(BIN)/lint-imports)
+
+test: lint
+	$(call step,pytest,$(BIN)/pytest -q $(ARGS))
+
+clean:
+	rm -rf $(VENV) build dist freshet.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find models streams workers tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+constraints:
+	@{ sed -n '/^#/p' deploy/constraints.txt; \
+	$(BIN)/python -m pip freeze --exclude-editable | grep -E '^[A-Za-z0-9_.-]+==' \
+	| grep -viE '^(nvidia-|cuda-|triton==)'; } > deploy/constraints.new
+	@mv deploy/constraints.new deploy/constraints.txt
+
+# Maven's own repository layout is what the list consists of.
+kafka-checksums:
+	@rm -rf build/kafka-jars
+	mvn --batch-mode --quiet --file workers/kafka/pom.xml dependency:copy-dependencies \
+	-DincludeScope=runtime -Dmdep.useRepositoryLayout=true -DoutputDirectory=$(CURDIR)/build/kafka-jars
+	@cd build/kafka-jars && find . -name '*.jar' | sed 's,^\./,,' | LC_ALL=C sort | xargs sha256sum \
+	> $(CURDIR)/workers/kafka/jars.sha256
