@@ -53,7 +53,7 @@ class SynthReport:
     """Share of clicks that went to the tenth of the shown articles with the most."""
     measured_impressions: int
     auc: dict[str, float] = field(default_factory=dict)
-    """Mean AUC of the oracle, its parts alone, the position and simple rankers; empty if none was measured."""
+    """Mean AUC of the oracle, its parts alone, the position, simple rankers; empty if none was measured."""
 
     def as_json(self) -> dict[str, object]:
         """The report as plain JSON values."""
