@@ -46,7 +46,8 @@ def maximal_marginal_relevance(
     unit = vectors / np.where(lengths > 0, lengths, 1.0)
     marginal = (1.0 - diversity) * relevance
     similarity = np.zeros(n)
-    pick = int(np.argmax(relevance))
+    # Of the scores themselves: scaled ones may tie by rounding.
+    pick = int(np.argmax(scores))
     picks = [pick]
     free = np.ones(n, np.bool_)
     for _ in range(k - 1):

@@ -31,12 +31,15 @@ _STREAM = "impressions"
 class CtrBaseline:
     """Ranks by the click rate so far, ``(clicks + prior_clicks) / (impressions + prior_impressions)``.
 
+    The prior of one click in ten is the best of those tried on a sample of MIND-small (AUC 0.622; one in
+    twenty: 0.619) and on CI&T DeskDrop (0.807; 0.766): a floor should be as high as it can be.
+
     Args:
         prior_clicks: Of an article never shown.
         prior_impressions: Of an article never shown.
     """
 
-    def __init__(self, prior_clicks: float = 1.0, prior_impressions: float = 20.0) -> None:
+    def __init__(self, prior_clicks: float = 1.0, prior_impressions: float = 10.0) -> None:
         self._prior = (prior_clicks, prior_impressions)
         self._counts: dict[str, tuple[float, float]] = {}
 

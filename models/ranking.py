@@ -15,7 +15,7 @@ feature              value
 ``dot_best``         the largest over all interest heads
 ``dot_skips``        the same of the head that skipped articles feed
 ``no_vector``        1 if the article has no vector, so that the four above are 0
-``log_ctr_30min``    :math:`\log((c_h + \kappa g_h) / (g_h (i_h + \kappa)))`, h = 30 min, kappa = 5
+``log_ctr_30min``    :math:`\log((c_h / g_h + \rho\kappa) / (i_h + \kappa)) - \log\rho`, h = 30 min
 ``log_ctr_3h``       the same, h = 3 h
 ``log_ctr_24h``      the same, h = 24 h
 ``log_ctr_all``      the same without decay
@@ -27,7 +27,9 @@ feature              value
 ===================  ============================================================================
 
 Subtracting m changes no order among articles with vectors; it makes 0, the value of an article without one,
-the average instead of an extreme.
+the average instead of an extreme. Click-through rates are shrunk towards rho = 2.5 times the global one, as
+if that had been seen in kappa = 10 impressions: a new article gets the benefit of the doubt until it has been
+shown a few times.
 """
 
 from __future__ import annotations
@@ -62,8 +64,12 @@ FEATURES: Final = (
 )
 """The columns of :func:`features`, in order."""
 
-PRIOR_IMPRESSIONS: Final = 5.0
-"""Kappa: the global click-through rate counts as much as this many impressions of the candidate."""
+# Measured at 20-60 % of MIND's time, with weights fitted to each: AUC 0.6445 with rho = 2.5, 0.6426 with 1;
+# kappa = 5, 10 and 20 with rho = 2.5: 0.6423, 0.6445 and 0.6421. On DeskDrop rho changes nothing.
+PRIOR_IMPRESSIONS: Final = 10.0
+"""Kappa: the prior rate counts as much as this many impressions of the candidate."""
+PRIOR_LIFT: Final = 2.5
+"""Rho: the prior rate of a candidate over the global rate."""
 
 _GLOBAL_PRIOR_CLICKS = 1.0
 _GLOBAL_PRIOR_IMPRESSIONS = 20.0
@@ -144,8 +150,8 @@ def _statistics(
     clicks, impressions = catalog.decayed(rows, now_s)
     all_clicks, all_impressions = catalog.global_counts(now_s)
     rate = (all_clicks + _GLOBAL_PRIOR_CLICKS) / (all_impressions + _GLOBAL_PRIOR_IMPRESSIONS)
-    lift = (clicks / rate + PRIOR_IMPRESSIONS) / (impressions + PRIOR_IMPRESSIONS)
-    x[:, _CTR : _CTR + _HALF_LIVES] = np.log(lift)
+    lift = (clicks / rate + PRIOR_LIFT * PRIOR_IMPRESSIONS) / (impressions + PRIOR_IMPRESSIONS)
+    x[:, _CTR : _CTR + _HALF_LIVES] = np.log(lift / PRIOR_LIFT)
     shown = impressions[:, -1]
     x[:, _LOG_IMPRESSIONS] = np.log1p(shown) / 5.0
     x[:, _UNSEEN] = shown == 0
@@ -170,19 +176,29 @@ def _dots(x: NDArray[np.float32], catalog: ArticleCatalog, rows: NDArray[np.int6
     x[:, 3] = dots[:, -1]
 
 
+# How these were chosen: the listwise softmax likelihood was maximised on the impressions between 20 and 60 %
+# of two logs at once, a sample of MIND-small without vectors and CI&T DeskDrop with MiniLM vectors, each
+# counting about the same, features restricted to the sign that they should have; then rounded, and variants
+# of them compared on the same part. Prequential AUC at 20-60 %, at 60-100 % (on which nothing was fitted) and
+# together: MIND 0.644, 0.610, 0.627 (click-through rate so far: 0.622); DeskDrop 0.877, 0.882, 0.880 (0.807).
+# What is not named earned no weight: the undecayed rate is in the decayed ones, and a penalty on unseen
+# articles would keep them unseen.
 DEFAULT_WEIGHTS: Final[Mapping[str, float]] = MappingProxyType(
     {
-        "dot_best": 1.0,
-        "dot_skips": -0.3,
-        "log_ctr_30min": 0.3,
-        "log_ctr_3h": 0.1,
-        "log_ctr_24h": 0.25,
-        "log_impressions": -0.55,
+        "dot_first": 0.3,
+        "dot_last": 0.7,
+        "dot_best": 0.3,
+        "dot_skips": -0.2,
+        "log_ctr_30min": 0.45,
+        "log_ctr_3h": 0.15,
+        "log_ctr_24h": 0.45,
+        "log_impressions": -0.1,
         "log_age": -0.15,
-        "fatigue": -1.4,
+        "fatigue": -1.0,
         "clicked": 1.3,
     }
 )
+"""The ranker's weights until they are learned."""
 
 
 @dataclass(frozen=True, slots=True)
