@@ -7,8 +7,6 @@ whatever way (see :mod:`freshet.workers.kafka_guard`). A folder belongs to one b
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
 import socket
 import subprocess
@@ -16,9 +14,7 @@ import sys
 import time
 import uuid
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -30,6 +26,7 @@ from freshet.streams.kafka import MAX_REQUEST_BYTES
 from freshet.workers import kafka_guard
 from freshet.workers.errors import BrokerFailed
 from freshet.workers.java_runtime import find_java
+from freshet.workers.kafka_folder import own_folder, write_owner
 from freshet.workers.kafka_jars import KAFKA_RESOURCES, ensure_jars
 
 HOST = "127.0.0.1"
@@ -40,7 +37,10 @@ _JVM_OPTIONS = (
     *("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
     "-Djava.awt.headless=true",
 )
-_LOG_CONFIGURATION = KAFKA_RESOURCES / "log4j2.properties"
+_LOG_OPTIONS = (
+    f"-Dlog4j2.configurationFile={KAFKA_RESOURCES / 'log4j2.properties'}",
+    "-Dfreshet.kafka.log=log/broker.log",
+)
 _FORMAT_TIMEOUT_S = 60.0
 _POLL_S = 0.05
 _TAIL_LINES = 25
@@ -71,6 +71,7 @@ class LocalKafka:
         self._start_timeout_s = start_timeout_s
         self._port: int | None = None
         self._guard: subprocess.Popen[bytes] | None = None
+        self._log_start_bytes = 0
 
     def __enter__(self) -> LocalKafka:
         self.start()
@@ -124,7 +125,7 @@ class LocalKafka:
                 (self._folder / folder).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise BrokerFailed(f"The data folder {self._folder} cannot be made: {error}.") from error
-        with self._own_folder() as lock:
+        with own_folder(self._folder) as lock:
             for attempt in range(1, _PORT_ATTEMPTS + 1):
                 self._start_once(java, class_path, lock)
                 try:
@@ -150,12 +151,12 @@ class LocalKafka:
         assert self._guard.stdin is not None
         self._guard.stdin.close()
         try:
+            # Interrupted here, nothing is lost: the pipe is closed, and the guard goes on by itself.
             self._guard.wait(kafka_guard.STOP_TIMEOUT_S + 10.0)
-        finally:
-            if self._guard.poll() is None:
-                self._guard.kill()
-                self._guard.wait()
-            self._guard = None
+        except subprocess.TimeoutExpired:
+            self._guard.kill()
+            self._guard.wait()
+        self._guard = None
 
     def _start_once(self, java: str, class_path: str, lock: IO[str]) -> None:
         if self._wanted_port is not None and not _is_free(self._wanted_port):
@@ -164,9 +165,10 @@ class LocalKafka:
                 f"use it with --bootstrap-servers {HOST}:{self._wanted_port}."
             )
         self._port, controller_port = _free_ports(self._wanted_port)
-        properties = self._folder / "server.properties"
-        properties.write_text(_server_properties(self._folder, self._port, controller_port), encoding="utf-8")
-        self._format(java, class_path, properties)
+        properties = _server_properties(self._port, controller_port)
+        (self._folder / "server.properties").write_text(properties, encoding="ascii")
+        self._log_start_bytes = self.log_file.stat().st_size if self.log_file.exists() else 0
+        self._format(java, class_path, lock)
         with self._console_file.open("wb") as console:
             self._guard = subprocess.Popen(
                 [
@@ -174,63 +176,46 @@ class LocalKafka:
                     *(sys.executable, "-I", "-S", kafka_guard.__file__),
                     *(str(os.getpid()), str(lock.fileno()), java),
                     *_JVM_OPTIONS,
-                    f"-Dlog4j2.configurationFile={_LOG_CONFIGURATION}",
-                    f"-Dfreshet.kafka.log={self.log_file}",
-                    *("-cp", class_path, "kafka.Kafka", str(properties)),
+                    *_LOG_OPTIONS,
+                    *("-cp", class_path, "kafka.Kafka", "server.properties"),
                 ],
+                cwd=self._folder,
                 stdin=subprocess.PIPE,
                 stdout=console,
                 stderr=subprocess.STDOUT,
                 pass_fds=[lock.fileno()],
                 start_new_session=True,
             )
-        _write_owner(lock, self.bootstrap_servers)
+        write_owner(lock, self.bootstrap_servers)
 
     @property
     def _console_file(self) -> Path:
         return self._folder / "log" / "console.log"
 
-    @contextmanager
-    def _own_folder(self) -> Iterator[IO[str]]:
-        """The folder's lock file, locked.
-
-        The guard and the broker inherit the lock, so that it is gone when the last of them is.
-        """
-        lock_file = self._folder / "lock"
-        with lock_file.open("a+", encoding="utf-8") as lock:
-            # A broker whose freshet has just been killed needs a moment to close its logs.
-            deadline = time.monotonic() + kafka_guard.STOP_TIMEOUT_S
-            while True:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    owner = _read_owner(lock)
-                    if _is_alive(owner.freshet_pid) or time.monotonic() > deadline:
-                        raise BrokerFailed(
-                            f"The data folder {self._folder} is in use by the broker of process "
-                            f"{owner.freshet_pid}. Stop it, choose another folder, or use that broker with "
-                            f"--bootstrap-servers {owner.bootstrap_servers}."
-                        ) from None
-                time.sleep(_POLL_S)
-            yield lock
-
-    def _format(self, java: str, class_path: str, properties: Path) -> None:
+    def _format(self, java: str, class_path: str, lock: IO[str]) -> None:
         """Write the cluster's id and first metadata, unless the folder has them."""
         if (self._folder / "data" / "meta.properties").exists():
             return
         cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
-        command = [java, "-XX:TieredStopAtLevel=1", f"-Dfreshet.kafka.log={self.log_file}"]
-        command += [f"-Dlog4j2.configurationFile={_LOG_CONFIGURATION}", "-cp", class_path]
-        command += ["kafka.tools.StorageTool", "format", "--ignore-formatted"]
-        command += [f"--cluster-id={cluster_id}", "--config", str(properties)]
+        command = [java, "-XX:TieredStopAtLevel=1", *_LOG_OPTIONS, "-cp", class_path]
+        command += [
+            "kafka.tools.StorageTool",
+            "format",
+            "--ignore-formatted",
+            "--config",
+            "server.properties",
+        ]
+        # One word: an id may begin with a dash.
+        command += [f"--cluster-id={cluster_id}"]
         with self._console_file.open("wb") as console:
             try:
                 run = subprocess.run(
                     command,
+                    cwd=self._folder,
                     stdin=subprocess.DEVNULL,
                     stdout=console,
                     stderr=subprocess.STDOUT,
+                    pass_fds=[lock.fileno()],
                     timeout=_FORMAT_TIMEOUT_S,
                     check=False,
                 )
@@ -263,53 +248,18 @@ class LocalKafka:
         )
 
     def _log_tail(self) -> list[str]:
+        """The last lines that this start has written: of the log, and of what Java itself has to say."""
         lines: list[str] = []
-        for file in (self.log_file, self._console_file):
-            with suppress(FileNotFoundError):
-                lines += file.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)[
-                    -_TAIL_LINES:
-                ]
+        for file, start in ((self.log_file, self._log_start_bytes), (self._console_file, 0)):
+            with suppress(FileNotFoundError), file.open("rb") as log:
+                # A log that is shorter than it was has been rolled over.
+                log.seek(start if file.stat().st_size >= start else 0)
+                lines += log.read().decode(errors="replace").splitlines(keepends=True)[-_TAIL_LINES:]
         return lines
 
 
 class _PortTaken(Exception):
     """The broker could not bind the port that was free a moment ago."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Owner:
-    """Who holds a folder, as its lock file says."""
-
-    freshet_pid: int
-    bootstrap_servers: str
-
-
-def _read_owner(lock: IO[str]) -> _Owner:
-    lock.seek(0)
-    with suppress(ValueError, KeyError):
-        record = json.loads(lock.read())
-        return _Owner(int(record["freshet_pid"]), str(record["bootstrap_servers"]))
-    # Its owner is between locking and writing, or formatting: it is starting.
-    return _Owner(0, "an address not yet known")
-
-
-def _write_owner(lock: IO[str], bootstrap_servers: str) -> None:
-    lock.seek(0)
-    lock.truncate()
-    json.dump({"freshet_pid": os.getpid(), "bootstrap_servers": bootstrap_servers}, lock)
-    lock.flush()
-
-
-def _is_alive(pid: int) -> bool:
-    if pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _is_free(port: int) -> bool:
@@ -352,7 +302,7 @@ def _has_a_broker(bootstrap_servers: str) -> bool:
         admin.close()
 
 
-def _server_properties(folder: Path, port: int, controller_port: int) -> str:
+def _server_properties(port: int, controller_port: int) -> str:
     properties = {
         "process.roles": "broker,controller",
         "node.id": "1",
@@ -362,7 +312,9 @@ def _server_properties(folder: Path, port: int, controller_port: int) -> str:
         "listener.security.protocol.map": "BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "controller.listener.names": "CONTROLLER",
         "inter.broker.listener.name": "BROKER",
-        "log.dirs": str(folder / "data"),
+        # Below the folder that the broker runs in: a full path may hold commas, or letters that Java's
+        # properties files cannot.
+        "log.dirs": "data",
         # Topics are created with their cleanup policies, or not at all.
         "auto.create.topics.enable": "false",
         "message.max.bytes": str(MAX_REQUEST_BYTES),
