@@ -38,13 +38,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from freshet.models.catalog import ArticleCatalog
+from freshet.models.catalog import ArticleCatalog
 
 FEATURES: Final = (
     "dot_first",
