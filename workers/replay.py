@@ -96,6 +96,7 @@ class _Replay:
                 raise ReplayError(str(error)) from error
             self._total = len(self._timeline.impressions)
             await asyncio.to_thread(self._place)
+            self._on_progress(ReplayProgress("reading", self._total, self._total))
             connections = await stack.enter_async_context(connect(self._settings))
             try:
                 return await self._publish(connections)

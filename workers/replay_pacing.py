@@ -19,6 +19,8 @@ from freshet.workers.replay_report import ReplayError
 
 POLL_S = 0.1
 """How soon a stop is noticed, and how often a lag at its bound is measured."""
+_UNHURRIED_S = 1.0
+"""How often a lag far from its bound is measured."""
 
 
 class ReplayClock:
@@ -88,7 +90,8 @@ class LagBound:
         if not self._max_lag:
             return 1 << 62
         lag = self._max_lag if self._lag is None else self._lag + self._since
-        if 2 * lag >= self._max_lag and time.monotonic() - self._measured_at >= POLL_S:
+        interval_s = POLL_S if 2 * lag >= self._max_lag else _UNHURRIED_S
+        if time.monotonic() - self._measured_at >= interval_s:
             lag = await self._measure()
         return max(0, self._max_lag - lag)
 

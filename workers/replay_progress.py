@@ -62,6 +62,8 @@ class ReplayBar:
     def show(self, progress: ReplayProgress) -> None:
         """Show how far the replay is."""
         if progress.stage not in self._tasks:
+            for earlier in self._tasks.values():
+                self._progress.stop_task(earlier)
             self._tasks[progress.stage] = self._progress.add_task(
                 _TITLES[progress.stage], total=None, clock=""
             )

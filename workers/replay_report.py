@@ -33,7 +33,7 @@ class ReplayOptions:
     speed, else ``in-time``."""
     wait_for_vectors: bool = True
     """Reveal no impression before the articles published so far have vectors."""
-    vectors_timeout_s: float = 60.0
+    vectors_timeout_s: float = 120.0
     """Go on without the missing vectors when no new one has come for this long."""
     window: int = 64
     """With ``score``: impressions under way, from the question to the reveal."""

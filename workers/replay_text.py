@@ -47,7 +47,7 @@ def _published(report: ReplayReport) -> Iterator[str]:
             "revealed. Is `freshet embed` running?"
         )
     if report.peak_lag is not None:
-        yield f"The stream was at most {report.peak_lag:,} impressions behind."
+        yield f"The stream was at most {report.peak_lag:,} impressions behind, by its committed offsets."
 
 
 def _score(score: ScoreReport) -> Iterator[RenderableType]:

@@ -13,6 +13,7 @@ from kafka.partitioner import murmur2 as kafka_python_murmur2
 
 from freshet.streams.outbox import partition_of
 from freshet.streams.settings import Settings
+from freshet.workers.replay import replay
 from freshet.workers.replay_pacing import ReplayClock
 from freshet.workers.replay_report import ReplayError, ReplayOptions
 from freshet.workers.replay_resume import ResumePoint, resume_path
@@ -76,3 +77,20 @@ def test_both_kafka_clients_and_the_replay_agree_on_a_keys_partition(key: str, p
     raw = key.encode()
     assert murmur2(raw) & 0x7FFFFFFF == kafka_python_murmur2(raw) & 0x7FFFFFFF
     assert partition_of(key, partitions) == (kafka_python_murmur2(raw) & 0x7FFFFFFF) % partitions
+
+
+def test_a_log_that_would_run_ahead_of_the_clock_is_refused_before_anything_is_published(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "news.tsv").write_text("")
+    (tmp_path / "behaviors.tsv").write_text(
+        "1\tU\t1/1/2020 9:00:00 AM\t\tN1-0 N2-1\n2\tU\t1/4/2020 9:00:00 AM\t\tN1-0 N2-1\n"
+    )
+    nowhere = Settings(bootstrap_servers="127.0.0.1:1", data_dir=tmp_path / "data")
+    with pytest.raises(ReplayError, match=r"72\.0 h ahead of the clock"):
+        replay(nowhere, tmp_path, ReplayOptions(shift_to_now=True))
+
+
+def test_a_folder_that_is_not_minds_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ReplayError, match=r"behaviors\.tsv"):
+        replay(Settings(data_dir=tmp_path), tmp_path)
