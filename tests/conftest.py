@@ -29,4 +29,3 @@ def settings(kafka: LocalKafka, tmp_path: Path) -> Settings:
         partitions=4,
         metrics_port=0,
     )
-
