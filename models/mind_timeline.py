@@ -133,7 +133,7 @@ class Timeline:
             return BadLine(NEWS_FILE, int(index.lines[position]), readable_reason(error), raw)
 
     def untimed(self) -> Iterator[BadLine]:
-        """Lines without a place in time: impressions without a readable time, unreadable publication times."""
+        """Lines without a place in time: no readable time, or a bad line of ``published.tsv``."""
         yield from self._bad_published
         for offset, line in self._untimed:
             self._behaviors.seek(offset)
