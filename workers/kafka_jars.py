@@ -142,7 +142,7 @@ def _fill(folder: Path, wanted: Sequence[Jar], maven: str | None, repository: st
             f"(first: {missing[0].name}).\n  " + "\n  ".join(failures) + "\n"
             "What was fetched is kept, and the next try goes on from there. Ways out: check the network or "
             "proxy (https_proxy) and try again; install Maven and configure your mirror in its settings.xml; "
-            "use another Kafka with --bootstrap-servers; or run Kafka with deploy/compose."
+            "use another Kafka with --bootstrap-servers; or run one in a container."
         )
     partial.rename(folder)
 
