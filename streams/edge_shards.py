@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qdrant_edge import (
+    AcornSearchParams,
     Distance,
     EdgeConfig,
     EdgeOptimizersConfig,
@@ -24,10 +25,11 @@ from qdrant_edge import (
     MatchValue,
     Memory,
     RangeFloat,
+    SearchParams,
     UpdateOperation,
 )
 
-from freshet.models.ports import ArticleFilter
+from freshet.models.ports import EVERYTHING, ArticleFilter
 from freshet.streams import qdrant_points
 
 # No links inside each payload value: they make the graph's build longer, and a filter that lets few articles
@@ -53,14 +55,18 @@ _NEVER_KB = 1 << 40
 class HnswTuning:
     """Qdrant's knobs; the defaults are those that ``freshet bench index`` was tuned with."""
 
-    m: int = 16
+    m: int = 24
     """Edges of a node."""
-    ef_construct: int = 100
+    ef_construct: int = 150
     """Candidates kept while a node is linked."""
     ef: int = 256
     """Candidates kept while searching."""
     threads: int = 1
     """Of the process that builds the graph."""
+    full_scan_kb: int = 12_500
+    """Where a filter lets fewer bytes of vectors through, all of them are scored: 50,000 articles of 64
+    dimensions, for which that takes 2 to 3 ms. The graph loses what a narrow filter's articles are linked by:
+    recall@100 of 50,000 articles is 0.999 where 95 % pass, 0.99 where half do, 0.9 where a fifth does."""
 
 
 def open_listing(path: Path) -> EdgeShard:
@@ -73,19 +79,21 @@ def open_listing(path: Path) -> EdgeShard:
     return _open(path, config, [*qdrant_points.FIELD_TYPES])
 
 
-def open_vectors(path: Path, d: int, hnsw: HnswTuning, exact_below: int) -> EdgeShard:
-    """The shard of vectors of dimension ``d`` and of the payload fields that a search needs.
-
-    A filter that lets fewer than ``exact_below`` articles through is answered exactly.
-    """
-    exact_below_kb = max(1, exact_below * d * 4 // 1024)
+def open_vectors(path: Path, d: int, hnsw: HnswTuning) -> EdgeShard:
+    """The shard of lifted vectors of dimension ``d`` and of the payload fields that a search needs."""
     config = EdgeConfig(
-        vectors=EdgeVectorParams(d, Distance.Dot),
-        hnsw_config=HnswIndexConfig(hnsw.m, hnsw.ef_construct, exact_below_kb, hnsw.threads),
+        vectors=EdgeVectorParams(d + 1, Distance.Dot),
+        hnsw_config=HnswIndexConfig(hnsw.m, hnsw.ef_construct, hnsw.full_scan_kb, hnsw.threads),
         optimizers=EdgeOptimizersConfig(indexing_threshold=1),
         payload_memory=Memory.Cached,
     )
     return _open(path, config, SEARCHED_FIELDS)
+
+
+def search_params(ef: int, where: ArticleFilter) -> SearchParams:
+    """How to walk the graph; with ACORN, through articles that a filter keeps out, too."""
+    narrow = where != replace(EVERYTHING, exclude_ids=where.exclude_ids)
+    return SearchParams(hnsw_ef=ef, acorn=AcornSearchParams(True, 1.0) if narrow else None)
 
 
 def _open(path: Path, config: EdgeConfig, fields: Sequence[str]) -> EdgeShard:
@@ -98,7 +106,6 @@ def _open(path: Path, config: EdgeConfig, fields: Sequence[str]) -> EdgeShard:
             shard.update(
                 UpdateOperation.create_field_index(name, _FIELD_INDEXES[qdrant_points.FIELD_TYPES[name]])
             )
-    shard.flush()
     return shard
 
 
@@ -116,9 +123,9 @@ def edge_filter(where: ArticleFilter, *also: FieldCondition, hide_withdrawn: boo
         must_not.append(_matches("category", *where.exclude_categories))
     if where.languages:
         must.append(_matches("language", *where.languages))
-    if where.published_after_s is not None or where.published_before_s is not None:
-        published = RangeFloat(gte=where.published_after_s, lte=where.published_before_s)
-        must.append(FieldCondition("published_at_s", range=published))
+    after_s, before_s = qdrant_points.kept_bounds(where)
+    if after_s is not None or before_s is not None:
+        must.append(FieldCondition("published_at_s", range=RangeFloat(gte=after_s, lte=before_s)))
     if where.exclude_ids:
         must_not.append(HasIdCondition({qdrant_points.point_id(news_id) for news_id in where.exclude_ids}))
     if hide_withdrawn:

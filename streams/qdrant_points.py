@@ -1,20 +1,22 @@
 """How an article is kept as a Qdrant point, the same in Qdrant Edge and on a Qdrant server.
 
 A point's id is the UUID (version 5) of its news id, so that an article always meets its own point; the
-payload carries everything but the vector, the news id included.
+payload carries everything but the vector, the news id included. The vector has one coordinate more than the
+article's, see :mod:`freshet.streams.equal_norms`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 from urllib.parse import quote
 
 import numpy as np
 
-from freshet.models.ports import FloatMatrix, Hit, IndexedArticle
+from freshet.models.ports import ArticleFilter, FloatMatrix, Hit, IndexedArticle
+from freshet.streams import equal_norms
 
 _NAMESPACE = uuid.UUID("5f7b0c9e-64a9-5d0f-9a3c-0d2f6f1f7a11")
 
@@ -47,24 +49,47 @@ def point_id(news_id: str) -> str:
     return str(uuid.uuid5(_NAMESPACE, news_id))
 
 
+def kept_time(time_s: float) -> float:
+    """``time_s`` to the microsecond, which is all that a float of Unix seconds and an event's time resolve.
+
+    Payloads are stored as JSON and read back by a parser that is exact for mantissas below 2**53
+    and can be off by the last bit beyond: an inclusive bound would then miss its own article.
+    """
+    return round(float(time_s), 6)
+
+
+def kept_popularity(value: float) -> float:
+    """``value`` to 15 significant digits, which come back from a payload as they went in."""
+    return float(f"{value:.15g}")
+
+
+def kept_bounds(where: ArticleFilter) -> tuple[float | None, float | None]:
+    """The earliest and the latest publication time that ``where`` allows, as payloads keep them."""
+    after_s, before_s = where.published_after_s, where.published_before_s
+    return (
+        None if after_s is None else kept_time(after_s),
+        None if before_s is None else kept_time(before_s),
+    )
+
+
 def payload(article: IndexedArticle) -> dict[str, Any]:
     """Everything about ``article`` but its vector."""
     return {
         "news_id": article.news_id,
-        "published_at_s": float(article.published_at_s),
+        "published_at_s": kept_time(article.published_at_s),
         "title": article.title,
         "category": article.category,
         "subcategory": article.subcategory,
         "language": article.language,
         "withdrawn": bool(article.withdrawn),
-        "popularity": float(article.popularity),
+        "popularity": kept_popularity(article.popularity),
     }
 
 
 def article(fields: Mapping[str, Any], vector: object) -> IndexedArticle:
-    """The article of a point's payload and vector."""
+    """The article of a point's payload and lifted vector."""
     known = {**fields, "withdrawn": bool(fields["withdrawn"])}
-    return IndexedArticle(vector=np.asarray(vector, np.float32), **known)
+    return IndexedArticle(vector=np.asarray(vector, np.float32)[:-1], **known)
 
 
 def hit(fields: Mapping[str, Any] | None, score: float) -> Hit:
@@ -95,7 +120,7 @@ def last_of_each(articles: Iterable[IndexedArticle], d: int) -> list[IndexedArti
 
 
 def checked_queries(queries: FloatMatrix, d: int) -> list[list[float]]:
-    """The rows of ``queries`` (h, d) as Qdrant takes them.
+    """The rows of ``queries`` (h, d), lifted, as Qdrant takes them.
 
     Raises:
         ValueError: ``queries`` has another shape or is not finite.
@@ -105,8 +130,20 @@ def checked_queries(queries: FloatMatrix, d: int) -> list[list[float]]:
         raise ValueError(f"queries must have the shape (h, {d}), got {matrix.shape}")
     if not np.isfinite(matrix).all():
         raise ValueError("queries must be finite")
-    rows: list[list[float]] = matrix.tolist()
+    rows: list[list[float]] = equal_norms.lifted_queries(matrix).tolist()
     return rows
+
+
+def vectors(articles: Sequence[IndexedArticle], length: float) -> list[list[float]]:
+    """The vectors of ``articles``, lifted to ``length``, as Qdrant takes them."""
+    matrix = np.asarray([article.vector for article in articles], np.float32)
+    rows: list[list[float]] = equal_norms.lifted(matrix, length).tolist()
+    return rows
+
+
+def longest(vectors: Sequence[object]) -> float:
+    """The length of the longest of ``vectors``, lifted or not; 0 where there are none."""
+    return equal_norms.longest(np.asarray(vectors, np.float32)) if vectors else 0.0
 
 
 def by_value(popularity: Mapping[str, float]) -> dict[float, list[str]]:
@@ -119,5 +156,5 @@ def by_value(popularity: Mapping[str, float]) -> dict[float, list[str]]:
     for news_id, value in popularity.items():
         if not np.isfinite(value):
             raise ValueError(f"article {news_id}: the popularity is not finite")
-        groups.setdefault(float(value), []).append(point_id(news_id))
+        groups.setdefault(kept_popularity(value), []).append(point_id(news_id))
     return groups

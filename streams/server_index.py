@@ -2,7 +2,8 @@
 
 Guarantees
     - One collection per bundle version, ``articles-<bundle>``, created with its payload indexes where it is
-      missing; a collection of another dimension or distance is refused.
+      missing; a collection of another dimension or distance is refused. Its vectors have one coordinate more
+      than an article's, 0 in every query (:mod:`freshet.streams.equal_norms`).
     - The alias ``articles`` names the promoted bundle's collection; :meth:`ServerIndex.promote` moves it
       there in one step, so that whoever reads through it never meets a gap.
     - A write has been applied when the call returns, so that the next read sees it.
@@ -88,6 +89,8 @@ class ServerIndex:
         self._attempts = attempts
         self._ef = ef
         self._collection = _COLLECTION_PREFIX + qdrant_points.bundle_name(bundle)
+        self._longest = 0.0
+        """Of the vectors known; new ones are lifted to it."""
         self._closed = False
         self._client = client or QdrantClient(
             url=url,
@@ -120,17 +123,19 @@ class ServerIndex:
             ValueError: A vector has another dimension, or a number is not finite; nothing was written.
             IndexUnavailable: The server did not answer; some of the articles may have been written.
         """
-        points = [
-            models.PointStruct(
-                id=qdrant_points.point_id(article.news_id),
-                vector=article.vector.tolist(),
-                payload=qdrant_points.payload(article),
-            )
-            for article in qdrant_points.last_of_each(articles, self._d)
-        ]
-        for start in range(0, len(points), _CHUNK):
-            chunk = points[start : start + _CHUNK]
-            self._ask("upsert", partial(self._client.upsert, self._collection, chunk, wait=True))
+        kept = qdrant_points.last_of_each(articles, self._d)
+        self._longest = max(self._longest, qdrant_points.longest([article.vector for article in kept]))
+        for start in range(0, len(kept), _CHUNK):
+            chunk = kept[start : start + _CHUNK]
+            points = [
+                models.PointStruct(
+                    id=qdrant_points.point_id(article.news_id),
+                    vector=vector,
+                    payload=qdrant_points.payload(article),
+                )
+                for article, vector in zip(chunk, qdrant_points.vectors(chunk, self._longest), strict=True)
+            ]
+            self._ask("upsert", partial(self._client.upsert, self._collection, points, wait=True))
 
     def delete(self, news_ids: Sequence[str]) -> None:
         """Forget articles; unknown ids are ignored."""
@@ -187,7 +192,7 @@ class ServerIndex:
 
     def newest(self, k: int, where: ArticleFilter = EVERYTHING) -> list[Hit]:
         """The ``k`` articles published last, newest first."""
-        return self._sorted("published_at_s", where.published_before_s, k, _filter(where))
+        return self._sorted("published_at_s", qdrant_points.kept_bounds(where)[1], k, _filter(where))
 
     def get(self, news_ids: Sequence[str]) -> dict[str, IndexedArticle]:
         """The articles of ``news_ids`` that the index knows, withdrawn ones included."""
@@ -238,13 +243,20 @@ class ServerIndex:
         vectors = info.config.params.vectors
         if (
             not isinstance(vectors, models.VectorParams)
-            or vectors.size != self._d
+            or vectors.size != self._d + 1
             or vectors.distance != models.Distance.DOT
         ):
             raise ValueError(
                 f"the collection {self._collection} on {self._where} holds {vectors}, not vectors of "
-                f"dimension {self._d} compared by dot product; another model needs another bundle version"
+                f"dimension {self._d} + 1 compared by dot product; another model needs another bundle version"
             )
+        sample, _ = self._ask(
+            "read a sample",
+            lambda: self._client.scroll(
+                self._collection, limit=_CHUNK, with_vectors=True, with_payload=False
+            ),
+        )
+        self._longest = qdrant_points.longest([record.vector for record in sample])
         for name, kind in qdrant_points.FIELD_TYPES.items():
             if name not in info.payload_schema:
                 create = partial(
@@ -253,7 +265,7 @@ class ServerIndex:
                 self._ask(f"index {name}", create)
 
     def _create_collection(self) -> None:
-        params = models.VectorParams(size=self._d, distance=models.Distance.DOT)
+        params = models.VectorParams(size=self._d + 1, distance=models.Distance.DOT)
         try:
             self._ask(
                 "create the collection", lambda: self._client.create_collection(self._collection, params)
@@ -349,8 +361,9 @@ def _filter(where: ArticleFilter, *also: models.FieldCondition) -> models.Filter
         must_not.append(_matches("category", where.exclude_categories))
     if where.languages:
         must.append(_matches("language", where.languages))
-    if where.published_after_s is not None or where.published_before_s is not None:
-        published = models.Range(gte=where.published_after_s, lte=where.published_before_s)
+    after_s, before_s = qdrant_points.kept_bounds(where)
+    if after_s is not None or before_s is not None:
+        published = models.Range(gte=after_s, lte=before_s)
         must.append(models.FieldCondition(key="published_at_s", range=published))
     if where.exclude_ids:
         must_not.append(_has_id(where.exclude_ids))

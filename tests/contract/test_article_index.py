@@ -138,7 +138,7 @@ def test_an_article_comes_back_as_it_went_in(index: ArticleIndex) -> None:
         subcategory="flights",
         language="de",
         withdrawn=True,
-        popularity=12.345678901234567,
+        popularity=12.3456789012345,
     )
     index.upsert([written])
     read = index.get(["N1"])["N1"]
