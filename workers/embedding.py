@@ -42,6 +42,8 @@ _MAX_ARTICLES = 256
 """Of one poll: about a second's work for two CPU cores."""
 _SEND_TIMEOUT_MS = 10_000
 """Far below the five minutes after which a member that does not poll is expelled."""
+_RECONNECT_MS = 1_000
+"""The longest wait between two attempts to reach a broker; by default 30 s, while articles age."""
 _FIRST_RETRY_S = 0.2
 _LAST_RETRY_S = 5.0
 _REPORT_EVERY_S = 10.0
@@ -105,6 +107,7 @@ class EmbeddingWorker:
             max_block_ms=_SEND_TIMEOUT_MS,
             request_timeout_ms=_SEND_TIMEOUT_MS,
             delivery_timeout_ms=2 * _SEND_TIMEOUT_MS,
+            reconnect_backoff_max_ms=_RECONNECT_MS,
             metrics_enabled=False,
         )
         try:
@@ -118,6 +121,7 @@ class EmbeddingWorker:
                 max_poll_records=_MAX_ARTICLES,
                 max_partition_fetch_bytes=MAX_REQUEST_BYTES,
                 session_timeout_ms=10_000,
+                reconnect_backoff_max_ms=_RECONNECT_MS,
                 metrics_enabled=False,
             )
             try:

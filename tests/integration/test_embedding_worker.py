@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
 import time
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -338,6 +342,26 @@ def test_two_workers_share_the_articles(stream: Stream, tower: Projection) -> No
         wait_until(lambda: stream.committed(tower.bundle) == 40, "all are done with")
 
     assert {event.news_id for event in stream.vectors(40)} == {f"N{row}" for row in range(40)}
+
+
+def test_the_process_finishes_and_commits_when_told_to_stop(stream: Stream) -> None:
+    freshet = Path(sys.executable).parent / "freshet"
+    options = ["--bootstrap-servers", stream.settings.bootstrap_servers]
+    options += ["--topic-prefix", stream.settings.topic_prefix, "--metrics-port", "0"]
+    stream.publish(article("N1", "Storm closes passes", "weather"))
+
+    with subprocess.Popen([freshet, "embed", *options], stderr=subprocess.PIPE, text=True) as process:
+        try:
+            (event,) = stream.vectors(1)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            _, log = process.communicate(timeout=_DEADLINE_S)
+
+    assert process.returncode == 0, log
+    assert event.bundle.startswith("untrained-minilm-mean-64-")
+    assert stream.committed(event.bundle) == 1
+    assert "SIGTERM: finishing the batch at hand" in log
+    assert "Traceback" not in log
 
 
 def test_an_index_of_another_dimension_is_refused(settings: Settings, tower: Projection) -> None:
