@@ -2,8 +2,9 @@
 
 Guarantees: a record's offset is committed only after its vector is in the index and acknowledged on
 ``article-vectors``, or its dead letter is acknowledged, so whatever crashes or is down, no article is lost.
-A redelivered article gives the same vector again. An outage of the index or of Kafka stops the commits,
-never the worker's membership in its group.
+A redelivered article gives the same vector again, up to the rounding of the encoder's number format, because
+a text of another batch is padded otherwise. An outage of the index or of Kafka stops the commits, never the
+worker's membership in its group.
 
 Workers with the same bundle share the partitions of ``articles``. Another bundle is another consumer group,
 which reads all articles from the beginning.
