@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import uuid
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -28,6 +30,7 @@ from freshet.streams.catalog_follower import CatalogFollower
 from freshet.streams.kafka import MAX_REQUEST_BYTES, topic_name
 from freshet.streams.outbox import Outbox
 from freshet.streams.partitioned_table import PartitionedTable
+from freshet.streams.progress import Progress
 from freshet.streams.recommender_agent import RecommenderAgent
 from freshet.streams.rolling_auc import RollingAuc
 from freshet.streams.settings import Settings
@@ -65,15 +68,28 @@ class StreamApp:
         self._population_at = -np.inf
         self._popularity: dict[str, float] = {}
         self._outboxes = {name: Outbox(settings) for name in ("user", "stats", "recommender", "follower")}
+        self.progress = Progress(self.faust, settings)
         users = PartitionedTable(self.faust, "user-state", settings.partitions)
         counts = PartitionedTable(self.faust, "article-counts", settings.partitions)
         self.states = UserStates(users, pooling(settings), self.catalog, settings.cached_users)
         self.rolling_auc = RollingAuc()
         self.user_agent = UserAgent(
-            self.faust, settings, self.states, self.catalog, self._outboxes["user"], self._population_vector
+            self.faust,
+            settings,
+            self.states,
+            self.catalog,
+            self._outboxes["user"],
+            self.progress,
+            self._population_vector,
         )
         self.stats_agent = StatsAgent(
-            self.faust, settings, counts, self.catalog, self._outboxes["stats"], self._popularity.update
+            self.faust,
+            settings,
+            counts,
+            self.catalog,
+            self._outboxes["stats"],
+            self.progress,
+            self._popularity.update,
         )
         self.recommender_agent = RecommenderAgent(
             self.faust,
@@ -83,6 +99,7 @@ class StreamApp:
             index,
             LinearRanker(),
             self._outboxes["recommender"],
+            self.progress,
             self._population_vector,
             self.rolling_auc,
         )
@@ -120,6 +137,8 @@ class StreamApp:
 
     async def stop(self) -> None:
         """Finish the batch under way, commit, leave the group."""
+        if self.failure is None and self.follower.caught_up.is_set():
+            await self._release()
         await self.faust.stop()
 
     def _register(self) -> None:
@@ -132,6 +151,7 @@ class StreamApp:
                 value_type=bytes,
                 key_serializer="raw",
                 value_serializer="raw",
+                acks=False,  # see Progress
             )
 
         async def users(stream: StreamT[Any]) -> None:
@@ -152,12 +172,13 @@ class StreamApp:
 
         app.on_partitions_revoked.connect(self._release)
         app.on_before_shutdown.connect(self._shut_down)
-        for task in (self._follow, self._write_popularity, self._measure_lag):
+        for task in (self._follow, self._write_popularity, self._measure_lag, self._keep_progress):
             app.task(task)
 
     async def _follow(self) -> None:
         for outbox in self._outboxes.values():
             await outbox.start()
+        await self.progress.start()
         try:
             await self.follower.run()
         except Exception as error:
@@ -168,10 +189,12 @@ class StreamApp:
         async with self.user_agent.busy:
             self.states.forget()
         await self.stats_agent.release()
+        await self.progress.release()
 
     async def _shut_down(self, *_: Any, **__: Any) -> None:
         async with self.user_agent.busy, self.stats_agent.busy:
             self.recommender_agent.close()
+            await self.progress.stop()
             for outbox in self._outboxes.values():
                 await outbox.stop()
 
@@ -209,15 +232,20 @@ class StreamApp:
                     for news_id, value in changed.items():
                         self._popularity.setdefault(news_id, value)
 
+    async def _keep_progress(self) -> None:
+        await self.follower.caught_up.wait()
+        try:
+            await self.progress.keep()
+        except Exception as error:
+            await self.faust.crash(error)
+            raise
+
     async def _measure_lag(self) -> None:
         while True:
             await asyncio.sleep(_LAG_INTERVAL_S)
-            consumer: Any = self.faust.consumer
-            for tp in consumer.assignment():
-                end = consumer.highwater(tp)
-                read = self.faust.monitor.tp_read_offsets.get(tp)
-                if end is not None and read is not None:
-                    metrics.LAG.labels(tp.topic, tp.partition).set(max(0, end - read - 1))
+            for tp in self.faust.consumer.assignment():
+                if (lag := self.progress.lag(tp)) is not None:
+                    metrics.LAG.labels(tp.topic, tp.partition).set(lag)
 
 
 def pooling(settings: Settings) -> Pooling:
@@ -231,6 +259,17 @@ def pooling(settings: Settings) -> Pooling:
         max_exposures=settings.max_exposures,
         bundle=NO_BUNDLE,
     )
+
+
+def _worker_id(settings: Settings) -> str:
+    """The name of the worker that owns the data folder, the same after every restart."""
+    file = settings.data_dir / "worker-id"
+    try:
+        return file.read_text().strip()
+    except FileNotFoundError:
+        worker_id = f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
+        file.write_text(worker_id + "\n")
+        return worker_id
 
 
 def _faust_app(settings: Settings) -> faust.App:
@@ -255,7 +294,11 @@ def _faust_app(settings: Settings) -> faust.App:
         consumer_auto_offset_reset="earliest",
         consumer_max_fetch_size=MAX_REQUEST_BYTES,
         producer_max_request_size=MAX_REQUEST_BYTES,
-        broker_commit_interval=1.0,
+        # Static membership: a restarted worker gets its partitions back at once, without a rebalance; one
+        # that does not come back is given up after the session timeout.
+        consumer_group_instance_id=_worker_id(settings),
+        broker_session_timeout=10.0,
+        broker_heartbeat_interval=2.0,
         # Faust's default of 3 s before a restarted worker recovers its tables is for large clusters.
         stream_recovery_delay=0.0,
         **options,

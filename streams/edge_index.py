@@ -1,8 +1,8 @@
 """Article vectors in Qdrant Edge: in this process, on this disk, found by dot product.
 
 Guarantees
-    - Every write is in Edge's write-ahead log before the call returns: a killed process loses none. A power cut
-      can take what came after the last flush (``flush_interval_s``); the topics can send it again.
+    - Every write is in Edge's write-ahead log before the call returns: a killed process loses none. A power
+      cut can take what came after the last flush (``flush_interval_s``); the topics can send it again.
     - One folder per bundle, opened by one process at a time, for one dimension. Anything else is refused.
     - A search is exact until ``index_from_articles`` articles wait to be indexed; then HNSW finds them.
     - All methods may be called from several threads.
@@ -88,7 +88,7 @@ class EdgeIndex:
         self._d = d
         self._hnsw = hnsw or HnswTuning()
         self._flush_interval_s = flush_interval_s
-        self._index_from = index_from_articles
+        self.index_from_articles = index_from_articles
         self._lock = threading.RLock()
         self._folder = EdgeFolder(path, bundle, d)
         try:
@@ -363,7 +363,7 @@ class EdgeIndex:
                 self._end_optimization(self._indexing | self._changed, error)
                 raise
             return
-        wanted = self._asked > self._answered or self.unindexed() >= self._index_from
+        wanted = self._asked > self._answered or self.unindexed() >= self.index_from_articles
         if not wanted or time.monotonic() < self._optimize_from:
             return
         self._folder.remove_stale()

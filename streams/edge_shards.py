@@ -23,7 +23,6 @@ from qdrant_edge import (
     KeywordIndexParams,
     MatchAny,
     MatchValue,
-    Memory,
     RangeFloat,
     SearchParams,
     UpdateOperation,
@@ -49,6 +48,9 @@ _NO_VECTORS = {"none": EdgeSparseVectorParams()}
 _NO_VECTORS = {"none": EdgeSparseVectorParams()}
 """Edge wants some vector in its configuration; a point need not have it."""
 _NEVER_KB = 1 << 40
+_SEARCH_THREADS = 1
+"""One segment holds nearly everything, so a pool only adds hand-overs: a search of 100,000 articles takes
+0.76 ms (0.78 ms of processor time) with one thread, 0.90 ms (1.42 ms) with Edge's default on two cores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ class HnswTuning:
     """Edges of a node."""
     ef_construct: int = 150
     """Candidates kept while a node is linked."""
-    ef: int = 256
+    ef: int = 512
     """Candidates kept while searching."""
     threads: int = 1
     """Of the process that builds the graph."""
@@ -74,7 +76,7 @@ def open_listing(path: Path) -> EdgeShard:
     config = EdgeConfig(
         sparse_vectors=_NO_VECTORS,
         optimizers=EdgeOptimizersConfig(indexing_threshold=_NEVER_KB),
-        payload_memory=Memory.Cached,
+        max_search_threads=_SEARCH_THREADS,
     )
     return _open(path, config, [*qdrant_points.FIELD_TYPES])
 
@@ -85,7 +87,7 @@ def open_vectors(path: Path, d: int, hnsw: HnswTuning) -> EdgeShard:
         vectors=EdgeVectorParams(d + 1, Distance.Dot),
         hnsw_config=HnswIndexConfig(hnsw.m, hnsw.ef_construct, hnsw.full_scan_kb, hnsw.threads),
         optimizers=EdgeOptimizersConfig(indexing_threshold=1),
-        payload_memory=Memory.Cached,
+        max_search_threads=_SEARCH_THREADS,
     )
     return _open(path, config, SEARCHED_FIELDS)
 

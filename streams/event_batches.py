@@ -1,7 +1,7 @@
 """Batches that grow with the load: one event when idle, many under pressure, and never a wait.
 
 Faust's own ``take(n, within)`` waits for its timeout when fewer than ``n`` events come, and acknowledges in a
-``finally``, whatever happened to the batch. Here a batch is whatever has arrived, and the caller acknowledges.
+``finally``, whatever happened to the batch. Here a batch is whatever has arrived, and nothing is acknowledged.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from faust.types import EventT, StreamT
 
 
 async def event_batches(stream: StreamT[Any], max_events: int) -> AsyncIterator[list[EventT[Any]]]:
-    """Yield what has arrived on ``stream``, at most ``max_events`` at a time, without acknowledging it.
+    """Yield what has arrived on ``stream``, at most ``max_events`` at a time.
 
     Every yielded list holds at least one event, in the order of arrival.
     """
@@ -25,9 +25,3 @@ async def event_batches(stream: StreamT[Any], max_events: int) -> AsyncIterator[
         if len(batch) >= max_events or queue.empty():
             yield batch
             batch = []
-
-
-async def acknowledge(stream: StreamT[Any], events: list[EventT[Any]]) -> None:
-    """Let Faust commit past ``events``: everything that they cause has been delivered."""
-    for event in events:
-        await stream.ack(event)

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any, Literal
 
 import faust
-from faust.types import EventT, StreamT
+from faust.types import StreamT
 
 from freshet.models.catalog import ArticleCatalog
 from freshet.models.events import (
@@ -32,10 +32,11 @@ from freshet.models.ranking import LinearRanker
 from freshet.models.recommend import UserView, rank, recommend, trending_fallback
 from freshet.models.user_state import UserState
 from freshet.streams import metrics, topics
-from freshet.streams.event_batches import acknowledge, event_batches
+from freshet.streams.event_batches import event_batches
 from freshet.streams.intake import Intake
 from freshet.streams.kafka import topic_name
 from freshet.streams.outbox import Outbox
+from freshet.streams.progress import Progress
 from freshet.streams.rolling_auc import RollingAuc
 from freshet.streams.settings import Settings
 from freshet.streams.user_agent import Applied
@@ -62,6 +63,7 @@ class RecommenderAgent:
         index: ArticleIndex,
         ranker: LinearRanker,
         outbox: Outbox,
+        progress: Progress,
         population: Callable[[float], FloatVector],
         rolling_auc: RollingAuc,
     ) -> None:
@@ -72,6 +74,7 @@ class RecommenderAgent:
         self._index = index
         self.ranker = ranker
         self._outbox = outbox
+        self._progress = progress
         self._population = population
         self._rolling_auc = rolling_auc
         self._intake = Intake(settings, outbox)
@@ -82,11 +85,12 @@ class RecommenderAgent:
         """Users who want a fresh list after each of their clicks."""
 
     async def run(self, stream: StreamT[Any]) -> None:
-        """Answer ``stream`` until it ends. A failure to deliver stops the worker; nothing is acknowledged."""
+        """Answer ``stream`` until it ends. A failure to deliver stops the worker; nothing is committed."""
         async for events in event_batches(stream, _MAX_CONCURRENT):
             try:
-                await self._answer_all(events)
-                await acknowledge(stream, events)
+                messages = await self._progress.admit(events)
+                await self._answer_all(messages)
+                self._progress.done(messages)
             except Exception as error:
                 await self._app.crash(error)
                 raise
@@ -108,13 +112,10 @@ class RecommenderAgent:
         """Let the threads go."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _answer_all(self, events: list[EventT[Any]]) -> None:
+    async def _answer_all(self, messages: list[Any]) -> None:
         started = time.perf_counter()
         asked: list[tuple[Any, RecommendationRequest]] = []
-        for event in events:
-            message: Any = event.message
-            if message.generation_id != self._app.consumer_generation_id:
-                continue  # the partition was given away; its new owner gets the request again
+        for message in messages:
             request = self._intake.handle(message, self._decode)
             if request is not None:
                 asked.append((message, request))
@@ -134,7 +135,7 @@ class RecommenderAgent:
         for message, request in asked:
             kind = "recommend" if request.candidates is None else "rank"
             metrics.REQUEST_SECONDS.labels(kind).observe(max(0.0, now_s - message.timestamp))
-        metrics.BATCH_EVENTS.labels("recommender").observe(len(events))
+        metrics.BATCH_EVENTS.labels("recommender").observe(len(messages))
         metrics.PROCESSING_SECONDS.labels("recommender").observe(time.perf_counter() - started)
 
     def _decode(self, message: Any) -> RecommendationRequest:

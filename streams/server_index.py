@@ -80,7 +80,7 @@ class ServerIndex:
         api_key: str | None = None,
         timeout_s: float = 2.0,
         attempts: int = 4,
-        ef: int = 256,
+        ef: int = 512,
         client: QdrantClient | None = None,
     ) -> None:
         self._where = url

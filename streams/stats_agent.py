@@ -1,6 +1,6 @@
 """The statistics agent: slate batches become decayed clicks and impressions of each article, exactly once.
 
-Guarantee: a batch is acknowledged only after the counts that it changed are in the changelog and on
+Guarantee: a batch is done only after the counts that it changed are in the changelog and on
 ``article-stats``. Counts remember the last offset of every source, so a redelivered batch changes nothing, yet
 is published again. Changes are published, and known to this process's ranking, several times a second.
 """
@@ -16,17 +16,18 @@ from typing import Any
 
 import faust
 import orjson
-from faust.types import EventT, StreamT
+from faust.types import StreamT
 
 from freshet.models.article_stats import ArticleCounts
 from freshet.models.catalog import STATS_HALF_LIVES_S, TRENDING_HALF_LIFE_S, ArticleCatalog
 from freshet.models.events import SlateBatch, from_unix_s
 from freshet.streams import metrics, topics
-from freshet.streams.event_batches import acknowledge, event_batches
+from freshet.streams.event_batches import event_batches
 from freshet.streams.intake import Intake
 from freshet.streams.kafka import topic_name
 from freshet.streams.outbox import Outbox
 from freshet.streams.partitioned_table import PartitionedTable
+from freshet.streams.progress import Progress
 from freshet.streams.settings import Settings
 
 PUBLISH_INTERVAL_S = 0.3
@@ -45,6 +46,7 @@ class StatsAgent:
         table: PartitionedTable,
         catalog: ArticleCatalog,
         outbox: Outbox,
+        progress: Progress,
         publish_popularity: Callable[[Mapping[str, float]], None],
     ) -> None:
         self._app = app
@@ -52,24 +54,25 @@ class StatsAgent:
         self._table = table
         self._catalog = catalog
         self._outbox = outbox
+        self._progress = progress
         self._publish_popularity = publish_popularity
         self._intake = Intake(settings, outbox)
         self._topic = topic_name(settings, topics.ARTICLE_STATS.name)
         self._counts: dict[tuple[int, str], ArticleCounts] = {}
         self._changed: set[tuple[int, str]] = set()
-        self._unpublished: list[EventT[Any]] = []
+        self._unpublished: list[Any] = []
         self.busy = asyncio.Lock()
         """Held while counts change or are published; whoever gives partitions away waits for it."""
 
     async def run(self, stream: StreamT[Any]) -> None:
-        """Handle ``stream`` until it ends. A failure to deliver stops the worker; nothing is acknowledged."""
-        publisher = asyncio.create_task(self._publish_regularly(stream))
+        """Handle ``stream`` until it ends. A failure to deliver stops the worker; nothing is committed."""
+        publisher = asyncio.create_task(self._publish_regularly())
         try:
             async for events in event_batches(stream, self._settings.batch_events):
                 async with self.busy:
-                    self._apply(events)
+                    self._apply(await self._progress.admit(events))
                     if len(self._unpublished) >= _MAX_UNPUBLISHED:
-                        await self._publish(stream)
+                        await self._publish()
         except Exception as error:
             await self._app.crash(error)
             raise
@@ -77,21 +80,17 @@ class StatsAgent:
             publisher.cancel()
 
     async def release(self) -> None:
-        """Finish what is under way and forget everything decoded: partitions are about to move."""
+        """Publish what has changed and forget everything decoded: partitions are about to move."""
         async with self.busy:
+            await self._publish()
             self._counts.clear()
-            self._changed.clear()
-            self._unpublished.clear()
 
-    def _apply(self, events: list[EventT[Any]]) -> None:
+    def _apply(self, messages: list[Any]) -> None:
         started = time.perf_counter()
-        generation = self._app.consumer_generation_id
-        for event in events:
-            message: Any = event.message
-            if message.generation_id == generation:
-                self._intake.handle(message, self._apply_batch)
-                self._unpublished.append(event)
-        metrics.BATCH_EVENTS.labels("stats").observe(len(events))
+        for message in messages:
+            self._intake.handle(message, self._apply_batch)
+        self._unpublished += messages
+        metrics.BATCH_EVENTS.labels("stats").observe(len(messages))
         metrics.PROCESSING_SECONDS.labels("stats").observe(time.perf_counter() - started)
 
     def _apply_batch(self, message: Any) -> None:
@@ -118,20 +117,20 @@ class StatsAgent:
             self._counts[key] = counts
         return counts
 
-    async def _publish_regularly(self, stream: StreamT[Any]) -> None:
+    async def _publish_regularly(self) -> None:
         try:
             while True:
                 await asyncio.sleep(PUBLISH_INTERVAL_S)
                 if self._unpublished:
                     async with self.busy:
-                        await self._publish(stream)
+                        await self._publish()
         except Exception as error:
             await self._app.crash(error)
             raise
 
-    async def _publish(self, stream: StreamT[Any]) -> None:
+    async def _publish(self) -> None:
         changed, self._changed = self._changed, set()
-        events, self._unpublished = self._unpublished, []
+        messages, self._unpublished = self._unpublished, []
         stored: dict[int, list[tuple[bytes, bytes | None]]] = {}
         for partition, news_id in changed:
             counts = self._counts[partition, news_id]
@@ -143,7 +142,7 @@ class StatsAgent:
         offsets = await self._outbox.flush()
         for partition, items in stored.items():
             self._table.write_store(partition, items, offsets[self._table.changelog, partition])
-        await acknowledge(stream, events)
+        self._progress.done(messages)
         self._publish_popularity(
             {news_id: popularity(self._counts[partition, news_id]) for partition, news_id in changed}
         )

@@ -1,6 +1,6 @@
 """The user agent: impressions and clicks move their user's vectors, each exactly once.
 
-Guarantee: an event is acknowledged only after its user's state, the ``user-vectors`` record and the slate
+Guarantee: an event is done only after its user's state, the ``user-vectors`` record and the slate
 batches that it causes have been delivered. A redelivered event changes no state, but sends all of these again,
 because the crash that caused the redelivery may have come before they were sent.
 """
@@ -16,16 +16,17 @@ from typing import Any
 
 import faust
 import orjson
-from faust.types import EventT, StreamT
+from faust.types import StreamT
 
 from freshet.models.catalog import ArticleCatalog
 from freshet.models.events import Click, Impression
 from freshet.models.ports import FloatVector
 from freshet.streams import metrics, topics
-from freshet.streams.event_batches import acknowledge, event_batches
+from freshet.streams.event_batches import event_batches
 from freshet.streams.intake import Intake
 from freshet.streams.kafka import topic_name
 from freshet.streams.outbox import Outbox
+from freshet.streams.progress import Progress
 from freshet.streams.settings import Settings
 from freshet.streams.slates import SlateCollector
 from freshet.streams.user_states import UserKey, UserStates
@@ -52,6 +53,7 @@ class UserAgent:
         states: UserStates,
         catalog: ArticleCatalog,
         outbox: Outbox,
+        progress: Progress,
         population: Callable[[float], FloatVector],
     ) -> None:
         self._app = app
@@ -59,6 +61,7 @@ class UserAgent:
         self._states = states
         self._catalog = catalog
         self._outbox = outbox
+        self._progress = progress
         self._population = population
         self._intake = Intake(settings, outbox)
         self._collected = SlateCollector(settings)
@@ -72,28 +75,25 @@ class UserAgent:
         """Told of the clicks of every batch, after it is durable."""
 
     async def run(self, stream: StreamT[Any]) -> None:
-        """Handle ``stream`` until it ends. A failure to deliver stops the worker; nothing is acknowledged."""
+        """Handle ``stream`` until it ends. A failure to deliver stops the worker; nothing is committed."""
         async for events in event_batches(stream, self._settings.batch_events):
             try:
                 async with self.busy:
-                    clicks = await self._handle(events)
-                await acknowledge(stream, events)
+                    messages = await self._progress.admit(events)
+                    clicks = await self._handle(messages)
+                    self._progress.done(messages)
                 if clicks and self.on_clicks is not None:
                     await self.on_clicks(clicks)
             except Exception as error:
                 await self._app.crash(error)
                 raise
 
-    async def _handle(self, events: list[EventT[Any]]) -> list[Applied]:
+    async def _handle(self, messages: list[Any]) -> list[Applied]:
         started = time.perf_counter()
-        generation = self._app.consumer_generation_id
         changed: dict[UserKey, float] = {}
         clicks: list[Applied] = []
         click_timestamps: list[float] = []
-        for event in events:
-            message: Any = event.message
-            if message.generation_id != generation:
-                continue  # the partition was given away; its new owner gets the event again
+        for message in messages:
             applied = self._intake.handle(message, self._apply)
             if applied is None:
                 continue
@@ -107,7 +107,7 @@ class UserAgent:
         now_s = time.time()
         for timestamp in click_timestamps:
             metrics.CLICK_TO_VECTOR_SECONDS.observe(max(0.0, now_s - timestamp))
-        metrics.BATCH_EVENTS.labels("user").observe(len(events))
+        metrics.BATCH_EVENTS.labels("user").observe(len(messages))
         metrics.PROCESSING_SECONDS.labels("user").observe(time.perf_counter() - started)
         return clicks
 

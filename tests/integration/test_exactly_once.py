@@ -1,0 +1,187 @@
+"""A worker killed with SIGKILL and restarted ends with exactly what its events say, each counted once."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from freshet.models.article_stats import ArticleCounts
+from freshet.models.catalog import ArticleCatalog
+from freshet.models.events import Click, Impression, from_unix_s, to_unix_s
+from freshet.models.user_state import UserState
+from freshet.streams.app import pooling
+from freshet.streams.outbox import partition_of
+from freshet.streams.settings import Settings
+from freshet.streams.topic_admin import ensure_topics
+from tests.integration.stream_harness import (
+    BUNDLE,
+    START_S,
+    StreamProcess,
+    committed,
+    end_offsets,
+    keyed,
+    read_all,
+    send,
+    stream_process,
+    vectors,
+    wait_for,
+    wait_until_drained,
+)
+
+pytestmark = pytest.mark.broker
+
+_ARTICLES = 60
+_USERS = 80
+_IMPRESSIONS = 3_000
+_END_S = START_S + _IMPRESSIONS * 7.0
+
+
+def _events(seed: int = 1) -> list[Impression | Click]:
+    """Impressions with clicks and histories for half of the users, clicks on their own for the others.
+
+    A history seeds a user never seen, and which of two topics shows a user first is a matter of chance: so
+    users with a history have no events on the other topic.
+    """
+    random = np.random.default_rng(seed)
+    events: list[Impression | Click] = []
+    for i in range(_IMPRESSIONS):
+        user = int(random.integers(_USERS))
+        whole = user % 2 == 0
+        slate = tuple(f"N{j}" for j in random.choice(_ARTICLES + 5, size=8, replace=False))
+        time = from_unix_s(START_S + i * 7.0)
+        impression = Impression(
+            impression_id=f"I{i}",
+            user_id=f"U{user}",
+            time=time,
+            candidates=slate,
+            clicked=slate[:1] if whole and i % 3 else (),
+            history=tuple(f"N{j}" for j in random.integers(_ARTICLES, size=4)) if whole else (),
+        )
+        events.append(impression)
+        if not whole:
+            click = Click(user_id=f"U{user}", news_id=slate[3], time=time, impression_id=f"I{i}")
+            events.append(click)
+    return events
+
+
+def _expected(settings: Settings) -> tuple[dict[str, UserState], dict[str, ArticleCounts]]:
+    """What the events say, applied one by one without a stream."""
+    catalog = ArticleCatalog(settings.dimension)
+    for article in vectors(settings, _ARTICLES):
+        catalog.put_article(article.news_id, article.vector, to_unix_s(article.published_at))
+    pool = replace(pooling(settings), bundle=BUNDLE)
+    users: dict[str, UserState] = {}
+    counts: dict[str, ArticleCounts] = {}
+    offsets: Counter[tuple[str, int]] = Counter()
+    for event in _events():
+        topic = "impressions" if isinstance(event, Impression) else "clicks"
+        partition = partition_of(event.user_id, settings.partitions)
+        source = (topic, partition, offsets[topic, partition])
+        offsets[topic, partition] += 1
+        time_s = to_unix_s(event.time)
+        state = users.setdefault(event.user_id, UserState.empty(pool))
+        if isinstance(event, Impression):
+            state.apply_impression(
+                source, time_s, event.candidates, event.clicked, catalog, history=event.history
+            )
+            for news_id in event.candidates:
+                count = counts.setdefault(news_id, ArticleCounts())
+                count.apply(source, time_s, 1, int(news_id in event.clicked))
+        else:
+            state.apply_click(source, time_s, event.news_id, catalog, impression_known=True)
+            counts.setdefault(event.news_id, ArticleCounts()).apply(source, time_s, 0, 1)
+    return users, counts
+
+
+async def _run(settings: Settings, data_dir: Path, kills: int, keep_store: bool) -> None:
+    """Let a worker handle the events, and kill it ``kills`` times on the way."""
+    # Small batches, so that a kill falls between many writes.
+    environment = {"FRESHET_BATCH_EVENTS": "20"}
+    ensure_topics(settings)
+    # Known from the start: when an article becomes known is a matter of time.
+    await send(settings, [keyed("article-vectors", v, v.news_id) for v in vectors(settings, _ARTICLES)])
+    with stream_process(settings, data_dir, **environment) as worker:
+        await send(
+            settings,
+            [
+                keyed("impressions" if isinstance(event, Impression) else "clicks", event, event.user_id)
+                for event in _events()
+            ],
+        )
+        for _ in range(kills):
+            await _wait_for_progress(settings, worker, 1_000)
+            worker.kill()
+            if not keep_store:
+                shutil.rmtree(data_dir / "tables")
+            worker = StreamProcess(settings, data_dir, **environment)
+        try:
+            await wait_until_drained(settings, [worker], ["impressions", "clicks", "slate-batches"])
+        finally:
+            assert worker.stop() == 0, "a worker that is told to stop ends without an error"
+
+
+async def _wait_for_progress(settings: Settings, worker: StreamProcess, records: int) -> None:
+    """Wait until the worker has published ``records`` more user vectors: it is then in mid-stream."""
+    async with end_offsets(settings, "user-vectors") as published:
+        start = await published()
+
+        async def far_enough() -> bool:
+            return await published() >= start + records
+
+        await wait_for(far_enough, f"{records} more user vectors", [worker])
+        done, total = await committed(settings, "impressions")
+        assert done < total, "the worker is in mid-stream when it is killed"
+
+
+async def _table(settings: Settings, table: str) -> dict[str, bytes]:
+    changelog = f"{settings.topic_prefix}stream-{table}-changelog"
+    return {record.key.decode(): record.value for record in await read_all(settings, changelog)}
+
+
+def _assert_users(settings: Settings, stored: dict[str, bytes], expected: dict[str, UserState]) -> None:
+    assert stored.keys() == expected.keys()
+    population = np.zeros(settings.dimension, np.float32)
+    for user_id, b in expected.items():
+        a = UserState.from_bytes(stored[user_id], b.pooling)
+        assert a.offsets == b.offsets, user_id
+        assert a.clicks == b.clicks, user_id
+        assert a.recent_clicks() == b.recent_clicks(), user_id
+        assert a.exposures == b.exposures, user_id
+        # Impressions and clicks are two topics: their order, and so the rounding of a sum, may differ.
+        np.testing.assert_allclose(a.weights(_END_S), b.weights(_END_S), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(
+            a.vectors(_END_S, population), b.vectors(_END_S, population), rtol=1e-4, atol=1e-5
+        )
+
+
+def _assert_counts(stored: dict[str, bytes], expected: dict[str, ArticleCounts]) -> None:
+    assert stored.keys() == expected.keys()
+    for news_id, b in expected.items():
+        a = ArticleCounts.from_bytes(stored[news_id])
+        assert a.offsets == b.offsets, news_id
+        np.testing.assert_allclose(_flat(a), _flat(b), rtol=1e-9)
+
+
+def _flat(counts: ArticleCounts) -> list[float]:
+    clicks, impressions = counts.at(_END_S)
+    return [counts.time_s, counts.first_seen_s, *clicks, *impressions]
+
+
+@pytest.mark.parametrize(
+    ("kills", "keep_store"),
+    [(0, True), (2, True), (2, False)],
+    ids=["undisturbed", "killed, with its store", "killed, with an empty store"],
+)
+async def test_a_worker_ends_with_what_its_events_say(
+    settings: Settings, tmp_path: Path, kills: int, keep_store: bool
+) -> None:
+    await _run(settings, tmp_path / "worker", kills, keep_store)
+    users, counts = _expected(settings)
+    assert (await committed(settings, "impressions"))[0] == _IMPRESSIONS
+    _assert_users(settings, await _table(settings, "user-state"), users)
+    _assert_counts(await _table(settings, "article-counts"), counts)
