@@ -1,7 +1,7 @@
-"""Wires the Faust app: one worker's agents, tables, caches and followers. The one place that knows them all.
+"""Wires the Faust app: one worker's agents, tables, caches and followers. The one place that knows all.
 
-Guarantee: agents start only when the catalog has caught up, and give partitions away only after the batch under
-way is durable; what was decoded from a partition's state is forgotten with it.
+Guarantee: agents start only when the catalog has caught up, and give partitions away only after the batch
+under way is durable; what was decoded from a partition's state is forgotten with it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 import logging
 import socket
 import uuid
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -118,22 +118,40 @@ class StreamApp:
         self._register()
 
     async def start(self) -> None:
-        """Connect, recover the tables and start the agents."""
+        """Connect, recover the tables, read the catalog, start the agents; or fail, see :attr:`failure`."""
         self.faust.finalize()
         await self.faust.start()
+        known = asyncio.create_task(self.follower.caught_up.wait())
+        failed = asyncio.create_task(self.crashed())
+        _, pending = await asyncio.wait({known, failed}, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
 
     async def crashed(self) -> None:
         """Wait until the worker cannot go on; :attr:`failure` then says why."""
         await self.faust.wait_until_stopped()
 
     @property
+    def index(self) -> BundleIndex:
+        """Where candidates come from."""
+        return self._index
+
+    def watch(self, running: Callable[[], Awaitable[None]]) -> None:
+        """Run ``running`` beside the agents, and stop with its error if it fails; before :meth:`start`."""
+
+        async def task() -> None:
+            try:
+                await running()
+            except Exception as error:
+                await self.faust.crash(error)
+                raise
+
+        self.faust.task(task)
+
+    @property
     def failure(self) -> BaseException | None:
         """Why the worker could not go on."""
         return self.faust.crash_reason
-
-    async def fail(self, error: BaseException) -> None:
-        """Stop the worker: something that it rests on is gone."""
-        await self.faust.crash(error)
 
     async def stop(self) -> None:
         """Finish the batch under way, commit, leave the group."""
@@ -172,18 +190,14 @@ class StreamApp:
 
         app.on_partitions_revoked.connect(self._release)
         app.on_before_shutdown.connect(self._shut_down)
-        for task in (self._follow, self._write_popularity, self._measure_lag, self._keep_progress):
-            app.task(task)
+        for running in (self._follow, self._write_popularity, self._measure_lag, self._keep_progress):
+            self.watch(running)
 
     async def _follow(self) -> None:
         for outbox in self._outboxes.values():
             await outbox.start()
         await self.progress.start()
-        try:
-            await self.follower.run()
-        except Exception as error:
-            await self.faust.crash(error)
-            raise
+        await self.follower.run()
 
     async def _release(self, *_: Any, **__: Any) -> None:
         async with self.user_agent.busy:
@@ -234,11 +248,7 @@ class StreamApp:
 
     async def _keep_progress(self) -> None:
         await self.follower.caught_up.wait()
-        try:
-            await self.progress.keep()
-        except Exception as error:
-            await self.faust.crash(error)
-            raise
+        await self.progress.keep()
 
     async def _measure_lag(self) -> None:
         while True:

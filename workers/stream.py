@@ -53,7 +53,7 @@ async def _serve(app: StreamApp, on_ready: Callable[[], None] | None) -> None:
         await asyncio.wait({waiting, starting}, return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             await starting
-            if on_ready is not None:
+            if on_ready is not None and app.failure is None:
                 on_ready()
             crashed = asyncio.create_task(app.crashed())
             await asyncio.wait({waiting, crashed}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,0 +1,133 @@
+"""Everything on one machine: a local Kafka, the stream, the embedding worker, the index, the metrics.
+
+Guarantee: what was started is stopped in the reverse order, on Ctrl-C, on SIGTERM and on any failure; if this
+process is killed outright, the broker ends by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from freshet.streams import metrics
+from freshet.streams.app import StreamApp
+from freshet.streams.bundle_index import index_of
+from freshet.streams.reachability import wait_for_broker
+from freshet.streams.settings import Settings
+from freshet.streams.topic_admin import ensure_topics
+from freshet.workers.local_kafka import LocalKafka
+from freshet.workers.stream import run_app
+
+if TYPE_CHECKING:
+    from freshet.models.neural.text_encoder import TransformerEncoder
+    from freshet.models.projection import Projection
+
+log = logging.getLogger(__name__)
+
+_CONNECT_TIMEOUT_S = 30.0
+_STOP_TIMEOUT_S = 30.0
+
+Models = tuple["TransformerEncoder", "Projection"]
+
+
+@dataclass(frozen=True, slots=True)
+class UpOptions:
+    """What to start beside the stream worker."""
+
+    local_kafka: bool = True
+    """Start a broker; otherwise the settings name a running one."""
+    kafka_port: int = 9_092
+    embed: bool = True
+    """Embed articles in this process; otherwise ``freshet embed`` does elsewhere."""
+    threads: int | None = None
+    """CPU threads of the encoder; by default all cores but one, which answers requests."""
+
+
+def run_up(settings: Settings, options: UpOptions, report: Callable[[str], None]) -> None:
+    """Start everything, tell ``report`` line by line, and serve until SIGINT or SIGTERM.
+
+    Raises:
+        FreshetError: Something could not be started; the text says what to do.
+        Exception: What stopped the system, if it was not told to stop.
+    """
+    with ExitStack() as stack:
+        # Loading torch and the encoder takes as long as starting Kafka: both at once.
+        loading = stack.enter_context(ThreadPoolExecutor(1)).submit(_load, settings, options)
+        if options.local_kafka:
+            report("starting Kafka (the first time, its jars are fetched) ...")
+            kafka = stack.enter_context(LocalKafka(settings.data_dir, options.kafka_port))
+            settings = settings.model_copy(update={"bootstrap_servers": kafka.bootstrap_servers})
+        else:
+            wait_for_broker(settings, _CONNECT_TIMEOUT_S)
+        report(f"Kafka at {settings.bootstrap_servers}")
+        created = ensure_topics(settings)
+        report(f"topics {settings.topic_prefix}*: {len(created)} created, {settings.partitions} partitions")
+        metrics.serve(settings.metrics_host, settings.metrics_port)
+
+        index = index_of(settings)
+        stack.callback(index.close)
+        models = loading.result()
+        bundle = None
+        if models is not None:
+            encoder, tower = models
+            bundle = tower.bundle
+            index.open(bundle)
+            report(f"encoder {settings.encoder} on {encoder.placement}, bundle {bundle}")
+        where = settings.qdrant_url or f"Qdrant Edge in {settings.data_dir / 'index'}"
+        report(f"vectors in {where}")
+        replicate = models is None and settings.qdrant_url is None
+        app = StreamApp(settings, index, replicate=replicate, bundle=bundle)
+        if models is not None:
+            _embed_in_background(settings, models, app, stack)
+        run_app(app, on_ready=lambda: report(_ready(settings)))
+
+
+def _load(settings: Settings, options: UpOptions) -> Models | None:
+    if not options.embed:
+        return None
+    # torch is an extra: it is loaded only where articles are embedded.
+    from freshet.workers.embedding_models import open_models  # noqa: PLC0415
+
+    return open_models(settings, options.threads or max(1, (os.cpu_count() or 2) - 1))
+
+
+def _embed_in_background(settings: Settings, models: Models, app: StreamApp, stack: ExitStack) -> None:
+    """Run an embedding worker in a thread; if it fails, the stream worker stops, and with it everything."""
+    from freshet.workers.embedding import EmbeddingWorker  # noqa: PLC0415
+
+    encoder, tower = models
+    worker = EmbeddingWorker(settings, encoder, tower, app.index)
+    done: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            worker.run()
+            done.set_result(None)
+        except BaseException as error:
+            done.set_exception(error)
+
+    thread = threading.Thread(target=run, name="embedding", daemon=True)
+
+    def stop() -> None:
+        worker.stop()
+        thread.join(_STOP_TIMEOUT_S)
+
+    async def watch() -> None:
+        # Shielded: a worker that stops cancels what watches the thread, not the thread.
+        await asyncio.shield(asyncio.wrap_future(done))
+
+    app.watch(watch)
+    stack.callback(stop)
+    thread.start()
+
+
+def _ready(settings: Settings) -> str:
+    at = f"metrics at http://{settings.metrics_host}:{settings.metrics_port}/metrics"
+    return f"freshet is up; {at if settings.metrics_port else 'no metrics'}; Ctrl-C stops it"
