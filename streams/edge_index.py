@@ -1,8 +1,8 @@
 """Article vectors in Qdrant Edge: in this process, on this disk, found by dot product.
 
 Guarantees
-    - Every write is in Edge's write-ahead log before the call returns: a killed process loses none. A power
-      cut can take what came after the last flush (``flush_interval_s``); the topics can send it again.
+    - Every write is in Edge's write-ahead log before the call returns: a killed process loses none, a power
+      cut what came after the last flush.
     - One folder per bundle, opened by one process at a time, for one dimension. Anything else is refused.
     - A search is exact until ``index_from_articles`` articles wait to be indexed; then HNSW finds them.
     - All methods may be called from several threads.
@@ -20,7 +20,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from qdrant_edge import (
     CountRequest,
@@ -47,10 +46,15 @@ from freshet.streams.edge_shards import (
     WITHDRAWN,
     HnswTuning,
     edge_filter,
+    known_points,
     open_listing,
     open_vectors,
     search_params,
+    set_payload,
 )
+
+POPULARITY_FLUSH_S = 15.0
+"""Short, because what is not flushed is replayed at the next start: 500 changes every 0.3 s add up."""
 
 _CHUNK = 500
 _TICK_S = 0.2
@@ -65,9 +69,10 @@ class EdgeIndex:
         path: The folder of all bundles' indexes.
         d: The vectors' dimension.
         bundle: The bundle's version; one folder each.
-        flush_interval_s: The most that a power cut can take. A flush stalls every thread of this process: for
-            0.25 s with 30,000 vectors unindexed, for 0.01 s where only popularities changed.
-        index_from_articles: How many unindexed articles make a rebuild of the graph worth while.
+        flush_interval_s: How much of the changed vectors a power cut can take; of popularities it takes
+            ``POPULARITY_FLUSH_S`` at most. A flush stalls every thread of this process: 0.4 s for 100,000
+            vectors, 0.01 s for popularities.
+        index_from_articles: How many unindexed articles are worth a rebuild of the graph.
         hnsw: The graph's parameters; they apply to folders not yet created.
 
     Raises:
@@ -81,13 +86,13 @@ class EdgeIndex:
         d: int,
         *,
         bundle: str,
-        flush_interval_s: float = 60.0,
+        flush_interval_s: float = 300.0,
         index_from_articles: int = 20_000,
         hnsw: HnswTuning | None = None,
     ) -> None:
         self._d = d
         self._hnsw = hnsw or HnswTuning()
-        self._flush_interval_s = flush_interval_s
+        self._flush_interval_s = {"listing": POPULARITY_FLUSH_S, "vectors": flush_interval_s}
         self.index_from_articles = index_from_articles
         self._lock = threading.RLock()
         self._folder = EdgeFolder(path, bundle, d)
@@ -109,7 +114,7 @@ class EdgeIndex:
         self._indexing: set[str] = set()
         """Points changed before the build that now runs, and so part of it."""
         self._dirty = {"listing": False, "vectors": False}
-        self._flushed_at = time.monotonic()
+        self._flushed_at = dict.fromkeys(self._dirty, time.monotonic())
         self._optimization: Optimization | None = None
         self._optimize_from = time.monotonic()
         self._asked = 0
@@ -174,19 +179,19 @@ class EdgeIndex:
         """
         groups = qdrant_points.by_value(popularity)
         with self._writing("listing"):
-            known = self._known([point for points in groups.values() for point in points])
+            known = known_points(self._listing, [point for points in groups.values() for point in points])
             for value, points in groups.items():
-                self._set_payload(self._listing, known.intersection(points), {"popularity": value})
+                set_payload(self._listing, known.intersection(points), {"popularity": value})
 
     def set_withdrawn(self, news_ids: Sequence[str], withdrawn: bool = True) -> None:
         """Hide articles from every query, or show them again; unknown ids are ignored."""
         points = [qdrant_points.point_id(news_id) for news_id in news_ids]
         with self._writing("vectors", "listing"):
-            known = self._known(points)
+            known = known_points(self._listing, points)
             self._any_withdrawn |= withdrawn and bool(known)
             self._changed.update(known)
             for shard in (self._vectors, self._listing):
-                self._set_payload(shard, known, {"withdrawn": int(withdrawn)})
+                set_payload(shard, known, {"withdrawn": int(withdrawn)})
 
     def search(self, queries: FloatMatrix, k: int, where: ArticleFilter = EVERYTHING) -> list[list[Hit]]:
         """For each row of ``queries`` (h, d), the ``k`` articles with the largest dot product, best first.
@@ -217,8 +222,8 @@ class EdgeIndex:
 
     def trending(self, k: int, where: ArticleFilter = EVERYTHING) -> list[Hit]:
         """The ``k`` most popular articles with a popularity above 0, best first."""
-        popular = FieldCondition("popularity", range=RangeFloat(gt=0.0))
-        return self._sorted(OrderBy("popularity", Direction.Desc), k, where, popular)
+        order = OrderBy("popularity", Direction.Desc)
+        return self._sorted(order, k, where, FieldCondition("popularity", range=RangeFloat(gt=0.0)))
 
     def newest(self, k: int, where: ArticleFilter = EVERYTHING) -> list[Hit]:
         """The ``k`` articles published last, newest first."""
@@ -230,10 +235,9 @@ class EdgeIndex:
         """The articles of ``news_ids`` that the index knows, withdrawn ones included."""
         points = [qdrant_points.point_id(news_id) for news_id in news_ids]
         with self._asking():
-            vectors = {
-                record.id: record.vector for record in self._vectors.retrieve(list(points), False, True)
-            }
-            payloads = self._listing.retrieve(list(points), True, False)
+            held = self._vectors.retrieve([*points], False, True)
+            payloads = self._listing.retrieve([*points], True, False)
+        vectors = {record.id: record.vector for record in held}
         return {
             record.payload["news_id"]: qdrant_points.article(record.payload, vectors[record.id])
             for record in payloads
@@ -272,12 +276,8 @@ class EdgeIndex:
 
     def flush(self) -> None:
         """Write everything to disk, so that a power cut takes nothing of it."""
-        with self._lock, self._asking():
-            self._flushed_at = time.monotonic()
-            for name, shard in (("listing", self._listing), ("vectors", self._vectors)):
-                if self._dirty[name]:
-                    shard.flush()
-                    self._dirty[name] = False
+        for name in self._dirty:
+            self._flush(name)
 
     def close(self) -> None:
         """Flush and let go; the folder can be opened again. A second call does nothing."""
@@ -314,15 +314,6 @@ class EdgeIndex:
             self._dirty.update(dict.fromkeys(shards, True))
             yield
 
-    def _known(self, points: Sequence[str]) -> set[str]:
-        """Those of ``points`` that exist: Edge refuses a payload for one that does not."""
-        return {str(record.id) for record in self._listing.retrieve(list(points), False, False)}
-
-    @staticmethod
-    def _set_payload(shard: EdgeShard, points: set[str], payload: dict[str, Any]) -> None:
-        if points:
-            shard.update(UpdateOperation.set_payload(list(points), payload))
-
     def _sorted(self, order: OrderBy, k: int, where: ArticleFilter, *also: FieldCondition) -> list[Hit]:
         if k < 1:
             return []
@@ -337,6 +328,13 @@ class EdgeIndex:
             )
         return [qdrant_points.hit(record.payload, float(record.order_value or 0)) for record in records]
 
+    def _flush(self, name: str) -> None:
+        with self._lock, self._asking():
+            self._flushed_at[name] = time.monotonic()
+            if self._dirty[name]:
+                (self._listing if name == "listing" else self._vectors).flush()
+                self._dirty[name] = False
+
     def _keep(self) -> None:
         """The background thread: flushes, starts the graph's rebuilds and takes them over."""
         while True:
@@ -347,8 +345,9 @@ class EdgeIndex:
                     self._optimization.cancel()
                 return
             try:
-                if time.monotonic() - self._flushed_at >= self._flush_interval_s:
-                    self.flush()
+                for name, interval_s in self._flush_interval_s.items():
+                    if time.monotonic() - self._flushed_at[name] >= interval_s:
+                        self._flush(name)
                 self._advance_optimization()
             except (IndexUnavailable, OptimizationError, OSError):
                 _log.exception("the embedded index could not flush or optimize; retrying in %g s", _RETRY_S)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from qdrant_edge import (
     AcornSearchParams,
@@ -96,6 +97,17 @@ def search_params(ef: int, where: ArticleFilter) -> SearchParams:
     """How to walk the graph; with ACORN, through articles that a filter keeps out, too."""
     narrow = where != replace(EVERYTHING, exclude_ids=where.exclude_ids)
     return SearchParams(hnsw_ef=ef, acorn=AcornSearchParams(True, 1.0) if narrow else None)
+
+
+def known_points(shard: EdgeShard, points: Sequence[str]) -> set[str]:
+    """Those of ``points`` that ``shard`` holds: it refuses a payload for any other."""
+    return {str(record.id) for record in shard.retrieve([*points], False, False)}
+
+
+def set_payload(shard: EdgeShard, points: Set[str], payload: dict[str, Any]) -> None:
+    """Change the fields of ``payload`` at ``points``, which exist."""
+    if points:
+        shard.update(UpdateOperation.set_payload([*points], payload))
 
 
 def _open(path: Path, config: EdgeConfig, fields: Sequence[str]) -> EdgeShard:
