@@ -115,6 +115,7 @@ class StreamApp:
         )
         self.user_agent.on_impression = self.rolling_auc.learn
         self.user_agent.on_clicks = self._push
+        self.recommender_agent.before_answers = self.stats_agent.show
         self._register()
 
     async def start(self) -> None:
@@ -208,6 +209,8 @@ class StreamApp:
     async def _shut_down(self, *_: Any, **__: Any) -> None:
         async with self.user_agent.busy, self.stats_agent.busy:
             self.recommender_agent.close()
+            if self.failure is None:  # else the consumer that would commit is gone
+                await self.progress.commit()
             await self.progress.stop()
             for outbox in self._outboxes.values():
                 await outbox.stop()

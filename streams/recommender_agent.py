@@ -81,6 +81,8 @@ class RecommenderAgent:
         self._answers = topic_name(settings, topics.RECOMMENDATIONS.name)
         self._cache: OrderedDict[str, Items] = OrderedDict()
         self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="index")
+        self.before_answers: Callable[[], None] | None = None
+        """Called before a batch of requests is answered."""
         self.push_users: set[str] = set()
         """Users who want a fresh list after each of their clicks."""
 
@@ -119,6 +121,8 @@ class RecommenderAgent:
             request = self._intake.handle(message, self._decode)
             if request is not None:
                 asked.append((message, request))
+        if self.before_answers is not None:
+            self.before_answers()
         answers = await asyncio.gather(
             *(self._answer(request, message.partition) for message, request in asked), return_exceptions=True
         )

@@ -2,7 +2,7 @@
 
 Guarantee: a batch is done only after the counts that it changed are in the changelog and on
 ``article-stats``. Counts remember the last offset of every source, so a redelivered batch changes nothing, yet
-is published again. Changes are published, and known to this process's ranking, several times a second.
+is published again. Changes are published several times a second; this process's answers know them at once.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import faust
 import orjson
 from faust.types import StreamT
 
-from freshet.models.article_stats import ArticleCounts
+from freshet.models.article_stats import MAX_TIME_S, ArticleCounts
 from freshet.models.catalog import STATS_HALF_LIVES_S, TRENDING_HALF_LIFE_S, ArticleCatalog
-from freshet.models.events import SlateBatch, from_unix_s
+from freshet.models.events import EventError, SlateBatch, from_unix_s
 from freshet.streams import metrics, topics
 from freshet.streams.event_batches import event_batches
 from freshet.streams.intake import Intake
@@ -32,6 +32,7 @@ from freshet.streams.settings import Settings
 
 PUBLISH_INTERVAL_S = 0.3
 TRENDING_COUNT = STATS_HALF_LIVES_S.index(TRENDING_HALF_LIFE_S)
+_SOURCES = (topics.IMPRESSIONS.name, topics.CLICKS.name)
 _MAX_UNPUBLISHED = 5_000
 """Batches waiting for publication before the agent publishes without waiting for its interval."""
 
@@ -60,6 +61,7 @@ class StatsAgent:
         self._topic = topic_name(settings, topics.ARTICLE_STATS.name)
         self._counts: dict[tuple[int, str], ArticleCounts] = {}
         self._changed: set[tuple[int, str]] = set()
+        self._unshown: set[tuple[int, str]] = set()
         self._unpublished: list[Any] = []
         self.busy = asyncio.Lock()
         """Held while counts change or are published; whoever gives partitions away waits for it."""
@@ -79,6 +81,14 @@ class StatsAgent:
         finally:
             publisher.cancel()
 
+    def show(self) -> None:
+        """Tell this process's catalog of every change so far; an answer should rest on what is known by now."""
+        for key in self._unshown:
+            counts = self._counts[key]
+            clicks, impressions = counts.at(counts.time_s)
+            self._catalog.put_stats(key[1], counts.time_s, clicks, impressions, counts.first_seen_s)
+        self._unshown.clear()
+
     async def release(self) -> None:
         """Publish what has changed and forget everything decoded: partitions are about to move."""
         async with self.busy:
@@ -95,6 +105,7 @@ class StatsAgent:
 
     def _apply_batch(self, message: Any) -> None:
         batch = SlateBatch.from_json(message.value)
+        self._check(batch)
         partition = message.partition
         source = (batch.source, batch.partition)
         for event in batch.events:
@@ -107,9 +118,24 @@ class StatsAgent:
             for news_id, clicked in clicks.items():
                 self._count(partition, news_id).apply(offset, event.time_s, 0, clicked)
 
+    def _check(self, batch: SlateBatch) -> None:
+        """Refuse the whole of a batch that the counts could not take or store; they would take a part of it."""
+        if batch.source not in _SOURCES:
+            raise EventError(f"SlateBatch: source {batch.source!r}, must be one of {', '.join(_SOURCES)}")
+        if batch.partition >= self._settings.partitions:
+            raise EventError(
+                f"SlateBatch: partition {batch.partition} of {batch.source}, which has {self._settings.partitions}"
+            )
+        for event in batch.events:
+            if not 0.0 <= event.time_s < MAX_TIME_S:
+                raise EventError(
+                    f"SlateBatch: an event at {event.time_s} s is not between 1970 and the year 10000"
+                )
+
     def _count(self, partition: int, news_id: str) -> ArticleCounts:
         key = (partition, news_id)
         self._changed.add(key)
+        self._unshown.add(key)
         counts = self._counts.get(key)
         if counts is None:
             stored = self._table.get(partition, news_id.encode())
@@ -129,6 +155,7 @@ class StatsAgent:
             raise
 
     async def _publish(self) -> None:
+        self.show()
         changed, self._changed = self._changed, set()
         messages, self._unpublished = self._unpublished, []
         stored: dict[int, list[tuple[bytes, bytes | None]]] = {}
@@ -148,9 +175,7 @@ class StatsAgent:
         )
 
     def _snapshot(self, news_id: str, counts: ArticleCounts) -> bytes:
-        """The article's record, which this process's catalog learns on the way."""
         clicks, impressions = counts.at(counts.time_s)
-        self._catalog.put_stats(news_id, counts.time_s, clicks, impressions, counts.first_seen_s)
         return orjson.dumps(
             {
                 "version": 1,

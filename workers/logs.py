@@ -18,6 +18,6 @@ def set_up_logs(verbose: bool = False) -> None:
     )
     for name in _THIRD_PARTIES:
         logging.getLogger(name).setLevel(logging.INFO if verbose else logging.WARNING)
-    # Says at WARNING that a cancelled consumer was cancelled, and that every rebalance happens.
-    for name in ("aiokafka.consumer.group_coordinator", "faust.app.base"):
+    # They warn of what is normal: a rebalance, a group whose coordinator is still being elected, a busy core.
+    for name in ("aiokafka.consumer.group_coordinator", "faust.app.base", "kafka.net.selector"):
         logging.getLogger(name).setLevel(logging.INFO if verbose else logging.ERROR)

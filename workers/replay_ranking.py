@@ -79,4 +79,4 @@ def _reports(collected: Mapping[str, RankingScores]) -> Mapping[str, RankingRepo
 def answers_slate(answer: Recommendation, impression: Impression) -> bool:
     """Whether ``answer`` ranks exactly the candidates of ``impression``, each once."""
     ranked = [item.news_id for item in answer.items]
-    return len(ranked) == len(impression.candidates) and set(ranked) == set(impression.candidates)
+    return len(ranked) == len(set(ranked)) and set(ranked) == set(impression.candidates)

@@ -35,7 +35,7 @@ class ReplayOptions:
     """Reveal no impression before the articles published so far have vectors."""
     vectors_timeout_s: float = 120.0
     """Go on without the missing vectors when no new one has come for this long."""
-    window: int = 64
+    window: int = 4
     """With ``score``: impressions under way, from the question to the reveal."""
     answer_timeout_s: float = 30.0
     max_lag: int = 20_000

@@ -52,9 +52,10 @@ class _Speed(click.ParamType):
 @click.option(
     "--window",
     type=click.IntRange(1, 10_000),
-    default=64,
+    default=4,
     show_default=True,
-    help="Impressions under way with --score.",
+    help="Impressions under way with --score. More is faster, but each is ranked before the clicks of as many "
+    "before it are known: at --speed max that is minutes of the log's time.",
 )
 @click.option(
     "--answer-timeout",
