@@ -1,0 +1,158 @@
+"""Runs one benchmark by its name, and gives every one's findings the same form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from freshet.streams.settings import Settings
+from freshet.workers.bench_ground import bench_ground
+from freshet.workers.bench_report import BenchReport, Figure, Machine
+
+Progress = Callable[[int, int], None]
+"""Told how many steps are done, and of how many."""
+
+
+@dataclass(frozen=True, slots=True)
+class BenchSizes:
+    """How much to measure; ``None`` is the benchmark's own default."""
+
+    impressions: int = 30_000
+    rounds: int = 3
+    rate_per_s: float = 100.0
+    seconds: float | None = None
+    articles: int = 10_000
+    index_sizes: tuple[int, ...] = (10_000, 100_000)
+    texts: int | None = None
+
+
+def measure(
+    name: str, settings: Settings, sizes: BenchSizes, *, own_broker: bool, progress: Progress
+) -> BenchReport:
+    """Run ``throughput``, ``latency``, ``freshness``, ``embed`` or ``index``.
+
+    Args:
+        name: Which.
+        settings: What to measure with.
+        sizes: How much.
+        own_broker: Start a broker for the run, where one is needed.
+        progress: Told how far it is.
+
+    Raises:
+        FreshetError: It cannot be measured; the message says why.
+        TimeoutError: A worker did not answer.
+        ValueError: There is no benchmark of that name.
+    """
+    if name == "embed":
+        return _embed(settings, sizes, progress)
+    if name == "index":
+        return _index(settings, sizes, progress)
+    with bench_ground(settings, own_broker) as ground:
+        if name == "throughput":
+            from freshet.workers import bench_throughput  # noqa: PLC0415  # one benchmark's imports at a time
+
+            return bench_throughput.run(
+                ground,
+                count=sizes.impressions,
+                users=max(100, sizes.impressions // 10),
+                articles=sizes.articles,
+                rounds=sizes.rounds,
+                progress=progress,
+            )
+        if name == "latency":
+            from freshet.workers import bench_latency  # noqa: PLC0415
+
+            return bench_latency.run(
+                ground,
+                rate_per_s=sizes.rate_per_s,
+                seconds=sizes.seconds or bench_latency.SECONDS,
+                articles=sizes.articles,
+                progress=progress,
+            )
+        if name == "freshness":
+            from freshet.workers import bench_freshness  # noqa: PLC0415
+
+            return bench_freshness.run(
+                ground, seconds=sizes.seconds or bench_freshness.SECONDS, progress=progress
+            )
+    raise ValueError(f"there is no benchmark {name!r}")
+
+
+def _embed(settings: Settings, sizes: BenchSizes, progress: Progress) -> BenchReport:
+    machine = Machine.here()
+    from freshet.workers import bench_embed  # noqa: PLC0415  # torch loads slowly
+
+    found = bench_embed.run(settings.encoder, settings.pooling, texts=sizes.texts, progress=progress)
+    return embed_report(found, machine)
+
+
+def _index(settings: Settings, sizes: BenchSizes, progress: Progress) -> BenchReport:
+    machine = Machine.here()
+    from freshet.workers import bench_index  # noqa: PLC0415
+
+    return index_report(bench_index.run(sizes.index_sizes, settings.dimension, progress=progress), machine)
+
+
+def embed_report(found: Mapping[str, Any], machine: Machine) -> BenchReport:
+    """The findings of :func:`freshet.workers.bench_embed.run`."""
+    on_device = found["device"].split()[0].startswith("cuda")
+    target, reached = found.get("target", ""), found.get("met")
+    rate = found["texts_per_s"]
+    figures = [
+        Figure(
+            "article texts",
+            rate,
+            "/s",
+            found["floor_texts_per_s"],
+            "sentence-transformers",
+            "" if on_device else target,
+            None if on_device else reached,
+        ),
+        Figure(
+            "article texts",
+            rate,
+            "/s",
+            found["arithmetic_limit_texts_per_s"],
+            "the arithmetic limit",
+            target if on_device else "",
+            reached if on_device else None,
+        ),
+        Figure("one article, p50", found["single_article_p50_ms"], "ms"),
+        Figure("one article, p99", found["single_article_p99_ms"], "ms"),
+    ]
+    return BenchReport("embed", figures, machine, found)
+
+
+def index_report(found: Mapping[str, Any], machine: Machine) -> BenchReport:
+    """The findings of :func:`freshet.workers.bench_index.run`."""
+    figures = []
+    for size in found["sizes"]:
+        articles = f"of {size['articles']:,} articles"
+        figures += [
+            Figure(
+                f"search {articles}, p50",
+                size["search_p50_ms"],
+                "ms",
+                size["search_floor_p50_ms"],
+                "exact scoring in NumPy",
+                found["target"],
+                size["met"],
+            ),
+            Figure(
+                f"search {articles} while writing, p99",
+                size["search_while_writing_p99_ms"],
+                "ms",
+                size["search_while_writing_floor_p99_ms"],
+                "exact scoring in NumPy",
+            ),
+            Figure(f"recall@{found['k']} {articles}", size[f"search_recall_at_{found['k']}"], ""),
+            Figure(
+                f"private memory of an article, {articles}",
+                size["private_memory_bytes_per_article"],
+                "bytes",
+                size["floor_memory_bytes_per_article"],
+                "its vector",
+            ),
+        ]
+    return BenchReport("index", figures, machine, found)

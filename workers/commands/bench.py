@@ -1,0 +1,112 @@
+"""``freshet bench``: measure, each figure beside its floor from the same run."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+from click.core import ParameterSource
+
+from freshet.streams.settings import Settings
+from freshet.workers.connection_options import settings_options
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+NAMES = ("throughput", "latency", "freshness", "embed", "index")
+
+
+@click.command(name="bench")
+@click.argument("name", type=click.Choice([*NAMES, "all"]))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object; of `all`, one for each line.")
+@click.option(
+    "--impressions",
+    type=click.IntRange(1_000),
+    default=30_000,
+    show_default=True,
+    help="throughput: a round's.",
+)
+@click.option(
+    "--rounds", type=click.IntRange(1), default=3, show_default=True, help="throughput: the median counts."
+)
+@click.option(
+    "--rate", type=click.FloatRange(1), default=100.0, show_default=True, help="latency: requests per second."
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(1),
+    help="latency: for each kind of request, by default 20; freshness: of publishing, by default 30.",
+)
+@click.option(
+    "--articles", type=click.IntRange(100), default=10_000, show_default=True, help="Articles with a vector."
+)
+@click.option(
+    "--sizes",
+    default="10000,100000",
+    show_default=True,
+    metavar="N,...",
+    help="index: numbers of articles.",
+)
+@click.option(
+    "--texts", type=click.IntRange(8), help="embed: texts of a round; by default what takes seconds."
+)
+@settings_options("partitions", "dimension", "encoder", "pooling")
+def command(
+    settings: Settings,
+    *,
+    name: str,
+    as_json: bool,
+    impressions: int,
+    rounds: int,
+    rate: float,
+    seconds: float | None,
+    articles: int,
+    sizes: str,
+    texts: int | None,
+) -> None:
+    """Measure freshet on this machine, each figure beside its floor from the same run.
+
+    throughput: impressions per second through one stream worker. latency: from a request to its answer.
+    freshness: from a click to the vector that the next request uses, from an article to its recommendation.
+    embed: article texts per second. index: searches. A Kafka of its own is started in a temporary folder,
+    unless --bootstrap-servers names another.
+    """
+    import orjson  # noqa: PLC0415  # heavy imports only when the verb runs
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import Progress  # noqa: PLC0415
+
+    from freshet.workers.bench_report import render  # noqa: PLC0415
+    from freshet.workers.bench_run import BenchSizes, measure  # noqa: PLC0415
+
+    chosen = BenchSizes(impressions, rounds, rate, seconds, articles, _sizes(sizes), texts)
+    context = click.get_current_context()
+    named = context.get_parameter_source("bootstrap_servers") is ParameterSource.COMMANDLINE
+    for bench in NAMES if name == "all" else (name,):
+        with Progress(console=Console(stderr=True), transient=True) as bars:
+            bar = bars.add_task(bench, total=None)
+            report = measure(
+                bench,
+                settings,
+                chosen,
+                own_broker=not named,
+                progress=partial(_show, bars, bar),
+            )
+        if as_json:
+            click.echo(orjson.dumps(report.as_json()))
+        else:
+            Console().print(render(report))
+
+
+def _show(bars: Progress, bar: TaskID, done: int, total: int) -> None:
+    bars.update(bar, completed=done, total=total)
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    try:
+        sizes = tuple(int(size) for size in text.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not a list of whole numbers such as 10000,100000") from None
+    if min(sizes) < 1_000:  # noqa: PLR2004
+        raise click.BadParameter("an index of fewer than 1,000 articles measures nothing")
+    return sizes
