@@ -194,6 +194,37 @@ def recommend(  # noqa: PLR0917 - with an index, one more than its two siblings
     )
 
 
+def recommend_from(  # noqa: PLR0917 - as its siblings
+    request: RecommendationRequest,
+    candidates: Mapping[str, Sequence[str]],
+    user: UserView,
+    catalog: ArticleCatalog,
+    ranker: LinearRanker,
+    now_s: float,
+) -> list[RecommendedArticle]:
+    """As :func:`recommend`, without an index: the best of candidates found earlier.
+
+    Args:
+        request: What is wanted; its filters and exclusions hold here too.
+        candidates: Where each came from, by news id.
+        user: For whom.
+        catalog: What is known of articles.
+        ranker: How features add up.
+        now_s: Event time, Unix seconds.
+    """
+    excluded = _excluded(request, user)
+    return _answer(
+        request,
+        candidates,
+        where=_filter(request, excluded, now_s),
+        excluded=excluded,
+        user=user,
+        catalog=catalog,
+        ranker=ranker,
+        now_s=now_s,
+    )
+
+
 def trending_fallback(
     request: RecommendationRequest,
     user: UserView,

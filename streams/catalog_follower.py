@@ -1,8 +1,9 @@
 """Keeps a process's catalog in step with the compacted topics that describe articles.
 
-Every stream worker reads all of ``article-vectors``, ``article-stats`` and ``control``, from the beginning and
-without a consumer group: each needs the whole of them. ``caught_up`` is set when everything that was there at
-the start has been read; agents wait for it, so that no click is parked for want of a vector that is long known.
+Every stream worker reads all of ``article-vectors``, ``article-stats`` and ``control``, from the beginning
+and without a consumer group: each needs the whole of them. ``caught_up`` is set when everything that was
+there at the start has been read; agents wait for it, so that no click is parked for want of a vector that is
+long known.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from freshet.models.catalog import ArticleCatalog
 from freshet.models.events import ArticleStats, ArticleVector, Control, EventError, to_unix_s
-from freshet.models.ports import ArticleIndex, IndexedArticle, IndexUnavailable
+from freshet.models.ports import ArticleIndex, FloatVector, IndexedArticle, IndexUnavailable
 from freshet.streams import metrics, topics
 from freshet.streams.intake import Intake
 from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config, topic_name
@@ -114,23 +115,16 @@ class CatalogFollower:
             await consumer.stop()
 
     def _apply_vector(self, record: Any) -> None:
-        news_id = (record.key or b"").decode()
         if record.value is None:
-            self._catalog.remove(news_id)
-            self._to_index[news_id] = None
+            self._forget(record.key or b"")
             return
-        article = ArticleVector.from_json(record.value)
+        article = self._intake.keyed(record, ArticleVector, "news_id")
+        if article.bundle != (self._bundle or article.bundle):
+            return  # of another version: never mixed, its own rollout announces it
+        vector = self._checked(article.vector)
         if self._bundle is None:
             self._bundle = article.bundle
             self._on_bundle(article.bundle)
-        if article.bundle != self._bundle:
-            return  # of another version: never mixed, its own rollout announces it
-        vector = np.array(article.vector, np.float32)
-        if len(vector) != self._catalog.d:
-            raise EventError(
-                f"ArticleVector: {len(vector)} dimensions, this worker is set to {self._catalog.d} "
-                "(FRESHET_DIMENSION)"
-            )
         published_at_s = to_unix_s(article.published_at)
         withdrawn = article.news_id in self._withdrawn
         if withdrawn:
@@ -144,6 +138,7 @@ class CatalogFollower:
             subcategory=article.subcategory,
             language=article.language,
         )
+        self._catalog.set_withdrawn(article.news_id, withdrawn)
         if self._replicate:
             self._to_index[article.news_id] = IndexedArticle(
                 article.news_id,
@@ -156,10 +151,30 @@ class CatalogFollower:
                 withdrawn=withdrawn,
             )
 
+    def _forget(self, key: bytes) -> None:
+        try:
+            news_id = key.decode()
+        except UnicodeDecodeError as error:
+            raise EventError(f"ArticleVector: the tombstone's key is not UTF-8: {error}") from error
+        self._catalog.remove(news_id)
+        self._to_index[news_id] = None
+
+    def _checked(self, numbers: tuple[float, ...]) -> FloatVector:
+        if len(numbers) != self._catalog.d:
+            raise EventError(
+                f"ArticleVector: {len(numbers)} dimensions, this worker is set to {self._catalog.d} "
+                "(FRESHET_DIMENSION)"
+            )
+        with np.errstate(over="ignore"):  # what overflows is refused
+            vector = np.array(numbers, np.float32)
+        if not np.isfinite(vector).all():
+            raise EventError("ArticleVector: the vector is not finite in float32")
+        return vector
+
     def _apply_stats(self, record: Any) -> None:
         if record.value is None:
             return
-        stats = ArticleStats.from_json(record.value)
+        stats = self._intake.keyed(record, ArticleStats, "news_id")
         self._catalog.put_stats(
             stats.news_id,
             to_unix_s(stats.time),
@@ -171,7 +186,7 @@ class CatalogFollower:
     def _apply_control(self, record: Any) -> None:
         if record.value is None:
             return
-        control = Control.from_json(record.value)
+        control = self._intake.keyed(record, Control, "subject")
         if control.kind == "article-withdrawn":
             self._withdrawn.add(control.subject)
             self._to_hide.add(control.subject)
@@ -200,4 +215,3 @@ class CatalogFollower:
             self._index.delete(gone)
         if hidden:
             self._index.set_withdrawn(sorted(hidden))
-

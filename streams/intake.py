@@ -20,6 +20,9 @@ from freshet.streams.settings import Settings
 
 log = logging.getLogger(__name__)
 
+_MAX_DEAD_KEY_BYTES = 1_024
+"""Of a dead letter's record key: a bad record may be all key, and the letter beside it must fit a request."""
+
 T = TypeVar("T")
 E = TypeVar("E", bound=Event)
 
@@ -33,7 +36,7 @@ class Intake:
         self._dead = topic_name(settings, topics.DEAD_LETTERS.name)
 
     def handle(self, message: Any, handler: Callable[[Any], T]) -> T | None:
-        """Give ``message`` to ``handler``; bury it and return ``None`` if the handler refuses or fails on it."""
+        """Give ``message`` to ``handler``; bury it and return ``None`` if the handler refuses it or fails."""
         metrics.EVENTS.labels(message.topic).inc()
         try:
             return handler(message)
@@ -56,7 +59,8 @@ class Intake:
             value=message.value,
         )
         partition = message.partition % self._settings.partitions
-        self._outbox.add(self._dead, partition, message.key, letter.to_json())
+        key = None if message.key is None else message.key[:_MAX_DEAD_KEY_BYTES]
+        self._outbox.add(self._dead, partition, key, letter.to_json())
         metrics.DEAD_LETTERS.labels(message.topic).inc()
         log.warning("dead letter %s[%d]@%d: %s", message.topic, message.partition, message.offset, reason)
 
@@ -72,16 +76,20 @@ class Intake:
         subject: str = getattr(decoded, field)
         if message.key != subject.encode():
             key = None if message.key is None else message.key[:128]
-            raise EventError(f"{event.__name__}: the record's key is {key!r}, it must be the {field} {subject!r}")
+            raise EventError(
+                f"{event.__name__}: the record's key is {key!r}, it must be the {field} {subject!r}"
+            )
         return decoded
 
     def checked_time_s(self, time: datetime, now_s: float) -> float:
         """Event time in Unix seconds.
 
         Raises:
-            EventError: It is further ahead of ``now_s`` than clocks may differ.
+            EventError: It is further ahead of ``now_s`` than clocks may differ, or before 1970.
         """
         time_s = to_unix_s(time)
+        if time_s < 0.0:
+            raise EventError(f"time {time.isoformat()} is before 1970: check the producer's clock")
         if time_s > now_s + self._settings.max_clock_skew_s:
             raise EventError(
                 f"time {time.isoformat()} is more than {self._settings.max_clock_skew_s:g} s in the future: "

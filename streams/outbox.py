@@ -1,7 +1,7 @@
-"""Sends the effects of one step together: one record batch for each partition, delivered before acknowledging.
+"""Sends the effects of one step together, one record batch for each partition, and waits for delivery.
 
-Handing aiokafka ready-made batches costs a few microseconds a record, where its ``send`` costs tens; a step of
-the user agent writes two records for every user it touched, so this is what bounds its throughput.
+Handing aiokafka ready-made batches costs a few microseconds a record, where its ``send`` costs tens; a step
+of the user agent writes two records for every user it touched, so this is what bounds its throughput.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def partition_of(key: str, partitions: int) -> int:
 class Outbox:
     """Collects records for known partitions and delivers them in the order added.
 
-    Not thread-safe, and for one task: a record that another task's flush took away would be acknowledged before
-    it is delivered.
+    Not thread-safe, and for one task: a record that another task's flush took away would be acknowledged
+    before it is delivered.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -75,6 +75,7 @@ class Outbox:
 
         Raises:
             KafkaError: A batch could not be delivered, after the producer's own retries.
+            ValueError: A record is larger than a request may be.
         """
         records, self._records = self._records, defaultdict(list)
         sent: list[tuple[tuple[str, int], int, asyncio.Future[RecordMetadata]]] = []
@@ -86,11 +87,13 @@ class Outbox:
                     future = await self._running.send_batch(batch, topic, partition=partition)
                     sent.append(((topic, partition), size, future))
                     batch, size = self._running.create_batch(), 0
-                    if batch.append(key=key, value=value, timestamp=None) is None:
-                        raise ValueError(
-                            f"a record for {topic} of {len(value or b'')} bytes is larger than the "
-                            f"{MAX_REQUEST_BYTES} bytes a request may hold"
-                        )
+                    batch.append(key=key, value=value, timestamp=None)  # an empty batch takes any record
+                if not size and batch.size() > MAX_REQUEST_BYTES:
+                    raise ValueError(
+                        f"a record for {topic}[{partition}], with a key of {len(key or b'')} and a value of "
+                        f"{len(value or b'')} bytes, is larger than the {MAX_REQUEST_BYTES} bytes a request "
+                        "may hold"
+                    )
                 size += 1
             sent.append(
                 ((topic, partition), size, await self._running.send_batch(batch, topic, partition=partition))

@@ -1,12 +1,12 @@
 """Where each partition stands: which offset comes next, and what the group has committed.
 
-Guarantee: an agent is given every record of its partitions in the order of offsets, with none left out, and an
-offset is committed only when the agent has said that everything before it is done.
+Guarantee: an agent is given every record of its partitions in the order of offsets, with none left out, and
+an offset is committed only when the agent has said that everything before it is done.
 
-Faust's own bookkeeping promises less. A record that it skips (one fetched before a rebalance was over, say) it
-acknowledges like one that was handled; a worker killed soon after starts behind it, and the record is lost.
-The test that kills workers in mid-stream showed it in about every third run. Therefore Faust's acknowledgements
-are off (``acks=False``), and a hole between two offsets is fetched again.
+Faust's own bookkeeping promises less. A record that it skips (one fetched before a rebalance was over, say)
+it acknowledges like one that was handled; a worker killed soon after starts behind it, and the record is
+lost. The test that kills workers in mid-stream showed it in about every third run. Therefore Faust's
+acknowledgements are off (``acks=False``), and a hole between two offsets is fetched again.
 """
 
 from __future__ import annotations
@@ -53,8 +53,7 @@ class Progress:
         await self._offsets.start()
 
     async def stop(self) -> None:
-        """Commit and disconnect."""
-        await self.commit()
+        """Disconnect. Whoever wants to keep what is done commits first."""
         if self._offsets is not None:
             await self._offsets.stop()
             self._offsets = None

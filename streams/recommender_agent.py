@@ -1,8 +1,8 @@
 """The recommender agent: a request meets its user's state and is answered, always.
 
-Guarantee: every readable request gets exactly one answer per delivery. If the index does not answer, the user's
-last answer is served, or what is trending, marked ``degraded``. Requests to rank given candidates need no index
-at all.
+Guarantee: every readable request gets exactly one answer per delivery. If the index does not answer, what the
+user was last recommended is ranked anew, or what is trending is, marked ``degraded``. Requests to rank given
+candidates need no index at all.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from faust.types import StreamT
 
 from freshet.models.catalog import ArticleCatalog
 from freshet.models.events import (
+    MAX_EVENT_BYTES,
     Recommendation,
     RecommendationRequest,
     RecommendedArticle,
@@ -29,7 +30,7 @@ from freshet.models.events import (
 )
 from freshet.models.ports import ArticleIndex, FloatVector, IndexUnavailable
 from freshet.models.ranking import LinearRanker
-from freshet.models.recommend import UserView, rank, recommend, trending_fallback
+from freshet.models.recommend import UserView, rank, recommend, recommend_from, trending_fallback
 from freshet.models.user_state import UserState
 from freshet.streams import metrics, topics
 from freshet.streams.event_batches import event_batches
@@ -57,6 +58,7 @@ class RecommenderAgent:
     def __init__(
         self,
         app: faust.App,
+        *,
         settings: Settings,
         states: UserStates,
         catalog: ArticleCatalog,
@@ -79,7 +81,8 @@ class RecommenderAgent:
         self._rolling_auc = rolling_auc
         self._intake = Intake(settings, outbox)
         self._answers = topic_name(settings, topics.RECOMMENDATIONS.name)
-        self._cache: OrderedDict[str, Items] = OrderedDict()
+        self._cache: OrderedDict[str, dict[str, tuple[str, ...]]] = OrderedDict()
+        """Of each user's last answer the articles, and where they came from."""
         self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="index")
         self.before_answers: Callable[[], None] | None = None
         """Called before a batch of requests is answered."""
@@ -106,7 +109,7 @@ class RecommenderAgent:
                 request_id=f"push-{click.offset_name}", user_id=user_id, time=from_unix_s(click.time_s)
             )
             answer = await self._answer(request, partition, pushed=True)
-            outbox.add(self._answers, partition, user_id.encode(), answer.to_json())
+            outbox.add(self._answers, partition, user_id.encode(), _encoded(answer))
         if wanted:
             await outbox.flush()
 
@@ -133,7 +136,7 @@ class RecommenderAgent:
             elif isinstance(answer, BaseException):
                 raise answer
             else:
-                self._outbox.add(self._answers, message.partition, message.key, answer.to_json())
+                self._outbox.add(self._answers, message.partition, message.key, _encoded(answer))
         await self._outbox.flush()
         now_s = time.time()
         for message, request in asked:
@@ -186,12 +189,22 @@ class RecommenderAgent:
             items = await asyncio.get_running_loop().run_in_executor(self._threads, search)
         except IndexUnavailable as error:
             log.warning("the index does not answer: %s", error)
-            cached = self._cache.get(request.user_id)
-            if cached is not None:
-                return cached[: request.k], "cached"
+            candidates = self._cache.get(request.user_id, {})
+            items = recommend_from(request, candidates, user, self._catalog, self.ranker, now_s)
+            if items:
+                return items, "cached"
             return trending_fallback(request, user, self._catalog, self.ranker, now_s), "trending"
-        self._cache[request.user_id] = items
+        self._cache[request.user_id] = {item.news_id: item.sources for item in items}
         self._cache.move_to_end(request.user_id)
         if len(self._cache) > _MAX_CACHED_ANSWERS:
             self._cache.popitem(last=False)
         return items, None
+
+
+def _encoded(answer: Recommendation) -> bytes:
+    """A record's value; where explanations make it larger than a record may be, it goes without them."""
+    value = answer.to_json()
+    if len(value) <= MAX_EVENT_BYTES:
+        return value
+    bare = tuple(RecommendedArticle(news_id=item.news_id, score=item.score) for item in answer.items)
+    return answer.model_copy(update={"items": bare}).to_json()

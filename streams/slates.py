@@ -12,15 +12,15 @@ from freshet.streams.kafka import topic_name
 from freshet.streams.outbox import Outbox, partition_of
 from freshet.streams.settings import Settings
 
-_MAX_ARTICLES = 4_000
-"""In one record: at 128 bytes an id, half of the largest value."""
+_MAX_ARTICLES = 1_000
+"""In one record: at 128 characters of 4 bytes an id, half of the largest value."""
 
 
 class SlateCollector:
     """Collects slates and adds them to an outbox as few records.
 
-    An article's events all go to one partition of ``slate-batches``, in the order of their source's offsets, so
-    that the statistics can tell by the offset what they have applied.
+    An article's events all go to one partition of ``slate-batches``, in the order of their source's offsets,
+    so that the statistics can tell by the offset what they have applied.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -30,6 +30,7 @@ class SlateCollector:
 
     def add(
         self,
+        *,
         source: str,
         partition: int,
         offset: int,
@@ -37,10 +38,10 @@ class SlateCollector:
         shown: tuple[str, ...],
         clicked: tuple[str, ...],
     ) -> None:
-        """Collect the event at ``source``'s ``partition`` and ``offset``."""
+        """Collect the event at ``source``'s ``partition`` and ``offset``; a repeated article counts once."""
         targets: dict[int, dict[str, Any]] = {}
         for field, news_ids in (("shown", shown), ("clicked", clicked)):
-            for news_id in news_ids:
+            for news_id in dict.fromkeys(news_ids):
                 target = partition_of(news_id, self._partitions)
                 event = targets.get(target)
                 if event is None:

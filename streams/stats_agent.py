@@ -1,8 +1,9 @@
 """The statistics agent: slate batches become decayed clicks and impressions of each article, exactly once.
 
 Guarantee: a batch is done only after the counts that it changed are in the changelog and on
-``article-stats``. Counts remember the last offset of every source, so a redelivered batch changes nothing, yet
-is published again. Changes are published several times a second; this process's answers know them at once.
+``article-stats``. Counts remember the last offset of every source, so a redelivered batch changes nothing,
+yet is published again. Changes are published several times a second; this process's answers know them at
+once.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class StatsAgent:
     def __init__(
         self,
         app: faust.App,
+        *,
         settings: Settings,
         table: PartitionedTable,
         catalog: ArticleCatalog,
@@ -82,7 +84,7 @@ class StatsAgent:
             publisher.cancel()
 
     def show(self) -> None:
-        """Tell this process's catalog of every change so far; an answer should rest on what is known by now."""
+        """Tell this process's catalog of every change, so that an answer rests on what is known by now."""
         for key in self._unshown:
             counts = self._counts[key]
             clicks, impressions = counts.at(counts.time_s)
@@ -119,12 +121,13 @@ class StatsAgent:
                 self._count(partition, news_id).apply(offset, event.time_s, 0, clicked)
 
     def _check(self, batch: SlateBatch) -> None:
-        """Refuse the whole of a batch that the counts could not take or store; they would take a part of it."""
+        """Refuse the whole of a batch that the counts could not take or store, before they take a part."""
         if batch.source not in _SOURCES:
             raise EventError(f"SlateBatch: source {batch.source!r}, must be one of {', '.join(_SOURCES)}")
         if batch.partition >= self._settings.partitions:
             raise EventError(
-                f"SlateBatch: partition {batch.partition} of {batch.source}, which has {self._settings.partitions}"
+                f"SlateBatch: partition {batch.partition} of {batch.source}, "
+                f"which has {self._settings.partitions}"
             )
         for event in batch.events:
             if not 0.0 <= event.time_s < MAX_TIME_S:
@@ -183,7 +186,9 @@ class StatsAgent:
                 "time": from_unix_s(counts.time_s),
                 "counts": [
                     {"half_life_s": half_life_s, "clicks": clicked, "impressions": shown}
-                    for half_life_s, clicked, shown in zip(STATS_HALF_LIVES_S, clicks, impressions, strict=True)
+                    for half_life_s, clicked, shown in zip(
+                        STATS_HALF_LIVES_S, clicks, impressions, strict=True
+                    )
                 ],
                 "first_seen": datetime.fromtimestamp(counts.first_seen_s, UTC),
             }
@@ -193,8 +198,8 @@ class StatsAgent:
 def popularity(counts: ArticleCounts) -> float:
     """What the index sorts trending articles by: 0 without clicks, else a value that never needs an update.
 
-    Decayed clicks fall by the same factor for every article, so ``log2(clicks) + time / half_life`` keeps their
-    order however long ago each was computed (forward decay: Cormode et al., ICDE 2009).
+    Decayed clicks fall by the same factor for every article, so ``log2(clicks) + time / half_life`` keeps
+    their order however long ago each was computed (forward decay: Cormode et al., ICDE 2009).
     """
     clicks, _ = counts.at(counts.time_s)
     recent = clicks[TRENDING_COUNT]

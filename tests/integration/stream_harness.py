@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -15,11 +16,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.structs import RecordMetadata
 
 from freshet.models.events import ArticleVector, Event, from_unix_s
-from freshet.streams.kafka import client_config, topic_name
+from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config, topic_name
 from freshet.streams.settings import Settings
 from freshet.streams.topic_admin import ensure_topics
+from freshet.workers.local_kafka import LocalKafka
 
 START_S = 1_767_000_000.0
 """When the tests' events begin, Unix seconds."""
@@ -29,6 +32,18 @@ DEADLINE_S = 90.0
 T = TypeVar("T")
 Record = tuple[str, bytes | None, bytes | None]
 """Topic without prefix, key, value."""
+
+
+def settings_for(kafka: LocalKafka, data_dir: Path, dimension: int = 16) -> Settings:
+    """Settings with topics of their own, for the tests of one module to share."""
+    return Settings(
+        bootstrap_servers=kafka.bootstrap_servers,
+        topic_prefix=f"t{uuid.uuid4().hex[:8]}.",
+        data_dir=data_dir,
+        partitions=4,
+        dimension=dimension,
+        metrics_port=0,
+    )
 
 
 class StreamProcess:
@@ -100,22 +115,30 @@ async def wait_for(
         await asyncio.sleep(0.05)
 
 
-async def send(settings: Settings, records: Iterable[Record]) -> None:
-    """Publish in order; the same records on two sets of topics get the same partitions and offsets."""
-    producer = AIOKafkaProducer(**client_config(settings), enable_idempotence=True, linger_ms=5)
+async def send(settings: Settings, records: Iterable[Record]) -> list[RecordMetadata]:
+    """Publish in order; the same records on two sets of topics get the same partitions and offsets.
+
+    Returns:
+        Where each record lies.
+    """
+    producer = AIOKafkaProducer(
+        **client_config(settings), enable_idempotence=True, linger_ms=5, max_request_size=MAX_REQUEST_BYTES
+    )
     await producer.start()
     try:
         sent = [
             await producer.send(topic_name(settings, topic), value, key=key) for topic, key, value in records
         ]
-        await asyncio.gather(*sent)
+        return await asyncio.gather(*sent)
     finally:
         await producer.stop()
 
 
 async def read_all(settings: Settings, topic: str) -> list[Any]:
     """Every record on a topic (by full name), in the order of each partition."""
-    consumer = AIOKafkaConsumer(**client_config(settings), enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(
+        **client_config(settings), enable_auto_commit=False, max_partition_fetch_bytes=MAX_REQUEST_BYTES
+    )
     await consumer.start()
     try:
         partitions = [TopicPartition(topic, p) for p in range(settings.partitions)]
@@ -168,7 +191,9 @@ async def end_offsets(settings: Settings, topic: str) -> AsyncIterator[Callable[
         await consumer.stop()
 
 
-async def wait_until_drained(settings: Settings, workers: Sequence[StreamProcess], topics: Sequence[str]) -> None:
+async def wait_until_drained(
+    settings: Settings, workers: Sequence[StreamProcess], topics: Sequence[str]
+) -> None:
     """Wait until the stream has committed everything that is on ``topics``, in their order."""
     for topic in topics:
 
