@@ -27,7 +27,7 @@ from freshet.models.user_state import Pooling
 from freshet.streams import metrics, topics
 from freshet.streams.bundle_index import BundleIndex
 from freshet.streams.catalog_follower import CatalogFollower
-from freshet.streams.kafka import MAX_REQUEST_BYTES, topic_name
+from freshet.streams.kafka import MAX_REQUEST_BYTES, tls_context, topic_name
 from freshet.streams.outbox import Outbox
 from freshet.streams.partitioned_table import PartitionedTable
 from freshet.streams.progress import Progress
@@ -75,33 +75,33 @@ class StreamApp:
         self.rolling_auc = RollingAuc()
         self.user_agent = UserAgent(
             self.faust,
-            settings,
-            self.states,
-            self.catalog,
-            self._outboxes["user"],
-            self.progress,
-            self._population_vector,
+            settings=settings,
+            states=self.states,
+            catalog=self.catalog,
+            outbox=self._outboxes["user"],
+            progress=self.progress,
+            population=self._population_vector,
         )
         self.stats_agent = StatsAgent(
             self.faust,
-            settings,
-            counts,
-            self.catalog,
-            self._outboxes["stats"],
-            self.progress,
-            self._popularity.update,
+            settings=settings,
+            table=counts,
+            catalog=self.catalog,
+            outbox=self._outboxes["stats"],
+            progress=self.progress,
+            publish_popularity=self._popularity.update,
         )
         self.recommender_agent = RecommenderAgent(
             self.faust,
-            settings,
-            self.states,
-            self.catalog,
-            index,
-            LinearRanker(),
-            self._outboxes["recommender"],
-            self.progress,
-            self._population_vector,
-            self.rolling_auc,
+            settings=settings,
+            states=self.states,
+            catalog=self.catalog,
+            index=index,
+            ranker=LinearRanker(),
+            outbox=self._outboxes["recommender"],
+            progress=self.progress,
+            population=self._population_vector,
+            rolling_auc=self.rolling_auc,
         )
         self.follower = CatalogFollower(
             settings,
@@ -290,8 +290,12 @@ def _faust_app(settings: Settings) -> faust.App:
     options: dict[str, Any] = {}
     if settings.kafka_username is not None and settings.kafka_password is not None:
         options["broker_credentials"] = faust.SASLCredentials(
-            username=settings.kafka_username, password=settings.kafka_password.get_secret_value()
+            username=settings.kafka_username,
+            password=settings.kafka_password.get_secret_value(),
+            ssl_context=tls_context(settings),
         )
+    elif settings.kafka_tls:
+        options["broker_credentials"] = faust.SSLCredentials(tls_context(settings))
     return faust.App(
         f"{settings.topic_prefix}stream",
         broker=[URL(f"aiokafka://{server}") for server in settings.bootstrap_servers.split(",")],

@@ -1,8 +1,8 @@
 """The index of the bundle being served, opened when that bundle is known and the index answers.
 
-A stream worker learns the bundle from the first article vector; until then there is nothing to find, and every
-query finds nothing. Where opening fails, every call raises :class:`IndexUnavailable` and now and then tries
-again: an index that is down when a worker starts is no worse than one that goes down later.
+A stream worker learns the bundle from the first article vector; until then there is nothing to find, and
+every query finds nothing. Where opening fails, every call raises :class:`IndexUnavailable` and now and then
+tries again: an index that is down when a worker starts is no worse than one that goes down later.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class BundleIndex:
         """
         with self._lock:
             if self._bundle not in {None, bundle}:
-                raise ValueError(f"the index of bundle {self._bundle} is open, {bundle} cannot be mixed with it")
+                raise ValueError(f"bundle {self._bundle} is open, {bundle} cannot be mixed with it")
             self._bundle = bundle
 
     def upsert(self, articles: Sequence[IndexedArticle]) -> None:

@@ -1,7 +1,8 @@
 """Batches that grow with the load: one event when idle, many under pressure, and never a wait.
 
 Faust's own ``take(n, within)`` waits for its timeout when fewer than ``n`` events come, and acknowledges in a
-``finally``, whatever happened to the batch. Here a batch is whatever has arrived, and nothing is acknowledged.
+``finally``, whatever happened to the batch. Here a batch is whatever has arrived, and nothing is
+acknowledged.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import Any
 
 from freshet.models.events import MAX_EVENT_BYTES
@@ -23,10 +24,18 @@ def client_config(settings: Settings) -> dict[str, Any]:
             "sasl_mechanism": "PLAIN",
             "sasl_plain_username": settings.kafka_username,
             "sasl_plain_password": settings.kafka_password.get_secret_value(),
+            "ssl_context": tls_context(settings),
         }
     elif settings.kafka_tls:
-        config["security_protocol"] = "SSL"
+        config |= {"security_protocol": "SSL", "ssl_context": tls_context(settings)}
     return config
+
+
+def tls_context(settings: Settings) -> ssl.SSLContext:
+    """A context that verifies brokers: by ``kafka_ca_file`` where it is set, else as the system does."""
+    return ssl.create_default_context(
+        cafile=None if settings.kafka_ca_file is None else str(settings.kafka_ca_file)
+    )
 
 
 def topic_name(settings: Settings, name: str) -> str:

@@ -1,8 +1,8 @@
 """A Faust table addressed by partition, for agents that handle many events at a time.
 
-Faust's mapping interface writes to the partition of the event being handled *now*, which in a batch is not the
-event that the write belongs to. Here every read and write names its partition. The changelog, its compaction
-and the recovery after a crash or a rebalance stay Faust's.
+Faust's mapping interface writes to the partition of the event being handled *now*, which in a batch is not
+the event that the write belongs to. Here every read and write names its partition. The changelog, its
+compaction and the recovery after a crash or a rebalance stay Faust's.
 
 Order of a write: changelog first, delivered, then the local store. So the store is never ahead of the
 changelog: whatever it holds survives the loss of its disk.
@@ -29,7 +29,7 @@ class PartitionedTable:
             key_type=bytes,
             value_type=bytes,
             partitions=partitions,
-            # Recovery applies the changelog in batches of this size; the default of 1,000 is for large values.
+            # Recovery applies the changelog in batches of this size; Faust's default is 1,000.
             recovery_buffer_size=5_000,
             options={"driver": "rocksdict", "block_cache_size": 64 << 20, "write_buffer_size": 16 << 20},
         )
@@ -49,7 +49,9 @@ class PartitionedTable:
         offset_key: bytes = self._table.data.offset_key
         return ((key, value) for key, value in self._db(partition).items() if key != offset_key)
 
-    def write_changelog(self, outbox: Outbox, partition: int, items: Iterable[tuple[bytes, bytes | None]]) -> None:
+    def write_changelog(
+        self, outbox: Outbox, partition: int, items: Iterable[tuple[bytes, bytes | None]]
+    ) -> None:
         """Add ``items`` to the next flush of ``outbox``; ``None`` deletes."""
         changelog = self.changelog
         for key, value in items:

@@ -26,6 +26,8 @@ class Settings(BaseSettings):
     """SASL/PLAIN over TLS when set."""
     kafka_password: SecretStr | None = None
     kafka_tls: bool = False
+    kafka_ca_file: Path | None = None
+    """Certificates (PEM) that sign the brokers' own, where the system does not know them."""
 
     # Topics
     partitions: int = Field(default=8, ge=1, le=1_024)

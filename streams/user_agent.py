@@ -1,7 +1,7 @@
 """The user agent: impressions and clicks move their user's vectors, each exactly once.
 
-Guarantee: an event is done only after its user's state, the ``user-vectors`` record and the slate
-batches that it causes have been delivered. A redelivered event changes no state, but sends all of these again,
+Guarantee: an event is done only after its user's state, the ``user-vectors`` record and the slate batches
+that it causes have been delivered. A redelivered event changes no state, but sends all of these again,
 because the crash that caused the redelivery may have come before they were sent.
 """
 
@@ -49,6 +49,7 @@ class UserAgent:
     def __init__(
         self,
         app: faust.App,
+        *,
         settings: Settings,
         states: UserStates,
         catalog: ArticleCatalog,
@@ -145,7 +146,9 @@ class UserAgent:
             )
         if not new:
             metrics.DUPLICATES.labels(topic).inc()
-        self._collected.add(source, partition, offset, time_s, shown, clicked)
+        self._collected.add(
+            source=source, partition=partition, offset=offset, time_s=time_s, shown=shown, clicked=clicked
+        )
         return Applied((partition, user_id), time_s, bool(clicked), f"{source}-{partition}-{offset}")
 
     def _publish_vectors(self, changed: dict[UserKey, float]) -> None:

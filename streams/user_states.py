@@ -16,7 +16,7 @@ UserKey = tuple[int, str]
 
 
 class UserStates:
-    """Reads states from the table when first asked, keeps the most recently used decoded, writes on demand."""
+    """Reads states from the table when first asked, keeps those used last decoded, writes on demand."""
 
     def __init__(
         self, table: PartitionedTable, pooling: Pooling, catalog: ArticleCatalog, max_cached: int
@@ -28,7 +28,7 @@ class UserStates:
         self._cache: OrderedDict[UserKey, UserState] = OrderedDict()
 
     def get(self, partition: int, user_id: str) -> UserState | None:
-        """The user's state with every click folded in whose article is known by now; ``None`` if never seen."""
+        """The user's state, clicks on articles known by now folded in; ``None`` if never seen."""
         key = (partition, user_id)
         state = self._cache.get(key)
         if state is None:

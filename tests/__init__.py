@@ -1,0 +1,1 @@
+"""The tests: unit, contract, and integration on a real broker."""

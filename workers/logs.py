@@ -1,4 +1,4 @@
-"""How every process logs: one readable line per record on standard error, third parties only when it matters."""
+"""How every process logs: one readable line per record on standard error, libraries only when it matters."""
 
 from __future__ import annotations
 

@@ -54,8 +54,8 @@ class _Speed(click.ParamType):
     type=click.IntRange(1, 10_000),
     default=4,
     show_default=True,
-    help="Impressions under way with --score. More is faster, but each is ranked before the clicks of as many "
-    "before it are known: at --speed max that is minutes of the log's time.",
+    help="Impressions under way with --score. More is faster, but each is ranked before the clicks of as "
+    "many before it are known: at --speed max that is minutes of the log's time.",
 )
 @click.option(
     "--answer-timeout",
