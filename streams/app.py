@@ -27,10 +27,12 @@ from freshet.models.user_state import Pooling
 from freshet.streams import metrics, topics
 from freshet.streams.bundle_index import BundleIndex
 from freshet.streams.catalog_follower import CatalogFollower
+from freshet.streams.group_member import join_group
 from freshet.streams.kafka import MAX_REQUEST_BYTES, tls_context, topic_name
 from freshet.streams.outbox import Outbox
 from freshet.streams.partitioned_table import PartitionedTable
 from freshet.streams.progress import Progress
+from freshet.streams.record_reader import RecordReader
 from freshet.streams.recommender_agent import RecommenderAgent
 from freshet.streams.rolling_auc import RollingAuc
 from freshet.streams.settings import Settings
@@ -121,6 +123,7 @@ class StreamApp:
     async def start(self) -> None:
         """Connect, recover the tables, read the catalog, start the agents; or fail, see :attr:`failure`."""
         self.faust.finalize()
+        join_group(self.faust, self.progress)
         await self.faust.start()
         known = asyncio.create_task(self.follower.caught_up.wait())
         failed = asyncio.create_task(self.crashed())
@@ -173,17 +176,21 @@ class StreamApp:
                 acks=False,  # see Progress
             )
 
-        async def users(stream: StreamT[Any]) -> None:
-            await self.follower.caught_up.wait()
-            await self.user_agent.run(stream)
+        def reader(*names: str) -> RecordReader:
+            return RecordReader(settings, self.progress, [topic_name(settings, name) for name in names])
 
-        async def statistics(stream: StreamT[Any]) -> None:
+        # Faust shares the partitions of these streams out; the readers read them, see GroupMember.
+        async def users(_: StreamT[Any]) -> None:
             await self.follower.caught_up.wait()
-            await self.stats_agent.run(stream)
+            await self.user_agent.run(reader(topics.IMPRESSIONS.name, topics.CLICKS.name))
 
-        async def requests(stream: StreamT[Any]) -> None:
+        async def statistics(_: StreamT[Any]) -> None:
             await self.follower.caught_up.wait()
-            await self.recommender_agent.run(stream)
+            await self.stats_agent.run(reader(topics.SLATES.name))
+
+        async def requests(_: StreamT[Any]) -> None:
+            await self.follower.caught_up.wait()
+            await self.recommender_agent.run(reader(topics.REQUESTS.name))
 
         app.agent(channel(topics.IMPRESSIONS.name, topics.CLICKS.name), name="users")(users)
         app.agent(channel(topics.SLATES.name), name="statistics")(statistics)
@@ -256,9 +263,8 @@ class StreamApp:
     async def _measure_lag(self) -> None:
         while True:
             await asyncio.sleep(_LAG_INTERVAL_S)
-            for tp in self.faust.consumer.assignment():
-                if (lag := self.progress.lag(tp)) is not None:
-                    metrics.LAG.labels(tp.topic, tp.partition).set(lag)
+            for tp, lag in self.progress.lags().items():
+                metrics.LAG.labels(tp.topic, tp.partition).set(lag)
 
 
 def pooling(settings: Settings) -> Pooling:

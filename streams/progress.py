@@ -1,33 +1,29 @@
-"""Where each partition stands: which offset comes next, and what the group has committed.
+"""Where each partition stands: whether it may be read, from where on, and what the group has committed.
 
-Guarantee: an agent is given every record of its partitions in the order of offsets, with none left out, and
-an offset is committed only when the agent has said that everything before it is done.
+Guarantee: an offset is committed only when an agent has said that everything before it is done, and reading
+begins at the committed offset. So every record of a partition is handled, in order, by one worker after
+another.
 
 Faust's own bookkeeping promises less. A record that it skips (one fetched before a rebalance was over, say)
 it acknowledges like one that was handled; a worker killed soon after starts behind it, and the record is
 lost. The test that kills workers in mid-stream showed it in about every third run. Therefore Faust's
-acknowledgements are off (``acks=False``), and a hole between two offsets is fetched again.
+acknowledgements are off (``acks=False``).
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import faust
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from faust.types import TP, EventT
+from faust.types import TP
 
 from freshet.streams.kafka import client_config
 from freshet.streams.settings import Settings
 
-log = logging.getLogger(__name__)
-
 COMMIT_INTERVAL_S = 0.5
-_STALLED_S = 5.0
-"""A partition that has records to read and gives none for so long is fetched again from where it stands."""
 
 
 class Progress:
@@ -37,13 +33,13 @@ class Progress:
         self._app = app
         self._settings = settings
         self._offsets: AIOKafkaConsumer | None = None
-        self._next: dict[TP, int] = {}
-        """The first offset not yet given to an agent."""
+        self.generation = 0
+        """Changes whenever the partitions that may be read do."""
+        self._readable: set[TP] = set()
         self._done: dict[TP, int] = {}
         """The first offset not yet done."""
         self._committed: dict[TP, int] = {}
-        self._moved_at: dict[TP, float] = {}
-        self._refetched_at: dict[TP, float] = {}
+        self._ends: dict[TP, int] = {}
 
     async def start(self) -> None:
         """Connect to the group's offsets."""
@@ -53,40 +49,40 @@ class Progress:
         await self._offsets.start()
 
     async def stop(self) -> None:
-        """Disconnect. Whoever wants to keep what is done commits first."""
+        """Disconnect; commit first, unless the worker has failed."""
         if self._offsets is not None:
             await self._offsets.stop()
             self._offsets = None
 
-    async def admit(self, events: Iterable[EventT[Any]]) -> list[Any]:
-        """Messages of ``events`` to handle now: contiguous with what came before, each once.
+    def resume(self, tps: Iterable[TP]) -> None:
+        """``tps`` are this worker's, and their tables are up to date."""
+        self._readable = set(tps)
+        self.generation += 1
 
-        Whatever lies behind a hole is dropped here and fetched again from the hole on.
-        """
-        assigned = self._app.consumer.assignment()
-        admitted: list[Any] = []
-        for event in events:
-            message: Any = event.message
-            tp: TP = message.tp
-            if tp not in assigned:
-                continue  # given away; its new owner starts where this worker has committed
-            if tp not in self._next:
-                self._next[tp] = self._done[tp] = self._committed[tp] = await self._start_of(tp)
-            due = self._next[tp]
-            if message.offset == due:
-                self._next[tp] = due + 1
-                self._moved_at[tp] = self._now()
-                admitted.append(message)
-            elif message.offset > due:
-                await self._refetch(tp, due)
-        return admitted
+    def pause(self) -> None:
+        """Partitions are about to be shared out anew: nothing more is to be handled, see :meth:`release`."""
+        self._readable.clear()
+        self.generation += 1
 
-    def done(self, messages: Iterable[Any]) -> None:
-        """Everything that ``messages``, admitted earlier, cause has been delivered."""
-        for message in messages:
-            tp: TP = message.tp
-            if self._done.get(tp) == message.offset:
-                self._done[tp] = message.offset + 1
+    async def starts(self, names: Collection[str]) -> dict[TP, int]:
+        """From which offset on to read each partition of the topics ``names`` that may be read."""
+        generation = self.generation
+        starts = {tp: await self._start_of(tp) for tp in sorted(self._readable) if tp.topic in names}
+        if self.may_handle(generation):
+            for tp, offset in starts.items():
+                self._done[tp] = self._committed[tp] = offset
+        return starts
+
+    def may_handle(self, generation: int) -> bool:
+        """Whether records read in ``generation`` are still this worker's to handle."""
+        return generation == self.generation
+
+    def done(self, records: Iterable[Any]) -> None:
+        """Everything that ``records``, in the order read, cause has been delivered."""
+        for record in records:
+            tp = TP(record.topic, record.partition)
+            if tp in self._done:
+                self._done[tp] = max(self._done[tp], record.offset + 1)
 
     async def commit(self) -> None:
         """Commit what is done and not yet committed."""
@@ -99,57 +95,29 @@ class Progress:
                     self._committed[tp] = offset
 
     async def keep(self) -> None:
-        """Commit regularly, and fetch again where a partition has records and gives none. Until cancelled."""
+        """Commit regularly, until cancelled."""
         while True:
             await asyncio.sleep(COMMIT_INTERVAL_S)
             await self.commit()
-            for tp, due in list(self._next.items()):
-                end = self._app.consumer.highwater(tp)
-                stalled = self._now() - self._moved_at.get(tp, self._now()) > _STALLED_S
-                if end is not None and end > due and stalled:
-                    await self._refetch(tp, due)
 
-    def lag(self, tp: TP) -> int | None:
-        """Records on ``tp`` that are not done; ``None`` before the first was read."""
-        end = self._app.consumer.highwater(tp)
-        return None if end is None or tp not in self._done else max(0, end - self._done[tp])
+    def found_end(self, tp: TopicPartition, end: int | None) -> None:
+        """The next offset that a producer will write to ``tp``, as far as a reader knows."""
+        if end is not None:
+            self._ends[TP(tp.topic, tp.partition)] = end
+
+    def lags(self) -> dict[TP, int]:
+        """Records of each partition that are not done."""
+        return {tp: max(0, self._ends.get(tp, 0) - offset) for tp, offset in self._done.items()}
 
     async def release(self) -> None:
         """Commit, and forget the partitions: they are about to be shared out anew."""
         await self.commit()
-        for positions in (self._next, self._done, self._committed):
+        for positions in (self._done, self._committed, self._ends):
             positions.clear()
-        self._moved_at.clear()
-        self._refetched_at.clear()
 
     async def _start_of(self, tp: TP) -> int:
         assert self._offsets is not None, "start() comes first"
         partition = TopicPartition(tp.topic, tp.partition)
         committed: int | None = await self._offsets.committed(partition)
         earliest: int = (await self._offsets.beginning_offsets([partition]))[partition]
-        self._moved_at[tp] = self._now()
         return max(committed or 0, earliest)
-
-    async def _refetch(self, tp: TP, offset: int) -> None:
-        now = self._now()
-        if now - self._refetched_at.get(tp, -_STALLED_S) < _STALLED_S:
-            return  # under way
-        self._refetched_at[tp] = now
-        assert self._offsets is not None, "start() comes first"
-        partition = TopicPartition(tp.topic, tp.partition)
-        earliest = (await self._offsets.beginning_offsets([partition]))[partition]
-        if earliest > offset:
-            log.error(
-                "%s[%d]: offsets %d to %d were deleted by the topic's retention before they were read",
-                tp.topic,
-                tp.partition,
-                offset,
-                earliest - 1,
-            )
-            self._next[tp] = self._done[tp] = offset = earliest
-        log.info("%s[%d]: fetching again from offset %d", tp.topic, tp.partition, offset)
-        await self._app.consumer.seek(tp, offset)
-
-    @staticmethod
-    def _now() -> float:
-        return asyncio.get_running_loop().time()

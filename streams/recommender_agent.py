@@ -17,7 +17,6 @@ from functools import partial
 from typing import Any, Literal
 
 import faust
-from faust.types import StreamT
 
 from freshet.models.catalog import ArticleCatalog
 from freshet.models.events import (
@@ -33,11 +32,11 @@ from freshet.models.ranking import LinearRanker
 from freshet.models.recommend import UserView, rank, recommend, recommend_from, trending_fallback
 from freshet.models.user_state import UserState
 from freshet.streams import metrics, topics
-from freshet.streams.event_batches import event_batches
 from freshet.streams.intake import Intake
 from freshet.streams.kafka import topic_name
 from freshet.streams.outbox import Outbox
 from freshet.streams.progress import Progress
+from freshet.streams.record_reader import RecordReader
 from freshet.streams.rolling_auc import RollingAuc
 from freshet.streams.settings import Settings
 from freshet.streams.user_agent import Applied
@@ -89,11 +88,12 @@ class RecommenderAgent:
         self.push_users: set[str] = set()
         """Users who want a fresh list after each of their clicks."""
 
-    async def run(self, stream: StreamT[Any]) -> None:
-        """Answer ``stream`` until it ends. A failure to deliver stops the worker; nothing is committed."""
-        async for events in event_batches(stream, _MAX_CONCURRENT):
+    async def run(self, reader: RecordReader) -> None:
+        """Answer what ``reader`` reads. A failure to deliver stops the worker; nothing is committed."""
+        async for generation, messages in reader.batches(_MAX_CONCURRENT):
+            if not self._progress.may_handle(generation):
+                continue
             try:
-                messages = await self._progress.admit(events)
                 await self._answer_all(messages)
                 self._progress.done(messages)
             except Exception as error:
@@ -141,7 +141,7 @@ class RecommenderAgent:
         now_s = time.time()
         for message, request in asked:
             kind = "recommend" if request.candidates is None else "rank"
-            metrics.REQUEST_SECONDS.labels(kind).observe(max(0.0, now_s - message.timestamp))
+            metrics.REQUEST_SECONDS.labels(kind).observe(max(0.0, now_s - message.timestamp / 1_000))
         metrics.BATCH_EVENTS.labels("recommender").observe(len(messages))
         metrics.PROCESSING_SECONDS.labels("recommender").observe(time.perf_counter() - started)
 

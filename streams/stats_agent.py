@@ -17,18 +17,17 @@ from typing import Any
 
 import faust
 import orjson
-from faust.types import StreamT
 
 from freshet.models.article_stats import MAX_TIME_S, ArticleCounts
 from freshet.models.catalog import STATS_HALF_LIVES_S, TRENDING_HALF_LIFE_S, ArticleCatalog
 from freshet.models.events import EventError, SlateBatch, from_unix_s
 from freshet.streams import metrics, topics
-from freshet.streams.event_batches import event_batches
 from freshet.streams.intake import Intake
 from freshet.streams.kafka import topic_name
 from freshet.streams.outbox import Outbox
 from freshet.streams.partitioned_table import PartitionedTable
 from freshet.streams.progress import Progress
+from freshet.streams.record_reader import RecordReader
 from freshet.streams.settings import Settings
 
 PUBLISH_INTERVAL_S = 0.3
@@ -68,13 +67,15 @@ class StatsAgent:
         self.busy = asyncio.Lock()
         """Held while counts change or are published; whoever gives partitions away waits for it."""
 
-    async def run(self, stream: StreamT[Any]) -> None:
-        """Handle ``stream`` until it ends. A failure to deliver stops the worker; nothing is committed."""
+    async def run(self, reader: RecordReader) -> None:
+        """Handle what ``reader`` reads. A failure to deliver stops the worker; nothing is committed."""
         publisher = asyncio.create_task(self._publish_regularly())
         try:
-            async for events in event_batches(stream, self._settings.batch_events):
+            async for generation, messages in reader.batches(self._settings.batch_events):
                 async with self.busy:
-                    self._apply(await self._progress.admit(events))
+                    if not self._progress.may_handle(generation):
+                        continue
+                    self._apply(messages)
                     if len(self._unpublished) >= _MAX_UNPUBLISHED:
                         await self._publish()
         except Exception as error:

@@ -16,17 +16,16 @@ from typing import Any
 
 import faust
 import orjson
-from faust.types import StreamT
 
 from freshet.models.catalog import ArticleCatalog
 from freshet.models.events import Click, Impression
 from freshet.models.ports import FloatVector
 from freshet.streams import metrics, topics
-from freshet.streams.event_batches import event_batches
 from freshet.streams.intake import Intake
 from freshet.streams.kafka import topic_name
 from freshet.streams.outbox import Outbox
 from freshet.streams.progress import Progress
+from freshet.streams.record_reader import RecordReader
 from freshet.streams.settings import Settings
 from freshet.streams.slates import SlateCollector
 from freshet.streams.user_states import UserKey, UserStates
@@ -75,12 +74,13 @@ class UserAgent:
         self.on_clicks: Callable[[list[Applied]], Awaitable[None]] | None = None
         """Told of the clicks of every batch, after it is durable."""
 
-    async def run(self, stream: StreamT[Any]) -> None:
-        """Handle ``stream`` until it ends. A failure to deliver stops the worker; nothing is committed."""
-        async for events in event_batches(stream, self._settings.batch_events):
+    async def run(self, reader: RecordReader) -> None:
+        """Handle what ``reader`` reads. A failure to deliver stops the worker; nothing is committed."""
+        async for generation, messages in reader.batches(self._settings.batch_events):
             try:
                 async with self.busy:
-                    messages = await self._progress.admit(events)
+                    if not self._progress.may_handle(generation):
+                        continue
                     clicks = await self._handle(messages)
                     self._progress.done(messages)
                 if clicks and self.on_clicks is not None:
@@ -101,7 +101,7 @@ class UserAgent:
             changed[applied.user] = max(applied.time_s, changed.get(applied.user, applied.time_s))
             if applied.clicked:
                 clicks.append(applied)
-                click_timestamps.append(message.timestamp)
+                click_timestamps.append(message.timestamp / 1_000)
         self._publish_vectors(changed)
         self._collected.publish(self._outbox)
         await self._states.write(changed, self._outbox)

@@ -1,0 +1,81 @@
+"""Reads the event partitions that this worker owns, each in the order of offsets from the committed one on.
+
+Each agent has a reader of its own, so that none waits for another's backlog. A batch is whatever has arrived,
+one record when idle, many under pressure, and never a wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection
+from typing import Any, NamedTuple
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config
+from freshet.streams.progress import Progress
+from freshet.streams.settings import Settings
+
+_POLL_MS = 200
+"""How soon a reader notices that partitions have been shared out anew, when nothing arrives."""
+
+
+class RecordBatch(NamedTuple):
+    """Records that were read while the partitions were shared out in one way."""
+
+    generation: int
+    records: list[Any]
+
+
+class RecordReader:
+    """Reads some topics for one agent.
+
+    Args:
+        settings: Where Kafka is.
+        progress: Says which partitions may be read, and from where.
+        topics: Full names.
+    """
+
+    def __init__(self, settings: Settings, progress: Progress, topics: Collection[str]) -> None:
+        self._settings = settings
+        self._progress = progress
+        self._topics = frozenset(topics)
+
+    async def batches(self, max_records: int) -> AsyncIterator[RecordBatch]:
+        """Yield what has arrived, at most ``max_records`` at a time, until cancelled.
+
+        By the time a batch is looked at, its partitions may have been given away:
+        :meth:`Progress.may_handle` tells.
+        """
+        consumer = AIOKafkaConsumer(
+            **client_config(self._settings),
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            max_partition_fetch_bytes=MAX_REQUEST_BYTES,
+        )
+        await consumer.start()
+        generation = -1
+        partitions: list[TopicPartition] = []
+        try:
+            while True:
+                if generation != self._progress.generation:
+                    generation = self._progress.generation
+                    starts = await self._progress.starts(self._topics)
+                    if generation != self._progress.generation:
+                        continue
+                    partitions = [TopicPartition(*tp) for tp in starts]
+                    consumer.assign(partitions)
+                    for tp, offset in starts.items():
+                        consumer.seek(TopicPartition(*tp), offset)
+                if not partitions:
+                    await asyncio.sleep(_POLL_MS / 1_000)
+                    continue
+                fetched = await consumer.getmany(timeout_ms=_POLL_MS, max_records=max_records)
+                for partition in partitions:
+                    self._progress.found_end(partition, consumer.highwater(partition))
+                if fetched:
+                    yield RecordBatch(
+                        generation, [record for records in fetched.values() for record in records]
+                    )
+        finally:
+            await consumer.stop()
