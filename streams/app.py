@@ -91,7 +91,7 @@ class StreamApp:
             catalog=self.catalog,
             outbox=self._outboxes["stats"],
             progress=self.progress,
-            publish_popularity=self._popularity.update,
+            publish_popularity=None if replicate else self._popularity.update,
         )
         self.recommender_agent = RecommenderAgent(
             self.faust,
@@ -111,6 +111,7 @@ class StreamApp:
             self._outboxes["follower"],
             index=index,
             replicate=replicate,
+            publish_popularity=self._popularity.update,
             bundle=bundle,
             on_bundle=self._adopt_bundle,
             on_control=self._obey,

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,7 @@ from freshet.streams import metrics, topics
 from freshet.streams.intake import Intake
 from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config, topic_name
 from freshet.streams.outbox import Outbox
+from freshet.streams.popularity import popularity
 from freshet.streams.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -36,6 +39,7 @@ class CatalogFollower:
     Args:
         index: Told of withdrawn articles; with ``replicate`` also given every vector.
         replicate: For an embedded index that no embedding worker of this process fills.
+        publish_popularity: With ``replicate``, told how popular articles have become that the index holds.
         bundle: Whose vectors to take; unset: those of the first vector read.
         on_bundle: Told of that bundle, once.
         on_control: Told of every control record.
@@ -49,6 +53,7 @@ class CatalogFollower:
         *,
         index: ArticleIndex,
         replicate: bool,
+        publish_popularity: Callable[[Mapping[str, float]], None],
         bundle: str | None,
         on_bundle: Callable[[str], None],
         on_control: Callable[[Control], None],
@@ -59,6 +64,7 @@ class CatalogFollower:
         self._intake = Intake(settings, outbox)
         self._index = index
         self._replicate = replicate
+        self._publish_popularity = publish_popularity
         self._on_bundle = on_bundle
         self._on_control = on_control
         self._bundle = bundle
@@ -68,6 +74,8 @@ class CatalogFollower:
             topic_name(settings, topics.ARTICLE_STATS.name): self._apply_stats,
         }
         self._to_index: dict[str, IndexedArticle | None] = {}
+        self._changed_popularity: set[str] = set()
+        self._next_write = 0.0
         self._withdrawn: set[str] = set()
         self._to_hide: set[str] = set()
         self.caught_up = asyncio.Event()
@@ -102,15 +110,16 @@ class CatalogFollower:
                     for record in batch:
                         self._intake.handle(record, self._handlers[record.topic])
                 await self._outbox.flush()
-                await self._write_index()
                 metrics.CATALOG_ARTICLES.labels("known").set(len(self._catalog))
+                for partition in list(missing):
+                    if await consumer.position(partition) >= missing[partition]:
+                        del missing[partition]
+                if missing:
+                    continue  # the index gets each article once, with what the other topics say of it
+                await self._write_index()
                 if not self.caught_up.is_set():
-                    for partition in list(missing):
-                        if await consumer.position(partition) >= missing[partition]:
-                            del missing[partition]
-                    if not missing:
-                        self.caught_up.set()
-                        log.info("the catalog has caught up: %d articles", len(self._catalog))
+                    self.caught_up.set()
+                    log.info("the catalog has caught up: %d articles", len(self._catalog))
         finally:
             await consumer.stop()
 
@@ -182,6 +191,13 @@ class CatalogFollower:
             [count.impressions for count in stats.counts],
             to_unix_s(stats.first_seen),
         )
+        if self._replicate:
+            self._changed_popularity.add(stats.news_id)
+
+    def _popularity_of(self, news_id: str) -> float:
+        row = self._catalog.row(news_id)
+        clicks: list[float] = self._catalog.clicks[row].tolist()
+        return popularity(clicks, float(self._catalog.stats_time_s[row]))
 
     def _apply_control(self, record: Any) -> None:
         if record.value is None:
@@ -194,24 +210,31 @@ class CatalogFollower:
         self._on_control(control)
 
     async def _write_index(self) -> None:
-        if not self._to_index and not self._to_hide:
-            return
-        changed, self._to_index = self._to_index, {}
-        hidden, self._to_hide = self._to_hide, set()
-        while True:
+        """Write what has changed; without an answer it is kept for later, and the catalog goes on."""
+        if (self._to_index or self._to_hide) and time.monotonic() >= self._next_write:
             try:
-                await asyncio.to_thread(self._write, changed, hidden)
-                return
+                await asyncio.to_thread(self._write)
             except IndexUnavailable as error:
                 log.warning("the index does not answer, trying again in %g s: %s", _RETRY_S, error)
-                await asyncio.sleep(_RETRY_S)
+                self._next_write = time.monotonic() + _RETRY_S
+                return
+            self._changed_popularity -= self._to_index.keys()
+            self._to_index.clear()
+            self._to_hide.clear()
+        known = self._changed_popularity - self._to_index.keys()
+        self._publish_popularity({news_id: self._popularity_of(news_id) for news_id in known})
+        self._changed_popularity -= known
 
-    def _write(self, changed: dict[str, IndexedArticle | None], hidden: set[str]) -> None:
-        articles = [article for article in changed.values() if article is not None]
+    def _write(self) -> None:
+        articles = [
+            replace(article, popularity=self._popularity_of(news_id))
+            for news_id, article in self._to_index.items()
+            if article is not None
+        ]
         if articles:
             self._index.upsert(articles)
-        gone = [news_id for news_id, article in changed.items() if article is None]
+        gone = [news_id for news_id, article in self._to_index.items() if article is None]
         if gone:
             self._index.delete(gone)
-        if hidden:
-            self._index.set_withdrawn(sorted(hidden))
+        if self._to_hide:
+            self._index.set_withdrawn(sorted(self._to_hide))

@@ -9,7 +9,6 @@ once.
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -19,19 +18,19 @@ import faust
 import orjson
 
 from freshet.models.article_stats import MAX_TIME_S, ArticleCounts
-from freshet.models.catalog import STATS_HALF_LIVES_S, TRENDING_HALF_LIFE_S, ArticleCatalog
+from freshet.models.catalog import STATS_HALF_LIVES_S, ArticleCatalog
 from freshet.models.events import EventError, SlateBatch, from_unix_s
 from freshet.streams import metrics, topics
 from freshet.streams.intake import Intake
 from freshet.streams.kafka import topic_name
 from freshet.streams.outbox import Outbox
 from freshet.streams.partitioned_table import PartitionedTable
+from freshet.streams.popularity import popularity
 from freshet.streams.progress import Progress
 from freshet.streams.record_reader import RecordReader
 from freshet.streams.settings import Settings
 
 PUBLISH_INTERVAL_S = 0.3
-TRENDING_COUNT = STATS_HALF_LIVES_S.index(TRENDING_HALF_LIFE_S)
 _SOURCES = (topics.IMPRESSIONS.name, topics.CLICKS.name)
 _MAX_UNPUBLISHED = 5_000
 """Batches waiting for publication before the agent publishes without waiting for its interval."""
@@ -49,7 +48,7 @@ class StatsAgent:
         catalog: ArticleCatalog,
         outbox: Outbox,
         progress: Progress,
-        publish_popularity: Callable[[Mapping[str, float]], None],
+        publish_popularity: Callable[[Mapping[str, float]], None] | None,
     ) -> None:
         self._app = app
         self._settings = settings
@@ -174,9 +173,13 @@ class StatsAgent:
         for partition, items in stored.items():
             self._table.write_store(partition, items, offsets[self._table.changelog, partition])
         self._progress.done(messages)
-        self._publish_popularity(
-            {news_id: popularity(self._counts[partition, news_id]) for partition, news_id in changed}
-        )
+        if self._publish_popularity is not None:
+            self._publish_popularity(
+                {
+                    news_id: popularity(counts.at(counts.time_s)[0], counts.time_s)
+                    for news_id, counts in ((key[1], self._counts[key]) for key in changed)
+                }
+            )
 
     def _snapshot(self, news_id: str, counts: ArticleCounts) -> bytes:
         clicks, impressions = counts.at(counts.time_s)
@@ -194,14 +197,3 @@ class StatsAgent:
                 "first_seen": datetime.fromtimestamp(counts.first_seen_s, UTC),
             }
         )
-
-
-def popularity(counts: ArticleCounts) -> float:
-    """What the index sorts trending articles by: 0 without clicks, else a value that never needs an update.
-
-    Decayed clicks fall by the same factor for every article, so ``log2(clicks) + time / half_life`` keeps
-    their order however long ago each was computed (forward decay: Cormode et al., ICDE 2009).
-    """
-    clicks, _ = counts.at(counts.time_s)
-    recent = clicks[TRENDING_COUNT]
-    return math.log2(recent) + counts.time_s / TRENDING_HALF_LIFE_S if recent > 0 else 0.0

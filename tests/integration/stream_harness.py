@@ -115,8 +115,15 @@ async def wait_for(
         await asyncio.sleep(0.05)
 
 
-async def send(settings: Settings, records: Iterable[Record]) -> list[RecordMetadata]:
+async def send(
+    settings: Settings, records: Iterable[Record], partition: int | None = None
+) -> list[RecordMetadata]:
     """Publish in order; the same records on two sets of topics get the same partitions and offsets.
+
+    Args:
+        settings: Where.
+        records: What.
+        partition: Of all records; by default the keys decide.
 
     Returns:
         Where each record lies.
@@ -127,7 +134,8 @@ async def send(settings: Settings, records: Iterable[Record]) -> list[RecordMeta
     await producer.start()
     try:
         sent = [
-            await producer.send(topic_name(settings, topic), value, key=key) for topic, key, value in records
+            await producer.send(topic_name(settings, topic), value, key=key, partition=partition)
+            for topic, key, value in records
         ]
         return await asyncio.gather(*sent)
     finally:

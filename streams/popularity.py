@@ -1,0 +1,24 @@
+"""What the index sorts trending articles by."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from freshet.models.catalog import STATS_HALF_LIVES_S, TRENDING_HALF_LIFE_S
+
+_TRENDING_COUNT = STATS_HALF_LIVES_S.index(TRENDING_HALF_LIFE_S)
+
+
+def popularity(clicks: Sequence[float], time_s: float) -> float:
+    """0 without clicks, else a value that never needs an update while nothing is clicked.
+
+    Decayed clicks fall by the same factor for every article, so ``log2(clicks) + time / half_life`` keeps
+    their order however long ago each was computed (forward decay: Cormode et al., ICDE 2009).
+
+    Args:
+        clicks: Decayed at each of ``STATS_HALF_LIVES_S``.
+        time_s: As of when, Unix seconds.
+    """
+    recent = clicks[_TRENDING_COUNT]
+    return math.log2(recent) + time_s / TRENDING_HALF_LIFE_S if recent > 0 else 0.0
