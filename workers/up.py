@@ -1,7 +1,8 @@
 """Everything on one machine: a local Kafka, the stream, the embedding worker, the index, the metrics.
 
 Guarantee: what was started is stopped in the reverse order, on Ctrl-C, on SIGTERM and on any failure; if this
-process is killed outright, the broker ends by itself.
+process is killed outright, the broker ends by itself. A program that started it may also have it stop when
+that program ends, in whatever way (:attr:`UpOptions.exit_with_stdin`).
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -33,6 +35,7 @@ log = logging.getLogger(__name__)
 
 _CONNECT_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 30.0
+_STDIN = 0
 
 Models = tuple["TransformerEncoder", "Projection"]
 
@@ -48,6 +51,8 @@ class UpOptions:
     """Embed articles in this process; otherwise ``freshet embed`` does elsewhere."""
     threads: int | None = None
     """CPU threads of the encoder; by default all cores but one, which answers requests."""
+    exit_with_stdin: bool = False
+    """Stop when standard input ends: the pipe of a parent that has closed it, or that is gone."""
 
 
 def run_up(settings: Settings, options: UpOptions, report: Callable[[str], None]) -> None:
@@ -58,6 +63,11 @@ def run_up(settings: Settings, options: UpOptions, report: Callable[[str], None]
         Exception: What stopped the system, if it was not told to stop.
     """
     with ExitStack() as stack:
+        # Until the stream worker has handlers of its own, SIGTERM unwinds what was started, as Ctrl-C does.
+        stack.callback(signal.signal, signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        if options.exit_with_stdin:
+            threading.Thread(target=_terminate_with_stdin, name="stdin", daemon=True).start()
         # Loading torch and the encoder takes as long as starting Kafka: both at once.
         loading = stack.enter_context(ThreadPoolExecutor(1)).submit(_load, settings, options)
         if options.local_kafka:
@@ -87,6 +97,14 @@ def run_up(settings: Settings, options: UpOptions, report: Callable[[str], None]
         if models is not None:
             _embed_in_background(settings, models, app, stack)
         run_app(app, on_ready=lambda: report(_ready(settings)))
+
+
+def _terminate_with_stdin() -> None:
+    # Unbuffered: a thread that waits in sys.stdin holds a lock that the interpreter wants at its end.
+    with suppress(OSError):
+        while os.read(_STDIN, 1 << 16):
+            pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _load(settings: Settings, options: UpOptions) -> Models | None:

@@ -21,6 +21,7 @@ from freshet.workers.connection_options import settings_options
 @click.option(
     "--threads", type=click.IntRange(min=1), help="CPU threads of the encoder; by default all cores but one."
 )
+@click.option("--exit-with-stdin", is_flag=True, hidden=True, help="Stop when standard input ends.")
 @click.option("--verbose", is_flag=True, help="Show the libraries' logs too.")
 @settings_options(
     "partitions", "replication", "encoder", "pooling", "dimension", "metrics_host", "metrics_port"
@@ -31,6 +32,7 @@ def command(
     kafka_port: int,
     no_embed: bool,
     threads: int | None,
+    exit_with_stdin: bool,
     verbose: bool,
 ) -> None:
     """Start a local Kafka, the stream, the embedding worker, the index and the metrics; Ctrl-C stops all.
@@ -47,6 +49,7 @@ def command(
         kafka_port=kafka_port,
         embed=not no_embed,
         threads=threads,
+        exit_with_stdin=exit_with_stdin,
     )
     run_up(settings, options, lambda line: console.print(f"[green]•[/green] {line}"))
     console.print("stopped")
