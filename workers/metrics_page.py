@@ -1,0 +1,104 @@
+"""What a process' Prometheus endpoint says at one moment, and quantiles of its histograms.
+
+A page is a snapshot; the difference of two says what happened between them.
+"""
+
+from __future__ import annotations
+
+import http.client
+import math
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from prometheus_client.parser import text_string_to_metric_families
+
+_TIMEOUT_S = 5.0
+
+
+class MetricsUnavailable(OSError):
+    """The endpoint did not answer with a page of metrics."""
+
+
+@dataclass(frozen=True, slots=True)
+class Buckets:
+    """A histogram: how many observations were at most each bound."""
+
+    bounds: Sequence[float]
+    """Ascending, the last infinite; empty if nothing was ever observed."""
+    counts: Sequence[float]
+    """Cumulative, of the same length."""
+
+    @property
+    def count(self) -> float:
+        """Observations in all."""
+        return self.counts[-1] if self.counts else 0.0
+
+    def since(self, earlier: Buckets) -> Buckets:
+        """What was observed after ``earlier``."""
+        before = dict(zip(earlier.bounds, earlier.counts, strict=True))
+        counts = [
+            count - before.get(bound, 0.0) for bound, count in zip(self.bounds, self.counts, strict=True)
+        ]
+        return Buckets(self.bounds, counts)
+
+    def quantile(self, q: float) -> float | None:
+        """The ``q`` quantile as Prometheus' ``histogram_quantile`` estimates it; ``None`` if there is none.
+
+        Linear between a bucket's bounds; the largest finite bound where it lies above that one.
+        """
+        if not self.count:
+            return None
+        rank = q * self.count
+        lower, below = 0.0, 0.0
+        for bound, count in zip(self.bounds, self.counts, strict=True):
+            if count >= rank and count > below:
+                if math.isinf(bound):
+                    return lower
+                return lower + (bound - lower) * max(0.0, rank - below) / (count - below)
+            lower, below = bound, count
+        return lower
+
+
+class MetricsPage:
+    """One page in Prometheus' text format."""
+
+    def __init__(self, text: str) -> None:
+        self._samples: dict[str, list[tuple[Mapping[str, str], float]]] = {}
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                self._samples.setdefault(sample.name, []).append((sample.labels, float(sample.value)))
+
+    @classmethod
+    def read(cls, host: str, port: int) -> MetricsPage:
+        """The page as it is now.
+
+        Raises:
+            MetricsUnavailable: It cannot be read.
+        """
+        url = f"http://{host}:{port}/metrics"
+        try:
+            with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:
+                return cls(answer.read().decode())
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise MetricsUnavailable(f"{url}: {error}") from error
+
+    def total(self, name: str, **labels: str) -> float:
+        """The sum of the samples called ``name`` that carry ``labels``; 0 if there is none."""
+        return sum(value for _, value in self._matching(name, labels))
+
+    def buckets(self, name: str, **labels: str) -> Buckets:
+        """The histogram ``name``, summed over those that carry ``labels``."""
+        counts: dict[float, float] = {}
+        for sample_labels, value in self._matching(f"{name}_bucket", labels):
+            bound = float(sample_labels["le"])
+            counts[bound] = counts.get(bound, 0.0) + value
+        bounds = sorted(counts)
+        return Buckets(bounds, [counts[bound] for bound in bounds])
+
+    def _matching(self, name: str, labels: Mapping[str, str]) -> list[tuple[Mapping[str, str], float]]:
+        return [
+            (sample_labels, value)
+            for sample_labels, value in self._samples.get(name, ())
+            if labels.items() <= sample_labels.items()
+        ]
