@@ -37,7 +37,7 @@ _WORLD_SHARE = 0.05
 
 
 def demo_world(seed: int = 7) -> SynthConfig:
-    """The size of `freshet demo`: a day and a half that two cores embed, replay and rank in two minutes."""
+    """The size of `freshet demo`: a day and a half that two cores embed, replay and rank in a minute."""
     return SynthConfig(users=1_500, articles=600, impressions=6_000, hours=36.0, seed=seed)
 
 
