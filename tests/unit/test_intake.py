@@ -1,0 +1,114 @@
+"""What an agent asks of a record before it handles it."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from datetime import UTC, datetime, timedelta, timezone
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from freshet.models.events import Click, DeadLetter, EventError
+from freshet.streams.intake import Intake
+from freshet.streams.outbox import Outbox
+from freshet.streams.settings import Settings
+
+_SETTINGS = Settings(topic_prefix="t.", partitions=4, max_clock_skew_s=60.0)
+_NOW = datetime(2026, 3, 2, 8, tzinfo=UTC)
+_CLICK = Click(user_id="U1", news_id="N1", time=_NOW)
+
+
+class Letters(Outbox):
+    """Keeps what would be sent."""
+
+    def __init__(self) -> None:
+        super().__init__(_SETTINGS)
+        self.sent: list[tuple[str, int, bytes | None, DeadLetter]] = []
+
+    def add(self, topic: str, partition: int, key: bytes | None, value: bytes | None) -> None:
+        self.sent.append((topic, partition, key, DeadLetter.from_json(value)))
+
+
+def _record(value: bytes | None, key: bytes | None = b"U1", partition: int = 2) -> Any:
+    return SimpleNamespace(topic="t.clicks", partition=partition, offset=41, key=key, value=value)
+
+
+@pytest.fixture
+def letters() -> Letters:
+    return Letters()
+
+
+@pytest.fixture
+def intake(letters: Letters) -> Intake:
+    return Intake(_SETTINGS, letters)
+
+
+def test_what_the_handler_makes_of_a_record_is_given_back(intake: Intake, letters: Letters) -> None:
+    record = _record(_CLICK.to_json())
+    assert intake.handle(record, lambda message: intake.keyed(message, Click, "user_id")) == _CLICK
+    assert letters.sent == []
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(EventError("Click: no user"), "Click: no user"), (KeyError("x"), "cannot be handled: KeyError('x')")],
+)
+def test_whatever_the_handler_raises_becomes_a_letter(
+    intake: Intake, letters: Letters, error: Exception, reason: str
+) -> None:
+    def handler(message: Any) -> None:
+        raise error
+
+    assert intake.handle(_record(b"x"), handler) is None
+    ((topic, partition, key, letter),) = letters.sent
+    assert (topic, partition, key) == ("t.dead-letters", 2, b"U1")
+    assert (letter.source, letter.partition, letter.offset) == ("clicks", 2, 41)
+    assert letter.reason == reason
+    assert letter.value is not None
+    assert b64decode(letter.value) == b"x"
+
+
+def test_a_letter_of_a_topic_with_more_partitions_has_one_of_its_own(
+    intake: Intake, letters: Letters
+) -> None:
+    intake.bury(_record(b"x", partition=9), "wrong")
+    assert letters.sent[0][1] == 1
+    assert letters.sent[0][3].partition == 9
+
+
+def test_of_a_huge_key_only_the_start_is_the_letters(intake: Intake, letters: Letters) -> None:
+    intake.bury(_record(b"x", key=b"K" * 1_000_000), "wrong")
+    assert letters.sent[0][2] == b"K" * 1_024
+
+
+def test_no_key_stays_no_key(intake: Intake, letters: Letters) -> None:
+    intake.bury(_record(None, key=None), "wrong")
+    assert letters.sent[0][2] is None
+    assert letters.sent[0][3].key is None
+
+
+@pytest.mark.parametrize("key", [None, b"", b"U2", b"U1 ", b"\xff", b"U1" * 500_000])
+def test_a_key_that_is_not_the_users_is_refused(intake: Intake, key: bytes | None) -> None:
+    with pytest.raises(EventError, match="must be the user_id 'U1'") as refused:
+        intake.keyed(_record(_CLICK.to_json(), key), Click, "user_id")
+    assert len(str(refused.value)) < 1_000
+
+
+@pytest.mark.parametrize(
+    ("time", "problem"),
+    [
+        (_NOW + timedelta(seconds=61), "more than 60 s in the future: check the producer's clock"),
+        (datetime(1969, 12, 31, 23, 59, tzinfo=UTC), "before 1970"),
+        (datetime(1, 1, 1, tzinfo=UTC), "before 1970"),
+    ],
+)
+def test_a_time_that_cannot_be_is_refused(intake: Intake, time: datetime, problem: str) -> None:
+    with pytest.raises(EventError, match=problem):
+        intake.checked_time_s(time, _NOW.timestamp())
+
+
+@pytest.mark.parametrize("ahead_s", [-1e9, 0.0, 60.0])
+def test_other_times_are_given_in_seconds(intake: Intake, ahead_s: float) -> None:
+    time = (_NOW + timedelta(seconds=ahead_s)).astimezone(timezone(timedelta(hours=5)))
+    assert intake.checked_time_s(time, _NOW.timestamp()) == _NOW.timestamp() + ahead_s
