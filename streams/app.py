@@ -32,8 +32,8 @@ from freshet.streams.kafka import MAX_REQUEST_BYTES, tls_context, topic_name
 from freshet.streams.outbox import Outbox
 from freshet.streams.partitioned_table import PartitionedTable
 from freshet.streams.progress import Progress
-from freshet.streams.record_reader import RecordReader
 from freshet.streams.recommender_agent import RecommenderAgent
+from freshet.streams.record_reader import RecordReader
 from freshet.streams.rolling_auc import RollingAuc
 from freshet.streams.settings import Settings
 from freshet.streams.stats_agent import StatsAgent
@@ -112,6 +112,7 @@ class StreamApp:
             index=index,
             replicate=replicate,
             publish_popularity=self._popularity.update,
+            known=self.stats_agent.published,
             bundle=bundle,
             on_bundle=self._adopt_bundle,
             on_control=self._obey,

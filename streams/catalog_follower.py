@@ -31,6 +31,8 @@ from freshet.streams.settings import Settings
 log = logging.getLogger(__name__)
 
 _RETRY_S = 1.0
+_POPULARITY_STEP = 0.02
+"""Of the logarithm of clicks: one more of a hundred. A write costs the index more than the order gains."""
 
 
 class CatalogFollower:
@@ -39,6 +41,7 @@ class CatalogFollower:
     Args:
         index: Told of withdrawn articles; with ``replicate`` also given every vector.
         replicate: For an embedded index that no embedding worker of this process fills.
+        known: Whether what a partition's and offset's record of ``article-stats`` says is in the catalog.
         publish_popularity: With ``replicate``, told how popular articles have become that the index holds.
         bundle: Whose vectors to take; unset: those of the first vector read.
         on_bundle: Told of that bundle, once.
@@ -54,6 +57,7 @@ class CatalogFollower:
         index: ArticleIndex,
         replicate: bool,
         publish_popularity: Callable[[Mapping[str, float]], None],
+        known: Callable[[int, int], bool],
         bundle: str | None,
         on_bundle: Callable[[str], None],
         on_control: Callable[[Control], None],
@@ -65,6 +69,7 @@ class CatalogFollower:
         self._index = index
         self._replicate = replicate
         self._publish_popularity = publish_popularity
+        self._known = known
         self._on_bundle = on_bundle
         self._on_control = on_control
         self._bundle = bundle
@@ -75,6 +80,8 @@ class CatalogFollower:
         }
         self._to_index: dict[str, IndexedArticle | None] = {}
         self._changed_popularity: set[str] = set()
+        self._popularity: dict[str, float] = {}
+        """As the index has it, or is about to."""
         self._next_write = 0.0
         self._withdrawn: set[str] = set()
         self._to_hide: set[str] = set()
@@ -183,16 +190,20 @@ class CatalogFollower:
     def _apply_stats(self, record: Any) -> None:
         if record.value is None:
             return
-        stats = self._intake.keyed(record, ArticleStats, "news_id")
-        self._catalog.put_stats(
-            stats.news_id,
-            to_unix_s(stats.time),
-            [count.clicks for count in stats.counts],
-            [count.impressions for count in stats.counts],
-            to_unix_s(stats.first_seen),
-        )
+        if self._known(record.partition, record.offset):
+            news_id = record.key.decode()
+        else:
+            stats = self._intake.keyed(record, ArticleStats, "news_id")
+            news_id = stats.news_id
+            self._catalog.put_stats(
+                news_id,
+                to_unix_s(stats.time),
+                [count.clicks for count in stats.counts],
+                [count.impressions for count in stats.counts],
+                to_unix_s(stats.first_seen),
+            )
         if self._replicate:
-            self._changed_popularity.add(stats.news_id)
+            self._changed_popularity.add(news_id)
 
     def _popularity_of(self, news_id: str) -> float:
         row = self._catalog.row(news_id)
@@ -221,9 +232,12 @@ class CatalogFollower:
             self._changed_popularity -= self._to_index.keys()
             self._to_index.clear()
             self._to_hide.clear()
-        known = self._changed_popularity - self._to_index.keys()
-        self._publish_popularity({news_id: self._popularity_of(news_id) for news_id in known})
-        self._changed_popularity -= known
+        for news_id in self._changed_popularity - self._to_index.keys():
+            value = self._popularity_of(news_id)
+            if abs(value - self._popularity.get(news_id, 0.0)) > _POPULARITY_STEP:
+                self._popularity[news_id] = value
+                self._publish_popularity({news_id: value})
+            self._changed_popularity.discard(news_id)
 
     def _write(self) -> None:
         articles = [
@@ -231,6 +245,7 @@ class CatalogFollower:
             for news_id, article in self._to_index.items()
             if article is not None
         ]
+        self._popularity.update((article.news_id, article.popularity) for article in articles)
         if articles:
             self._index.upsert(articles)
         gone = [news_id for news_id, article in self._to_index.items() if article is None]

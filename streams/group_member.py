@@ -22,8 +22,6 @@ from freshet.streams.progress import Progress
 class GroupMember(aiokafka.Consumer):
     """Tells :class:`Progress` which event partitions may be read, and reads only changelogs."""
 
-    logger = aiokafka.Consumer.logger
-
     def resume_partitions(self, tps: Iterable[TP]) -> None:
         """Faust's tables are ready: the events of ``tps`` may be read."""
         changelogs, events = self._divided(tps)
@@ -49,6 +47,10 @@ class GroupMember(aiokafka.Consumer):
         every = set(tps)
         changelogs = {tp for tp in every if self._is_changelog_tp(tp)}
         return changelogs, every - changelogs
+
+
+# mode gives every subclass of its own a logger of its module; this is a part of Faust's.
+GroupMember.logger = aiokafka.Consumer.logger
 
 
 class GroupTransport(aiokafka.Transport):

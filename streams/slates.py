@@ -15,6 +15,9 @@ from freshet.streams.settings import Settings
 _MAX_ARTICLES = 1_000
 """In one record: at 128 characters of 4 bytes an id, half of the largest value."""
 
+_MAX_REMEMBERED = 1 << 18
+"""Articles whose partition is remembered."""
+
 
 class SlateCollector:
     """Collects slates and adds them to an outbox as few records.
@@ -25,7 +28,7 @@ class SlateCollector:
 
     def __init__(self, settings: Settings) -> None:
         self._topic = topic_name(settings, topics.SLATES.name)
-        self._partitions = settings.partitions
+        self._target_of = _Partitions(settings.partitions)
         self._events: defaultdict[tuple[str, int, int], list[dict[str, Any]]] = defaultdict(list)
 
     def add(
@@ -39,15 +42,18 @@ class SlateCollector:
         clicked: tuple[str, ...],
     ) -> None:
         """Collect the event at ``source``'s ``partition`` and ``offset``; a repeated article counts once."""
-        targets: dict[int, dict[str, Any]] = {}
-        for field, news_ids in (("shown", shown), ("clicked", clicked)):
-            for news_id in dict.fromkeys(news_ids):
-                target = partition_of(news_id, self._partitions)
-                event = targets.get(target)
-                if event is None:
-                    event = targets[target] = {"offset": offset, "time_s": time_s, "shown": [], "clicked": []}
-                event[field].append(news_id)
-        for target, event in targets.items():
+        target_of = self._target_of
+        by_target: dict[int, tuple[list[str], list[str]]] = {}
+        for news_id in dict.fromkeys(shown):
+            target = target_of[news_id]
+            if target in by_target:
+                by_target[target][0].append(news_id)
+            else:
+                by_target[target] = ([news_id], [])
+        for news_id in dict.fromkeys(clicked):
+            by_target.setdefault(target_of[news_id], ([], []))[1].append(news_id)
+        for target, names in by_target.items():
+            event = {"offset": offset, "time_s": time_s, "shown": names[0], "clicked": names[1]}
             self._events[source, partition, target].append(event)
 
     def publish(self, outbox: Outbox) -> None:
@@ -58,6 +64,20 @@ class SlateCollector:
                 batch = {"version": 1, "source": source, "partition": partition, "events": part}
                 outbox.add(self._topic, target, key, orjson.dumps(batch))
         self._events.clear()
+
+
+class _Partitions(dict[str, int]):
+    """The partition of each key seen lately: a third of the time of :func:`functools.lru_cache`."""
+
+    def __init__(self, partitions: int) -> None:
+        super().__init__()
+        self._partitions = partitions
+
+    def __missing__(self, key: str) -> int:
+        if len(self) >= _MAX_REMEMBERED:
+            self.clear()
+        partition = self[key] = partition_of(key, self._partitions)
+        return partition
 
 
 def _parts(events: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -31,6 +32,11 @@ from freshet.streams.record_reader import RecordReader
 from freshet.streams.settings import Settings
 
 PUBLISH_INTERVAL_S = 0.3
+_MAX_PUBLISH_INTERVAL_S = 0.8
+_PUBLISH_SHARE = 0.1
+"""Of the time: the more articles change, the less often they are published, but within a second."""
+_MAX_BATCHES = 20
+"""Slate batches of one step: with a thousand articles each, requests wait for 20 ms."""
 _SOURCES = (topics.IMPRESSIONS.name, topics.CLICKS.name)
 _MAX_UNPUBLISHED = 5_000
 """Batches waiting for publication before the agent publishes without waiting for its interval."""
@@ -59,9 +65,12 @@ class StatsAgent:
         self._publish_popularity = publish_popularity
         self._intake = Intake(settings, outbox)
         self._topic = topic_name(settings, topics.ARTICLE_STATS.name)
-        self._counts: dict[tuple[int, str], ArticleCounts] = {}
-        self._changed: set[tuple[int, str]] = set()
-        self._unshown: set[tuple[int, str]] = set()
+        self._counts: defaultdict[int, dict[str, ArticleCounts]] = defaultdict(dict)
+        """By partition, here and below."""
+        self._changed: defaultdict[int, set[str]] = defaultdict(set)
+        self._unshown: defaultdict[int, set[str]] = defaultdict(set)
+        self._published_from: dict[int, int] = {}
+        """The first offset of ``article-stats`` that is this agent's, where it owns the partition."""
         self._unpublished: list[Any] = []
         self.busy = asyncio.Lock()
         """Held while counts change or are published; whoever gives partitions away waits for it."""
@@ -70,7 +79,7 @@ class StatsAgent:
         """Handle what ``reader`` reads. A failure to deliver stops the worker; nothing is committed."""
         publisher = asyncio.create_task(self._publish_regularly())
         try:
-            async for generation, messages in reader.batches(self._settings.batch_events):
+            async for generation, messages in reader.batches(_MAX_BATCHES):
                 async with self.busy:
                     if not self._progress.may_handle(generation):
                         continue
@@ -85,17 +94,24 @@ class StatsAgent:
 
     def show(self) -> None:
         """Tell this process's catalog of every change, so that an answer rests on what is known by now."""
-        for key in self._unshown:
-            counts = self._counts[key]
-            clicks, impressions = counts.at(counts.time_s)
-            self._catalog.put_stats(key[1], counts.time_s, clicks, impressions, counts.first_seen_s)
+        for partition, news_ids in self._unshown.items():
+            held = self._counts[partition]
+            for news_id in news_ids:
+                counts = held[news_id]
+                clicks, impressions = counts.at(counts.time_s)
+                self._catalog.put_stats(news_id, counts.time_s, clicks, impressions, counts.first_seen_s)
         self._unshown.clear()
+
+    def published(self, partition: int, offset: int) -> bool:
+        """Whether this agent wrote that record of ``article-stats``: then the catalog knows what it says."""
+        return offset >= self._published_from.get(partition, offset + 1)
 
     async def release(self) -> None:
         """Publish what has changed and forget everything decoded: partitions are about to move."""
         async with self.busy:
             await self._publish()
             self._counts.clear()
+            self._published_from.clear()
 
     def _apply(self, messages: list[Any]) -> None:
         started = time.perf_counter()
@@ -109,16 +125,20 @@ class StatsAgent:
         batch = SlateBatch.from_json(message.value)
         self._check(batch)
         partition = message.partition
-        source = (batch.source, batch.partition)
+        held, changed, unshown = self._counts[partition], self._changed[partition], self._unshown[partition]
         for event in batch.events:
-            clicks: dict[str, int] = {}
-            for news_id in event.clicked:
-                clicks[news_id] = clicks.get(news_id, 0) + 1
-            offset = (*source, event.offset)
+            offset = (batch.source, batch.partition, event.offset)
+            time_s, clicked = event.time_s, event.clicked
             for news_id in event.shown:
-                self._count(partition, news_id).apply(offset, event.time_s, 1, clicks.pop(news_id, 0))
-            for news_id, clicked in clicks.items():
-                self._count(partition, news_id).apply(offset, event.time_s, 0, clicked)
+                counts = held.get(news_id) or self._load(partition, news_id)
+                counts.apply(offset, time_s, 1, clicked.count(news_id) if clicked else 0)
+            for news_id in clicked:
+                # One that was shown as well has its offset applied by now, which leaves it as it is.
+                counts = held.get(news_id) or self._load(partition, news_id)
+                counts.apply(offset, time_s, 0, clicked.count(news_id))
+            for names in (changed, unshown):
+                names.update(event.shown)
+                names.update(clicked)
 
     def _check(self, batch: SlateBatch) -> None:
         """Refuse the whole of a batch that the counts could not take or store, before they take a part."""
@@ -135,49 +155,54 @@ class StatsAgent:
                     f"SlateBatch: an event at {event.time_s} s is not between 1970 and the year 10000"
                 )
 
-    def _count(self, partition: int, news_id: str) -> ArticleCounts:
-        key = (partition, news_id)
-        self._changed.add(key)
-        self._unshown.add(key)
-        counts = self._counts.get(key)
-        if counts is None:
-            stored = self._table.get(partition, news_id.encode())
-            counts = ArticleCounts() if stored is None else ArticleCounts.from_bytes(stored)
-            self._counts[key] = counts
+    def _load(self, partition: int, news_id: str) -> ArticleCounts:
+        stored = self._table.get(partition, news_id.encode())
+        counts = ArticleCounts() if stored is None else ArticleCounts.from_bytes(stored)
+        self._counts[partition][news_id] = counts
         return counts
 
     async def _publish_regularly(self) -> None:
         try:
+            interval_s = PUBLISH_INTERVAL_S
             while True:
-                await asyncio.sleep(PUBLISH_INTERVAL_S)
+                await asyncio.sleep(interval_s)
+                started = time.perf_counter()
                 if self._unpublished:
                     async with self.busy:
                         await self._publish()
+                took_s = time.perf_counter() - started
+                interval_s = min(max(PUBLISH_INTERVAL_S, took_s / _PUBLISH_SHARE), _MAX_PUBLISH_INTERVAL_S)
         except Exception as error:
             await self._app.crash(error)
             raise
 
     async def _publish(self) -> None:
         self.show()
-        changed, self._changed = self._changed, set()
+        changed, self._changed = self._changed, defaultdict(set)
         messages, self._unpublished = self._unpublished, []
         stored: dict[int, list[tuple[bytes, bytes | None]]] = {}
-        for partition, news_id in changed:
-            counts = self._counts[partition, news_id]
-            key = news_id.encode()
-            stored.setdefault(partition, []).append((key, counts.to_bytes()))
-            self._outbox.add(self._topic, partition, key, self._snapshot(news_id, counts))
-        for partition, items in stored.items():
+        for partition, news_ids in changed.items():
+            held = self._counts[partition]
+            items = stored[partition] = []
+            for news_id in news_ids:
+                counts = held[news_id]
+                key = news_id.encode()
+                items.append((key, counts.to_bytes()))
+                self._outbox.add(self._topic, partition, key, self._snapshot(news_id, counts))
             self._table.write_changelog(self._outbox, partition, items)
+            await asyncio.sleep(0)  # thousands of articles change at full speed, and requests wait
         offsets = await self._outbox.flush()
         for partition, items in stored.items():
             self._table.write_store(partition, items, offsets[self._table.changelog, partition])
+            last = offsets[self._topic, partition]
+            self._published_from.setdefault(partition, last - len(items) + 1)
         self._progress.done(messages)
         if self._publish_popularity is not None:
             self._publish_popularity(
                 {
                     news_id: popularity(counts.at(counts.time_s)[0], counts.time_s)
-                    for news_id, counts in ((key[1], self._counts[key]) for key in changed)
+                    for partition, news_ids in changed.items()
+                    for news_id, counts in ((name, self._counts[partition][name]) for name in news_ids)
                 }
             )
 

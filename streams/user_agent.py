@@ -30,6 +30,9 @@ from freshet.streams.settings import Settings
 from freshet.streams.slates import SlateCollector
 from freshet.streams.user_states import UserKey, UserStates
 
+_YIELD_EVERY = 32
+"""Events between two turns of the loop: a request waits 10 ms for them, not for a batch of hundreds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Applied:
@@ -94,7 +97,9 @@ class UserAgent:
         changed: dict[UserKey, float] = {}
         clicks: list[Applied] = []
         click_timestamps: list[float] = []
-        for message in messages:
+        for number, message in enumerate(messages, 1):
+            if number % _YIELD_EVERY == 0:
+                await asyncio.sleep(0)
             applied = self._intake.handle(message, self._apply)
             if applied is None:
                 continue

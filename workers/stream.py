@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 from collections.abc import Callable
@@ -53,6 +54,7 @@ async def _serve(app: StreamApp, on_ready: Callable[[], None] | None) -> None:
         await asyncio.wait({waiting, starting}, return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             await starting
+            _collect_seldom()
             if on_ready is not None and app.failure is None:
                 on_ready()
             crashed = asyncio.create_task(app.crashed())
@@ -67,3 +69,13 @@ async def _serve(app: StreamApp, on_ready: Callable[[], None] | None) -> None:
             loop.remove_signal_handler(number)
     if app.failure is not None:
         raise app.failure
+
+
+def _collect_seldom() -> None:
+    """Leave what is loaded by now out of garbage collection, and look for cycles more seldom.
+
+    Events are many small objects that no cycle holds; each full collection walks through all users' states.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
