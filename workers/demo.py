@@ -86,7 +86,7 @@ class _Demo:
             screen.step("freshet up")
             _clear(report.data_dir)
             up = UpProcess(report.data_dir, report.log_file)
-        with up:
+        with up, self._said_when_interrupted():
             with self._phase("start"):
                 up.wait_until_ready(_START_TIMEOUT_S, lambda line: screen.say(f"   [dim]{line}[/]"))
             self._up = up
@@ -269,6 +269,14 @@ class _Demo:
             lambda: "   " + feed_line(progress, monitor.view, articles, scored=scored),
         ) as tick:
             yield tick
+
+    @contextmanager
+    def _said_when_interrupted(self) -> Iterator[None]:
+        try:
+            yield
+        except KeyboardInterrupt:
+            self._screen.say("", "[dim]Interrupted: stopping freshet ...[/]")
+            raise
 
     @contextmanager
     def _phase(self, name: str) -> Iterator[None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -14,12 +14,11 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from freshet.models.events import RecommendedArticle
 from freshet.workers.demo_newspaper import Newspaper, Reader
 from freshet.workers.demo_report import ORACLE, DemoReport, ReaderStory, Scored
 from freshet.workers.demo_screen import duration, spread
 from freshet.workers.demo_story import LISTED, MOVES_SHOWN, SHOWN, BreakingStory, ClickStory
-from freshet.workers.recommendation_table import age
+from freshet.workers.recommendation_table import age, reasons_in_words
 
 _MIB = 1024 * 1024
 _AUC_BAR = 30
@@ -27,28 +26,6 @@ _NO_BETTER_THAN_CHANCE = 0.5
 _RANK_WIDTH, _CATEGORY_WIDTH, _AGE_WIDTH, _SCORE_WIDTH, _WHY_WIDTH, _MOVE_WIDTH = 2, 10, 6, 5, 32, 4
 _REASONS_SHOWN = 2
 _RISEN_SHOWN = 3
-_LEAST_REASON = 0.01
-
-_REASONS: Mapping[str, tuple[str, ...]] = {
-    "interest": ("dot_first", "dot_last", "dot_best"),
-    "unlike skipped": ("dot_skips",),
-    "popular": ("log_ctr_30min", "log_ctr_3h", "log_ctr_24h", "log_ctr_all", "log_impressions"),
-    "age": ("log_age",),
-    "new": ("unseen", "no_vector"),
-    "shown before": ("fatigue",),
-    "read before": ("clicked",),
-}
-"""What the ranker's features are about, in a reader's words."""
-
-
-def why(item: RecommendedArticle) -> str:
-    """What the score is made of, the largest part first: ``interest +0.52, age -0.20``."""
-    parts = {
-        words: sum(item.reasons.get(feature, 0.0) for feature in features)
-        for words, features in _REASONS.items()
-    }
-    largest = sorted(parts.items(), key=lambda part: -abs(part[1]))[:_REASONS_SHOWN]
-    return ", ".join(f"{words} {value:+.2f}" for words, value in largest if abs(value) >= _LEAST_REASON)
 
 
 def headlines(newspaper: Newspaper, count: int = 3) -> Iterator[Text]:
@@ -77,7 +54,7 @@ def reader_story(story: ReaderStory) -> Iterator[RenderableType]:
             Text(item.title),
             age(item.published_at, story.recommended.time),
             f"{item.score:.2f}",
-            f"[dim]{why(item)}[/]",
+            f"[dim]{reasons_in_words(item, _REASONS_SHOWN)}[/]",
         )
     yield table
 

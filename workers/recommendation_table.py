@@ -1,7 +1,9 @@
-"""A recommendation as people read it: rank, title, category, age, score, why and from where."""
+"""A recommendation as people read it: rank, title, id, category, age, score, why and from where."""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
 from datetime import datetime
 
 from rich.console import Group, RenderableType
@@ -10,16 +12,33 @@ from rich.text import Text
 
 from freshet.models.events import Recommendation, RecommendedArticle
 
-MAX_REASONS = 3
+MAX_REASONS = 4
 
+_WORDS: Mapping[str, str] = {
+    **dict.fromkeys(("dot_first", "dot_last", "dot_best"), "interest"),
+    "dot_skips": "like skipped",
+    **dict.fromkeys(
+        ("log_ctr_30min", "log_ctr_3h", "log_ctr_24h", "log_ctr_all", "log_impressions"), "popularity"
+    ),
+    "log_age": "age",
+    "unseen": "never shown",
+    "no_vector": "text unknown",
+    "fatigue": "shown before",
+    "clicked": "read before",
+}
+"""What the ranker's features are about. A feature of another ranker keeps its name."""
+_LEAST_REASON = 0.01
 _MINUTE_S = 60.0
 _HOUR_S = 3_600.0
 _DAY_S = 86_400.0
 
 
 def recommendation_table(recommendation: Recommendation) -> RenderableType:
-    """The whole answer: a line on what it rests on, a warning where it is degraded, and the articles."""
-    parts: list[RenderableType] = [Text(_headline(recommendation), style="bold")]
+    """The whole answer: what it rests on, a warning where it is degraded, and two lines for each article."""
+    parts: list[RenderableType] = [
+        Text(_headline(recommendation), style="bold"),
+        Text(f"vectors {recommendation.bundle}, ranker {recommendation.ranker}", style="dim"),
+    ]
     if recommendation.degraded is not None:
         served = {
             "cached": "the user's last answer from the cache",
@@ -29,31 +48,22 @@ def recommendation_table(recommendation: Recommendation) -> RenderableType:
     if not recommendation.items:
         parts.append(Text("No article satisfies the request."))
         return Group(*parts)
-    table = Table()
-    table.add_column("#", justify="right")
-    table.add_column("title", ratio=1)
-    table.add_column("category")
-    table.add_column("age", justify="right", no_wrap=True)
-    table.add_column("score", justify="right", no_wrap=True)
-    table.add_column("reasons")
-    table.add_column("sources")
+    table = Table.grid(padding=(0, 1))
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column()
     for rank, item in enumerate(recommendation.items, start=1):
-        table.add_row(
-            str(rank),
-            Text(item.title or item.news_id),
-            Text(item.category),
-            age(item.published_at, recommendation.time),
-            f"{item.score:.3f}",
-            Text(top_reasons(item)),
-            Text(", ".join(item.sources)),
-        )
+        table.add_row(str(rank), Text(item.title or item.news_id))
+        table.add_row("", Text(_details(item, recommendation.time), style="dim"))
     return Group(*parts, table)
 
 
-def top_reasons(item: RecommendedArticle) -> str:
-    """The features that moved the score the most, either way: ``dot_best +1.25, log_age -0.40``."""
-    largest = sorted(item.reasons.items(), key=lambda reason: (-abs(reason[1]), reason[0]))[:MAX_REASONS]
-    return ", ".join(f"{name} {value:+.2f}" for name, value in largest if value)
+def reasons_in_words(item: RecommendedArticle, most: int) -> str:
+    """What the score is made of, the largest first, ``most`` at most: ``interest +0.52, age -0.20``."""
+    parts: defaultdict[str, float] = defaultdict(float)
+    for feature, contribution in item.reasons.items():
+        parts[_WORDS.get(feature, feature)] += contribution
+    largest = sorted(parts.items(), key=lambda part: (-abs(part[1]), part[0]))[:most]
+    return ", ".join(f"{words} {value:+.2f}" for words, value in largest if abs(value) >= _LEAST_REASON)
 
 
 def age(published_at: datetime | None, at: datetime) -> str:
@@ -72,7 +82,17 @@ def _headline(recommendation: Recommendation) -> str:
         f"{clicks} click{'s' if clicks != 1 else ''}" if clicks else "no clicks: the population's answer"
     )
     pushed = ", pushed" if recommendation.pushed else ""
-    return (
-        f"{recommendation.user_id} at {recommendation.time:%Y-%m-%d %H:%M:%S} UTC ({rests_on}{pushed}; "
-        f"vectors {recommendation.bundle}, ranker {recommendation.ranker})"
+    return f"{recommendation.user_id} at {recommendation.time:%Y-%m-%d %H:%M:%S} UTC ({rests_on}{pushed})"
+
+
+def _details(item: RecommendedArticle, at: datetime) -> str:
+    old = age(item.published_at, at)
+    why = reasons_in_words(item, MAX_REASONS)
+    parts = (
+        item.news_id if item.title else "",
+        item.category,
+        f"{old} old" if old else "",
+        f"score {item.score:.3f}{': ' if why else ''}{why}",
+        f"from {', '.join(item.sources)}" if item.sources else "",
     )
+    return " · ".join(part for part in parts if part)

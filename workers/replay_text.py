@@ -19,6 +19,7 @@ def render(report: ReplayReport) -> RenderableType:
     parts: list[RenderableType] = [*_published(report)]
     if report.score is not None:
         parts += _score(report.score)
+        parts.append("")
     parts.append(_end(report))
     return Group(*parts)
 
@@ -57,26 +58,23 @@ def _score(score: ScoreReport) -> Iterator[RenderableType]:
             f"{score.latency_p99_s * 1_000:.0f} ms (p99)."
         )
     yield f"Of {score.asked:,} questions {score.unanswered:,} were unanswered, {score.degraded:,} degraded."
-    for title, rankings in (
-        ("All impressions", score.rankings),
-        ("Last 80 % in time", score.rankings_last),
-    ):
-        if rankings:
-            yield _table(title, rankings)
+    if score.rankings:
+        yield from ("", _table("All impressions", score.rankings))
+    # A resumed replay may hold nothing else.
+    if score.rankings_last and score.rankings_last != score.rankings:
+        yield from ("", _table("Last 80 % in time", score.rankings_last))
 
 
 def _table(title: str, rankings: Mapping[str, RankingReport]) -> Table:
     first = next(iter(rankings.values()))
     heading = f"{title}: {first.impressions:,} with clicks and skips, {first.confidence:.0%} intervals"
-    table = Table(title=heading, title_justify="left")
+    table = Table(title=heading, title_justify="left", box=None, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column("ranked by")
     for metric in METRICS:
         table.add_column(_NAMES[metric], justify="right")
     for name, ranking in rankings.items():
         cells = [ranking.metrics[metric] for metric in METRICS]
-        table.add_row(
-            name, *(f"{cell.mean:.4f} [dim]({cell.low:.4f} to {cell.high:.4f})[/]" for cell in cells)
-        )
+        table.add_row(name, *(f"{cell.mean:.4f} [dim]±{(cell.high - cell.low) / 2:.3f}[/]" for cell in cells))
     return table
 
 

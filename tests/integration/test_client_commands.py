@@ -74,7 +74,7 @@ def test_publish_reads_files_and_stdin_and_reports_bad_lines(topics: Settings, t
     lines.write_bytes(articles[1].to_json() + b"\n{}\n" + articles[2].to_json())
     result = freshet(topics, "publish", str(one), str(lines), "-", stdin=articles[3].to_json())
     assert result.exit_code == 1
-    assert result.stdout == "4 articles published, 1 lines refused\n"
+    assert result.stdout == "4 articles published, 1 refused\n"
     assert f"{lines}:2: Article: news_id: Field required" in result.stderr
     assert sorted(values(topics, ARTICLES, 4)) == [article.to_json() for article in articles]
 

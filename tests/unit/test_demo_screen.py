@@ -1,4 +1,4 @@
-"""The demo can be followed on a terminal and in a log, and says of an article why it is recommended."""
+"""The demo can be followed on a terminal and in a log."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from freshet.models.events import Article, Recommendation, RecommendedArticle, from_unix_s
-from freshet.models.ranking import FEATURES
 from freshet.workers.cli import main
 from freshet.workers.demo_monitor import MonitorView, Trending
 from freshet.workers.demo_newspaper import Reader
 from freshet.workers.demo_screen import Progress, Screen, duration, feed_line, feed_panel, sparks
 from freshet.workers.demo_story import ClickStory, Effect
-from freshet.workers.demo_text import click_story, why
+from freshet.workers.demo_text import click_story
 
 ARTICLES = {
     news_id: Article(
@@ -95,18 +94,6 @@ def test_a_terminal_gets_the_panel() -> None:
         tick()
     assert isinstance(console.file, io.StringIO)
     assert "panel" in console.file.getvalue()
-
-
-def test_every_feature_of_the_ranker_has_a_reason_in_words() -> None:
-    for feature in FEATURES:
-        item = RecommendedArticle(news_id="a", score=1.0, reasons={feature: 1.0})
-        assert why(item).endswith(" +1.00"), feature
-
-
-def test_the_largest_reasons_come_first_and_the_heads_count_together() -> None:
-    reasons = {"dot_first": 0.2, "dot_last": 0.2, "log_age": -0.3, "log_ctr_3h": 0.1, "unseen": 0.001}
-    item = RecommendedArticle(news_id="a", score=0.2, reasons=reasons)
-    assert why(item) == "interest +0.40, age -0.30"
 
 
 def test_a_click_is_told_by_what_moved() -> None:

@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from freshet.models.events import Recommendation, RecommendedArticle
-from freshet.workers.recommendation_table import age, recommendation_table, top_reasons
+from freshet.models.ranking import FEATURES
+from freshet.workers.recommendation_table import age, reasons_in_words, recommendation_table
 
 NOW = datetime(2026, 3, 2, 8, tzinfo=UTC)
 
@@ -38,14 +39,13 @@ def test_an_item_shows_title_category_age_score_reasons_and_sources() -> None:
     )
     text = shown(items=(item,), user_clicks=1)
     for part in (
-        "1 click;",
+        "(1 click)",
+        "vectors b1, ranker default",
+        "N1 · news",
         "Ferry [bold]returns",
-        "news",
-        "3 h",
-        "1.250",
-        "dot_best +1.50",
-        "log_age -0.25",
-        "2h, trending",
+        "3 h old",
+        "score 1.250: interest +1.50, age -0.25",
+        "from 2h, trending",
     ):
         assert part in text
 
@@ -67,11 +67,23 @@ def test_an_unknown_user_and_an_empty_answer_are_said() -> None:
     assert "No article" in text
 
 
-def test_the_three_largest_reasons_are_shown_whatever_their_sign() -> None:
+def test_the_largest_reasons_are_shown_whatever_their_sign() -> None:
     item = RecommendedArticle(
         news_id="N1", score=0.0, reasons={"a": 0.1, "b": -3.0, "c": 2.0, "d": 0.0, "e": 0.5}
     )
-    assert top_reasons(item) == "b -3.00, c +2.00, e +0.50"
+    assert reasons_in_words(item, 3) == "b -3.00, c +2.00, e +0.50"
+
+
+def test_features_of_one_kind_are_one_reason() -> None:
+    reasons = {"dot_first": 0.2, "dot_last": 0.2, "log_age": -0.3, "log_ctr_3h": 0.1, "unseen": 0.001}
+    item = RecommendedArticle(news_id="N1", score=0.2, reasons=reasons)
+    assert reasons_in_words(item, 9) == "interest +0.40, age -0.30, popularity +0.10"
+
+
+@pytest.mark.parametrize("feature", FEATURES)
+def test_every_feature_of_the_ranker_has_words(feature: str) -> None:
+    item = RecommendedArticle(news_id="N1", score=1.0, reasons={feature: 1.0})
+    assert feature not in reasons_in_words(item, 1)
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,7 @@ def command(settings: Settings, *, files: tuple[str, ...], as_json: bool) -> Non
     if as_json:
         click.echo(orjson.dumps({"published": published, "refused": refused, "problems": problems}))
     else:
-        click.echo(f"{published} articles published, {refused} lines refused")
+        articles = "article" if published == 1 else "articles"
+        click.echo(f"{published} {articles} published" + (f", {refused} refused" if refused else ""))
     if refused:
         sys.exit(1)
