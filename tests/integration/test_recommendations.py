@@ -18,11 +18,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from freshet.models.events import (
     Article,
     ArticleStats,
     ArticleVector,
+    Click,
     Control,
     Filters,
     Recommendation,
@@ -33,6 +35,7 @@ from freshet.models.events import (
 )
 from freshet.models.ranking import LinearRanker
 from freshet.streams.client import Freshet
+from freshet.streams.kafka import client_config, topic_name
 from freshet.streams.settings import Settings
 from freshet.streams.topic_admin import ensure_topics
 from freshet.workers.local_kafka import LocalKafka
@@ -257,6 +260,22 @@ async def test_the_history_of_a_first_impression_seeds_the_user(world: World) ->
 
     await world.until(both, "the second impression")
     assert world.recommend("U-seed").user_clicks == 3, "a user once seen is not seeded again"
+
+
+async def test_clicks_of_a_transactional_producer_count_and_hold_nothing_up(world: World) -> None:
+    """A transaction's end takes an offset of its own, which no reader ever sees."""
+    producer = AIOKafkaProducer(**client_config(world.settings), transactional_id="t-clicks")
+    await producer.start()
+    try:
+        for i in range(2):
+            event = Click(user_id="U-transaction", news_id=f"P{i}", time=from_unix_s(START_S - 60.0 + i))
+            async with producer.transaction():
+                topic = topic_name(world.settings, "clicks")
+                await producer.send_and_wait(topic, event.to_json(), key=b"U-transaction")
+    finally:
+        await producer.stop()
+    world.click("U-transaction", "P2")
+    await world.after_clicks("U-transaction", 3)
 
 
 async def test_user_vectors_and_article_stats_follow_the_events(world: World) -> None:

@@ -1,0 +1,175 @@
+"""An index that goes down makes answers worse, never wrong and never missing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from freshet.models.catalog import ArticleCatalog
+from freshet.models.events import Filters, Recommendation, RecommendationRequest, from_unix_s
+from freshet.models.exact_index import ExactIndex
+from freshet.models.ports import EVERYTHING, ArticleFilter, FloatMatrix, Hit, IndexedArticle, IndexUnavailable
+from freshet.models.ranking import LinearRanker
+from freshet.models.user_state import UserState
+from freshet.streams.app import pooling
+from freshet.streams.outbox import Outbox
+from freshet.streams.recommender_agent import RecommenderAgent
+from freshet.streams.record_reader import RecordBatch
+from freshet.streams.rolling_auc import RollingAuc
+from freshet.streams.settings import Settings
+
+_D = 4
+_NOW_S = 1_767_000_000.0
+_SETTINGS = Settings(dimension=_D, topic_prefix="t.")
+
+
+class FragileIndex(ExactIndex):
+    """Answers until it is down."""
+
+    down = False
+
+    def search(self, queries: FloatMatrix, k: int, where: ArticleFilter = EVERYTHING) -> list[list[Hit]]:
+        if self.down:
+            raise IndexUnavailable("down")
+        return super().search(queries, k, where)
+
+
+class Answers(Outbox):
+    """Keeps what is delivered."""
+
+    def __init__(self) -> None:
+        super().__init__(_SETTINGS)
+        self.delivered: list[tuple[str, bytes | None]] = []
+
+    def add(self, topic: str, partition: int, key: bytes | None, value: bytes | None) -> None:
+        self.delivered.append((topic, value))
+
+    async def flush(self) -> dict[tuple[str, int], int]:
+        return {}
+
+
+class World:
+    """A recommender agent, the user's state and the articles that it knows of."""
+
+    def __init__(self) -> None:
+        self.catalog = ArticleCatalog(_D)
+        self.index = FragileIndex(_D)
+        self.outbox = Answers()
+        self.state: UserState | None = None
+        self.done: list[Any] = []
+        states: Any = SimpleNamespace(get=lambda partition, user: self.state, pooling=pooling(_SETTINGS))
+        progress: Any = SimpleNamespace(may_handle=lambda generation: True, done=self.done.extend)
+        app: Any = None
+        self.agent = RecommenderAgent(
+            app,
+            settings=_SETTINGS,
+            states=states,
+            catalog=self.catalog,
+            index=self.index,
+            ranker=LinearRanker(),
+            outbox=self.outbox,
+            progress=progress,
+            population=lambda now_s: np.full(_D, 0.5, np.float32),
+            rolling_auc=RollingAuc(),
+        )
+
+    def publish(self, news_id: str, category: str, *, indexed: bool = True) -> None:
+        vector = np.eye(_D, dtype=np.float32)[len(news_id) % _D]
+        self.catalog.put_article(news_id, vector, _NOW_S - 60.0, category=category)
+        if indexed:
+            self.index.upsert([IndexedArticle(news_id, vector, _NOW_S - 60.0, category=category)])
+
+    async def ask(self, **asked: Any) -> Recommendation:
+        (answer,) = await self.ask_all(
+            RecommendationRequest(request_id="R", user_id="U", time=from_unix_s(_NOW_S), **asked)
+        )
+        return answer
+
+    async def ask_all(self, *requests: RecommendationRequest) -> Sequence[Recommendation]:
+        records = [
+            SimpleNamespace(
+                topic="t.recommendation-requests",
+                partition=0,
+                offset=i,
+                key=request.user_id.encode(),
+                value=request.to_json(),
+                timestamp=0,
+            )
+            for i, request in enumerate(requests)
+        ]
+
+        async def batches(max_records: int) -> AsyncIterator[RecordBatch]:
+            yield RecordBatch(1, records)
+
+        reader: Any = SimpleNamespace(batches=batches)
+        already = len(self.outbox.delivered)
+        await self.agent.run(reader)
+        assert self.done[-len(records) :] == records
+        delivered = self.outbox.delivered[already:]
+        assert {topic for topic, _ in delivered} == {"t.recommendations"}
+        return [Recommendation.from_json(value) for _, value in delivered]
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    world = World()
+    for i in range(6):
+        world.publish(f"S{i}", "sport")
+        world.publish(f"P{i}", "politics")
+    yield world
+    world.agent.close()
+
+
+def _ids(answer: Recommendation) -> set[str]:
+    return {item.news_id for item in answer.items}
+
+
+async def test_a_user_recommended_to_before_gets_the_same_articles(world: World) -> None:
+    before = await world.ask(k=5)
+    assert before.degraded is None
+    world.index.down = True
+    after = await world.ask(k=5)
+    assert after.degraded == "cached"
+    assert _ids(after) == _ids(before)
+    assert len((await world.ask(k=2)).items) == 2
+
+
+async def test_what_is_served_from_before_still_is_what_is_asked_for(world: World) -> None:
+    await world.ask(k=12)
+    world.index.down = True
+    world.catalog.set_withdrawn("S0", True)
+    world.state = UserState.empty(pooling(_SETTINGS))
+    world.state.apply_click(("clicks", 0, 0), _NOW_S - 1.0, "S1", world.catalog, impression_known=False)
+    filters = Filters(categories=("sport",), exclude_ids=("S2",))
+    answer = await world.ask(k=12, filters=filters)
+    assert answer.degraded == "cached"
+    assert answer.user_clicks == 1
+    assert _ids(answer) == {"S3", "S4", "S5"}
+
+
+async def test_where_nothing_from_before_fits_what_is_known_does(world: World) -> None:
+    await world.ask(k=12, filters=Filters(categories=("sport",)))
+    world.publish("P-new", "politics", indexed=False)
+    world.index.down = True
+    answer = await world.ask(k=12, filters=Filters(categories=("politics",)))
+    assert answer.degraded == "trending"
+    assert _ids(answer) == {"P-new", *(f"P{i}" for i in range(6))}
+
+
+async def test_given_candidates_are_ranked_as_ever(world: World) -> None:
+    before = await world.ask(candidates=("S1", "P1", "X"))
+    world.index.down = True
+    after = await world.ask(candidates=("S1", "P1", "X"))
+    assert after.degraded is None
+    assert after == before
+
+
+async def test_an_index_that_is_back_is_asked_again(world: World) -> None:
+    world.index.down = True
+    assert (await world.ask()).degraded == "trending"
+    world.index.down = False
+    assert (await world.ask()).degraded is None
