@@ -25,7 +25,7 @@ _LINE_EVERY_S = 5.0
 _REFRESH_PER_S = 4
 _BAR_WIDTH = 30
 _SPARKS = "▁▂▃▄▅▆▇█"
-_SPARKS_SHOWN = 30
+_SPARKS_SHOWN = 20
 _TRENDING_BAR = 12
 _TITLE_WIDTH = 44
 
@@ -44,7 +44,11 @@ class Screen:
     def say(self, *parts: RenderableType) -> None:
         """Print texts or tables, one below the other."""
         for part in parts:
-            self._console.print(part, highlight=False)
+            if isinstance(part, Text):
+                # rich joins the texts of a call to a new one, which forgets how they want to be cut.
+                self._console.print(part, no_wrap=part.no_wrap, overflow=part.overflow)
+            else:
+                self._console.print(part, highlight=False)
 
     @contextmanager
     def watch(
@@ -155,7 +159,7 @@ def _trending(trending: tuple[Trending, ...], articles: Mapping[str, Article]) -
 
 def sparks(values: tuple[float, ...]) -> str:
     """The course of ``values`` as a line of little bars, from the smallest to the largest of those shown."""
-    shown = values[-_SPARKS_SHOWN:]
+    shown = values[:: len(values) // _SPARKS_SHOWN + 1]
     if not shown:
         return ""
     low, high = min(shown), max(shown)

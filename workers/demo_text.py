@@ -23,8 +23,8 @@ from freshet.workers.recommendation_table import age, reasons_in_words
 _MIB = 1024 * 1024
 _AUC_BAR = 30
 _NO_BETTER_THAN_CHANCE = 0.5
-_RANK_WIDTH, _CATEGORY_WIDTH, _AGE_WIDTH, _SCORE_WIDTH, _WHY_WIDTH, _MOVE_WIDTH = 2, 10, 6, 5, 32, 4
-_REASONS_SHOWN = 2
+_RANK_WIDTH, _CATEGORY_WIDTH, _MOVE_WIDTH = 2, 10, 4
+_REASONS_SHOWN = 4
 _RISEN_SHOWN = 3
 
 
@@ -40,22 +40,16 @@ def reader_story(story: ReaderStory) -> Iterator[RenderableType]:
     yield f"[bold]{escape(story.reader.user_id)}[/] {_taste(story.reader)}. Lately:"
     for article in story.lately:
         yield _headline(article.category, article.title, "dim")
-    table = Table(box=None, padding=(0, 1), pad_edge=False, expand=True)
-    table.add_column("", justify="right", width=_RANK_WIDTH)
-    table.add_column("", width=_CATEGORY_WIDTH)
-    table.add_column("recommended now", no_wrap=True, overflow="ellipsis", ratio=1)
-    table.add_column("age", justify="right", width=_AGE_WIDTH)
-    table.add_column("score", justify="right", width=_SCORE_WIDTH)
-    table.add_column("because", no_wrap=True, overflow="ellipsis", width=_WHY_WIDTH)
+    yield "Recommended now:"
+    table = Table.grid(padding=(0, 1), expand=True)
+    table.add_column(justify="right", width=_RANK_WIDTH)
+    table.add_column(width=_CATEGORY_WIDTH)
+    table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
     for rank, item in enumerate(story.recommended.items[:SHOWN], start=1):
-        table.add_row(
-            str(rank),
-            _category(item.category, story.reader.category),
-            Text(item.title),
-            age(item.published_at, story.recommended.time),
-            f"{item.score:.2f}",
-            f"[dim]{reasons_in_words(item, _REASONS_SHOWN)}[/]",
-        )
+        old = age(item.published_at, story.recommended.time)
+        because = reasons_in_words(item, _REASONS_SHOWN) or "nothing in particular"
+        table.add_row(str(rank), _category(item.category, story.reader.category), Text(item.title))
+        table.add_row("", "", Text(f"{old} old; {because}", style="dim"))
     yield table
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 from click.testing import CliRunner
 from rich.console import Console
+from rich.text import Text
 
 from freshet.models.events import Article, Recommendation, RecommendedArticle, from_unix_s
 from freshet.workers.cli import main
@@ -125,3 +126,11 @@ def test_sparks_go_from_the_lowest_to_the_highest() -> None:
 @pytest.mark.parametrize("arguments", [["--users", "3"], ["--articles", "5"], ["--seed", "-1"]])
 def test_a_world_that_is_too_small_is_wrong_usage(arguments: list[str]) -> None:
     assert CliRunner().invoke(main, ["demo", *arguments]).exit_code == 2
+
+
+def test_a_headline_that_is_too_long_is_cut_not_wrapped() -> None:
+    console = Console(file=io.StringIO(), width=40)
+    Screen(console).say(Text("long " * 20, no_wrap=True, overflow="ellipsis"))
+    assert isinstance(console.file, io.StringIO)
+    (line,) = console.file.getvalue().splitlines()
+    assert line.endswith("…")
