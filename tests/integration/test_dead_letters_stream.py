@@ -11,16 +11,13 @@ import re
 from base64 import b64decode
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import orjson
 import pytest
 
 from freshet.models.events import (
     MAX_CANDIDATES,
-    MAX_EVENT_BYTES,
     ArticleStats,
     ArticleVector,
     Click,
@@ -41,6 +38,16 @@ from freshet.streams.kafka import topic_name
 from freshet.streams.settings import Settings
 from freshet.streams.topic_admin import ensure_topics
 from freshet.workers.local_kafka import LocalKafka
+from tests.integration.malformed_records import (
+    BAD,
+    CLICK,
+    FOLLOWED,
+    LONGEST_KEY,
+    USER_TOPICS,
+    VECTOR,
+    Bad,
+    json_of,
+)
 from tests.integration.stream_harness import (
     BUNDLE,
     START_S,
@@ -61,178 +68,7 @@ pytestmark = pytest.mark.broker
 
 _ARTICLES = 20
 _NOW = from_unix_s(START_S)
-_LONGEST_KEY = 1_000_000
 _KEPT_KEY_BYTES = 1_024
-
-
-@dataclass(frozen=True)
-class Bad:
-    """A record that must become a dead letter."""
-
-    what: str
-    topic: str
-    reason: str
-    """A regular expression that the letter's reason must contain."""
-    value: bytes | None
-    key: bytes | None = b"U1"
-
-    def __str__(self) -> str:
-        return f"{self.topic}: {self.what}"
-
-
-_CLICK: dict[str, Any] = {"version": 1, "user_id": "U1", "news_id": "N1", "time": "2025-12-29T09:20:00Z"}
-_IMPRESSION: dict[str, Any] = {
-    "version": 1,
-    "impression_id": "I1",
-    "user_id": "U1",
-    "time": "2025-12-29T09:20:00Z",
-    "candidates": ["N1", "N2"],
-}
-_REQUEST: dict[str, Any] = {
-    "version": 1,
-    "request_id": "R1",
-    "user_id": "U1",
-    "time": "2025-12-29T09:20:00Z",
-}
-_SLATES: dict[str, Any] = {
-    "version": 1,
-    "source": "clicks",
-    "partition": 0,
-    "events": [{"offset": 10**6, "time_s": START_S, "clicked": ["N1"]}],
-}
-_CONTROL: dict[str, Any] = {
-    "version": 1,
-    "kind": "article-withdrawn",
-    "subject": "N3",
-    "time": "2025-12-29T09:20:00Z",
-}
-_VECTOR: dict[str, Any] = {
-    "version": 1,
-    "news_id": "N1",
-    "bundle": BUNDLE,
-    "vector": [0.25] * 16,
-    "published_at": "2025-12-29T08:20:00Z",
-}
-_STATS: dict[str, Any] = {
-    "version": 1,
-    "news_id": "N1",
-    "time": "2025-12-29T09:20:00Z",
-    "counts": [{"half_life_s": 1_800.0, "clicks": 9_000.0, "impressions": 9_000.0}],
-    "first_seen": "2025-12-29T09:20:00Z",
-}
-
-
-def _json(event: dict[str, Any], **changes: Any) -> bytes:
-    return orjson.dumps({name: value for name, value in (event | changes).items() if value is not ...})
-
-
-def _unreadable(topic: str, event: dict[str, Any], subject: str, key: bytes) -> list[Bad]:
-    """What any topic may hold that is no event, or lacks a part."""
-    title = rf"{type_of[topic].__name__}"
-    return [
-        Bad("not JSON", topic, rf"{title}: .*JSON", b"{user_id: U1}", key),
-        Bad("cut off", topic, rf"{title}: .*JSON.*EOF", _json(event)[:-5], key),
-        Bad("not UTF-8", topic, rf"{title}: .*JSON", _json(event).replace(b"1", b"\xff", 1), key),
-        Bad("an empty value", topic, rf"{title}: .*JSON", b"", key),
-        Bad("a list", topic, rf"{title}: .*object", b"[1, 2]", key),
-        Bad("an unknown version", topic, r"version: .*1", _json(event, version=2), key),
-        Bad("a missing field", topic, rf"{subject}: Field required", _json(event, **{subject: ...}), key),
-        Bad("a field of another type", topic, rf"{subject}: .*", _json(event, **{subject: {}}), key),
-        Bad("more bytes than allowed", topic, "bytes, more than", b" " * (MAX_EVENT_BYTES + 1), key),
-    ]
-
-
-def _of_a_user(topic: str, event: dict[str, Any]) -> list[Bad]:
-    """What is wrong on the topics whose key is the user's id."""
-    return [
-        *_unreadable(topic, event, "user_id", b"U1"),
-        Bad("a tombstone", topic, "tombstone", None),
-        Bad("a number for an id", topic, "user_id: .*string", _json(event, user_id=1)),
-        Bad("too long an id", topic, "user_id: .*128", _json(event, user_id="U" * 129), b"U" * 129),
-        Bad("an id with a space", topic, "user_id: .*pattern", _json(event, user_id="U 1"), b"U 1"),
-        Bad("the key of another user", topic, "key is b'U2'.*user_id 'U1'", _json(event), b"U2"),
-        Bad("no key", topic, "key is None", _json(event), None),
-        Bad("an empty key", topic, "key is b''", _json(event), b""),
-        Bad("a key that is not UTF-8", topic, r"key is b'\\xff'", _json(event), b"\xff"),
-        Bad("a key of 1 MB", topic, "key is b'KKK", _json(event), b"K" * _LONGEST_KEY),
-        Bad("a time without zone", topic, "time: .*timezone", _json(event, time="2025-12-29T09:20:00")),
-        Bad("a time that is none", topic, "time: ", _json(event, time="yesterday")),
-        Bad("a time far ahead", topic, "in the future.*clock", _json(event, time="2999-01-01T00:00:00Z")),
-        Bad("a time before 1970", topic, "1970", _json(event, time="1969-12-31T00:00:00Z")),
-    ]
-
-
-type_of = {
-    "clicks": Click,
-    "impressions": Impression,
-    "recommendation-requests": RecommendationRequest,
-    "slate-batches": SlateBatch,
-    "control": Control,
-    "article-vectors": ArticleVector,
-    "article-stats": ArticleStats,
-}
-
-_USER_TOPICS = ("clicks", "impressions", "recommendation-requests")
-_FOLLOWED = ("control", "article-vectors", "article-stats")
-
-BAD = [
-    *_of_a_user("clicks", _CLICK),
-    *_of_a_user("impressions", _IMPRESSION),
-    Bad(
-        "a click on what was not shown",
-        "impressions",
-        "'N9' is not among the candidates",
-        _json(_IMPRESSION, clicked=["N9"]),
-    ),
-    Bad("nothing shown", "impressions", "candidates: .*at least 1", _json(_IMPRESSION, candidates=[])),
-    Bad(
-        "too many candidates",
-        "impressions",
-        "candidates: .*at most 1000",
-        _json(_IMPRESSION, candidates=[f"N{i}" for i in range(MAX_CANDIDATES + 1)]),
-    ),
-    *_of_a_user("recommendation-requests", _REQUEST),
-    Bad("k = 0", "recommendation-requests", "k: .*greater than or equal to 1", _json(_REQUEST, k=0)),
-    Bad("k = 201", "recommendation-requests", "k: .*200", _json(_REQUEST, k=201)),
-    Bad("no candidates", "recommendation-requests", "candidates: ", _json(_REQUEST, candidates=[])),
-    Bad(
-        "an age below 0",
-        "recommendation-requests",
-        "filters.max_age_s: ",
-        _json(_REQUEST, filters={"max_age_s": -1.0}),
-    ),
-    *_unreadable("slate-batches", _SLATES, "source", b"0"),
-    Bad("a tombstone", "slate-batches", "tombstone", None, b"0"),
-    Bad("an unknown source", "slate-batches", "source 'views'", _json(_SLATES, source="views"), b"0"),
-    Bad(
-        "a partition that is none", "slate-batches", "partition 70000", _json(_SLATES, partition=70_000), b"0"
-    ),
-    Bad(
-        "a time that is none",
-        "slate-batches",
-        "1970",
-        _json(_SLATES, events=[{"offset": 10**6, "time_s": -5.0, "clicked": ["N-never"]}]),
-        b"0",
-    ),
-    *_unreadable("control", _CONTROL, "subject", b"N3"),
-    Bad("an unknown kind", "control", "kind: ", _json(_CONTROL, kind="article-praised"), b"N3"),
-    Bad("the key of another subject", "control", "subject 'N3'", _json(_CONTROL), b"N4"),
-    *_unreadable("article-vectors", _VECTOR, "news_id", b"N1"),
-    Bad(
-        "another dimension",
-        "article-vectors",
-        "3 dimensions.*FRESHET_DIMENSION",
-        _json(_VECTOR, vector=[1.0, 2.0, 3.0]),
-        b"N1",
-    ),
-    Bad("a number beyond float32", "article-vectors", "finite", _json(_VECTOR, vector=[1e300] * 16), b"N1"),
-    Bad("the key of another article", "article-vectors", "news_id 'N1'", _json(_VECTOR), b"N2"),
-    Bad("a key that is not UTF-8", "article-vectors", r"key is b'\\xff'", _json(_VECTOR), b"\xff"),
-    Bad("a tombstone whose key is not UTF-8", "article-vectors", "UTF-8", None, b"\xff"),
-    *_unreadable("article-stats", _STATS, "news_id", b"N1"),
-    Bad("one half-life of four", "article-stats", "1 and 1 half-lives", _json(_STATS), b"N1"),
-    Bad("the key of another article", "article-stats", "news_id 'N1'", _json(_STATS), b"N2"),
-]
 
 
 class World:
@@ -249,9 +85,9 @@ class World:
         """Publish everything and wait until it is handled."""
         # The worker that owns a partition of the statistics takes whatever it finds there, once it has
         # published some itself, for its own: so they come first.
-        await self._feed(_FOLLOWED)
-        await self._feed((*_USER_TOPICS, "slate-batches"))
-        await wait_until_drained(self.settings, [self.worker], [*_USER_TOPICS, "slate-batches"])
+        await self._feed(FOLLOWED)
+        await self._feed((*USER_TOPICS, "slate-batches"))
+        await wait_until_drained(self.settings, [self.worker], [*USER_TOPICS, "slate-batches"])
 
     async def _feed(self, topics: Sequence[str]) -> None:
         for topic in topics:
@@ -275,7 +111,7 @@ class World:
         """The newest statistics of each article."""
         bad = {at[1:] for at in self.placed.values() if at[0] == "article-stats"}
         records = await read_all(self.settings, topic_name(self.settings, "article-stats"))
-        good = [ArticleStats.from_json(r.value) for r in records if (r.partition, r.offset) not in bad]
+        good = [ArticleStats.fromjson_of(r.value) for r in records if (r.partition, r.offset) not in bad]
         return {stats.news_id: stats for stats in good}
 
     def good(self, topic: str, i: int) -> Record:  # noqa: PLR0911 - one for each topic
@@ -316,7 +152,7 @@ def world(kafka: LocalKafka, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     settings = settings_for(kafka, tmp_path_factory.mktemp("dead-letters"))
     ensure_topics(settings)
     # The only vector at first is of no use: what it calls its bundle must not decide which one is served.
-    stray = _json(_VECTOR, news_id="N0", bundle="stray", vector=[1.0])
+    stray = json_of(VECTOR, news_id="N0", bundle="stray", vector=[1.0])
     asyncio.run(send(settings, [("article-vectors", b"N0", stray)]))
     with stream_process(settings, settings.data_dir) as worker:
         world = World(settings, worker)
@@ -371,7 +207,7 @@ def test_a_first_vector_that_is_refused_does_not_decide_the_bundle(client: Fresh
 
 
 def test_fields_that_nobody_knows_yet_are_no_fault(world: World, client: Freshet) -> None:
-    value = _json(_CLICK, user_id="U-new", dwell_time_s=42.0, device={"kind": "phone"})
+    value = json_of(CLICK, user_id="U-new", dwell_time_s=42.0, device={"kind": "phone"})
     asyncio.run(send(world.settings, [("clicks", b"U-new", value)]))
 
     async def counted() -> bool:
@@ -446,7 +282,7 @@ def test_an_odd_request_is_answered(world: World, client: Freshet, asked: dict[s
 
 
 def test_letters_keep_the_start_of_a_long_key(world: World) -> None:
-    long = [bad for bad in BAD if len(bad.key or b"") == _LONGEST_KEY]
+    long = [bad for bad in BAD if len(bad.key or b"") == LONGEST_KEY]
     for bad in long:
         (letter,) = world.letters[world.placed[str(bad)]]
         assert letter.key is not None
