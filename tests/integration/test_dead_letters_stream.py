@@ -111,7 +111,7 @@ class World:
         """The newest statistics of each article."""
         bad = {at[1:] for at in self.placed.values() if at[0] == "article-stats"}
         records = await read_all(self.settings, topic_name(self.settings, "article-stats"))
-        good = [ArticleStats.fromjson_of(r.value) for r in records if (r.partition, r.offset) not in bad]
+        good = [ArticleStats.from_json(r.value) for r in records if (r.partition, r.offset) not in bad]
         return {stats.news_id: stats for stats in good}
 
     def good(self, topic: str, i: int) -> Record:  # noqa: PLR0911 - one for each topic
