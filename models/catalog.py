@@ -58,6 +58,8 @@ class ArticleCatalog:
         self.d = d
         self.revision = next(_REVISIONS)
         """Changes whenever an article gets or loses a vector; no other catalog of this process has it."""
+        self.newest_published_at_s = -math.inf
+        """No article of the catalog was published later; minus infinity while no date is known."""
         self.half_lives_s = half_lives_s
         self.ids: list[str] = []
         self.titles: list[str] = []
@@ -143,6 +145,7 @@ class ArticleCatalog:
             self.has_vector[row] = checked is not None
             self.revision = next(_REVISIONS)
         self.published_at_s[row] = published_at_s
+        self.newest_published_at_s = max(self.newest_published_at_s, published_at_s)
         self.titles[row] = title
         self.category[row] = _code(self._codes[0], self.category_names, category)
         self.subcategory[row] = _code(self._codes[1], self.subcategory_names, subcategory)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -44,6 +45,7 @@ def bundle_name(bundle: str) -> str:
     return f"{name[: _LONGEST_NAME - 33]}-{hashlib.sha256(bundle.encode()).hexdigest()[:32]}"
 
 
+@lru_cache(maxsize=1 << 17)
 def point_id(news_id: str) -> str:
     """The id of an article's point."""
     return str(uuid.uuid5(_NAMESPACE, news_id))
