@@ -10,6 +10,7 @@ from freshet.streams.settings import Settings
 from freshet.workers.bench_ground import bench_ground
 from freshet.workers.bench_report import BenchReport, Figure, Machine
 
+NAMES = ("throughput", "latency", "freshness", "embed", "index")
 Progress = Callable[[int, int], None]
 """Told how many steps are done, and of how many."""
 
@@ -44,6 +45,8 @@ def measure(
         TimeoutError: A worker did not answer.
         ValueError: There is no benchmark of that name.
     """
+    if name not in NAMES:
+        raise ValueError(f"there is no benchmark {name!r}; there are {', '.join(NAMES)}")
     if name == "embed":
         return _embed(settings, sizes, progress)
     if name == "index":
@@ -70,13 +73,11 @@ def measure(
                 articles=sizes.articles,
                 progress=progress,
             )
-        if name == "freshness":
-            from freshet.workers import bench_freshness  # noqa: PLC0415
+        from freshet.workers import bench_freshness  # noqa: PLC0415
 
-            return bench_freshness.run(
-                ground, seconds=sizes.seconds or bench_freshness.SECONDS, progress=progress
-            )
-    raise ValueError(f"there is no benchmark {name!r}")
+        return bench_freshness.run(
+            ground, seconds=sizes.seconds or bench_freshness.SECONDS, progress=progress
+        )
 
 
 def _embed(settings: Settings, sizes: BenchSizes, progress: Progress) -> BenchReport:
