@@ -7,15 +7,23 @@ one record when idle, many under pressure, and never a wait.
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from collections.abc import AsyncIterator, Collection
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
 
 from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config
 from freshet.streams.progress import Progress
 from freshet.streams.settings import Settings
 
+log = logging.getLogger(__name__)
+
+_QUIET_S = 5.0
+"""After so long without a record a reader asks whether there are any: aiokafka's consumers can hang after a
+broker's restart, with no sign of it."""
 _POLL_MS = 200
 """How soon a reader notices that partitions have been shared out anew, when nothing arrives."""
 
@@ -56,6 +64,7 @@ class RecordReader:
         await consumer.start()
         generation = -1
         partitions: list[TopicPartition] = []
+        quiet_since_s = 0.0
         try:
             while True:
                 if generation != self._progress.generation:
@@ -67,6 +76,7 @@ class RecordReader:
                     consumer.assign(partitions)
                     for tp, offset in starts.items():
                         consumer.seek(TopicPartition(*tp), offset)
+                    quiet_since_s = time.monotonic()
                 if not partitions:
                     await asyncio.sleep(_POLL_MS / 1_000)
                     continue
@@ -74,8 +84,24 @@ class RecordReader:
                 for partition in partitions:
                     self._progress.found_end(partition, consumer.highwater(partition))
                 if fetched:
+                    quiet_since_s = time.monotonic()
                     yield RecordBatch(
                         generation, [record for records in fetched.values() for record in records]
                     )
+                elif time.monotonic() - quiet_since_s > _QUIET_S:
+                    quiet_since_s = time.monotonic()
+                    if await _is_stalled(consumer, partitions):
+                        log.warning("there are records and none come: reading again from the committed ones")
+                        generation = -1
         finally:
             await consumer.stop()
+
+
+async def _is_stalled(consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> bool:
+    """Whether there are records that ``consumer`` has not read; not while the broker does not answer."""
+    try:
+        ends = await consumer.end_offsets(partitions)
+        return any([ends[partition] > await consumer.position(partition) for partition in partitions])
+    except KafkaError as error:
+        log.warning("the broker does not tell whether there are records: %s", error)
+        return False
