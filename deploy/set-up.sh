@@ -8,7 +8,8 @@ project=$(pwd)
 # torch with CUDA's libraries, as PyPI has it for Linux, is most of it.
 needed_gb=8
 
-say() { printf '%s\n' "$*"; }
+# To standard error, so that what a command prints after the set-up can be piped.
+say() { printf '%s\n' "$*" >&2; }
 fail() {
     printf 'set-up: %s\n' "$@" >&2
     exit 1
@@ -20,7 +21,7 @@ new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/
 find_python() {
     for candidate in ${PYTHON:-python3.12 python3.11 python3 python}; do
         if new_enough "$candidate"; then
-            say "$candidate"
+            printf '%s\n' "$candidate"
             return
         fi
     done
@@ -63,6 +64,6 @@ try:
     folder = ensure_jars()
 except WorkerError as error:
     sys.exit(f"set-up: {error}")
-print(f"Apache Kafka {kafka_version()} in {folder}, Java {java.version} from {java.source}")
+print(f"Apache Kafka {kafka_version()} in {folder}, Java {java.version} from {java.source}", file=sys.stderr)
 '
 touch "$venv/.set-up"

@@ -76,7 +76,6 @@ class StreamApp:
         self.states = UserStates(users, pooling(settings), self.catalog, settings.cached_users)
         self.rolling_auc = RollingAuc()
         self.user_agent = UserAgent(
-            self.faust,
             settings=settings,
             states=self.states,
             catalog=self.catalog,
@@ -85,7 +84,6 @@ class StreamApp:
             population=self._population_vector,
         )
         self.stats_agent = StatsAgent(
-            self.faust,
             settings=settings,
             table=counts,
             catalog=self.catalog,
@@ -94,7 +92,6 @@ class StreamApp:
             publish_popularity=None if replicate else self._popularity.update,
         )
         self.recommender_agent = RecommenderAgent(
-            self.faust,
             settings=settings,
             states=self.states,
             catalog=self.catalog,
@@ -178,21 +175,24 @@ class StreamApp:
                 acks=False,  # see Progress
             )
 
-        def reader(*names: str) -> RecordReader:
-            return RecordReader(settings, self.progress, [topic_name(settings, name) for name in names])
+        async def run(agent: Callable[[RecordReader], Awaitable[None]], *names: str) -> None:
+            await self.follower.caught_up.wait()
+            full_names = [topic_name(settings, name) for name in names]
+            try:
+                await agent(RecordReader(settings, self.progress, full_names))
+            except Exception as error:
+                await app.crash(error)
+                raise
 
         # Faust shares the partitions of these streams out; the readers read them, see GroupMember.
         async def users(_: StreamT[Any]) -> None:
-            await self.follower.caught_up.wait()
-            await self.user_agent.run(reader(topics.IMPRESSIONS.name, topics.CLICKS.name))
+            await run(self.user_agent.run, topics.IMPRESSIONS.name, topics.CLICKS.name)
 
         async def statistics(_: StreamT[Any]) -> None:
-            await self.follower.caught_up.wait()
-            await self.stats_agent.run(reader(topics.SLATES.name))
+            await run(self.stats_agent.run, topics.SLATES.name)
 
         async def requests(_: StreamT[Any]) -> None:
-            await self.follower.caught_up.wait()
-            await self.recommender_agent.run(reader(topics.REQUESTS.name))
+            await run(self.recommender_agent.run, topics.REQUESTS.name)
 
         app.agent(channel(topics.IMPRESSIONS.name, topics.CLICKS.name), name="users")(users)
         app.agent(channel(topics.SLATES.name), name="statistics")(statistics)

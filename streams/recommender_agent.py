@@ -16,8 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Literal
 
-import faust
-
 from freshet.models.catalog import ArticleCatalog
 from freshet.models.events import (
     MAX_EVENT_BYTES,
@@ -56,7 +54,6 @@ class RecommenderAgent:
 
     def __init__(
         self,
-        app: faust.App,
         *,
         settings: Settings,
         states: UserStates,
@@ -68,7 +65,6 @@ class RecommenderAgent:
         population: Callable[[float], FloatVector],
         rolling_auc: RollingAuc,
     ) -> None:
-        self._app = app
         self._settings = settings
         self._states = states
         self._catalog = catalog
@@ -89,16 +85,11 @@ class RecommenderAgent:
         """Users who want a fresh list after each of their clicks."""
 
     async def run(self, reader: RecordReader) -> None:
-        """Answer what ``reader`` reads. A failure to deliver stops the worker; nothing is committed."""
+        """Answer what ``reader`` reads. Ends where something cannot be delivered; nothing is committed."""
         async for generation, messages in reader.batches(_MAX_CONCURRENT):
-            if not self._progress.may_handle(generation):
-                continue
-            try:
+            if self._progress.may_handle(generation):
                 await self._answer_all(messages)
                 self._progress.done(messages)
-            except Exception as error:
-                await self._app.crash(error)
-                raise
 
     async def push(self, clicks: list[Applied], outbox: Outbox) -> None:
         """Send a fresh list to each user of ``clicks`` who has push on."""

@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-import faust
 import orjson
 
 from freshet.models.article_stats import MAX_TIME_S, ArticleCounts
@@ -47,7 +46,6 @@ class StatsAgent:
 
     def __init__(
         self,
-        app: faust.App,
         *,
         settings: Settings,
         table: PartitionedTable,
@@ -56,7 +54,6 @@ class StatsAgent:
         progress: Progress,
         publish_popularity: Callable[[Mapping[str, float]], None] | None,
     ) -> None:
-        self._app = app
         self._settings = settings
         self._table = table
         self._catalog = catalog
@@ -76,21 +73,19 @@ class StatsAgent:
         """Held while counts change or are published; whoever gives partitions away waits for it."""
 
     async def run(self, reader: RecordReader) -> None:
-        """Handle what ``reader`` reads. A failure to deliver stops the worker; nothing is committed."""
-        publisher = asyncio.create_task(self._publish_regularly())
-        try:
-            async for generation, messages in reader.batches(_MAX_BATCHES):
-                async with self.busy:
-                    if not self._progress.may_handle(generation):
-                        continue
-                    self._apply(messages)
-                    if len(self._unpublished) >= _MAX_UNPUBLISHED:
-                        await self._publish()
-        except Exception as error:
-            await self._app.crash(error)
-            raise
-        finally:
-            publisher.cancel()
+        """Handle what ``reader`` reads. Ends where something cannot be delivered; nothing is committed."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._publish_regularly())
+            tasks.create_task(self._read(reader))
+
+    async def _read(self, reader: RecordReader) -> None:
+        async for generation, messages in reader.batches(_MAX_BATCHES):
+            async with self.busy:
+                if not self._progress.may_handle(generation):
+                    continue
+                self._apply(messages)
+                if len(self._unpublished) >= _MAX_UNPUBLISHED:
+                    await self._publish()
 
     def show(self) -> None:
         """Tell this process's catalog of every change, so that an answer rests on what is known by now."""
@@ -162,19 +157,15 @@ class StatsAgent:
         return counts
 
     async def _publish_regularly(self) -> None:
-        try:
-            interval_s = PUBLISH_INTERVAL_S
-            while True:
-                await asyncio.sleep(interval_s)
-                started = time.perf_counter()
-                if self._unpublished:
-                    async with self.busy:
-                        await self._publish()
-                took_s = time.perf_counter() - started
-                interval_s = min(max(PUBLISH_INTERVAL_S, took_s / _PUBLISH_SHARE), _MAX_PUBLISH_INTERVAL_S)
-        except Exception as error:
-            await self._app.crash(error)
-            raise
+        interval_s = PUBLISH_INTERVAL_S
+        while True:
+            await asyncio.sleep(interval_s)
+            started = time.perf_counter()
+            if self._unpublished:
+                async with self.busy:
+                    await self._publish()
+            took_s = time.perf_counter() - started
+            interval_s = min(max(PUBLISH_INTERVAL_S, took_s / _PUBLISH_SHARE), _MAX_PUBLISH_INTERVAL_S)
 
     async def _publish(self) -> None:
         self.show()

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import faust
 import orjson
 
 from freshet.models.catalog import ArticleCatalog
@@ -50,7 +49,6 @@ class UserAgent:
 
     def __init__(
         self,
-        app: faust.App,
         *,
         settings: Settings,
         states: UserStates,
@@ -59,7 +57,6 @@ class UserAgent:
         progress: Progress,
         population: Callable[[float], FloatVector],
     ) -> None:
-        self._app = app
         self._settings = settings
         self._states = states
         self._catalog = catalog
@@ -78,19 +75,15 @@ class UserAgent:
         """Told of the clicks of every batch, after it is durable."""
 
     async def run(self, reader: RecordReader) -> None:
-        """Handle what ``reader`` reads. A failure to deliver stops the worker; nothing is committed."""
+        """Handle what ``reader`` reads. Ends where something cannot be delivered; nothing is committed."""
         async for generation, messages in reader.batches(self._settings.batch_events):
-            try:
-                async with self.busy:
-                    if not self._progress.may_handle(generation):
-                        continue
-                    clicks = await self._handle(messages)
-                    self._progress.done(messages)
-                if clicks and self.on_clicks is not None:
-                    await self.on_clicks(clicks)
-            except Exception as error:
-                await self._app.crash(error)
-                raise
+            async with self.busy:
+                if not self._progress.may_handle(generation):
+                    continue
+                clicks = await self._handle(messages)
+                self._progress.done(messages)
+            if clicks and self.on_clicks is not None:
+                await self.on_clicks(clicks)
 
     async def _handle(self, messages: list[Any]) -> list[Applied]:
         started = time.perf_counter()

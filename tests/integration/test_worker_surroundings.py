@@ -153,8 +153,13 @@ async def test_an_article_is_recommendable_after_publication_until_it_is_withdra
                 return news_id in await titles()
 
             await wait_for(there, news_id, [worker])
-        ranked = client.recommend("U1", candidates=["A3", "A4"], time=NOW, timeout_s=ANSWER_S)
-        assert ids_of(ranked) == ["A4", "A3"], "texts about one thing lie near each other"
+
+        async def ranked_by_the_click() -> list[str]:
+            answer = client.recommend("U1", candidates=["A3", "A4"], time=NOW, timeout_s=ANSWER_S)
+            return ids_of(answer) if answer.user_clicks else []
+
+        ranked = await wait_for(ranked_by_the_click, "the click", [worker])
+        assert ranked == ["A4", "A3"], "texts about one thing lie near each other"
         publish("A1", "Correction: the final was postponed")
         await wait_for(partial(has, "A1", "Correction: the final was postponed"), "the update", [worker])
         client.withdraw("A1")

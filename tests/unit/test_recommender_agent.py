@@ -63,9 +63,7 @@ class World:
         self.done: list[Any] = []
         states: Any = SimpleNamespace(get=lambda partition, user: self.state, pooling=pooling(_SETTINGS))
         progress: Any = SimpleNamespace(may_handle=lambda generation: True, done=self.done.extend)
-        app: Any = None
         self.agent = RecommenderAgent(
-            app,
             settings=_SETTINGS,
             states=states,
             catalog=self.catalog,
