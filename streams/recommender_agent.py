@@ -43,7 +43,9 @@ from freshet.streams.user_states import UserStates
 log = logging.getLogger(__name__)
 
 _MAX_CACHED_ANSWERS = 20_000
-_MAX_CONCURRENT = 64
+_MAX_AT_ONCE = 64
+_MAX_IN_TURN = 8
+_MAX_SEARCHES = 4
 
 Items = list[RecommendedArticle]
 Degraded = Literal["cached", "trending"] | None
@@ -78,7 +80,11 @@ class RecommenderAgent:
         self._answers = topic_name(settings, topics.RECOMMENDATIONS.name)
         self._cache: OrderedDict[str, dict[str, tuple[str, ...]]] = OrderedDict()
         """Of each user's last answer the articles, and where they came from."""
-        self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="index")
+        # Only for an index elsewhere. Qdrant Edge holds the interpreter's lock while it searches: in a thread
+        # it stalls the event loop for whole switch intervals instead of the 2 ms that a search takes.
+        self._threads: ThreadPoolExecutor | None = None
+        if settings.qdrant_url is not None:
+            self._threads = ThreadPoolExecutor(_MAX_SEARCHES, thread_name_prefix="index")
         self.before_answers: Callable[[], None] | None = None
         """Called before a batch of requests is answered."""
         self.push_users: set[str] = set()
@@ -86,7 +92,9 @@ class RecommenderAgent:
 
     async def run(self, reader: RecordReader) -> None:
         """Answer what ``reader`` reads. Ends where something cannot be delivered; nothing is committed."""
-        async for generation, messages in reader.batches(_MAX_CONCURRENT):
+        # The answers to a batch leave together: where one search follows another, it is a small one.
+        at_once = _MAX_IN_TURN if self._threads is None else _MAX_AT_ONCE
+        async for generation, messages in reader.batches(at_once):
             if self._progress.may_handle(generation):
                 await self._answer_all(messages)
                 self._progress.done(messages)
@@ -106,7 +114,8 @@ class RecommenderAgent:
 
     def close(self) -> None:
         """Let the threads go."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _answer_all(self, messages: list[Any]) -> None:
         started = time.perf_counter()
@@ -177,7 +186,10 @@ class RecommenderAgent:
     ) -> tuple[Items, Degraded]:
         search = partial(recommend, request, user, self._catalog, self._index, self.ranker, now_s)
         try:
-            items = await asyncio.get_running_loop().run_in_executor(self._threads, search)
+            if self._threads is None:
+                items = search()
+            else:
+                items = await asyncio.get_running_loop().run_in_executor(self._threads, search)
         except IndexUnavailable as error:
             log.warning("the index does not answer: %s", error)
             candidates = self._cache.get(request.user_id, {})
