@@ -59,7 +59,7 @@ class Settings(BaseSettings):
     # The stream
     batch_events: int = Field(default=500, ge=1, le=10_000)
     """The most events that one step of an agent handles before it writes and acknowledges."""
-    cached_users: int = Field(default=100_000, ge=100)
+    cached_users: int = Field(default=50_000, ge=100)
     """Decoded states kept in memory by each worker."""
     max_clock_skew_s: float = Field(default=86_400.0, ge=0)
     """An event further in the future than this is a dead letter."""
