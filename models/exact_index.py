@@ -110,7 +110,7 @@ class ExactIndex:
             ValueError: ``queries`` has another shape.
         """
         queries = np.asarray(queries, np.float32)
-        if queries.ndim != 2 or queries.shape[1] != self._d:  # noqa: PLR2004
+        if queries.ndim != 2 or queries.shape[1] != self._d:  # noqa: PLR2004 - a matrix
             raise ValueError(f"queries must have the shape (h, {self._d}), got {queries.shape}")
         with self._lock:
             slots = self._allowed(where)

@@ -211,7 +211,7 @@ def parse_time(text: str) -> int:
     try:
         date, clock, half = text.split(" ")
         hour, minute, second = (int(part) for part in clock.split(":"))
-        if half not in {"AM", "PM"} or not (1 <= hour <= _NOON and 0 <= minute < 60 and 0 <= second < 60):  # noqa: PLR2004
+        if half not in {"AM", "PM"} or not (1 <= hour <= _NOON and 0 <= minute < 60 and 0 <= second < 60):  # noqa: PLR2004 - clock
             raise ValueError("no such time of day")
         hour = hour % _NOON + (_NOON if half == "PM" else 0)
         return _day_s(date) + hour * 3_600 + minute * 60 + second

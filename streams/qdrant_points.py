@@ -128,7 +128,7 @@ def checked_queries(queries: FloatMatrix, d: int) -> list[list[float]]:
         ValueError: ``queries`` has another shape or is not finite.
     """
     matrix = np.asarray(queries, np.float32)
-    if matrix.ndim != 2 or matrix.shape[1] != d:  # noqa: PLR2004
+    if matrix.ndim != 2 or matrix.shape[1] != d:  # noqa: PLR2004 - a matrix
         raise ValueError(f"queries must have the shape (h, {d}), got {matrix.shape}")
     if not np.isfinite(matrix).all():
         raise ValueError("queries must be finite")
