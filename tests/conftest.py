@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from freshet.streams.settings import Settings
 from freshet.workers.local_kafka import LocalKafka
+
+# Continuous integration tries the same examples every time, so that a red run is the change's doing; everybody
+# else's runs search on.
+hypothesis_settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    hypothesis_settings.load_profile("ci")
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,8 @@ from freshet.models.catalog import STATS_HALF_LIVES_S, TRENDING_PRIOR_IMPRESSION
 
 START_S = 1_573_000_000.0
 HEADS = len(STATS_HALF_LIVES_S)
+TINY = 1e-300
+"""What has decayed below this is a subnormal number, with few digits left."""
 LAW = settings(max_examples=40, deadline=None)
 
 
@@ -105,8 +107,10 @@ def test_counting_slates_equals_the_snapshots_of_their_articles(
         told.put_stats(news_id, counts.time_s, *counts.at(counts.time_s), counts.first_seen_s)
     now_s = START_S + 4 * 86_400
     rows, other_rows = counting.rows(list(articles)), told.rows(list(articles))
-    np.testing.assert_allclose(counting.decayed(rows, now_s), told.decayed(other_rows, now_s), rtol=1e-9)
-    np.testing.assert_allclose(counting.global_counts(now_s), told.global_counts(now_s), rtol=1e-9)
+    np.testing.assert_allclose(
+        counting.decayed(rows, now_s), told.decayed(other_rows, now_s), rtol=1e-9, atol=TINY
+    )
+    np.testing.assert_allclose(counting.global_counts(now_s), told.global_counts(now_s), rtol=1e-9, atol=TINY)
     np.testing.assert_array_equal(counting.stats_time_s[rows], told.stats_time_s[other_rows])
     np.testing.assert_array_equal(counting.first_seen_s[rows], told.first_seen_s[other_rows])
 
