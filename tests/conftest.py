@@ -13,8 +13,8 @@ from hypothesis import settings as hypothesis_settings
 from freshet.streams.settings import Settings
 from freshet.workers.local_kafka import LocalKafka
 
-# Continuous integration tries the same examples every time, so that a red run is the change's doing; all other
-# runs search on.
+# Continuous integration tries the same examples every time, so that a red run is the change's doing; every
+# other run searches on.
 hypothesis_settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     hypothesis_settings.load_profile("ci")
