@@ -17,8 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from freshet.models.bundle import Bundle, BundleError, Manifest, TrainingRecord, save_bundle
+from freshet.models.bundle import (
+    Bundle,
+    BundleError,
+    EncoderSpec,
+    Manifest,
+    TrainingRecord,
+    save_bundle,
+)
 from freshet.workers.errors import WorkerError
+from freshet.workers.text_vectors import ChosenEncoder, text_vectors_of
 from freshet.workers.trainable_models import MODELS, DataKind, TrainableModel
 
 if TYPE_CHECKING:
@@ -81,6 +89,8 @@ class _Data:
     start_s: float | None
     end_s: float | None
     text_vectors: FloatMatrix | None = None
+    encoder: EncoderSpec | None = None
+    """That made the text vectors."""
 
 
 def kind_of(folder: Path) -> DataKind:
@@ -211,7 +221,7 @@ def _manifest(
             name=options.name or options.model,
             model=trained.model,
             d=trained.d,
-            encoder=trained.encoder,
+            encoder=trained.encoder or data.encoder,
             tower=trained.tower,
             user=trained.user,
             vocabularies=dict(trained.vocabularies),
@@ -257,24 +267,25 @@ def _read_mind(
             f"{log.unannounced:,} of {len(log.articles):,} articles have no line in news.tsv: "
             "known by their ids only"
         )
-    vectors = None
+    vectors, encoder = None, None
     if entry.uses_text(settings):
         if log.unannounced == len(log.articles):
             raise TrainError(
                 f"{options.folder}: {options.model} needs the articles' texts, and no article that is "
                 "shown has a line in news.tsv"
             )
-        vectors = _text_vectors(options, log, progress)
-    return _Data(train, validation, log.sha256, float(log.time_s[0]), float(log.time_s[end - 1]), vectors)
+        chosen = ChosenEncoder(options.encoder, options.pooling)
+        vectors = _text_vectors(options, chosen, log, progress)
+        encoder = chosen.spec
+    start_s, end_s = float(log.time_s[0]), float(log.time_s[end - 1])
+    return _Data(train, validation, log.sha256, start_s, end_s, vectors, encoder)
 
 
-def _text_vectors(options: TrainOptions, log: ImpressionLog, progress: TrainingProgress) -> FloatMatrix:
-    from freshet.workers.text_vectors import text_vectors_of  # noqa: PLC0415 - torch is an extra
-
+def _text_vectors(
+    options: TrainOptions, encoder: ChosenEncoder, log: ImpressionLog, progress: TrainingProgress
+) -> FloatMatrix:
     with progress.encoding() as told:
-        return text_vectors_of(
-            log.articles, options.encoder, options.pooling, cache_dir=options.cache, progress=told
-        )
+        return text_vectors_of(log.articles, encoder, cache_dir=options.cache, progress=told)
 
 
 def _read_ratings(
