@@ -26,8 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 from qdrant_edge import EdgeShard, Point, PointVectors, Record, ScrollRequest, UpdateOperation
 
+from freshet.models import inner_product
 from freshet.models.ports import FloatMatrix
-from freshet.streams import equal_norms
 
 _NICENESS = 5
 """A third of the share of an ordinary process: behind serving, but not starved by it."""
@@ -113,7 +113,7 @@ def copy_points(points: Sequence[str], source: EdgeShard, target: EdgeShard) -> 
 
 
 def level(shard: EdgeShard) -> None:
-    """Lift the vectors that are too short to the length of the longest (:mod:`freshet.streams.equal_norms`).
+    """Lift the vectors that are too short to the length of the longest (:mod:`freshet.models.inner_product`).
 
     Vectors were lifted to the longest that was known when they were written.
     """
@@ -131,7 +131,7 @@ def level(shard: EdgeShard) -> None:
     short = np.flatnonzero(length < _TOLERANCE * common)
     for start in range(0, len(short), _PAGE):
         records = shard.retrieve([points[row] for row in short[start : start + _PAGE]], False, True)
-        vectors: list[list[float]] = equal_norms.lifted(_matrix(records)[:, :-1], common).tolist()
+        vectors: list[list[float]] = inner_product.lifted(_matrix(records)[:, :-1], common).tolist()
         shard.update(
             UpdateOperation.update_vectors(
                 [PointVectors(record.id, vector) for record, vector in zip(records, vectors, strict=True)]

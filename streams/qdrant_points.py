@@ -2,7 +2,7 @@
 
 A point's id is the UUID (version 5) of its news id, so that an article always meets its own point; the
 payload carries everything but the vector, the news id included. The vector has one coordinate more than the
-article's, see :mod:`freshet.streams.equal_norms`.
+article's, see :mod:`freshet.models.inner_product`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from urllib.parse import quote
 
 import numpy as np
 
+from freshet.models import inner_product
 from freshet.models.ports import ArticleFilter, FloatMatrix, Hit, IndexedArticle
-from freshet.streams import equal_norms
 
 _NAMESPACE = uuid.UUID("5f7b0c9e-64a9-5d0f-9a3c-0d2f6f1f7a11")
 
@@ -132,20 +132,20 @@ def checked_queries(queries: FloatMatrix, d: int) -> list[list[float]]:
         raise ValueError(f"queries must have the shape (h, {d}), got {matrix.shape}")
     if not np.isfinite(matrix).all():
         raise ValueError("queries must be finite")
-    rows: list[list[float]] = equal_norms.lifted_queries(matrix).tolist()
+    rows: list[list[float]] = inner_product.lifted_queries(matrix).tolist()
     return rows
 
 
 def vectors(articles: Sequence[IndexedArticle], length: float) -> list[list[float]]:
     """The vectors of ``articles``, lifted to ``length``, as Qdrant takes them."""
     matrix = np.asarray([article.vector for article in articles], np.float32)
-    rows: list[list[float]] = equal_norms.lifted(matrix, length).tolist()
+    rows: list[list[float]] = inner_product.lifted(matrix, length).tolist()
     return rows
 
 
 def longest(vectors: Sequence[object]) -> float:
     """The length of the longest of ``vectors``, lifted or not; 0 where there are none."""
-    return equal_norms.longest(np.asarray(vectors, np.float32)) if vectors else 0.0
+    return inner_product.longest(np.asarray(vectors, np.float32)) if vectors else 0.0
 
 
 def by_value(popularity: Mapping[str, float]) -> dict[float, list[str]]:

@@ -3,7 +3,7 @@
 Guarantees
     - One collection per bundle version, ``articles-<bundle>``, created with its payload indexes where it is
       missing; a collection of another dimension or distance is refused. Its vectors have one coordinate more
-      than an article's, 0 in every query (:mod:`freshet.streams.equal_norms`).
+      than an article's, 0 in every query (:mod:`freshet.models.inner_product`).
     - The alias ``articles`` names the promoted bundle's collection; :meth:`ServerIndex.promote` moves it
       there in one step, so that whoever reads through it never meets a gap.
     - A write has been applied when the call returns, so that the next read sees it.
