@@ -10,7 +10,9 @@ says what is wrong.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
@@ -116,17 +118,46 @@ class Article(Event):
 
 
 class ArticleVector(Event):
-    """An article's vector, with what ranking and filtering need to know of it. Key: ``news_id``."""
+    """An article's vector, with what ranking and filtering need to know of it. Key: :attr:`key`.
+
+    Each bundle has a key of its own for an article, so that compaction keeps the vectors of all bundles.
+    """
 
     news_id: Id
-    bundle: Id
-    """The version of the model bundle that made the vector; vectors of two bundles are never compared."""
+    bundle: Annotated[Id, StringConstraints(pattern=r"^[^\s/\x00-\x1f\x7f]+$")]
+    """The version of the model bundle that made the vector, without a ``/``; vectors of two bundles are never
+    compared."""
     vector: Vector
     published_at: UtcTime
     title: Annotated[str, StringConstraints(max_length=1_000)] = ""
     category: Label = ""
     subcategory: Label = ""
     language: Annotated[str, StringConstraints(max_length=16)] = ""
+
+    @property
+    def key(self) -> str:
+        """The record's key, ``bundle/news_id``."""
+        return vector_key(self.bundle, self.news_id)
+
+
+def vector_key(bundle: str, news_id: str) -> str:
+    """The key of a bundle's vector of an article, and of its tombstone."""
+    return f"{bundle}/{news_id}"
+
+
+def parse_vector_key(key: bytes | None) -> tuple[str, str]:
+    """The bundle and the article of a key of ``article-vectors``.
+
+    Raises:
+        EventError: The key is not of the form ``bundle/news_id``, UTF-8.
+    """
+    try:
+        bundle, _, news_id = (key or b"").decode().partition("/")
+    except UnicodeDecodeError as error:
+        raise EventError(f"ArticleVector: the tombstone's key is not UTF-8: {error}") from error
+    if not bundle or not news_id:
+        raise EventError(f"ArticleVector: the tombstone's key is {key!r}, it must be bundle/news_id")
+    return bundle, news_id
 
 
 class DecayedCount(EventPart):
@@ -267,12 +298,31 @@ class Recommendation(Event):
 
 
 class Control(Event):
-    """An operator's instruction. Key: ``subject``."""
+    """An operator's instruction. Key: :attr:`key`.
+
+    Compaction keeps the last record of a key. So what takes another instruction back has its key (``push-on``
+    and ``push-off``), what is independent of it has not, and every promotion has one of its own: what was
+    promoted before has to be known for ever.
+    """
 
     kind: Literal["bundle-promoted", "user-erased", "article-withdrawn", "push-on", "push-off"]
     subject: Id
     """The bundle's version, the user's id or the article's id."""
     time: UtcTime
+    rollback: bool | None = None
+    """Set on ``bundle-promoted`` where it takes the latest promotion back."""
+
+    @property
+    def key(self) -> str:
+        """The record's key: ``push:U1``, ``erased:U1``, ``article:N1``, ``bundle:2026-03-02T08:02:00Z``."""
+        if self.kind == "bundle-promoted":
+            return f"bundle:{self.time.isoformat().replace('+00:00', 'Z')}"
+        return f"{_CONTROL_GROUPS[self.kind]}:{self.subject}"
+
+
+_CONTROL_GROUPS: Mapping[str, str] = MappingProxyType(
+    {"user-erased": "erased", "article-withdrawn": "article", "push-on": "push", "push-off": "push"}
+)
 
 
 class RankerWeights(Event):

@@ -19,7 +19,14 @@ import numpy as np
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from freshet.models.catalog import ArticleCatalog
-from freshet.models.events import ArticleStats, ArticleVector, Control, EventError, to_unix_s
+from freshet.models.events import (
+    ArticleStats,
+    ArticleVector,
+    Control,
+    EventError,
+    parse_vector_key,
+    to_unix_s,
+)
 from freshet.models.ports import ArticleIndex, FloatVector, IndexedArticle, IndexUnavailable
 from freshet.streams import metrics, topics
 from freshet.streams.intake import Intake
@@ -132,9 +139,9 @@ class CatalogFollower:
 
     def _apply_vector(self, record: Any) -> None:
         if record.value is None:
-            self._forget(record.key or b"")
+            self._forget(*parse_vector_key(record.key))
             return
-        article = self._intake.keyed(record, ArticleVector, "news_id")
+        article = self._intake.keyed(record, ArticleVector, "key")
         if article.bundle != (self._bundle or article.bundle):
             return  # of another version: never mixed, its own rollout announces it
         vector = self._checked(article.vector)
@@ -167,11 +174,9 @@ class CatalogFollower:
                 withdrawn=withdrawn,
             )
 
-    def _forget(self, key: bytes) -> None:
-        try:
-            news_id = key.decode()
-        except UnicodeDecodeError as error:
-            raise EventError(f"ArticleVector: the tombstone's key is not UTF-8: {error}") from error
+    def _forget(self, bundle: str, news_id: str) -> None:
+        if bundle != self._bundle:
+            return
         self._catalog.remove(news_id)
         self._to_index[news_id] = None
 
@@ -213,7 +218,7 @@ class CatalogFollower:
     def _apply_control(self, record: Any) -> None:
         if record.value is None:
             return
-        control = self._intake.keyed(record, Control, "subject")
+        control = self._intake.keyed(record, Control, "key")
         if control.kind == "article-withdrawn":
             self._withdrawn.add(control.subject)
             self._to_hide.add(control.subject)

@@ -291,7 +291,7 @@ class Freshet:
 
     def _control(self, kind: Literal["push-on", "push-off", "article-withdrawn"], subject: str) -> Control:
         control = _event(Control, kind=kind, subject=subject, time=datetime.now(UTC))
-        self._publish(CONTROL, [(subject, control)])
+        self._publish(CONTROL, [(control.key, control)])
         return control
 
     def _reading(self) -> Answers:

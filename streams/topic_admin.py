@@ -42,6 +42,8 @@ def topic_configs(topic: Topic) -> dict[str, str]:
     configs = {"cleanup.policy": topic.cleanup, "max.message.bytes": str(MAX_REQUEST_BYTES)}
     if topic.cleanup == "delete":
         configs["retention.ms"] = str(topic.retention_ms)
+    if topic.tombstones_ms is not None:
+        configs["delete.retention.ms"] = str(topic.tombstones_ms)
     return configs
 
 

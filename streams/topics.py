@@ -32,14 +32,17 @@ class Topic:
     cleanup: Literal["compact", "delete"]
     retention_ms: int = -1
     """For ``delete``; -1 keeps for ever."""
+    tombstones_ms: int | None = None
+    """For ``compact``: how long a deletion can be read, at least; unset: the broker's default, a day."""
     keyed_by_user: bool = False
 
 
 _WEEK_MS = 7 * 24 * 3_600 * 1_000
 _DAY_MS = 24 * 3_600 * 1_000
 
-ARTICLES = Topic("articles", "news_id", Article, "compact")
-ARTICLE_VECTORS = Topic("article-vectors", "news_id", ArticleVector, "compact")
+# A bundle that was out of service for less than this still learns what was deleted meanwhile.
+ARTICLES = Topic("articles", "news_id", Article, "compact", tombstones_ms=4 * _WEEK_MS)
+ARTICLE_VECTORS = Topic("article-vectors", "bundle/news_id", ArticleVector, "compact")
 ARTICLE_STATS = Topic("article-stats", "news_id", ArticleStats, "compact")
 IMPRESSIONS = Topic("impressions", "user_id", Impression, "delete", _WEEK_MS, keyed_by_user=True)
 CLICKS = Topic("clicks", "user_id", Click, "delete", _WEEK_MS, keyed_by_user=True)
@@ -50,7 +53,7 @@ REQUESTS = Topic(
 RECOMMENDATIONS = Topic("recommendations", "user_id", Recommendation, "delete", _DAY_MS, keyed_by_user=True)
 SLATES = Topic("slate-batches", "partition", SlateBatch, "delete", _DAY_MS)
 RANKER_WEIGHTS = Topic("ranker-weights", "model", RankerWeights, "compact")
-CONTROL = Topic("control", "subject", Control, "compact")
+CONTROL = Topic("control", "group:subject", Control, "compact")
 DEAD_LETTERS = Topic("dead-letters", "the record's own", DeadLetter, "delete", 4 * _WEEK_MS)
 
 TOPICS: tuple[Topic, ...] = (

@@ -93,7 +93,7 @@ def article_vectors(count: int, d: int, seed: int = 7) -> Iterator[KeyedValue]:
             category=f"category-{row % 18}",
             language="en",
         )
-        yield article.news_id, article.to_json()
+        yield article.key, article.to_json()
 
 
 async def publish(settings: Settings, topic: Topic, events: Iterable[KeyedValue]) -> int:

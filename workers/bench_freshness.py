@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 
 from aiokafka import AIOKafkaProducer
 
-from freshet.models.events import Article, Click, Filters, RecommendationRequest
+from freshet.models.events import Article, Click, Filters, RecommendationRequest, parse_vector_key
 from freshet.models.synth_world import SynthConfig, build_world
 from freshet.streams.kafka import client_config, topic_name
 from freshet.streams.settings import Settings
@@ -167,7 +167,7 @@ async def _published(
             while True:
                 for batch in (await consumer.getmany(timeout_ms=1_000)).values():
                     for record in batch:
-                        vector_seen[record.key.decode()].set()
+                        vector_seen[parse_vector_key(record.key)[1]].set()
 
     following = asyncio.Event()
     async with bench_client(settings) as client:

@@ -24,6 +24,7 @@ from kafka.errors import CommitFailedError, KafkaError
 from kafka.structs import OffsetAndMetadata
 
 from freshet.models.content_tower import ContentTower
+from freshet.models.events import vector_key
 from freshet.models.ports import ArticleIndex, IndexUnavailable, TextEncoder
 from freshet.streams import metrics, topics
 from freshet.streams.dead_letters import dead_letter
@@ -196,13 +197,10 @@ class EmbeddingWorker:
     def _publish(
         self, embedded: Sequence[Embedded], deleted: Sequence[str], refused: Sequence[Refused]
     ) -> None:
-        sent = [
-            self._producer.send(
-                self._vectors, key=item.article.news_id.encode(), value=item.event().to_json()
-            )
-            for item in embedded
-        ]
-        sent += [self._producer.send(self._vectors, key=news_id.encode(), value=None) for news_id in deleted]
+        events = [item.event() for item in embedded]
+        records: list[tuple[str, bytes | None]] = [(event.key, event.to_json()) for event in events]
+        records += [(vector_key(self._tower.bundle, news_id), None) for news_id in deleted]
+        sent = [self._producer.send(self._vectors, key=key.encode(), value=value) for key, value in records]
         sent += [self._bury(refusal) for refusal in refused]
         self._producer.flush()
         for record in sent:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from freshet.models.events import parse_vector_key
 from freshet.streams.topics import ARTICLE_VECTORS
 from freshet.workers.replay_kafka import Connections
 from freshet.workers.replay_pacing import POLL_S
@@ -19,17 +20,21 @@ async def wait_for_vectors(
 ) -> int:
     """Read ``article-vectors`` until it holds each of ``news_ids``, or no new one has come for ``timeout_s``.
 
+    Vectors of any bundle count: which of them is served is the workers' matter.
+
     Returns:
         How many have no vector; ``on_progress`` is told how many have one.
     """
-    missing = {news_id.encode() for news_id in news_ids}
+    missing = set(news_ids)
     total = len(missing)
     async with connections.reader(ARTICLE_VECTORS, at_end=False) as consumer:
         deadline = time.monotonic() + timeout_s
         while missing and time.monotonic() < deadline and not stopped():
             before = len(missing)
             for records in (await consumer.getmany(timeout_ms=round(POLL_S * 1_000))).values():
-                missing.difference_update(record.key for record in records if record.value is not None)
+                missing.difference_update(
+                    parse_vector_key(record.key)[1] for record in records if record.value is not None
+                )
             if len(missing) < before:
                 deadline = time.monotonic() + timeout_s
             on_progress(total - len(missing))

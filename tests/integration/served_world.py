@@ -92,7 +92,7 @@ class World:
 def served(settings: Settings, **environment: str) -> Iterator[World]:
     """A worker that has read the articles."""
     ensure_topics(settings)
-    asyncio.run(send(settings, [keyed("article-vectors", a, a.news_id) for a in articles()]))
+    asyncio.run(send(settings, [keyed("article-vectors", a, a.key) for a in articles()]))
     with (
         stream_process(settings, settings.data_dir, **environment) as worker,
         Freshet(settings) as client,

@@ -182,7 +182,10 @@ def test_what_is_published_lies_on_its_topic_under_its_key(client: Freshet, topi
     assert records(ARTICLES, 5) == [(article.news_id, article.to_json()) for article in articles]
     assert records(CLICKS, 1) == [("U1", click.to_json())]
     assert records(IMPRESSIONS, 1) == [("U1", impression.to_json())]
-    assert records(CONTROL, 2) == [("N1", controls[1].to_json()), ("U1", controls[0].to_json())]
+    assert records(CONTROL, 2) == [
+        ("article:N1", controls[1].to_json()),
+        ("push:U1", controls[0].to_json()),
+    ]
 
 
 def test_an_argument_that_the_event_refuses_is_named(client: Freshet) -> None:

@@ -135,10 +135,10 @@ class World:
                 event = SlateEvent(offset=10**6 + i, time_s=START_S, clicked=("N-slate",))
                 return keyed(topic, SlateBatch(source="clicks", partition=3, events=(event,)), "0")
             case "control":
-                return keyed(topic, Control(kind="push-on", subject=f"P{i}", time=time_s), f"P{i}")
+                return keyed(topic, Control(kind="push-on", subject=f"P{i}", time=time_s), f"push:P{i}")
             case "article-vectors":
                 vector = vectors(self.settings, _ARTICLES)[i % _ARTICLES]
-                return keyed(topic, vector.model_copy(update={"title": f"good {i}"}), vector.news_id)
+                return keyed(topic, vector.model_copy(update={"title": f"good {i}"}), vector.key)
             case _:
                 count = DecayedCount(clicks=1.0, impressions=2.0)
                 stats = ArticleStats(
@@ -153,7 +153,7 @@ def world(kafka: LocalKafka, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     ensure_topics(settings)
     # The only vector at first is of no use: what it calls its bundle must not decide which one is served.
     stray = json_of(VECTOR, news_id="N0", bundle="stray", vector=[1.0])
-    asyncio.run(send(settings, [("article-vectors", b"N0", stray)]))
+    asyncio.run(send(settings, [("article-vectors", b"stray/N0", stray)]))
     with stream_process(settings, settings.data_dir) as worker:
         world = World(settings, worker)
         asyncio.run(wait_for(partial(events_on, settings, "dead-letters", DeadLetter), "a letter", [worker]))
@@ -240,7 +240,7 @@ def test_an_answer_too_large_for_a_record_goes_without_its_reasons(world: World,
         ArticleVector(news_id=i, bundle=BUNDLE, vector=vector, published_at=_NOW, title="T" * 1_000)
         for i in ids
     ]
-    asyncio.run(send(world.settings, [keyed("article-vectors", a, a.news_id) for a in articles]))
+    asyncio.run(send(world.settings, [keyed("article-vectors", a, a.key) for a in articles]))
 
     async def known() -> bool:
         items = client.recommend("U-long", candidates=ids[-50:], time=_NOW, timeout_s=30).items

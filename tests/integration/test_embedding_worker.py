@@ -285,7 +285,8 @@ def test_a_tombstone_deletes_the_article(stream: Stream, tower: Projection) -> N
         wait_until(lambda: index.count() == 0, "the article is deleted")
         records = stream.records(topics.ARTICLE_VECTORS, 2)
 
-    assert [(record.key, record.value is None) for record in records] == [(b"N1", False), (b"N1", True)]
+    key = f"{tower.bundle}/N1".encode()
+    assert [(record.key, record.value is None) for record in records] == [(key, False), (key, True)]
 
 
 def test_an_outage_of_the_index_loses_nothing_and_commits_nothing(stream: Stream, tower: Projection) -> None:

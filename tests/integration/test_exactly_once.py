@@ -104,7 +104,7 @@ async def _run(settings: Settings, data_dir: Path, kills: int, keep_store: bool)
     environment = {"FRESHET_BATCH_EVENTS": "20"}
     ensure_topics(settings)
     # Known from the start: when an article becomes known is a matter of time.
-    await send(settings, [keyed("article-vectors", v, v.news_id) for v in vectors(settings, _ARTICLES)])
+    await send(settings, [keyed("article-vectors", v, v.key) for v in vectors(settings, _ARTICLES)])
     with stream_process(settings, data_dir, **environment) as first:
         worker = first
         await send(

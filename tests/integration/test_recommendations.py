@@ -269,7 +269,7 @@ async def test_a_parked_click_counts_once_its_article_has_a_vector(world: World)
 
     await world.until(alike, "the parked click to count for nothing yet")
     late = article("S-late", "sport", 7_200.0, seed=9)
-    await send(world.settings, [keyed("article-vectors", late, late.news_id)])
+    await send(world.settings, [keyed("article-vectors", late, late.key)])
     await world.until(moved, "the parked click to move the user")
     assert world.recommend("U-parked").user_clicks == 1
 
@@ -310,7 +310,7 @@ async def test_with_push_on_each_click_leads_to_a_fresh_list(world: World) -> No
 
 async def test_a_withdrawn_article_disappears_even_if_it_is_published_again(world: World) -> None:
     gone = article("P-gone", "politics", 60.0, seed=3)
-    await send(world.settings, [keyed("article-vectors", gone, gone.news_id)])
+    await send(world.settings, [keyed("article-vectors", gone, gone.key)])
 
     async def listed() -> bool:
         return "P-gone" in ids_of(world.recommend("U-withdraw", k=200))
@@ -322,7 +322,7 @@ async def test_a_withdrawn_article_disappears_even_if_it_is_published_again(worl
     world.client.withdraw("P-gone")
     await world.until(hidden, "the article to disappear")
     changed = gone.model_copy(update={"title": "changed"})
-    await send(world.settings, [keyed("article-vectors", changed, gone.news_id)])
+    await send(world.settings, [keyed("article-vectors", changed, gone.key)])
 
     async def renamed() -> bool:
         (item,) = world.recommend("U-withdraw", candidates=["P-gone"]).items

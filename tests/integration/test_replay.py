@@ -411,7 +411,7 @@ async def test_impressions_wait_until_the_articles_have_vectors(settings: Settin
                     )
                     seen_before_last_vector.append(await revealed(impressions))
                     name = topic_name(settings, ARTICLE_VECTORS.name)
-                    await producer.send_and_wait(name, vector.to_json(), key=record.key)
+                    await producer.send_and_wait(name, vector.to_json(), key=vector.key.encode())
         finally:
             await producer.stop()
 

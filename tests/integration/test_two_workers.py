@@ -157,7 +157,7 @@ def _alike(answers: dict[str, Recommendation], others: dict[str, Recommendation]
 
 async def test_a_worker_that_goes_leaves_every_state_to_the_other(pair: Pair) -> None:
     settings = pair.settings
-    await send(settings, [keyed("article-vectors", v, v.news_id) for v in vectors(settings, _ARTICLES)])
+    await send(settings, [keyed("article-vectors", v, v.key) for v in vectors(settings, _ARTICLES)])
     await pair.shared()
     pair.click(rounds=3)
     await pair.states_met()

@@ -59,7 +59,7 @@ def test_trending_articles_survive_a_restart_and_an_update(kafka: LocalKafka, tm
     with served(settings) as world:
         assert asyncio.run(trending(world)), "known as soon as the worker answers"
         changed = article("S5", "sport", seed=77).model_copy(update={"title": "changed"})
-        asyncio.run(send(settings, [keyed("article-vectors", changed, "S5")]))
+        asyncio.run(send(settings, [keyed("article-vectors", changed, changed.key)]))
 
         async def renamed() -> bool:
             return found(world).title == "changed" and await trending(world)
@@ -71,7 +71,7 @@ def test_without_an_index_answers_come_and_say_so(kafka: LocalKafka, tmp_path: P
     settings = settings_for(kafka, tmp_path)
     ensure_topics(settings)
     withdrawn = Control(kind="article-withdrawn", subject="S1", time=NOW)
-    asyncio.run(send(settings, [keyed("control", withdrawn, "S1")]))
+    asyncio.run(send(settings, [keyed("control", withdrawn, withdrawn.key)]))
     with served(settings, FRESHET_QDRANT_URL="http://127.0.0.1:9") as world:
         answer = world.recommend("U1", k=100, filters=Filters(categories=("sport",)))
         assert answer.degraded == "trending"
@@ -82,7 +82,7 @@ def test_without_an_index_answers_come_and_say_so(kafka: LocalKafka, tmp_path: P
         world.click("U1", "P1")
         assert asyncio.run(world.after_clicks("U1", 1)).degraded == "trending"
         fresh = article("S-fresh", "sport", age_s=1.0)
-        asyncio.run(send(settings, [keyed("article-vectors", fresh, "S-fresh")]))
+        asyncio.run(send(settings, [keyed("article-vectors", fresh, fresh.key)]))
 
         async def listed() -> bool:
             return "S-fresh" in ids_of(world.recommend("U1", k=100))

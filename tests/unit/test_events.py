@@ -38,7 +38,9 @@ from freshet.models.events import (
     UserVector,
     from_unix_s,
     json_schema,
+    parse_vector_key,
     to_unix_s,
+    vector_key,
 )
 from freshet.streams.topics import TOPICS
 
@@ -282,6 +284,11 @@ def test_the_json_schema_requires_what_the_event_requires(event: type[Event]) ->
 
 # Round trips
 
+bundles = st.text(
+    st.characters(exclude_categories=("Cs", "Cc", "Zs", "Zl", "Zp"), exclude_characters="/"),
+    min_size=1,
+    max_size=20,
+)
 ids = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zs", "Zl", "Zp")), min_size=1, max_size=20)
 texts = st.text(max_size=40)
 numbers = st.floats(allow_nan=False, allow_infinity=False)
@@ -302,7 +309,7 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
     st.builds(
         Article, news_id=ids, published_at=times, abstract=texts, url=texts, entities=tuples(ids), **about
     ),
-    st.builds(ArticleVector, news_id=ids, bundle=ids, vector=vectors, published_at=times, **about),
+    st.builds(ArticleVector, news_id=ids, bundle=bundles, vector=vectors, published_at=times, **about),
     st.builds(
         ArticleStats,
         news_id=ids,
@@ -452,3 +459,27 @@ def test_a_malformed_record_never_raises_anything_but_event_error(
 def test_garbage_is_refused(value: bytes) -> None:
     with pytest.raises(EventError, match="Click: "):
         Click.from_json(value)
+
+
+def test_a_control_record_shares_its_key_with_what_takes_it_back_and_with_nothing_else() -> None:
+    at = datetime(2026, 3, 2, 8, tzinfo=UTC)
+    keys = [
+        Control.model_validate({"kind": kind, "subject": "U1", "time": at}).key
+        for kind in ("push-on", "push-off", "user-erased", "article-withdrawn", "bundle-promoted")
+    ]
+    assert keys[0] == keys[1] == "push:U1"
+    assert keys[2:4] == ["erased:U1", "article:U1"]
+    later = Control(kind="bundle-promoted", subject="U1", time=at + timedelta(microseconds=1))
+    assert len({*keys, later.key}) == 5, "every promotion has a key of its own"
+
+
+def test_a_vectors_key_names_the_bundle_and_the_article() -> None:
+    at = datetime(2026, 3, 2, 8, tzinfo=UTC)
+    vector = ArticleVector(news_id="a/b", bundle="b1", vector=(1.0,), published_at=at)
+    assert vector.key == vector_key("b1", "a/b") == "b1/a/b"
+    assert parse_vector_key(vector.key.encode()) == ("b1", "a/b")
+    for key in (None, b"", b"N1", b"/N1", b"b1/", b"\xff/N1"):
+        with pytest.raises(EventError, match="tombstone's key"):
+            parse_vector_key(key)
+    with pytest.raises(ValidationError, match="bundle"):
+        ArticleVector(news_id="N1", bundle="b/1", vector=(1.0,), published_at=at)
