@@ -1,10 +1,10 @@
-r"""How well impressions were ranked: AUC, MRR, nDCG@k and hit rate as MIND's own evaluation defines them.
+r"""How well impressions were ranked: AUC, MRR, nDCG@k, recall@k and hit rate, as MIND's evaluation has them.
 
 Every measure is the mean over impressions of the measure of one impression; impressions whose candidates are
 all clicked or all skipped say nothing and are left out (counted). Scores that tie count as the average over
 all orders of the tied candidates, so neither the order of candidates nor a label can break a tie.
 
-All four of AUC, MRR and the nDCGs are linear in the labels in ranked order :math:`y_r`; the average over the
+AUC, MRR, the nDCGs and recall are linear in the labels in ranked order :math:`y_r`; the average over the
 orders of ties is therefore the same formula with each tied group's labels replaced by their mean
 :math:`\bar y_r` (McSherry and Najork, "Computing Information Retrieval Performance Measures Efficiently in
 the Presence of Tied Scores", ECIR 2008). With P clicked among n candidates:
@@ -12,11 +12,16 @@ the Presence of Tied Scores", ECIR 2008). With P clicked among n candidates:
 - AUC :math:`= (\sum_r \bar y_r (n - r + 1) - P (P + 1) / 2) / (P (n - P))`
 - MRR :math:`= \sum_r \bar y_r / r / P` (MIND averages over all clicked, not only the first)
 - nDCG@k :math:`= \sum_{r \le k} \bar y_r / \log_2(r + 1) / \sum_{r \le \min(k, P)} 1 / \log_2(r + 1)`
+  (Järvelin and Kekäläinen, "Cumulated gain-based evaluation of IR techniques", 2002)
+- recall@k :math:`= \sum_{r \le k} \bar y_r / P`
+
+The hit rate ("exist"), the probability that any clicked candidate is among the best k, is not linear: of a
+tied group of T with c clicked, p of which fall within k, none is clicked with probability
+:math:`\binom{T - c}{p} / \binom{T}{p}` (hypergeometric).
 """
 
 from __future__ import annotations
 
-import math
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,8 +41,11 @@ _BATCH = 1_024
 
 
 @dataclass(frozen=True, slots=True)
-class _Ranked:
-    """Impressions best score first, one after another, with labels averaged over ties."""
+class RankedSlates:
+    """Impressions best score first, one after another, with labels averaged over ties.
+
+    Made by :meth:`of`; each measure comes as (impressions,) float64.
+    """
 
     labels: NDArray[np.float64]
     """Shape (sum of sizes,)."""
@@ -47,9 +55,20 @@ class _Ranked:
     sizes: NDArray[np.intp]
     clicked: NDArray[np.float64]
     """Shape (impressions,), as the two above: how many were clicked, P."""
+    ties: NDArray[np.intp]
+    """Shape (groups,): where each group of equal scores starts."""
 
     @classmethod
-    def of(cls, labels: NDArray[np.float64], scores: NDArray[np.float64], sizes: NDArray[np.intp]) -> _Ranked:
+    def of(
+        cls, labels: NDArray[np.float64], scores: NDArray[np.float64], sizes: NDArray[np.intp]
+    ) -> RankedSlates:
+        """Rank impressions, each with at least one clicked and one skipped candidate.
+
+        Args:
+            labels: Shape (sum of sizes,), 1 clicked, 0 skipped, of all impressions one after another.
+            scores: Of the same shape, larger is better; not NaN.
+            sizes: Shape (impressions,).
+        """
         starts = np.cumsum(sizes) - sizes
         impression = np.repeat(np.arange(len(sizes)), sizes)
         order = np.lexsort((-scores, impression))
@@ -59,25 +78,58 @@ class _Ranked:
         new[0] = True
         np.not_equal(scores[1:], scores[:-1], out=new[1:])
         new[starts] = True
-        if not new.all():
-            tied = np.flatnonzero(new)
-            lengths = np.diff(tied, append=len(scores))
-            labels = np.repeat(np.add.reduceat(labels, tied) / lengths, lengths)
+        ties = np.flatnonzero(new)
+        if len(ties) < len(scores):
+            lengths = np.diff(ties, append=len(scores))
+            labels = np.repeat(np.add.reduceat(labels, ties) / lengths, lengths)
         ranks = np.arange(1.0, len(scores) + 1.0) - starts[impression]
-        return cls(labels, ranks, starts, sizes, clicked)
+        return cls(labels, ranks, starts, sizes, clicked, ties)
 
     def auc(self) -> NDArray[np.float64]:
+        """The probability that a clicked candidate is above a skipped one."""
         worse_or_equal = self.clicked * (self.sizes + 1) - self._sum(self.labels * self.ranks)
         pairs = self.clicked * (self.sizes - self.clicked)
         return (worse_or_equal - self.clicked * (self.clicked + 1) / 2) / pairs
 
     def mrr(self) -> NDArray[np.float64]:
+        """The mean of 1 / rank over the clicked."""
         return self._sum(self.labels / self.ranks) / self.clicked
 
     def ndcg(self, k: int) -> NDArray[np.float64]:
+        """Normalised discounted cumulative gain of the best ``k``."""
         discounts = np.where(self.ranks <= k, 1.0 / np.log2(self.ranks + 1.0), 0.0)
         ideal = np.where(self.ranks <= np.repeat(self.clicked, self.sizes), discounts, 0.0)
         return self._sum(self.labels * discounts) / self._sum(ideal)
+
+    def recall(self, k: int) -> NDArray[np.float64]:
+        """The share of the clicked that is among the best ``k``."""
+        return self._sum(np.where(self.ranks <= k, self.labels, 0.0)) / self.clicked
+
+    def hit_rate(self, k: int) -> NDArray[np.float64]:
+        """The probability that a clicked one is among the best ``k``."""
+        hits = np.ones(len(self.sizes))
+        longer = np.flatnonzero(self.sizes > k)
+        if not len(longer):
+            return hits
+        starts = self.starts[longer]
+        last = starts + k - 1
+        group = np.searchsorted(self.ties, last, side="right") - 1
+        first = self.ties[group]
+        tied = np.append(self.ties, len(self.labels))[group + 1] - first
+        clicked = np.rint(self.labels[first] * tied).astype(np.intp)
+        up_to = np.concatenate([np.zeros(1), np.cumsum(self.labels)])
+        clicked_above = up_to[first] - up_to[starts] > 0.5  # noqa: PLR2004 - a whole number, but for rounding
+        places = last - first + 1
+        skipped = tied - clicked
+        log_factorial = np.concatenate([np.zeros(1), np.cumsum(np.log(np.arange(1, tied.max() + 1)))])
+        possible = skipped >= places
+        places = np.minimum(places, skipped)
+        misses = np.exp(
+            (log_factorial[skipped] - log_factorial[skipped - places])
+            - (log_factorial[tied] - log_factorial[tied - places])
+        )
+        hits[longer] = np.where(clicked_above | ~possible, 1.0, 1.0 - misses)
+        return hits
 
     def _sum(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         sums: NDArray[np.float64] = np.add.reduceat(values, self.starts)
@@ -102,11 +154,11 @@ def _has_both(labels: NDArray[np.float64]) -> bool:
     return 0 < int(np.count_nonzero(labels)) < len(labels)
 
 
-def _ranked(labels: ArrayLike, scores: ArrayLike) -> _Ranked:
+def _ranked(labels: ArrayLike, scores: ArrayLike) -> RankedSlates:
     clicked, score = _checked(labels, scores)
     if not _has_both(clicked):
         raise ValueError("an impression needs at least one clicked and one skipped candidate")
-    return _Ranked.of(clicked, score, np.array([len(clicked)]))
+    return RankedSlates.of(clicked, score, np.array([len(clicked)]))
 
 
 def _checked_k(k: int) -> int:
@@ -143,19 +195,12 @@ def hit_rate(labels: ArrayLike, scores: ArrayLike, k: int) -> float:
 
     Arguments and errors are those of :func:`auc`.
     """
-    clicked, score = _checked(labels, scores)
-    if not _has_both(clicked):
-        raise ValueError("an impression needs at least one clicked and one skipped candidate")
-    if _checked_k(k) >= len(score):
-        return 1.0
-    cut = np.sort(score)[::-1][k - 1]
-    if clicked[score > cut].any():
-        return 1.0
-    tied = clicked[score == cut]
-    places = k - int(np.count_nonzero(score > cut))
-    # Hypergeometric: no clicked one among `places` drawn from the tied.
-    skipped = len(tied) - int(tied.sum())
-    return 1.0 - math.comb(skipped, places) / math.comb(len(tied), places)
+    return float(_ranked(labels, scores).hit_rate(_checked_k(k))[0])
+
+
+def recall(labels: ArrayLike, scores: ArrayLike, k: int) -> float:
+    """Share of the clicked candidates that is among the best ``k``; arguments and errors as :func:`auc`."""
+    return float(_ranked(labels, scores).recall(_checked_k(k))[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +210,35 @@ class Estimate:
     mean: float
     low: float
     high: float
+
+
+def bootstrap(
+    values: NDArray[np.floating],
+    *,
+    resamples: int = DEFAULT_RESAMPLES,
+    confidence: float = DEFAULT_CONFIDENCE,
+    seed: int = 0,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The ends of the percentile bootstrap intervals of the columns' means, each (m,).
+
+    Whole rows are drawn, so that what columns have in common stays (Efron and Tibshirani, "An Introduction to
+    the Bootstrap", 1993, ch. 13). The same values and seed give the same interval.
+
+    Args:
+        values: Shape (n, m), n at least 1: a row for each impression.
+        resamples: Bootstrap samples.
+        confidence: Of the interval, between 0 and 1.
+        seed: Of the resampling.
+    """
+    n = len(values)
+    random = np.random.default_rng(seed)
+    means = np.empty((resamples, values.shape[1]))
+    for sample in means:
+        # How often each was drawn; the product is three times as fast as gathering the rows.
+        sample[:] = np.bincount(random.integers(0, n, n), minlength=n) @ values / n
+    tail = (1.0 - confidence) / 2
+    low, high = np.quantile(means, (tail, 1.0 - tail), axis=0)
+    return low, high
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +309,7 @@ class RankingScores:
         if not self._labels:
             return
         sizes = np.array([len(labels) for labels in self._labels])
-        ranked = _Ranked.of(np.concatenate(self._labels), np.concatenate(self._scores), sizes)
+        ranked = RankedSlates.of(np.concatenate(self._labels), np.concatenate(self._scores), sizes)
         columns = (ranked.auc(), ranked.mrr(), *(ranked.ndcg(k) for k in _CUTS))
         self._values.frombytes(np.column_stack(columns).tobytes())
         self._labels.clear()
@@ -262,13 +336,7 @@ class RankingScores:
         n = len(values)
         if not n:
             raise ValueError("no impression with both a clicked and a skipped candidate was measured")
-        random = np.random.default_rng(seed)
-        means = np.empty((resamples, len(METRICS)))
-        for sample in means:
-            # How often each was drawn; the product is three times as fast as gathering the rows.
-            sample[:] = np.bincount(random.integers(0, n, n), minlength=n) @ values / n
-        tail = (1.0 - confidence) / 2
-        low, high = np.quantile(means, (tail, 1.0 - tail), axis=0)
+        low, high = bootstrap(values, resamples=resamples, confidence=confidence, seed=seed)
         mean = values.mean(axis=0)
         return RankingReport(
             impressions=n,

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freshet.models.ranking_metrics import METRICS, RankingScores, auc, hit_rate, mrr, ndcg
+from freshet.models.ranking_metrics import METRICS, RankingScores, auc, bootstrap, hit_rate, mrr, ndcg, recall
 
 
 def naive(labels: list[int], scores: list[float]) -> dict[str, float]:
     """MIND's evaluation script in plain Python, averaged over every order of the candidates."""
-    found: dict[str, list[float]] = {name: [] for name in (*METRICS, "hit@2")}
+    found: dict[str, list[float]] = {name: [] for name in (*METRICS, "hit@2", "recall@3")}
     for order in permutations(range(len(labels))):
         ranked = [labels[i] for i in sorted(order, key=lambda i: -scores[i])]
         clicked = sum(ranked)
@@ -27,6 +27,7 @@ def naive(labels: list[int], scores: list[float]) -> dict[str, float]:
             best = sum((2**y - 1) / math.log2(r + 2) for r, y in enumerate(sorted(ranked)[::-1][:k]))
             found[f"ndcg@{k}"].append(gain / best)
         found["hit@2"].append(float(any(ranked[:2])))
+        found["recall@3"].append(sum(ranked[:3]) / clicked)
     return {name: float(np.mean(values)) for name, values in found.items()}
 
 
@@ -45,6 +46,7 @@ def test_metrics_are_those_of_mind_averaged_over_the_orders_of_ties(slate: list[
         "ndcg@5": ndcg(labels, scores, 5),
         "ndcg@10": ndcg(labels, scores, 10),
         "hit@2": hit_rate(labels, scores, 2),
+        "recall@3": recall(labels, scores, 3),
     }
 
     assert measured == pytest.approx(naive(labels, scores))
@@ -74,6 +76,7 @@ def test_a_case_worked_by_hand() -> None:
     assert ndcg(labels, scores, 1) == 0.0
     assert hit_rate(labels, scores, 1) == 0.0
     assert hit_rate(labels, scores, 2) == 1.0
+    assert [recall(labels, scores, k) for k in (1, 2, 3, 4)] == [0.0, 0.5, 0.5, 1.0]
 
 
 def test_a_constant_score_is_worth_one_half_whatever_the_labels() -> None:
@@ -129,3 +132,11 @@ def test_intervals_repeat_with_the_seed_and_hold_the_mean() -> None:
     # The interval of a mean, by the central limit theorem.
     spread = collected.values()[:, 0].std() / math.sqrt(2_000)
     assert one.metrics["auc"].high - one.metrics["auc"].low == pytest.approx(2 * 1.96 * spread, rel=0.15)
+
+
+def test_of_columns_that_move_together_the_difference_is_certain() -> None:
+    values = np.random.default_rng(0).normal(size=(500, 1))
+    low, high = bootstrap(np.column_stack([values, values + 0.25, np.full(500, 0.25)]), resamples=200)
+
+    assert high[1] - low[1] == pytest.approx(high[0] - low[0])
+    assert [low[2], high[2]] == pytest.approx([0.25, 0.25])
