@@ -1,4 +1,11 @@
-"""How a user's events are pooled into vectors: the sizes, half-lives and bounds of every user's state."""
+"""How a user's events are pooled into vectors: the sizes, half-lives and bounds of every user's state.
+
+A trained bundle adds three things to the decayed mean. Attention: in head j a click on an article with vector
+v counts as exp(a_j(v)) clicks, a_j(v) = 2 tanh(A_j . v + b_j), so between 0.14 and 7.4, whatever the vector;
+because this weight is the article's alone, the state remains a sum. A prior: the vectors of a user without
+events. Layers: what makes of each pooled interest the query that is compared with articles, as in a two-tower
+model whose user tower reads the averaged history (Covington et al., 2016).
+"""
 
 from __future__ import annotations
 
@@ -11,9 +18,15 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from freshet.models.bundle import Bundle, BundleError
+from freshet.models.feature_tower import Layer, apply_layers, read_layers, to_unit_norm, weight_of
+
 MAX_HEADS = 16
 SKIPS = "skips"
 """The name of the last head, which pools what was shown and not clicked."""
+
+ATTENTION_BOUND = 2.0
+"""The largest logarithm of a click's weight: no article can outweigh more than e^4 others."""
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"))
 
@@ -48,12 +61,51 @@ class VectorLookup(Protocol):
         ...
 
 
+@dataclass(frozen=True, eq=False)
+class Attention:
+    """How much an event counts, by its article's vector.
+
+    Raises:
+        ValueError: The shapes do not fit each other.
+    """
+
+    weight: NDArray[np.float32]
+    """Shape (heads, d): A."""
+    bias: NDArray[np.float32]
+    """Shape (heads,): b."""
+
+    def __post_init__(self) -> None:
+        if self.weight.ndim != 2 or self.bias.shape != self.weight.shape[:1]:  # noqa: PLR2004 - (heads, d)
+            raise ValueError(
+                f"attention has a weight of shape {self.weight.shape} and a bias of {self.bias.shape}, "
+                "must be (heads, d) and (heads,)"
+            )
+
+    def of_heads(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """exp(a_j(v)) of every head j, shape (heads, n), for vectors (n, d); (heads,) for one vector (d,)."""
+        scores = self.weight @ vectors.T
+        scores += self.bias if vectors.ndim == 1 else self.bias[:, None]
+        return _bounded_exp(scores)
+
+    def of_skips(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """exp(a(v)) of the last head alone, shape (n,), for vectors (n, d)."""
+        scores = vectors @ self.weight[-1]
+        scores += self.bias[-1]
+        return _bounded_exp(scores)
+
+
+def _bounded_exp(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    np.tanh(scores, out=scores)
+    scores *= np.float32(ATTENTION_BOUND)
+    return np.exp(scores, out=scores)
+
+
 @dataclass(frozen=True)
 class Pooling:
     """The pooling of one model bundle: an interest head for each half-life, then the head of skips.
 
     States of two poolings hold sums that mean different things, unless they differ only in
-    ``prior_weight`` and the bounds.
+    ``prior_weight``, the bounds, and what is made of the sums (``prior``, ``layers``, ``normalise``).
 
     Raises:
         ValueError: A value is out of its range.
@@ -71,9 +123,17 @@ class Pooling:
     """Clicks kept for articles without a vector, but never fewer than ``max_recent_clicks``."""
     bundle: str = ""
     """The version of the vectors."""
+    attention: Attention | None = field(default=None, repr=False, compare=False)
+    """Without it every event counts once."""
+    prior: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
+    """Shape (heads, d): a user without events; without it, the mean of what is being clicked."""
+    layers: tuple[Layer, ...] = field(default=(), repr=False, compare=False)
+    """What makes queries of the interest heads' vectors."""
+    normalise: bool = False
+    """Whether those queries are scaled to norm 1."""
     all_half_lives_s: tuple[float, ...] = field(init=False, repr=False, compare=False)
     """Of every head, that of skips last."""
-    fingerprint: int = field(init=False, repr=False, compare=False)
+    fingerprint: int = field(init=False, repr=False)
     """32 bits that differ where the sums of a state mean something else."""
 
     def __post_init__(self) -> None:
@@ -89,9 +149,70 @@ class Pooling:
         for name in ("max_recent_clicks", "max_exposures", "max_parked"):
             if not 1 <= getattr(self, name) < 1 << 16:
                 raise ValueError(f"{name} is {getattr(self, name)}, must be between 1 and 65535")
+        attention = None if self.attention is None else self.attention.weight
+        for name, array in (("attention", attention), ("prior", self.prior)):
+            if array is not None and array.shape != (len(half_lives_s), self.d):
+                raise ValueError(f"{name} has shape {array.shape}, must be {(len(half_lives_s), self.d)}")
         identity = (self.d, *(float(half_life_s) for half_life_s in half_lives_s), self.bundle)
+        fingerprint = zlib.crc32(repr(identity).encode())
+        if self.attention is not None:
+            for weights in (self.attention.weight, self.attention.bias):
+                fingerprint = zlib.crc32(np.ascontiguousarray(weights, "<f4").tobytes(), fingerprint)
         object.__setattr__(self, "all_half_lives_s", half_lives_s)
-        object.__setattr__(self, "fingerprint", zlib.crc32(repr(identity).encode()))
+        object.__setattr__(self, "fingerprint", fingerprint)
+
+    @classmethod
+    def of_bundle(
+        cls, bundle: Bundle, *, max_recent_clicks: int, max_exposures: int, max_parked: int = 100
+    ) -> Pooling:
+        """The pooling that a bundle was trained with.
+
+        Args:
+            bundle: Its manifest's ``user``, and the weights ``user.*``.
+            max_recent_clicks: A bound of every state, as the others.
+            max_exposures: See above.
+            max_parked: See above.
+
+        Raises:
+            BundleError: A weight is missing, or its shape does not fit the manifest.
+        """
+        spec, d = bundle.manifest.user, bundle.manifest.d
+        shape = (spec.heads, d)
+        layers, width = read_layers(bundle, "user.layers", spec.layers, d)
+        if width != d:
+            raise BundleError(f"{bundle.folder}: the user's layers give {width} dimensions, not d = {d}")
+        return cls(
+            d,
+            spec.half_lives_s,
+            spec.negative_half_life_s,
+            spec.prior_weight,
+            max_recent_clicks,
+            max_exposures,
+            max_parked,
+            bundle=bundle.id,
+            attention=Attention(
+                weight_of(bundle, "user.attention.weight", shape),
+                weight_of(bundle, "user.attention.bias", shape[:1]),
+            )
+            if spec.attention
+            else None,
+            prior=weight_of(bundle, "user.population", shape) if spec.population else None,
+            layers=tuple(layers),
+            normalise=spec.normalise,
+        )
+
+    def queries(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What articles are compared with (heads, d): the head of skips as it is, the others transformed.
+
+        Args:
+            vectors: Shape (heads, d), a user's vectors.
+        """
+        if not self.layers and not self.normalise:
+            return vectors
+        queries = apply_layers(self.layers, vectors[:-1])
+        if self.normalise:
+            queries = to_unit_norm(queries)
+        return np.concatenate([queries, vectors[-1:]])
 
     @property
     def heads(self) -> int:

@@ -26,7 +26,7 @@ from freshet.models.diversity import maximal_marginal_relevance
 from freshet.models.events import RecommendationRequest, RecommendedArticle, from_unix_s
 from freshet.models.ports import ArticleFilter, ArticleIndex, FloatMatrix, Hit
 from freshet.models.ranking import FEATURES, LinearRanker, features
-from freshet.models.user_state import UserState
+from freshet.models.user_state import Pooling, UserState
 
 TRENDING: Final = "trending"
 NEWEST: Final = "newest"
@@ -49,9 +49,9 @@ class UserView:
     """What ranking needs of a user at one moment."""
 
     vectors: FloatMatrix
-    """Shape (heads, d): the interest heads, then the head of the skips."""
+    """Shape (heads, d): the interest heads' queries, then the vector of the skips."""
     dot_offsets: NDArray[np.float32]
-    """Shape (heads,): each vector's dot product with the population's, what an average article scores."""
+    """Shape (heads,): each vector's dot product with the mean of what is being clicked."""
     head_names: tuple[str, ...]
     head_weights: NDArray[np.float64]
     """Shape (heads,): the decayed evidence that each vector rests on."""
@@ -63,27 +63,40 @@ class UserView:
     """Times shown by news id, clicked or not."""
 
     @classmethod
-    def of(cls, state: UserState | None, now_s: float, population: NDArray[np.float32]) -> UserView:
+    def of(
+        cls,
+        state: UserState | None,
+        now_s: float,
+        population: NDArray[np.float32],
+        pooling: Pooling | None = None,
+    ) -> UserView:
         """The view of ``state`` at ``now_s``; of a user never seen (``None``), the population's.
 
         Args:
             state: The user's state.
             now_s: Event time, Unix seconds.
-            population: Shape (d,), or (heads, d) with one vector for each head.
+            population: The mean of what is being clicked, shape (d,), or (heads, d) with one vector for each
+                head: what an average article is, and the prior where the pooling has none of its own.
+            pooling: Of a user never seen; without it, that of a bundle that is not trained.
         """
+        if state is not None:
+            pooling = state.pooling
+        prior = population if pooling is None or pooling.prior is None else pooling.prior
         if state is None:
-            rows = population if population.ndim > 1 else np.stack([population, population])
+            rows = prior if prior.ndim > 1 else np.stack([prior] * (2 if pooling is None else pooling.heads))
             vectors = np.asarray(rows, np.float32)
             names = ("population",) * (len(vectors) - 1) + ("skips",)
             weights = np.zeros(len(vectors))
             clicks, seen, exposures = 0, Counter[str](), dict[str, int]()
         else:
-            vectors = state.vectors(now_s, population)
+            vectors = state.vectors(now_s, prior)
             names = state.pooling.head_names
             weights = np.asarray(state.weights(now_s), np.float64)
             clicks = state.clicks
             seen = Counter(news_id for news_id, _ in state.recent_clicks())
             exposures = state.exposures
+        if pooling is not None:
+            vectors = pooling.queries(vectors)
         offsets: NDArray[np.float32] = (vectors * population).sum(axis=1)
         return cls(vectors, offsets, names, weights, clicks, seen, exposures)
 

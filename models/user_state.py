@@ -2,10 +2,11 @@
 
 For each head j with half-life h_j, and events i with article vectors v_i at times t_i,
 
-    S_j = sum_i w_ij v_i,   Z_j = sum_i w_ij,   w_ij = 2 ** (-(t - t_i) / h_j),
+    S_j = sum_i w_ij v_i,   Z_j = sum_i w_ij,   w_ij = exp(a_j(v_i)) * 2 ** (-(t - t_i) / h_j),
     u_j(t) = (S_j + prior_weight * m_j) / (Z_j + prior_weight),
 
-with m_j the population's vector. Clicks feed every head but the last, skips (shown, not clicked) the last.
+with m_j the population's vector, and a_j the attention of :mod:`freshet.models.pooling`, 0 without a trained
+bundle. Clicks feed every head but the last, skips (shown, not clicked) the last.
 
 Guarantees, up to float32 rounding:
 
@@ -18,8 +19,9 @@ Guarantees, up to float32 rounding:
 
 Choices:
 
-- **Every skip weighs 1**, whatever its slate's length. The head is a mean, so the length only says how soon
-  it leaves the prior; and a later click can take its skip back without knowing the slate.
+- **Every skip weighs 1**, or what attention makes of it, whatever its slate's length. The head is a mean, so
+  the length only says how soon it leaves the prior; and a later click can take its skip back without knowing
+  the slate.
 - **A click takes its skip back with the click's own age.** The skip's is not known where the click arrives
   first. What remains is ``1 - 2 ** (-delay / half_life)`` of one skip, 0.05 % for a minute and a day.
 - **Skips of articles without a vector are not counted**; clicks on them are parked until they have one.
@@ -152,9 +154,15 @@ class UserState:
         rows = rows[catalog.has_vector[rows]]
         if len(rows):
             weight = weights[-1]
-            skips = np.add.reduce(catalog.vectors.take(rows, axis=0))
+            vectors = catalog.vectors.take(rows, axis=0)
+            attention = self.pooling.attention
+            if attention is None:
+                skips, counted = np.add.reduce(vectors), float(len(rows))
+            else:
+                counts = attention.of_skips(vectors)
+                skips, counted = counts @ vectors, float(np.add.reduce(counts))
             self._sums[-1] += skips if weight == 1.0 else skips * np.float32(weight)
-            self._weights[-1] += weight * len(rows)
+            self._weights[-1] += weight * counted
         return True
 
     def apply_click(
@@ -187,8 +195,11 @@ class UserState:
         weights = self._weights_at(time_s)
         row = self._click(time_s, news_id, catalog, weights)
         if impression_known and row >= 0:
-            self._sums[-1] -= catalog.vectors[row] * np.float32(weights[-1])
-            self._weights[-1] -= weights[-1]
+            vector, weight = catalog.vectors[row], weights[-1]
+            if self.pooling.attention is not None:
+                weight *= float(self.pooling.attention.of_skips(vector[None])[0])
+            self._sums[-1] -= vector * np.float32(weight)
+            self._weights[-1] -= weight
         return True
 
     def seed_history(self, time_s: float, history: Sequence[str], catalog: VectorLookup) -> bool:
@@ -220,7 +231,10 @@ class UserState:
             ages_s = np.array([self._reference_s - time_s for time_s, _ in self._parked])[known]
             half_lives_s = np.array(self.pooling.half_lives_s)
             weights = np.exp2(-ages_s / half_lives_s[:, None])
-            self._sums[:-1] += weights.astype(np.float32) @ catalog.vectors[rows[known]]
+            vectors = catalog.vectors[rows[known]]
+            if self.pooling.attention is not None:
+                weights *= self.pooling.attention.of_heads(vectors)[:-1]
+            self._sums[:-1] += weights.astype(np.float32) @ vectors
             for j, weight in enumerate(weights.sum(axis=1).tolist()):
                 self._weights[j] += weight
             self._parked = [
@@ -387,6 +401,9 @@ class UserState:
             _keep_newest(self._parked, (time_s, news_id), self._max_parked)
             return -1
         vector = catalog.vectors[row]
+        if self.pooling.attention is not None:
+            counts = self.pooling.attention.of_heads(vector).tolist()
+            weights = [weight * count for weight, count in zip(weights, counts, strict=True)]
         for j in range(len(weights) - 1):
             weight = weights[j]
             self._sums[j] += vector if weight == 1.0 else vector * np.float32(weight)
