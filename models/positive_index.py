@@ -8,18 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from freshet.models.impression_log import ImpressionLog
-
-_FILTER_SLOTS_PER_PAIR = 16
-_MAX_FILTER_SLOTS = 1 << 28
-_HASH_FACTOR = np.uint64(0x9E3779B97F4A7C15)
-"""Knuth's multiplicative hashing: 2^64 over the golden ratio."""
+from freshet.models.pair_set import PairSet
 
 
 class PositiveIndex:
     """The positive pairs of user and item, without repetitions.
-
-    Most of what is asked for is no positive; a table of bits, 16 for each pair, answers that in one memory
-    access, and only what it lets through (at most 1 in 16, and the positives) is searched for.
 
     Args:
         users: Shape (pairs,), numbers of users.
@@ -39,23 +32,13 @@ class PositiveIndex:
             raise ValueError(f"users {user.shape} and items {item.shape} must be columns of one length")
         self.n_users = _checked_size("users", user, n_users)
         self.n_items = _checked_size("items", item, n_items)
-        # Sorted here because np.unique, which hashes first, takes 20 times as long (NumPy 2.4).
-        keys = np.sort(user * self.n_items + item)
-        self._keys = keys[np.diff(keys, prepend=-1) > 0]
-        self.items: NDArray[np.int32] = (self._keys % max(self.n_items, 1)).astype(np.int32)
+        self._pairs = PairSet(user, item, max(self.n_items, 1))
+        self.items: NDArray[np.int32] = self._pairs.second.astype(np.int32)
         """Shape (pairs,): those of user ``u`` are ``items[starts[u] : starts[u + 1]]``, ascending."""
-        self.starts: NDArray[np.int64] = np.searchsorted(
-            self._keys, np.arange(self.n_users + 1, dtype=np.int64) * self.n_items
-        ).astype(np.int64)
+        self.starts: NDArray[np.int64] = self._pairs.starts(self.n_users)
         """Shape (n_users + 1,)."""
         self.item_counts: NDArray[np.int64] = np.bincount(self.items, minlength=self.n_items)
         """Shape (n_items,): of how many users each item is a positive."""
-        slots = 1 << max(len(self._keys) * _FILTER_SLOTS_PER_PAIR - 1, 1).bit_length()
-        slots = min(slots, _MAX_FILTER_SLOTS)
-        self._shift = np.uint64(64 - (slots.bit_length() - 1))
-        self._filter = np.zeros(slots // 8, np.uint8)
-        at = self._slots(self._keys)
-        np.bitwise_or.at(self._filter, at >> 3, np.uint8(1) << (at & 7).astype(np.uint8))
 
     @classmethod
     def of_log(cls, log: ImpressionLog) -> Self:
@@ -80,7 +63,7 @@ class PositiveIndex:
         )
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return len(self._pairs)
 
     def of(self, user: int) -> NDArray[np.int32]:
         """The items (positives of ``user``,), ascending."""
@@ -88,19 +71,7 @@ class PositiveIndex:
 
     def contains(self, users: ArrayLike, items: ArrayLike) -> NDArray[np.bool_]:
         """Whether pairs are positives; the two broadcast against each other, and give the result's shape."""
-        keys = np.asarray(users, np.int64) * self.n_items + np.asarray(items, np.int64)
-        found = np.zeros(keys.shape, np.bool_)
-        if not len(self._keys):
-            return found
-        at = self._slots(keys)
-        maybe = (self._filter[at >> 3] >> (at & 7).astype(np.uint8) & 1).astype(np.bool_)
-        asked = keys[maybe]
-        position = np.minimum(np.searchsorted(self._keys, asked), len(self._keys) - 1)
-        found[maybe] = self._keys[position] == asked
-        return found
-
-    def _slots(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
-        return ((keys.astype(np.uint64) * _HASH_FACTOR) >> self._shift).astype(np.int64)
+        return self._pairs.contains(users, items)
 
 
 def _checked_size(name: str, numbers: NDArray[np.int64], size: int | None) -> int:
