@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,6 +79,19 @@ class PrequentialReport:
     """Impressions learned from, those of the warm-up included."""
 
 
+@dataclass(frozen=True, slots=True)
+class RankedImpression:
+    """The scores of one impression's ``n`` candidates."""
+
+    ids: list[str]
+    """In the order in which they were ranked."""
+    labels: NDArray[np.float64]
+    """Shape (n,): 1 clicked, 0 skipped; as the following."""
+    ranker: NDArray[np.float64]
+    click_through_rate: NDArray[np.float64]
+    random: NDArray[np.float64]
+
+
 class PrequentialEvaluation:
     """Ranks one impression after another, and learns from each once its feedback is due.
 
@@ -88,6 +101,8 @@ class PrequentialEvaluation:
         ranker: How features make scores.
         feedback_delay_s: Event time from an impression to what it teaches.
         seed: Of the random baseline.
+        on_ranked: Is told of each measured impression's scores, which are then not reported: a caller that
+            collects them itself need not have them measured twice.
     """
 
     def __init__(
@@ -98,6 +113,7 @@ class PrequentialEvaluation:
         *,
         feedback_delay_s: float = 0.0,
         seed: int = 0,
+        on_ranked: Callable[[RankedImpression], None] | None = None,
     ) -> None:
         if feedback_delay_s < 0:
             raise ValueError(f"feedback_delay_s must not be negative, got {feedback_delay_s}")
@@ -106,6 +122,7 @@ class PrequentialEvaluation:
         self._ranker = ranker
         self._delay_s = feedback_delay_s
         self._seed = seed
+        self._on_ranked = on_ranked
         self._users: dict[str, UserState] = {}
         self._pending: deque[tuple[float, Impression]] = deque()
         self._learned = 0
@@ -160,13 +177,18 @@ class PrequentialEvaluation:
         if now_s >= self._population_due_s:
             self._population = self._catalog.population(now_s)
             self._population_due_s = now_s + POPULATION_INTERVAL_S
-        user = UserView.of(state, now_s, self._population)
+        user = UserView.of(state, now_s, self._population, self._pooling)
         slate = score_slate(impression.candidates, user, self._catalog, self._ranker, now_s)
         clicked = set(impression.clicked)
         labels = np.array([news_id in clicked for news_id in slate.ids], np.float64)
+        by_ctr = self._by_ctr.score(slate.ids)
+        by_chance = random_scores(impression.impression_id, slate.ids, self._seed)
+        if self._on_ranked is not None:
+            self._on_ranked(RankedImpression(slate.ids, labels, slate.scores, by_ctr, by_chance))
+            return
         self._ranker_scores.add(labels, slate.scores)
-        self._ctr_scores.add(labels, self._by_ctr.score(slate.ids))
-        self._random_scores.add(labels, random_scores(impression.impression_id, slate.ids, self._seed))
+        self._ctr_scores.add(labels, by_ctr)
+        self._random_scores.add(labels, by_chance)
 
     def _learn(self, time_s: float, impression: Impression) -> None:
         source = (_STREAM, 0, self._learned)

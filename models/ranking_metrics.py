@@ -57,6 +57,8 @@ class RankedSlates:
     """Shape (impressions,), as the two above: how many were clicked, P."""
     ties: NDArray[np.intp]
     """Shape (groups,): where each group of equal scores starts."""
+    order: NDArray[np.intp]
+    """Shape (sum of sizes,): where each candidate was in what was given; among equal scores any order."""
 
     @classmethod
     def of(
@@ -70,8 +72,11 @@ class RankedSlates:
             sizes: Shape (impressions,).
         """
         starts = np.cumsum(sizes) - sizes
-        impression = np.repeat(np.arange(len(sizes)), sizes)
-        order = np.lexsort((-scores, impression))
+        # Numbers of 16 bits are sorted by radix: half the time of a lexsort.
+        few = len(sizes) <= 1 << 16
+        impression = np.repeat(np.arange(len(sizes), dtype=np.uint16 if few else np.intp), sizes)
+        order = np.argsort(-scores)
+        order = order[np.argsort(impression[order], kind="stable")]
         labels, scores = labels[order], scores[order]
         clicked = np.add.reduceat(labels, starts)
         new = np.empty(len(scores), np.bool_)
@@ -83,7 +88,7 @@ class RankedSlates:
             lengths = np.diff(ties, append=len(scores))
             labels = np.repeat(np.add.reduceat(labels, ties) / lengths, lengths)
         ranks = np.arange(1.0, len(scores) + 1.0) - starts[impression]
-        return cls(labels, ranks, starts, sizes, clicked, ties)
+        return cls(labels, ranks, starts, sizes, clicked, ties, order)
 
     def auc(self) -> NDArray[np.float64]:
         """The probability that a clicked candidate is above a skipped one."""

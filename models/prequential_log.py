@@ -1,0 +1,141 @@
+"""The prequential protocol on a log of columns: test with the code that serves, then train.
+
+Other than :class:`~freshet.models.prequential.PrequentialEvaluation`'s report, every measure of every
+impression is collected, so that segments can be told apart, with **newest** as a further baseline. What comes
+before the cut is learned from and not measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freshet.models.catalog import ArticleCatalog
+from freshet.models.events import Impression, from_unix_s
+from freshet.models.frozen import NEWEST, RANDOM
+from freshet.models.impression_log import ImpressionLog
+from freshet.models.mind_timeline import SHOWN_AFTER_S
+from freshet.models.pooling import Pooling
+from freshet.models.ports import FloatMatrix
+from freshet.models.prequential import PrequentialEvaluation, RankedImpression
+from freshet.models.ranking import LinearRanker
+from freshet.models.slate_scores import BATCH, Slates, SlateScores
+
+FRESHET, CLICK_RATE_SO_FAR = "freshet", "click rate so far"
+METHODS = (FRESHET, CLICK_RATE_SO_FAR, NEWEST, RANDOM)
+
+
+class PrequentialLog:
+    """Ranks a log's impressions one after another, each before it is learned from.
+
+    Args:
+        log: In the order of time.
+        vectors: Shape (articles, d), zeros where an article has none; ``None``: by ids alone.
+        pooling: How clicks make user vectors, of dimension d; 1 by ids alone.
+        ranker: How features make scores.
+        published_at_s: Shape (articles,), Unix seconds.
+        scores: Collects what is measured, for :data:`METHODS`.
+        seed: Of the random baseline.
+    """
+
+    def __init__(  # noqa: PLR0917 - on what, with what, into what
+        self,
+        log: ImpressionLog,
+        vectors: FloatMatrix | None,
+        pooling: Pooling,
+        ranker: LinearRanker,
+        published_at_s: NDArray[np.float64],
+        scores: SlateScores,
+        *,
+        seed: int = 0,
+    ) -> None:
+        self._log = log
+        self._scores = scores
+        self._published_at_s = published_at_s
+        self._number_of = {news_id: number for number, news_id in enumerate(log.articles.ids)}
+        self._evaluation = PrequentialEvaluation(
+            _catalog(log, vectors, pooling.d, published_at_s),
+            pooling,
+            ranker,
+            seed=seed,
+            on_ranked=self._ranked,
+        )
+        self._positions: list[int] = []
+        self._sizes: list[int] = []
+        self._ids: list[str] = []
+        self._columns: list[list[NDArray[np.float64]]] = [[], [], [], []]
+
+    def run(self, start: int, stop: int, *, measured: bool) -> None:
+        """Rank and learn the impressions from ``start`` to before ``stop``, which come after all before.
+
+        Args:
+            start: Where to begin.
+            stop: Where to end.
+            measured: False: learn only.
+        """
+        for position, impression in zip(range(start, stop), impressions(self._log, start, stop), strict=True):
+            self._positions.append(position)
+            self._evaluation.add(impression, measured=measured)
+            if not measured:
+                self._positions.clear()
+            elif len(self._sizes) >= BATCH:
+                self._flush()
+        self._flush()
+
+    def _ranked(self, ranked: RankedImpression) -> None:
+        self._sizes.append(len(ranked.ids))
+        self._ids += ranked.ids
+        columns = (ranked.labels, ranked.ranker, ranked.click_through_rate, ranked.random)
+        for column, values in zip(self._columns, columns, strict=True):
+            column.append(values)
+
+    def _flush(self) -> None:
+        if not self._sizes:
+            return
+        labels, ranker, rate, chance = (np.concatenate(column) for column in self._columns)
+        number_of = self._number_of
+        candidates = np.fromiter((number_of[news_id] for news_id in self._ids), np.int32, len(self._ids))
+        slates = Slates(
+            np.array(self._positions, np.int64), candidates, labels > 0, np.array(self._sizes, np.int64)
+        )
+        newest = self._published_at_s[candidates]
+        self._scores.add(slates, dict(zip(METHODS, (ranker, rate, newest, chance), strict=True)))
+        for collected in (self._positions, self._sizes, self._ids, *self._columns):
+            collected.clear()
+
+
+def impressions(log: ImpressionLog, start: int, stop: int) -> Iterator[Impression]:
+    """The impressions from ``start`` to before ``stop`` as events; a log's were checked when it was read."""
+    ids = log.articles.ids
+    for position in range(start, stop):
+        candidates, clicked = log.slate(position)
+        names = [ids[number] for number in candidates.tolist()]
+        yield Impression.model_construct(
+            impression_id=str(position),
+            user_id=log.user_ids[log.user[position]],
+            time=from_unix_s(float(log.time_s[position])),
+            candidates=tuple(names),
+            clicked=tuple(names[slot] for slot in np.flatnonzero(clicked).tolist()),
+            history=tuple(ids[number] for number in log.history_of(position).tolist()),
+        )
+
+
+def _catalog(
+    log: ImpressionLog, vectors: FloatMatrix | None, d: int, published_at_s: NDArray[np.float64]
+) -> ArticleCatalog:
+    """What is known of the articles beforehand; one neither announced nor with a vector is not."""
+    articles = log.articles
+    catalog = ArticleCatalog(d)
+    has_vector = np.zeros(len(articles), np.bool_) if vectors is None else (vectors != 0).any(axis=1)
+    for number in np.flatnonzero(articles.announced | has_vector).tolist():
+        catalog.put_article(
+            articles.ids[number],
+            vectors[number] if vectors is not None and has_vector[number] else None,
+            float(published_at_s[number]) - SHOWN_AFTER_S if articles.announced[number] else np.nan,
+            articles.titles[number],
+            articles.categories[number],
+            articles.subcategories[number],
+        )
+    return catalog
