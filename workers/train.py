@@ -125,7 +125,7 @@ def train_bundle(options: TrainOptions, progress: TrainingProgress) -> tuple[Bun
     data = _READERS[kind](options, entry, settings, progress)
     described = _described(options, settings, data)
     unfinished = options.out.with_name(options.out.name + ".training")
-    fit = _fit_settings(options, unfinished / _fingerprint(described))
+    fit = _fit_settings(entry, kind, options, unfinished, _fingerprint(described))
     with progress.training(options.model):
         trained = entry.trainer(kind)(
             data.train, data.validation, settings, fit, progress, **_texts(kind, data.text_vectors)
@@ -168,12 +168,17 @@ def options_text(chosen: Mapping[str, str]) -> str:
     return " ".join(f"{name}={value}" for name, value in chosen.items())
 
 
-def _fit_settings(options: TrainOptions, checkpoint: Path) -> FitSettings:
+def _fit_settings(
+    entry: TrainableModel, kind: DataKind, options: TrainOptions, unfinished: Path, run: str
+) -> FitSettings:
     from freshet.models.neural.training import FitSettings  # noqa: PLC0415 - torch is an extra
 
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    unfinished.mkdir(parents=True, exist_ok=True)
+    values = {**entry.fit.get(kind, {}), **options.fit}
     try:
-        return FitSettings(seed=options.seed, checkpoint=checkpoint, **options.fit)
+        # A run with other settings or other data has another checkpoint, instead of being refused.
+        checkpoint = unfinished / f"{run}.safetensors"
+        return FitSettings(seed=options.seed, checkpoint=checkpoint, run=run, **values)
     except ValueError as error:
         raise TrainError(str(error)) from error
 
@@ -195,7 +200,7 @@ def _described(options: TrainOptions, settings: Any, data: _Data) -> dict[str, A
 def _fingerprint(described: Mapping[str, Any]) -> str:
     """Names the checkpoint: a run with other settings or other data does not resume it."""
     text = json.dumps(described, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16] + ".safetensors"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _manifest(
@@ -221,7 +226,7 @@ def _manifest(
             name=options.name or options.model,
             model=trained.model,
             d=trained.d,
-            encoder=trained.encoder or data.encoder,
+            encoder=trained.encoder or (data.encoder if trained.tower.uses_text else None),
             tower=trained.tower,
             user=trained.user,
             vocabularies=dict(trained.vocabularies),

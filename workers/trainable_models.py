@@ -6,7 +6,7 @@ Modules are named as text and loaded when a model is used: torch takes seconds t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Literal
 
@@ -28,6 +28,9 @@ class TrainableModel:
     """Whether MIND's texts are needed as vectors, unless the settings say ``use_text=false``."""
     random_split: bool = False
     """Whether ratings are split at random, as rating prediction is measured, instead of in time."""
+
+    fit: Mapping[DataKind, Mapping[str, Any]] = field(default_factory=dict)
+    """Where they are not the usual ones: epochs, patience, learning rate and so on."""
 
     def trainer(self, kind: DataKind) -> Callable[..., Any]:
         """The function that trains on data of ``kind``."""
