@@ -22,8 +22,6 @@ from yarl import URL
 from freshet.models.catalog import ArticleCatalog
 from freshet.models.events import Control
 from freshet.models.ports import FloatVector, IndexUnavailable
-from freshet.models.ranking import LinearRanker
-from freshet.models.user_state import Pooling
 from freshet.streams import metrics, topics
 from freshet.streams.bundle_index import BundleIndex
 from freshet.streams.catalog_follower import CatalogFollower
@@ -35,15 +33,13 @@ from freshet.streams.progress import Progress
 from freshet.streams.recommender_agent import RecommenderAgent
 from freshet.streams.record_reader import RecordReader
 from freshet.streams.rolling_auc import RollingAuc
+from freshet.streams.serving import Serving
 from freshet.streams.settings import Settings
 from freshet.streams.stats_agent import StatsAgent
 from freshet.streams.user_agent import UserAgent
 from freshet.streams.user_states import UserStates
 
 log = logging.getLogger(__name__)
-
-NO_BUNDLE = "none"
-"""The bundle of states made before any article vector was known; they are rebuilt when one is."""
 
 _POPULATION_INTERVAL_S = 1.0
 _LAG_INTERVAL_S = 2.0
@@ -53,27 +49,25 @@ class StreamApp:
     """One stream worker.
 
     Args:
-        settings: Where Kafka is, how users are pooled, and so on.
+        settings: Where Kafka is, and so on.
         index: Where candidates come from.
+        serving: Whose vectors to serve, and how.
         replicate: Fill ``index`` from ``article-vectors``: for an embedded index that is this worker's own.
-        bundle: Whose vectors to serve; unset: those of the first vector on the topic.
     """
 
-    def __init__(
-        self, settings: Settings, index: BundleIndex, *, replicate: bool, bundle: str | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, index: BundleIndex, serving: Serving, *, replicate: bool) -> None:
         self.settings = settings
         self.faust = _faust_app(settings)
-        self.catalog = ArticleCatalog(settings.dimension)
+        self.catalog = ArticleCatalog(serving.d)
         self._index = index
-        self._population: FloatVector = np.zeros(settings.dimension, np.float32)
+        self._population: FloatVector = np.zeros(serving.d, np.float32)
         self._population_at = -np.inf
         self._popularity: dict[str, float] = {}
         self._outboxes = {name: Outbox(settings) for name in ("user", "stats", "recommender", "follower")}
         self.progress = Progress(self.faust, settings)
         users = PartitionedTable(self.faust, "user-state", settings.partitions)
         counts = PartitionedTable(self.faust, "article-counts", settings.partitions)
-        self.states = UserStates(users, pooling(settings), self.catalog, settings.cached_users)
+        self.states = UserStates(users, serving.pooling, self.catalog, settings.cached_users)
         self.rolling_auc = RollingAuc()
         self.user_agent = UserAgent(
             settings=settings,
@@ -96,7 +90,7 @@ class StreamApp:
             states=self.states,
             catalog=self.catalog,
             index=index,
-            ranker=LinearRanker(),
+            ranker=serving.ranker,
             outbox=self._outboxes["recommender"],
             progress=self.progress,
             population=self._population_vector,
@@ -110,7 +104,7 @@ class StreamApp:
             replicate=replicate,
             publish_popularity=self._popularity.update,
             known=self.stats_agent.published,
-            bundle=bundle,
+            bundle=serving.bundle,
             on_bundle=self._adopt_bundle,
             on_control=self._obey,
         )
@@ -267,19 +261,6 @@ class StreamApp:
             await asyncio.sleep(_LAG_INTERVAL_S)
             for tp, lag in self.progress.lags().items():
                 metrics.LAG.labels(tp.topic, tp.partition).set(lag)
-
-
-def pooling(settings: Settings) -> Pooling:
-    """How ``settings`` pool clicks into user vectors while no bundle is known."""
-    return Pooling(
-        d=settings.dimension,
-        half_lives_s=settings.half_lives_s,
-        negative_half_life_s=settings.negative_half_life_s,
-        prior_weight=settings.prior_weight,
-        max_recent_clicks=settings.max_recent_clicks,
-        max_exposures=settings.max_exposures,
-        bundle=NO_BUNDLE,
-    )
 
 
 def _worker_id(settings: Settings) -> str:

@@ -130,13 +130,19 @@ class BundleIndex:
             return self._index
 
 
-def index_of(settings: Settings) -> BundleIndex:
-    """The index that ``settings`` ask for: a Qdrant server, or Qdrant Edge below the data folder."""
+def index_of(settings: Settings, d: int, *, serves: bool = True) -> BundleIndex:
+    """The index that ``settings`` ask for: a Qdrant server, or Qdrant Edge below the data folder.
+
+    Args:
+        settings: Where it is.
+        d: The vectors' dimension.
+        serves: Whether this process answers from it: on a server its bundle is then the one in service.
+    """
 
     def edge(bundle: str) -> ArticleIndex:
         from freshet.streams.edge_index import EdgeIndex  # noqa: PLC0415  # not needed with a server
 
-        return EdgeIndex(settings.data_dir / "index", settings.dimension, bundle=bundle)
+        return EdgeIndex(settings.data_dir / "index", d, bundle=bundle)
 
     def server(bundle: str) -> ArticleIndex:
         from freshet.streams.server_index import ServerIndex  # noqa: PLC0415  # gRPC loads slowly
@@ -145,12 +151,13 @@ def index_of(settings: Settings) -> BundleIndex:
         key = settings.qdrant_api_key
         index = ServerIndex(
             settings.qdrant_url,
-            settings.dimension,
+            d,
             bundle=bundle,
             api_key=None if key is None else key.get_secret_value(),
             timeout_s=settings.qdrant_timeout_s,
         )
-        index.promote()
+        if serves:
+            index.promote()
         return index
 
-    return BundleIndex(settings.dimension, edge if settings.qdrant_url is None else server)
+    return BundleIndex(d, edge if settings.qdrant_url is None else server)

@@ -266,6 +266,11 @@ class Freshet:
         """Take an article out of every recommendation. Raises as :meth:`click`."""
         return self._control("article-withdrawn", news_id)
 
+    def control(self, control: Control) -> Control:
+        """Publish an operator's instruction. Raises as :meth:`click`."""
+        self._publish(CONTROL, [(control.key, control)])
+        return control
+
     def close(self) -> None:
         """Send what is under way, stop reading and let go; a second call does nothing."""
         with self._lock:
@@ -290,9 +295,7 @@ class Freshet:
         self.close()
 
     def _control(self, kind: Literal["push-on", "push-off", "article-withdrawn"], subject: str) -> Control:
-        control = _event(Control, kind=kind, subject=subject, time=datetime.now(UTC))
-        self._publish(CONTROL, [(control.key, control)])
-        return control
+        return self.control(_event(Control, kind=kind, subject=subject, time=datetime.now(UTC)))
 
     def _reading(self) -> Answers:
         with self._lock:

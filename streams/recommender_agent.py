@@ -28,7 +28,7 @@ from freshet.models.events import (
 from freshet.models.ports import ArticleIndex, FloatVector, IndexUnavailable
 from freshet.models.ranking import LinearRanker
 from freshet.models.recommend import UserView, rank, recommend, recommend_from, trending_fallback
-from freshet.models.user_state import UserState
+from freshet.models.user_state import Pooling, UserState
 from freshet.streams import metrics, topics
 from freshet.streams.intake import Intake
 from freshet.streams.kafka import topic_name
@@ -158,7 +158,7 @@ class RecommenderAgent:
         if state is None and request.history:
             state = UserState.empty(self._states.pooling)
             state.seed_history(now_s, request.history, self._catalog)
-        user = UserView.of(state, now_s, self._population(now_s))
+        user = UserView.of(state, now_s, self._population(now_s), self._pooling_of_strangers())
         items: Items
         degraded: Degraded = None
         if request.candidates is not None:
@@ -180,6 +180,12 @@ class RecommenderAgent:
             degraded=degraded,
             pushed=pushed,
         )
+
+    def _pooling_of_strangers(self) -> Pooling | None:
+        """What a bundle makes of users never seen; without that, one vector stands for all their heads."""
+        pooling = self._states.pooling
+        plain = pooling.prior is None and not pooling.layers and not pooling.normalise
+        return None if plain else pooling
 
     async def _recommended(
         self, request: RecommendationRequest, user: UserView, now_s: float

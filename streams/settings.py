@@ -41,11 +41,16 @@ class Settings(BaseSettings):
     qdrant_timeout_s: float = Field(default=2.0, gt=0)
 
     # The vectors
+    bundle: Path | None = None
+    """A trained bundle's folder, to be served whatever is promoted; unset: the promoted bundle."""
+    bundles: Path = Path(".freshet/bundles")
+    """The folder of bundles' folders in which a promoted bundle is looked for."""
     encoder: str = "minilm"
     """``minilm`` (from the installed package), or any Hugging Face name or folder."""
     pooling: str = Field(default="mean", pattern="^(cls|mean|attention)$")
     dimension: int = Field(default=64, ge=2, le=4_096)
-    """Of article vectors while no bundle is trained: the text vector's orthogonal projection."""
+    """Of article vectors while no bundle is trained: the text vector's orthogonal projection. A bundle brings
+    its own, and its own values of the half-lives and the prior weight."""
 
     # Users
     half_lives_s: tuple[float, ...] = (2 * 3_600.0, 7 * 86_400.0)

@@ -159,7 +159,7 @@ class UserAgent:
                 pooling.head_names,
                 half_lives_s,
                 state.weights(at_s).tolist(),
-                state.vectors(at_s, self._population(at_s)),
+                state.vectors(at_s, self._population(at_s) if pooling.prior is None else pooling.prior),
                 strict=True,
             )
             value = orjson.dumps(

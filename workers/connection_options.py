@@ -28,6 +28,8 @@ _OPTIONS: Mapping[str, tuple[str, str]] = {
     "encoder": ("NAME", "The text encoder: minilm, or a Hugging Face name or folder."),
     "pooling": ("cls|mean|attention", "How token vectors become a text vector."),
     "dimension": ("D", "Dimension of article vectors while no bundle is trained."),
+    "bundle": ("BUNDLE", "A trained bundle's folder, to be served whatever is promoted."),
+    "bundles": ("DIR", "The folder of bundles' folders that has the promoted one."),
     "metrics_host": ("HOST", "The address that serves the metrics."),
     "metrics_port": ("PORT", "The port that serves Prometheus' metrics; 0 turns it off."),
 }

@@ -1,20 +1,33 @@
-"""The text encoder and the content tower that the settings name, reporting to the metrics."""
+"""The models of one embedding worker: text encoder and content tower, of a bundle or untrained."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from freshet.models.neural.text_encoder import TransformerEncoder
+import numpy as np
+
+from freshet.models.bundle import ENCODER_FOLDER, Bundle, EncoderSpec
+from freshet.models.content_tower import ContentTower
+from freshet.models.feature_tower import FeatureTower
+from freshet.models.ports import EncoderInfo, FloatMatrix, TextEncoder
 from freshet.models.projection import Projection
 from freshet.streams import metrics
 from freshet.streams.settings import Settings
+from freshet.workers.bundle_folders import usable
 from freshet.workers.errors import WorkerError
+
+if TYPE_CHECKING:
+    from freshet.models.neural.text_encoder import TransformerEncoder
 
 log = logging.getLogger(__name__)
 
 
 class EncoderUnusable(WorkerError):
-    """The settings name an encoder that is not there, or that does not fit them."""
+    """The encoder that is named is not there, or it is not the one that is needed."""
 
 
 class EncoderMetrics:
@@ -31,22 +44,109 @@ class EncoderMetrics:
         log.warning("a batch of %d texts did not fit in memory, trying halves", texts)
 
 
-def open_models(settings: Settings, threads: int | None = None) -> tuple[TransformerEncoder, Projection]:
+class NoTextEncoder:
+    """The :class:`~freshet.models.ports.TextEncoder` of a tower that reads no text; needs no torch."""
+
+    info = EncoderInfo("none", "none", 1)
+
+    def encode(self, texts: Sequence[tuple[str, str]]) -> FloatMatrix:
+        """Zeros (n, 1)."""
+        return np.zeros((len(texts), 1), np.float32)
+
+
+@dataclass(frozen=True)
+class OpenModels:
+    """What makes article vectors of articles."""
+
+    encoder: TextEncoder
+    tower: ContentTower
+    described: str
+    """In words, for whoever starts a worker."""
+
+
+def open_models(settings: Settings, bundle: Bundle | None = None, threads: int | None = None) -> OpenModels:
     """Load the encoder, and the tower that makes article vectors of its text vectors.
 
     Args:
-        settings: ``encoder``, ``pooling`` and ``dimension``.
+        settings: ``encoder``, ``pooling`` and ``dimension`` of an untrained tower; where a bundle was trained
+            with an encoder from a folder, ``encoder`` names that folder.
+        bundle: A trained one.
         threads: CPU threads of torch, for the whole process.
 
     Raises:
-        EncoderUnusable: There is no such encoder, or its vectors have fewer dimensions than wanted.
+        BundleUnusable: The bundle's weights do not fit its manifest.
+        EncoderUnusable: There is no such encoder, its vectors have fewer dimensions than wanted, or it is not
+            the one that the bundle was trained with.
     """
-    try:
-        encoder = TransformerEncoder(
-            settings.encoder, pooling=settings.pooling, threads=threads, observer=EncoderMetrics()
+    if bundle is None:
+        transformer = _open_encoder(settings.encoder, settings.pooling, threads, None)
+        try:
+            untrained = Projection(transformer.info, settings.dimension)
+        except ValueError as error:
+            raise EncoderUnusable(str(error)) from error
+        return _opened(transformer, untrained, f"encoder {settings.encoder} on {transformer.placement}")
+    tower = usable(lambda: FeatureTower(bundle))
+    spec = bundle.manifest.encoder
+    if not bundle.manifest.tower.uses_text or spec is None:
+        return _opened(NoTextEncoder(), tower, "no text encoder")
+    location = encoder_location(bundle, spec, settings)
+    transformer = _open_encoder(location, spec.pooling, threads, spec.extra.get("max_tokens"))
+    check_encoder(bundle, spec, transformer.info, location)
+    return _opened(transformer, tower, f"encoder {location} on {transformer.placement}")
+
+
+def encoder_location(bundle: Bundle, spec: EncoderSpec, settings: Settings) -> str:
+    """Where a bundle's encoder is: in the bundle, if it is tuned; else what the bundle or the settings name.
+
+    A bundle knows an encoder from a folder by the folder's last part only; the settings say where that is.
+    """
+    if spec.tuned:
+        return str(bundle.folder / ENCODER_FOLDER)
+    return settings.encoder if Path(settings.encoder).name == spec.name else spec.name
+
+
+def check_encoder(bundle: Bundle, spec: EncoderSpec, found: EncoderInfo, location: str) -> None:
+    """Make sure that text vectors are those that the tower was trained on.
+
+    Raises:
+        EncoderUnusable: They are not; names both encoders.
+    """
+    # A tuned encoder's name and weights are the bundle's own, whose version is a hash of them.
+    same = (found.pooling, found.d) == (spec.pooling, spec.d) if spec.tuned else found == spec.info
+    if not same:
+        raise EncoderUnusable(
+            f"bundle {bundle.id} was trained with {_words(spec.info)}, but {location} is {_words(found)}: "
+            "name the folder of the former with --encoder"
         )
-        tower = Projection(encoder.info, settings.dimension)
+
+
+def _open_encoder(
+    location: str, pooling: str, threads: int | None, max_tokens: str | None
+) -> TransformerEncoder:
+    # torch is an extra, and takes seconds to load: only where texts are encoded.
+    try:
+        from freshet.models.neural.text_encoder import TransformerEncoder  # noqa: PLC0415
+    except ImportError as error:
+        raise EncoderUnusable(
+            f"encoding texts needs torch and transformers ({error}): pip install 'freshet[embed]'"
+        ) from error
+    try:
+        return TransformerEncoder(
+            location,
+            pooling=pooling,
+            max_tokens=None if max_tokens is None else int(max_tokens),
+            threads=threads,
+            observer=EncoderMetrics(),
+        )
     except ValueError as error:
         raise EncoderUnusable(str(error)) from error
-    log.info("encoder %s on %s, bundle %s", settings.encoder, encoder.placement, tower.bundle)
-    return encoder, tower
+
+
+def _opened(encoder: TextEncoder, tower: ContentTower, described: str) -> OpenModels:
+    log.info("%s, bundle %s", described, tower.bundle)
+    return OpenModels(encoder, tower, described)
+
+
+def _words(info: EncoderInfo) -> str:
+    extra = "".join(f", {name} {value}" for name, value in sorted(info.extra.items()))
+    return f"encoder {info.name} ({info.pooling} pooling, {info.d} dimensions{extra})"

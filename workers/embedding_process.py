@@ -11,6 +11,7 @@ from freshet.streams.bundle_index import index_of
 from freshet.streams.reachability import wait_for_broker
 from freshet.streams.settings import Settings
 from freshet.streams.topic_admin import ensure_topics
+from freshet.workers.bundle_folders import open_bundle
 from freshet.workers.embedding import EmbeddingWorker
 from freshet.workers.embedding_models import open_models
 
@@ -25,24 +26,25 @@ def run_embedding(settings: Settings, threads: int | None = None) -> None:
     Only a Qdrant server is written to: an embedded index belongs to the process that serves from it.
 
     Args:
-        settings: Where everything is, and which encoder.
+        settings: Where everything is, and which bundle or encoder.
         threads: CPU threads of the encoder.
 
     Raises:
         KafkaUnreachable: No broker answers.
-        EncoderUnusable: There is no such encoder.
+        BundleUnusable: The bundle given or promoted cannot be used.
+        EncoderUnusable: There is no such encoder, or it is not the bundle's.
     """
     wait_for_broker(settings, _CONNECT_TIMEOUT_S)
     ensure_topics(settings)
     metrics.serve(settings.metrics_host, settings.metrics_port)
-    encoder, tower = open_models(settings, threads)
+    models = open_models(settings, open_bundle(settings), threads)
     if settings.qdrant_url is None:
-        _run_until_signal(EmbeddingWorker(settings, encoder, tower))
+        _run_until_signal(EmbeddingWorker(settings, models.encoder, models.tower))
         return
-    index = index_of(settings)
-    index.open(tower.bundle)
+    index = index_of(settings, models.tower.d, serves=False)
+    index.open(models.tower.bundle)
     try:
-        _run_until_signal(EmbeddingWorker(settings, encoder, tower, index))
+        _run_until_signal(EmbeddingWorker(settings, models.encoder, models.tower, index))
     finally:
         index.close()
 

@@ -13,6 +13,7 @@ from freshet.streams.app import StreamApp
 from freshet.streams.bundle_index import index_of
 from freshet.streams.settings import Settings
 from freshet.streams.topic_admin import ensure_topics
+from freshet.workers.bundle_folders import open_bundle, serving_of
 
 log = logging.getLogger(__name__)
 
@@ -21,13 +22,15 @@ def run_stream(settings: Settings, on_ready: Callable[[], None] | None = None) -
     """Run a stream worker of its own process, until SIGINT or SIGTERM.
 
     Raises:
+        BundleUnusable: The bundle given or promoted cannot be used.
         Exception: What stopped the worker, if it was not told to stop.
     """
     ensure_topics(settings)
+    serving = serving_of(open_bundle(settings), settings)
     metrics.serve(settings.metrics_host, settings.metrics_port)
-    index = index_of(settings)
+    index = index_of(settings, serving.d)
     # A server's index is filled by the embedding workers; an embedded one is this worker's own.
-    app = StreamApp(settings, index, replicate=settings.qdrant_url is None)
+    app = StreamApp(settings, index, serving, replicate=settings.qdrant_url is None)
     try:
         run_app(app, on_ready=on_ready)
     finally:

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from freshet.streams import metrics
@@ -24,20 +24,19 @@ from freshet.streams.bundle_index import index_of
 from freshet.streams.reachability import wait_for_broker
 from freshet.streams.settings import Settings
 from freshet.streams.topic_admin import ensure_topics
+from freshet.workers.bundle_folders import open_bundle, serving_of
 from freshet.workers.local_kafka import LocalKafka
 from freshet.workers.stream import run_app
 
 if TYPE_CHECKING:
-    from freshet.models.neural.text_encoder import TransformerEncoder
-    from freshet.models.projection import Projection
+    from freshet.models.bundle import Bundle
+    from freshet.workers.embedding_models import OpenModels
 
 log = logging.getLogger(__name__)
 
 _CONNECT_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 30.0
 _STDIN = 0
-
-Models = tuple["TransformerEncoder", "Projection"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +67,8 @@ def run_up(settings: Settings, options: UpOptions, report: Callable[[str], None]
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         if options.exit_with_stdin:
             threading.Thread(target=_terminate_with_stdin, name="stdin", daemon=True).start()
-        # Loading torch and the encoder takes as long as starting Kafka: both at once.
-        loading = stack.enter_context(ThreadPoolExecutor(1)).submit(_load, settings, options)
+        # Loading torch takes as long as starting Kafka: both at once.
+        loading = stack.enter_context(ThreadPoolExecutor(1)).submit(_import_torch, settings, options)
         if options.local_kafka:
             report("starting Kafka (the first time, its jars are fetched) ...")
             kafka = stack.enter_context(LocalKafka(settings.data_dir, options.kafka_port))
@@ -81,19 +80,21 @@ def run_up(settings: Settings, options: UpOptions, report: Callable[[str], None]
         report(f"topics {settings.topic_prefix}*: {len(created)} created, {settings.partitions} partitions")
         metrics.serve(settings.metrics_host, settings.metrics_port)
 
-        index = index_of(settings)
+        bundle = open_bundle(settings)
+        serving = serving_of(bundle, settings)
+        index = index_of(settings, serving.d)
         stack.callback(index.close)
-        models = loading.result()
-        bundle = None
-        if models is not None:
-            encoder, tower = models
-            bundle = tower.bundle
-            index.open(bundle)
-            report(f"encoder {settings.encoder} on {encoder.placement}, bundle {bundle}")
+        loading.result()
+        models = None
+        if options.embed:
+            models = _load(settings, options, bundle)
+            serving = replace(serving, bundle=models.tower.bundle)
+            index.open(models.tower.bundle)
+            report(f"{models.described}, bundle {models.tower.bundle}")
         where = settings.qdrant_url or f"Qdrant Edge in {settings.data_dir / 'index'}"
         report(f"vectors in {where}")
         replicate = models is None and settings.qdrant_url is None
-        app = StreamApp(settings, index, replicate=replicate, bundle=bundle)
+        app = StreamApp(settings, index, serving, replicate=replicate)
         if models is not None:
             _embed_in_background(settings, models, app, stack)
         run_app(app, on_ready=lambda: report(_ready(settings)))
@@ -107,21 +108,25 @@ def _terminate_with_stdin() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _load(settings: Settings, options: UpOptions) -> Models | None:
-    if not options.embed:
-        return None
-    # torch is an extra: it is loaded only where articles are embedded.
+def _import_torch(settings: Settings, options: UpOptions) -> None:
+    """Ahead of its use: which bundle is promoted, and whether it reads text, is known when Kafka answers."""
+    if options.embed and settings.bundle is None:
+        # torch is an extra: it is loaded only where articles are embedded, and without it some bundles are.
+        with suppress(ImportError):
+            import freshet.models.neural.text_encoder  # noqa: F401, PLC0415
+
+
+def _load(settings: Settings, options: UpOptions, bundle: Bundle | None) -> OpenModels:
     from freshet.workers.embedding_models import open_models  # noqa: PLC0415
 
-    return open_models(settings, options.threads or max(1, (os.cpu_count() or 2) - 1))
+    return open_models(settings, bundle, options.threads or max(1, (os.cpu_count() or 2) - 1))
 
 
-def _embed_in_background(settings: Settings, models: Models, app: StreamApp, stack: ExitStack) -> None:
+def _embed_in_background(settings: Settings, models: OpenModels, app: StreamApp, stack: ExitStack) -> None:
     """Run an embedding worker in a thread; if it fails, the stream worker stops, and with it everything."""
     from freshet.workers.embedding import EmbeddingWorker  # noqa: PLC0415
 
-    encoder, tower = models
-    worker = EmbeddingWorker(settings, encoder, tower, app.index)
+    worker = EmbeddingWorker(settings, models.encoder, models.tower, app.index)
     done: Future[None] = Future()
 
     def run() -> None:

@@ -14,8 +14,8 @@ from freshet.models.article_stats import ArticleCounts
 from freshet.models.catalog import ArticleCatalog
 from freshet.models.events import Click, Impression, from_unix_s, to_unix_s
 from freshet.models.user_state import UserState
-from freshet.streams.app import pooling
 from freshet.streams.outbox import partition_of
+from freshet.streams.serving import pooling
 from freshet.streams.settings import Settings
 from freshet.streams.topic_admin import ensure_topics
 from tests.integration.stream_harness import (

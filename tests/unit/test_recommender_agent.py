@@ -15,11 +15,11 @@ from freshet.models.exact_index import ExactIndex
 from freshet.models.ports import EVERYTHING, ArticleFilter, FloatMatrix, Hit, IndexedArticle, IndexUnavailable
 from freshet.models.ranking import LinearRanker
 from freshet.models.user_state import UserState
-from freshet.streams.app import pooling
 from freshet.streams.outbox import Outbox
 from freshet.streams.recommender_agent import RecommenderAgent
 from freshet.streams.record_reader import RecordBatch
 from freshet.streams.rolling_auc import RollingAuc
+from freshet.streams.serving import pooling
 from freshet.streams.settings import Settings
 
 _D = 4

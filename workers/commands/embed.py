@@ -14,7 +14,15 @@ from freshet.workers.connection_options import settings_options
 )
 @click.option("--verbose", is_flag=True, help="Show the libraries' logs too.")
 @settings_options(
-    "partitions", "replication", "encoder", "pooling", "dimension", "metrics_host", "metrics_port"
+    "partitions",
+    "replication",
+    "bundle",
+    "bundles",
+    "encoder",
+    "pooling",
+    "dimension",
+    "metrics_host",
+    "metrics_port",
 )
 def command(settings: Settings, threads: int | None, verbose: bool) -> None:
     """Run one embedding worker: articles in; vectors in the index and on Kafka out.

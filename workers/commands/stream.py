@@ -10,7 +10,9 @@ from freshet.workers.connection_options import settings_options
 
 @click.command()
 @click.option("--verbose", is_flag=True, help="Show the libraries' logs too.")
-@settings_options("partitions", "replication", "dimension", "metrics_host", "metrics_port")
+@settings_options(
+    "partitions", "replication", "bundle", "bundles", "dimension", "metrics_host", "metrics_port"
+)
 def command(settings: Settings, verbose: bool) -> None:
     """Run one stream worker: users, statistics and recommendations.
 

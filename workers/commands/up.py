@@ -24,7 +24,15 @@ from freshet.workers.connection_options import settings_options
 @click.option("--exit-with-stdin", is_flag=True, hidden=True, help="Stop when standard input ends.")
 @click.option("--verbose", is_flag=True, help="Show the libraries' logs too.")
 @settings_options(
-    "partitions", "replication", "encoder", "pooling", "dimension", "metrics_host", "metrics_port"
+    "partitions",
+    "replication",
+    "bundle",
+    "bundles",
+    "encoder",
+    "pooling",
+    "dimension",
+    "metrics_host",
+    "metrics_port",
 )
 def command(
     *,
