@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from freshet.models.ports import EVERYTHING, ArticleFilter, FloatMatrix, FloatVector, IndexedArticle
 from freshet.streams.edge_index import EdgeIndex
+from freshet.workers.bench_vectors import clustered
 
 TARGET_RECALL = 0.99
 FASTER_FROM_ARTICLES = 100_000
@@ -161,16 +162,12 @@ def _measured(folder: Path, corpus: _Corpus) -> dict[str, Any]:
 
 def _corpus(n: int, d: int, seed: int) -> _Corpus:
     rng = np.random.default_rng(seed)
-    centres = rng.normal(size=(200, d))
-    vectors = centres[rng.integers(200, size=n)] + rng.normal(scale=0.7, size=(n, d))
-    vectors *= rng.uniform(0.5, 1.5, size=(n, 1))
-    queries = centres[rng.integers(200, size=_QUERIES)] + rng.normal(scale=0.5, size=(_QUERIES, d))
+    vectors, queries = clustered(rng, n, d, _QUERIES)
     published_at_s = np.round(_NEWEST_S - _SPAN_S * rng.random(n))
-    vectors32: FloatMatrix = vectors.astype(np.float32)
     articles = [
         IndexedArticle(
             news_id=f"N{row}",
-            vector=vectors32[row],
+            vector=vectors[row],
             published_at_s=float(published_at_s[row]),
             title="A headline of an article that is as long as most of them are",
             category=f"category-{row % 18}",
@@ -178,7 +175,7 @@ def _corpus(n: int, d: int, seed: int) -> _Corpus:
         )
         for row in range(n)
     ]
-    return _Corpus(articles, vectors32, published_at_s, queries.astype(np.float32))
+    return _Corpus(articles, vectors, published_at_s, queries)
 
 
 def _searches(index: EdgeIndex, corpus: _Corpus, where: ArticleFilter, lasting_s: float = 0.0) -> _Searches:

@@ -23,6 +23,9 @@ _PACKAGES = (
     "numpy",
     "qdrant-edge-py",
     "torch",
+    "faiss-cpu",
+    "annoy",
+    "hnswlib",
 )
 
 
@@ -86,6 +89,8 @@ class BenchReport:
     machine: Machine
     details: Mapping[str, Any] = field(default_factory=dict)
     """Sizes, repeats and everything else that was measured, by name; names end with their units."""
+    table: Table | None = None
+    """What people see in place of the list of figures."""
 
     @property
     def reached(self) -> bool:
@@ -106,6 +111,16 @@ class BenchReport:
 
 def render(report: BenchReport) -> RenderableType:
     """The report for people."""
+    machine = report.machine
+    versions = ", ".join(f"{name} {number}" for name, number in machine.versions.items())
+    return Group(
+        report.table or _figures(report),
+        f"{machine.cores} cores ({machine.processor}), load average {machine.load_average:.2f} before, "
+        f"Python {machine.python}, {versions}",
+    )
+
+
+def _figures(report: BenchReport) -> Table:
     table = Table(title=f"freshet bench {report.name}", title_justify="left")
     for heading in ("measured", "figure", "floor", "ratio", "target", "reached"):
         table.add_column(heading, justify="right" if heading in {"figure", "floor", "ratio"} else "left")
@@ -120,13 +135,7 @@ def render(report: BenchReport) -> RenderableType:
         reached = {True: "yes", False: "[bold]no[/]", None: ""}[figure.reached]
         ratio = "" if figure.ratio is None else f"{figure.ratio:.2f}"
         table.add_row(figure.what, value, floor, ratio, figure.target, reached)
-    machine = report.machine
-    versions = ", ".join(f"{name} {number}" for name, number in machine.versions.items())
-    return Group(
-        table,
-        f"{machine.cores} cores ({machine.processor}), load average {machine.load_average:.2f} before, "
-        f"Python {machine.python}, {versions}",
-    )
+    return table
 
 
 def percentile_ms(times_s: Sequence[float], percentile: float) -> float:

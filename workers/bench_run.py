@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from freshet.streams.settings import Settings
 from freshet.workers.bench_ground import bench_ground
 from freshet.workers.bench_report import BenchReport, Figure, Machine
 
-NAMES = ("throughput", "latency", "freshness", "embed", "index")
+NAMES = ("throughput", "latency", "freshness", "embed", "index", "ann")
 Progress = Callable[[int, int], None]
 """Told how many steps are done, and of how many."""
 
@@ -26,12 +27,19 @@ class BenchSizes:
     articles: int = 10_000
     index_sizes: tuple[int, ...] = (10_000, 100_000)
     texts: int | None = None
+    k: int = 100
+    queries: int = 200
+    vectors: Path | None = None
+    """A .npy file to search in; without one and without a bundle, synthetic vectors."""
+    bundle: Path | None = None
+    """A bundle, for whose vectors ``articles_of`` names the articles."""
+    articles_of: Path | None = None
 
 
 def measure(
     name: str, settings: Settings, sizes: BenchSizes, *, own_broker: bool, progress: Progress
 ) -> BenchReport:
-    """Run ``throughput``, ``latency``, ``freshness``, ``embed`` or ``index``.
+    """Run ``throughput``, ``latency``, ``freshness``, ``embed``, ``index`` or ``ann``.
 
     Args:
         name: Which.
@@ -51,6 +59,8 @@ def measure(
         return _embed(settings, sizes, progress)
     if name == "index":
         return _index(settings, sizes, progress)
+    if name == "ann":
+        return _ann(settings, sizes, progress)
     with bench_ground(settings, own_broker) as ground:
         if name == "throughput":
             from freshet.workers import bench_throughput  # noqa: PLC0415  # one benchmark's imports at a time
@@ -93,6 +103,21 @@ def _index(settings: Settings, sizes: BenchSizes, progress: Progress) -> BenchRe
     from freshet.workers import bench_index  # noqa: PLC0415
 
     return index_report(bench_index.run(sizes.index_sizes, settings.dimension, progress=progress), machine)
+
+
+def _ann(settings: Settings, sizes: BenchSizes, progress: Progress) -> BenchReport:
+    machine = Machine.here()
+    from freshet.workers import bench_ann, bench_vectors  # noqa: PLC0415
+
+    if sizes.vectors is not None:
+        data = bench_vectors.file_data(sizes.vectors, sizes.queries)
+    elif sizes.bundle is not None and sizes.articles_of is not None:
+        data = bench_vectors.bundle_data(
+            sizes.bundle, sizes.articles_of, settings, sizes.queries, progress=progress
+        )
+    else:
+        data = bench_vectors.synthetic_data(sizes.articles, settings.dimension, sizes.queries)
+    return bench_ann.ann_report(bench_ann.run(data, sizes.k, progress=progress), machine)
 
 
 def embed_report(found: Mapping[str, Any], machine: Machine) -> BenchReport:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -14,7 +15,7 @@ from freshet.workers.connection_options import settings_options
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-NAMES = ("throughput", "latency", "freshness", "embed", "index")
+NAMES = ("throughput", "latency", "freshness", "embed", "index", "ann")
 
 
 @click.command(name="bench")
@@ -51,6 +52,24 @@ NAMES = ("throughput", "latency", "freshness", "embed", "index")
 @click.option(
     "--texts", type=click.IntRange(8), help="embed: texts of a round; by default what takes seconds."
 )
+@click.option("--k", type=click.IntRange(1), default=100, show_default=True, help="ann: articles asked for.")
+@click.option("--queries", type=click.IntRange(1), default=200, show_default=True, help="ann: of a round.")
+@click.option(
+    "--vectors",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="ann: search in this .npy file (articles, d), not in synthetic vectors.",
+)
+@click.option(
+    "--bundle",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="ann: search in the vectors that this bundle gives the articles of --articles-of.",
+)
+@click.option(
+    "--articles-of",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="ann: a MIND folder, with --bundle.",
+)
 @settings_options("partitions", "dimension", "encoder", "pooling")
 def command(
     settings: Settings,
@@ -64,13 +83,18 @@ def command(
     articles: int,
     sizes: str,
     texts: int | None,
+    k: int,
+    queries: int,
+    vectors: Path | None,
+    bundle: Path | None,
+    articles_of: Path | None,
 ) -> None:
     """Measure freshet on this machine, each figure beside its floor from the same run.
 
     throughput: impressions per second through one stream worker. latency: from a request to its answer.
     freshness: from a click to the vector that the next request uses, from an article to its recommendation.
-    embed: article texts per second. index: searches. A Kafka of its own is started in a temporary folder,
-    unless --bootstrap-servers names another.
+    embed: article texts per second. index: searches. ann: the same searches by other libraries. A Kafka of
+    its own is started in a temporary folder, unless --bootstrap-servers names another.
     """
     import orjson  # noqa: PLC0415  # heavy imports only when the verb runs
     from rich.console import Console  # noqa: PLC0415
@@ -79,7 +103,24 @@ def command(
     from freshet.workers.bench_report import render  # noqa: PLC0415
     from freshet.workers.bench_run import BenchSizes, measure  # noqa: PLC0415
 
-    chosen = BenchSizes(impressions, rounds, rate, seconds, articles, _sizes(sizes), texts)
+    if (bundle is None) != (articles_of is None):
+        raise click.UsageError("--bundle and --articles-of need each other: whose vectors, and of what")
+    if vectors is not None and bundle is not None:
+        raise click.UsageError("--vectors and --bundle exclude each other: both say what to search in")
+    chosen = BenchSizes(
+        impressions,
+        rounds,
+        rate,
+        seconds,
+        articles,
+        _sizes(sizes),
+        texts,
+        k,
+        queries,
+        vectors,
+        bundle,
+        articles_of,
+    )
     context = click.get_current_context()
     named = context.get_parameter_source("bootstrap_servers") is ParameterSource.COMMANDLINE
     for bench in NAMES if name == "all" else (name,):
