@@ -32,12 +32,14 @@ from freshet.streams import metrics, topics
 from freshet.streams.intake import Intake
 from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config, topic_name
 from freshet.streams.outbox import Outbox
-from freshet.streams.popularity import popularity
+from freshet.streams.popularity import most_popular, popularity
 from freshet.streams.settings import Settings
 
 log = logging.getLogger(__name__)
 
 _RETRY_S = 1.0
+_FRESHENED = 500
+"""More than any answer takes of the trending."""
 _POPULARITY_STEP = 0.02
 """Of the logarithm of clicks: one more of a hundred. A write costs the index more than the order gains."""
 
@@ -49,7 +51,8 @@ class CatalogFollower:
         index: Told of withdrawn articles; with ``replicate`` also given every vector.
         replicate: For an embedded index that no embedding worker of this process fills.
         known: Whether what a partition's and offset's record of ``article-stats`` says is in the catalog.
-        publish_popularity: With ``replicate``, told how popular articles have become that the index holds.
+        publish_popularity: Told how popular articles are that the index holds, where it may not know; what
+            an index of this process' own gets with an article, it knows.
         bundle: Whose vectors to take; unset: those of the first vector read.
         on_bundle: Told of that bundle, once.
         on_control: Told of every control record.
@@ -132,6 +135,8 @@ class CatalogFollower:
                     continue  # the index gets each article once, with what the other topics say of it
                 await self._write_index()
                 if not self.caught_up.is_set():
+                    if not self._replicate:  # its index may be of a bundle that was out of service for long
+                        self._publish_popularity(most_popular(self._catalog, _FRESHENED))
                     self.caught_up.set()
                     log.info("the catalog has caught up: %d articles", len(self._catalog))
         finally:
@@ -162,6 +167,8 @@ class CatalogFollower:
             language=article.language,
         )
         self._catalog.set_withdrawn(article.news_id, withdrawn)
+        if not self._replicate and self.caught_up.is_set():
+            self._tell_popularity(article.news_id)  # its clicks may be older than its vector of this bundle
         if self._replicate:
             self._to_index[article.news_id] = IndexedArticle(
                 article.news_id,
@@ -209,6 +216,11 @@ class CatalogFollower:
             )
         if self._replicate:
             self._changed_popularity.add(news_id)
+
+    def _tell_popularity(self, news_id: str) -> None:
+        value = self._popularity_of(news_id)
+        if value > 0.0:
+            self._publish_popularity({news_id: value})
 
     def _popularity_of(self, news_id: str) -> float:
         row = self._catalog.row(news_id)

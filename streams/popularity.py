@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from freshet.models.catalog import STATS_HALF_LIVES_S, TRENDING_HALF_LIFE_S
+import numpy as np
+
+from freshet.models.catalog import STATS_HALF_LIVES_S, TRENDING_HALF_LIFE_S, ArticleCatalog
 
 _TRENDING_COUNT = STATS_HALF_LIVES_S.index(TRENDING_HALF_LIFE_S)
 
@@ -22,3 +24,12 @@ def popularity(clicks: Sequence[float], time_s: float) -> float:
     """
     recent = clicks[_TRENDING_COUNT]
     return math.log2(recent) + time_s / TRENDING_HALF_LIFE_S if recent > 0 else 0.0
+
+
+def most_popular(catalog: ArticleCatalog, n: int) -> dict[str, float]:
+    """The ``n`` articles of the highest popularity above 0, with it."""
+    rows = np.flatnonzero(catalog.clicks[: len(catalog.ids), _TRENDING_COUNT] > 0)
+    values = np.log2(catalog.clicks[rows, _TRENDING_COUNT])
+    values += catalog.stats_time_s[rows] / TRENDING_HALF_LIFE_S
+    best = np.argsort(-values, kind="stable")[:n]
+    return {catalog.ids[rows[i]]: float(values[i]) for i in best}
