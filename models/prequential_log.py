@@ -102,8 +102,11 @@ class PrequentialLog:
         )
         newest = self._published_at_s[candidates]
         self._scores.add(slates, dict(zip(METHODS, (ranker, rate, newest, chance), strict=True)))
-        for collected in (self._positions, self._sizes, self._ids, *self._columns):
-            collected.clear()
+        self._positions.clear()
+        self._sizes.clear()
+        self._ids.clear()
+        for column in self._columns:
+            column.clear()
 
 
 def impressions(log: ImpressionLog, start: int, stop: int) -> Iterator[Impression]:

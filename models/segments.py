@@ -2,8 +2,8 @@
 
 **Segments of impressions** hold whole impressions, by user or by time. **Segments of candidates** restrict
 each slate to the candidates of one kind (:class:`~freshet.models.slate_scores.Parts`), so that an article not
-seen in training competes with its like only; an impression counts where the restricted slate has a click and
-a skip. The two are different questions, and their figures are not comparable.
+shown before the cut competes with its like only; an impression counts where the restricted slate has a click
+and a skip. The two are different questions, and their figures are not comparable.
 
 Intervals are percentile bootstraps over impressions; the intervals of differences between two methods come
 from the same resamples, which makes them narrower than those of the methods themselves.
@@ -123,7 +123,7 @@ def differences(scores: SlateScores, method: str, seed: int = 0) -> Mapping[str,
 
 
 def article_parts(log: ImpressionLog, shown_in_training: NDArray[np.integer]) -> dict[str, Parts]:
-    """How candidates are divided: seen in training or not, with or without a news row, by category.
+    """How candidates are divided: shown before the cut or not, with or without a news row, by category.
 
     Args:
         log: Whose articles.
@@ -131,7 +131,7 @@ def article_parts(log: ImpressionLog, shown_in_training: NDArray[np.integer]) ->
     """
     parts = {
         "article": Parts(
-            ("seen in training", "not seen in training"), (shown_in_training == 0).astype(np.int32)
+            ("shown before the cut", "not shown before the cut"), (shown_in_training == 0).astype(np.int32)
         )
     }
     announced = log.articles.announced
@@ -216,7 +216,7 @@ def over_time(scores: SlateScores, log: ImpressionLog, bins: int = 24, seed: int
     return _table("time", "auc", names, code, values, scores.methods, seed=seed)
 
 
-_USERS = ("seen in training", "with a history only", "new: no event, no history")
+_USERS = ("known before the cut", "with a history only", "new: no event, no history")
 
 
 def _user_kinds(log: ImpressionLog, position: int, measured: NDArray[np.int64]) -> NDArray[np.int64]:

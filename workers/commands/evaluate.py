@@ -1,0 +1,153 @@
+"""``freshet evaluate``: how well a folder's impressions are ranked, without a broker."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from freshet.streams.settings import Settings
+    from freshet.workers.evaluate import EvaluateOptions
+    from freshet.workers.evaluation import Protocol
+    from freshet.workers.trainable_models import DataKind
+
+
+class _Begin(click.ParamType):
+    name = "share|time"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        text = str(value)
+        try:
+            share = float(text)
+        except ValueError:
+            try:
+                time = datetime.fromisoformat(text)
+            except ValueError:
+                self.fail(
+                    f"{text!r} is neither a share like 0.8 nor a time like 2019-11-13T20:00Z", param, ctx
+                )
+            return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+        if not 0.0 <= share < 1.0:
+            self.fail(f"{text} is no share of the impressions: from 0 to below 1", param, ctx)
+        return share
+
+
+@click.command(name="evaluate")
+@click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--bundle", metavar="B", type=click.Path(path_type=Path), help="The bundle's folder; without it, by ids."
+)
+@click.option(
+    "--protocol",
+    type=click.Choice(["prequential", "frozen"]),
+    default="prequential",
+    show_default=True,
+    help="Learn from each impression after it was ranked, or nothing of the evaluation period.",
+)
+@click.option(
+    "--from",
+    "start",
+    type=_Begin(),
+    metavar="SHARE|TIME",
+    help="Where measuring begins. [default: after the bundle's training period; else 0.2, frozen 0.8]",
+)
+@click.option("--skip-bad-lines", is_flag=True, help="Go on at a line that cannot be read.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of resampling and samples."
+)
+@click.option("--encoder", metavar="NAME", help="Where the bundle's text encoder is, if not where it says.")
+@click.option("--data-dir", metavar="DIR", help="Where text vectors are kept. [default: .freshet]")
+@click.option(
+    "--report", metavar="FILE.html", type=click.Path(dir_okay=False, path_type=Path), help="Write a report."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(
+    *,
+    folder: Path,
+    bundle: Path | None,
+    protocol: Protocol,
+    start: float | None,
+    skip_bad_lines: bool,
+    seed: int,
+    encoder: str | None,
+    data_dir: str | None,
+    report: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure how well the impressions of DIR are ranked: a MIND folder, by ids alone or with a bundle.
+
+    A bundle is measured on impressions later than those it was trained on, beside baselines, with intervals
+    and by segments. Bundles trained on MovieLens or headline tests are measured on such folders.
+    """
+    from freshet.workers.connection_options import build_settings  # noqa: PLC0415
+    from freshet.workers.errors import WorkerError  # noqa: PLC0415
+    from freshet.workers.evaluate import EvaluateOptions  # noqa: PLC0415
+    from freshet.workers.train import kind_of  # noqa: PLC0415
+
+    settings = build_settings({"encoder": encoder, "data_dir": data_dir})
+    options = EvaluateOptions(folder, bundle, protocol, start, skip_bad_lines, seed)
+    try:
+        kind = kind_of(folder)
+        if kind == "mind":
+            _evaluate_mind(options, settings, report, as_json)
+        else:
+            _evaluate_other(kind, options, settings, report, as_json)
+    except WorkerError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _evaluate_mind(options: EvaluateOptions, settings: Settings, report: Path | None, as_json: bool) -> None:
+    import orjson  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415
+
+    from freshet.workers.evaluate import evaluate  # noqa: PLC0415
+    from freshet.workers.evaluation_html import check_report, write_report  # noqa: PLC0415
+    from freshet.workers.evaluation_progress import EvaluationProgress  # noqa: PLC0415
+    from freshet.workers.evaluation_text import render  # noqa: PLC0415
+
+    if report is not None:
+        check_report(report)
+    with EvaluationProgress() as progress:
+        found = evaluate(options, settings, progress)
+        if report is not None:
+            with progress.stage("report"):
+                written = write_report(found, report)
+            progress.note(f"{report}: {written / 1e3:,.0f} kB")
+    if as_json:
+        click.echo(orjson.dumps(found.as_json(), option=orjson.OPT_SERIALIZE_NUMPY).decode())
+    else:
+        Console().print(render(found))
+
+
+def _evaluate_other(
+    kind: DataKind, options: EvaluateOptions, settings: Settings, report: Path | None, as_json: bool
+) -> None:
+    import orjson  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415
+
+    from freshet.models.bundle import BundleError, load_bundle  # noqa: PLC0415
+    from freshet.workers.evaluate_folders import EVALUATORS  # noqa: PLC0415
+    from freshet.workers.evaluation_progress import EvaluationProgress  # noqa: PLC0415
+
+    if options.bundle is None:
+        raise click.UsageError(
+            f"{options.folder}: without impressions, only a bundle can be measured: --bundle"
+        )
+    if report is not None:
+        raise click.UsageError("--report is for folders of impressions")
+    evaluator = EVALUATORS.get(kind)
+    if evaluator is None:
+        raise click.ClickException(f"{options.folder}: folders of {kind} cannot be evaluated")
+    try:
+        bundle = load_bundle(options.bundle)
+    except BundleError as error:
+        raise click.ClickException(str(error)) from error
+    with EvaluationProgress() as progress:
+        found = evaluator(options.folder, bundle, settings, progress)
+    if as_json:
+        click.echo(orjson.dumps(found.as_json()).decode())
+    else:
+        Console().print(found.render())

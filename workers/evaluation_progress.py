@@ -1,0 +1,68 @@
+"""What an evaluation shows on stderr: a bar for each stage, and lines that stay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from freshet.models.mind import BadLine
+
+_BAD_LINES_SHOWN = 5
+
+
+class EvaluationProgress:
+    """A context manager."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True)
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+        )
+        self.bad_lines = 0
+        """Lines left out."""
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+        if self.bad_lines > _BAD_LINES_SHOWN:
+            self.note(f"{self.bad_lines:,} lines were left out in all")
+
+    def note(self, text: str) -> None:
+        """A line that stays."""
+        self._console.print(escape(text), highlight=False)
+
+    def skipped(self, line: BadLine) -> None:
+        """Tell of a line left out; only the first ones are shown."""
+        self.bad_lines += 1
+        if self.bad_lines <= _BAD_LINES_SHOWN:
+            self.note(f"left out: {line.file}:{line.line}: {line.reason}")
+
+    @contextmanager
+    def stage(self, text: str) -> Iterator[Callable[[int, int], None]]:
+        """A bar; what it gives is told how much is done, and of how much."""
+        task = self._bars.add_task(escape(text), total=None)
+
+        def told(done: int, total: int) -> None:
+            self._bars.update(task, completed=done, total=total)
+
+        try:
+            yield told
+        finally:
+            self._bars.remove_task(task)

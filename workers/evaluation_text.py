@@ -1,0 +1,139 @@
+"""An evaluation's report for people, on a terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+
+from freshet.models.ranking_metrics import DEFAULT_CONFIDENCE, Estimate
+from freshet.models.segments import SegmentTable
+from freshet.workers.evaluation import Evaluation
+
+METRIC_NAMES = {
+    "auc": "AUC",
+    "mrr": "MRR",
+    "ndcg@5": "nDCG@5",
+    "ndcg@10": "nDCG@10",
+    "hit@5": "hit@5",
+    "hit@10": "hit@10",
+    "recall@5": "recall@5",
+    "recall@10": "recall@10",
+    "diversity@10": "diversity@10",
+    "novelty@10": "novelty@10 (bits)",
+}
+_FIRST_TABLE = ("auc", "mrr", "ndcg@5", "ndcg@10")
+_ROWS_SHOWN = 12
+
+
+def render(evaluation: Evaluation) -> RenderableType:
+    """Everything that a terminal has room for; ``--json`` and ``--report`` hold the rest."""
+    return Group(*_parts(evaluation))
+
+
+def _parts(evaluation: Evaluation) -> Iterator[RenderableType]:
+    title = (
+        f"{evaluation.protocol}, {evaluation.measured:,} impressions with clicks and skips "
+        f"({evaluation.left_out:,} others left out), {DEFAULT_CONFIDENCE:.0%} intervals"
+    )
+    yield _metrics(evaluation, title, _FIRST_TABLE)
+    yield ""
+    yield _metrics(evaluation, "The best of each slate", tuple(METRIC_NAMES)[len(_FIRST_TABLE) :])
+    yield ""
+    for method, difference in evaluation.differences.items():
+        yield (
+            f"AUC of {evaluation.main} less that of {method}: {difference.mean:+.4f} "
+            f"({difference.low:+.4f} to {difference.high:+.4f})"
+        )
+    for table in evaluation.tables:
+        if not table.title.startswith(("hour", "day")):
+            yield ""
+            yield _segments(evaluation, table)
+    yield ""
+    yield from _space(evaluation)
+    yield from _speed(evaluation)
+
+
+def _metrics(evaluation: Evaluation, title: str, metrics: tuple[str, ...]) -> Table:
+    table = _new_table(title)
+    table.add_column("ranked by")
+    shown = [metric for metric in metrics if any(metric in found for found in evaluation.overall.values())]
+    for metric in shown:
+        table.add_column(METRIC_NAMES[metric], justify="right")
+    with_coverage = "auc" not in metrics
+    if with_coverage:
+        table.add_column("coverage@10", justify="right")
+    for method, found in evaluation.overall.items():
+        cells = [_cell(found[metric]) if metric in found else "" for metric in shown]
+        if with_coverage:
+            cells.append(f"{evaluation.coverage[method]:.3f}")
+        table.add_row(escape(method), *cells)
+    return table
+
+
+def _segments(evaluation: Evaluation, segments: SegmentTable) -> Table:
+    what = "AUC within the slate's candidates of each kind" if segments.of_candidates else "AUC"
+    table = _new_table(f"{what}, {segments.title}")
+    table.add_column(segments.title)
+    table.add_column("impressions", justify="right")
+    for method in evaluation.overall:
+        table.add_column(escape(method), justify="right")
+    for segment in segments.segments[:_ROWS_SHOWN]:
+        cells = [_cell(segment.estimates[method]) for method in evaluation.overall]
+        table.add_row(escape(segment.name), f"{segment.impressions:,}", *cells)
+    more = len(segments.segments) - _ROWS_SHOWN
+    if more > 0:
+        table.add_row(f"[dim]and {more} more: --json, --report[/]")
+    return table
+
+
+def _space(evaluation: Evaluation) -> Iterator[RenderableType]:
+    space = evaluation.space
+    if space is None:
+        return
+    rows = (
+        (f"silhouette of {space.clusters} k-means clusters", space.silhouette_clusters, None),
+        ("silhouette of the categories", space.silhouette_categories, None),
+        (f"{space.k} nearest of the same category", space.same_category, space.same_category_by_chance),
+        (
+            f"{space.k} nearest that are also nearest by text",
+            space.overlap_with_text,
+            space.overlap_by_chance,
+        ),
+    )
+    table = _new_table(f"The space of {space.articles:,} article vectors, on {space.sampled:,} of them")
+    table.add_column("what")
+    table.add_column("figure", justify="right")
+    table.add_column("by chance", justify="right")
+    for what, figure, chance in rows:
+        if figure is not None:
+            table.add_row(what, f"{figure:.3f}", "" if chance is None else f"{chance:.3f}")
+    yield table
+    yield ""
+
+
+def _speed(evaluation: Evaluation) -> Iterator[str]:
+    speed = evaluation.speed
+    read = evaluation.impressions / speed.read_s if speed.read_s else 0.0
+    yield (
+        f"{speed.impressions_per_s:,.0f} impressions/s ranked by every method and measured; "
+        f"{read:,.0f}/s read and parsed."
+    )
+    if speed.model_s and speed.dot_products_s:
+        yield (
+            f"The bundle alone {speed.impressions / speed.model_s:,.0f}/s; a plain loop of its dot products "
+            f"{speed.impressions / speed.dot_products_s:,.0f}/s."
+        )
+
+
+def _new_table(title: str) -> Table:
+    return Table(title=escape(title), title_justify="left", box=None, padding=(0, 2, 0, 0), pad_edge=False)
+
+
+def _cell(estimate: Estimate) -> str:
+    if math.isnan(estimate.mean):
+        return ""
+    return f"{estimate.mean:.4f} [dim]±{(estimate.high - estimate.low) / 2:.3f}[/]"
