@@ -20,6 +20,9 @@ name                           shape            what
 ``user.layers.{i}.weight``     (out, in)        layer ``i`` on each pooled interest, and its ``.bias``
 ``user.mix``                   (heads,)         what each head's dot product counts in the score
 ``user.table.weight``          (1 + n, d)       vectors by ``user_id``
+``user.bias``                  (1 + n,)         a user's own bias, by ``user_id``
+``bias``                       (1,)             what every score has in addition
+``rating.range``               (2,)             the lowest and the highest rating, where ratings were learned
 ============================== ================ =====================================================
 """
 
