@@ -25,6 +25,7 @@ from freshet.models.ports import FloatVector, IndexUnavailable
 from freshet.streams import metrics, topics
 from freshet.streams.bundle_index import BundleIndex
 from freshet.streams.catalog_follower import CatalogFollower
+from freshet.streams.drift_monitor import DriftMonitor
 from freshet.streams.group_member import join_group
 from freshet.streams.kafka import MAX_REQUEST_BYTES, tls_context, topic_name
 from freshet.streams.outbox import Outbox
@@ -69,6 +70,7 @@ class StreamApp:
         counts = PartitionedTable(self.faust, "article-counts", settings.partitions)
         self.states = UserStates(users, serving.pooling, self.catalog, settings.cached_users)
         self.rolling_auc = RollingAuc()
+        self._drift = DriftMonitor(self.catalog, settings.drift_interval_s)
         self.user_agent = UserAgent(
             settings=settings,
             states=self.states,
@@ -105,6 +107,7 @@ class StreamApp:
             publish_popularity=self._popularity.update,
             known=self.stats_agent.published,
             bundle=serving.bundle,
+            other_bundles=serving.others,
             on_bundle=self._adopt_bundle,
             on_control=self._obey,
         )
@@ -194,7 +197,13 @@ class StreamApp:
 
         app.on_partitions_revoked.connect(self._release)
         app.on_before_shutdown.connect(self._shut_down)
-        for running in (self._follow, self._write_popularity, self._measure_lag, self._keep_progress):
+        for running in (
+            self._follow,
+            self._write_popularity,
+            self._measure_lag,
+            self._measure_drift,
+            self._keep_progress,
+        ):
             self.watch(running)
 
     async def _follow(self) -> None:
@@ -255,6 +264,10 @@ class StreamApp:
     async def _keep_progress(self) -> None:
         await self.follower.caught_up.wait()
         await self.progress.keep()
+
+    async def _measure_drift(self) -> None:
+        await self.follower.caught_up.wait()
+        await self._drift.run()
 
     async def _measure_lag(self) -> None:
         while True:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -53,7 +53,8 @@ class CatalogFollower:
         known: Whether what a partition's and offset's record of ``article-stats`` says is in the catalog.
         publish_popularity: Told how popular articles are that the index holds, where it may not know; what
             an index of this process' own gets with an article, it knows.
-        bundle: Whose vectors to take; unset: those of the first vector read.
+        bundle: Whose vectors to take; unset: those of the first vector read that is not of ``other_bundles``.
+        other_bundles: Whose vectors not to take.
         on_bundle: Told of that bundle, once.
         on_control: Told of every control record.
     """
@@ -69,6 +70,7 @@ class CatalogFollower:
         publish_popularity: Callable[[Mapping[str, float]], None],
         known: Callable[[int, int], bool],
         bundle: str | None,
+        other_bundles: Collection[str],
         on_bundle: Callable[[str], None],
         on_control: Callable[[Control], None],
     ) -> None:
@@ -83,6 +85,7 @@ class CatalogFollower:
         self._on_bundle = on_bundle
         self._on_control = on_control
         self._bundle = bundle
+        self._other_bundles = other_bundles
         self._handlers: dict[str, Callable[[Any], None]] = {
             topic_name(settings, topics.CONTROL.name): self._apply_control,
             topic_name(settings, topics.ARTICLE_VECTORS.name): self._apply_vector,
@@ -147,7 +150,7 @@ class CatalogFollower:
             self._forget(*parse_vector_key(record.key))
             return
         article = self._intake.keyed(record, ArticleVector, "key")
-        if article.bundle != (self._bundle or article.bundle):
+        if article.bundle != (self._bundle or article.bundle) or article.bundle in self._other_bundles:
             return  # of another version: never mixed, its own rollout announces it
         vector = self._checked(article.vector)
         if self._bundle is None:

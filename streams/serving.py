@@ -19,9 +19,11 @@ class Serving:
     """How to serve one bundle, or vectors of no trained one."""
 
     bundle: str | None
-    """Whose vectors to serve; unset: those of the first vector on the topic."""
+    """Whose vectors to serve; unset: those of the first vector on the topic that is not of ``others``."""
     pooling: Pooling
     ranker: LinearRanker
+    others: frozenset[str] = frozenset()
+    """Trained bundles, which this is not about to serve."""
 
     @property
     def d(self) -> int:
@@ -29,9 +31,9 @@ class Serving:
         return self.pooling.d
 
     @classmethod
-    def untrained(cls, settings: Settings, bundle: str | None = None) -> Self:
+    def untrained(cls, settings: Settings, others: frozenset[str] = frozenset()) -> Self:
         """Vectors of no trained bundle, pooled as ``settings`` say and ranked by the default weights."""
-        return cls(bundle, pooling(settings), LinearRanker())
+        return cls(None, pooling(settings), LinearRanker(), others)
 
     @classmethod
     def of_bundle(cls, bundle: Bundle, settings: Settings) -> Self:

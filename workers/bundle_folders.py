@@ -97,11 +97,18 @@ def find_bundle(folder: Path, bundle_id: str) -> Bundle:
 def serving_of(bundle: Bundle | None, settings: Settings) -> Serving:
     """How a stream worker serves ``bundle``, or vectors of no trained one.
 
+    Without a trained one it serves what it finds, but no bundle that is in its catalogue or that was ever
+    promoted: that one's vectors are there because it is about to be served, or no longer.
+
     Raises:
         BundleUnusable: The bundle's weights do not fit its manifest or this version of freshet.
+        KafkaUnreachable: No broker answers, or the topic ``control`` does not exist.
     """
     if bundle is None:
-        return Serving.untrained(settings)
+        trained = {control.subject for control in read_promotions(settings)}
+        if settings.bundles.is_dir():
+            trained |= {entry.bundle.id for entry in catalogue(settings.bundles) if entry.bundle is not None}
+        return Serving.untrained(settings, frozenset(trained))
     return usable(lambda: Serving.of_bundle(bundle, settings))
 
 

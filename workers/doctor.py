@@ -194,11 +194,8 @@ def _embedded_index(settings: Settings) -> Iterator[Finding]:
             remedy = f"Move {manifest.parent} away: the topic article-vectors fills a new one."
             yield Finding("index", "fail", f"{manifest} cannot be read: {error}", remedy)
             continue
-        if d != settings.dimension:
-            text = f"{manifest.parent} has {d} dimensions, the settings say {settings.dimension}"
-            yield Finding("index", "fail", text, f"Set FRESHET_DIMENSION={d}, or move the folder away.")
-        else:
-            yield Finding("index", "ok", f"embedded, in {manifest.parent}; {d} dimensions")
+        # One folder for each bundle, of the bundle's own dimension.
+        yield Finding("index", "ok", f"embedded, in {manifest.parent}; {d} dimensions")
 
 
 def _encoder(name: str) -> Finding:

@@ -218,6 +218,27 @@ def test_a_switch_and_the_way_back_keep_clicks_and_articles_and_mix_no_vectors(s
     site.check_vectors(a, b)
 
 
+def test_vectors_of_a_bundle_that_waits_for_its_promotion_are_not_those_of_no_bundle(site: Site) -> None:
+    waiting = random_bundle(site.settings.bundles / "a", name="waiting", d=16)
+    site.publish(*_ARTICLES)
+    with site.embedding(waiting):
+        site.until_embedded(waiting, len(_ARTICLES))
+    served = [
+        ArticleVector(
+            news_id=news_id,
+            bundle="untrained-test",
+            vector=(0.5,) * 7,
+            published_at=from_unix_s(START_S - 3_600.0),
+        )
+        for news_id in ("N1", "N2")
+    ]
+    asyncio.run(send(site.settings, [keyed("article-vectors", vector, vector.key) for vector in served]))
+    with site.serving():
+        answer = site.recommend()
+    assert (answer.bundle, set(ids_of(answer))) == ("untrained-test", {"N1", "N2"})
+    assert asyncio.run(read_all(site.settings, topic_name(site.settings, "dead-letters"))) == []
+
+
 def test_a_promoted_bundle_that_is_not_here_is_named_with_the_ways_out(site: Site) -> None:
     settings = site.settings
     a = random_bundle(settings.bundles / "a", name="a")
@@ -251,6 +272,27 @@ def test_the_verb_promotes_and_rolls_back(site: Site) -> None:
     assert f"back to {UNTRAINED}" in run("rollback")
     assert "no promotion is left" in run("rollback", status=1)
     assert run("history").splitlines()[-1] == f"in service: {UNTRAINED}"
+
+
+def test_up_serves_the_bundle_that_it_is_given(site: Site, tmp_path: Path) -> None:
+    bundle = random_bundle(tmp_path / "given", name="given", d=24)
+    site.publish(*_ARTICLES)
+    options = ["--bootstrap-servers", site.settings.bootstrap_servers, "--exit-with-stdin"]
+    options += ["--topic-prefix", site.settings.topic_prefix, "--metrics-port", "0"]
+    options += ["--partitions", str(site.settings.partitions), "--data-dir", str(site.settings.data_dir)]
+    command = [Path(sys.executable).parent / "freshet", "up", "--bundle", bundle.folder, *options]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        try:
+            # Vectors lead to nothing for a moment after they are on the topic.
+            site.until_answered(bundle, 0, set(_ARTICLES), [])
+        finally:
+            process.send_signal(signal.SIGTERM)
+            output, _ = process.communicate(timeout=60.0)
+    assert process.returncode == 0, output
+    assert f"no text encoder, bundle {bundle.id}" in output
+    site.check_vectors(bundle)
 
 
 def test_the_embedding_process_makes_a_bundles_vectors_of_real_text(site: Site, tmp_path: Path) -> None:

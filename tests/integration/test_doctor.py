@@ -93,13 +93,18 @@ def test_the_lag_of_a_group_without_members_is_counted(settings: Settings) -> No
     assert finding.text.endswith("stream has no member, and is 2 events behind")
 
 
-def test_an_index_of_another_dimension_fails(settings: Settings) -> None:
-    folder = settings.data_dir / "index" / "none"
-    folder.mkdir(parents=True)
-    (folder / "index.json").write_text(json.dumps({"layout": 1, "bundle": "none", "generation": 0, "d": 7}))
+def test_each_bundles_index_has_a_dimension_of_its_own_and_one_that_cannot_be_read_fails(
+    settings: Settings,
+) -> None:
+    manifest = settings.data_dir / "index" / "b-1" / "index.json"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text(json.dumps({"layout": 1, "bundle": "b-1", "generation": 0, "d": 7}))
+    finding = _of(list(examine(settings)), "index")
+    assert (finding.status, finding.text.endswith("7 dimensions")) == ("ok", True)
+    manifest.write_text("{")
     finding = _of(list(examine(settings)), "index")
     assert finding.status == "fail"
-    assert "FRESHET_DIMENSION=7" in finding.remedy
+    assert "article-vectors fills a new one" in finding.remedy
 
 
 def test_a_qdrant_server_that_does_not_answer_fails(settings: Settings) -> None:
