@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -36,6 +36,18 @@ from freshet.models.neural.checkpoint import (
     save_checkpoint,
 )
 from freshet.models.neural.stop_request import StopRequest
+from freshet.models.training_observer import Observer, Unobserved
+
+__all__ = [
+    "FitResult",
+    "FitSettings",
+    "Observer",
+    "Task",
+    "TrainingError",
+    "Unobserved",
+    "fit",
+    "training_device",
+]
 
 CUDA_LOSSES_HELD = 16
 """Batches between two looks at the loss: each look waits for the device."""
@@ -69,28 +81,6 @@ class Task(Protocol):
     def validate(self) -> tuple[float, dict[str, float]]:
         """The score, higher is better, and figures to report; called in eval mode without gradients."""
         ...
-
-
-class Observer(Protocol):
-    """Is told how training goes; must return quickly, and not raise."""
-
-    def batch(self, epoch: int, done: int, examples: int, loss: float) -> None:
-        """``done`` of about ``examples`` examples of ``epoch`` are done; ``loss`` is the last batch's."""
-        ...
-
-    def epoch(self, figures: Mapping[str, float]) -> None:
-        """An epoch is done: its entry of the curve."""
-        ...
-
-
-class Unobserved:
-    """The observer who does not listen."""
-
-    def batch(self, epoch: int, done: int, examples: int, loss: float) -> None:
-        """Ignore a batch."""
-
-    def epoch(self, figures: Mapping[str, float]) -> None:
-        """Ignore an epoch."""
 
 
 @dataclass(frozen=True)
