@@ -177,7 +177,9 @@ class BundleScorer:
         vectors = self.articles.vectors
         for i in range(stop - start):
             part = slice(bounds[i], bounds[i + 1])
-            np.dot(vectors.take(rows[part], axis=0), users[i], out=out[part])
+            # Row by row: a matrix product rounds equal rows differently by their place, so that ties of
+            # articles with one vector would be broken by the order of candidates.
+            np.vecdot(vectors.take(rows[part], axis=0), users[i], out=out[part])
         out -= np.repeat(average, np.diff(bounds))
         out[~self.articles.has_vector[rows]] = 0.0
         out += self._biases[rows]
