@@ -9,8 +9,8 @@ reading: below 0.1 stable, up to 0.25 a moderate shift, above it a significant o
 A category that one side lacks would make it infinite, so counts are smoothed: p = (count + 0.5) / (total +
 0.5 bins). Smoothing makes small samples look more alike than they are. Chance makes them look less alike:
 with n and m counted, PSI is about (bins - 1) (1/n + 1/m) on average where nothing has changed (Yurdakul 2018,
-"Statistical Properties of Population Stability Index"). Read it beside that number. It takes events for independent
-ones; slots that show one article a thousand times are not, and vary more.
+"Statistical Properties of Population Stability Index"). Read it beside that number. It takes events for
+independent ones; slots that show one article a thousand times are not, and vary more.
 """
 
 from __future__ import annotations

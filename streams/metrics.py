@@ -60,6 +60,26 @@ DEGRADED = Counter("freshet_degraded_answers_total", "Answers given without the 
 ROLLING_AUC = Gauge(
     "freshet_rolling_auc_ratio", "AUC of answered rank requests whose clicks are known, recent impressions."
 )
+DRIFT_CATEGORIES_PSI = Gauge(
+    "freshet_drift_categories_psi_ratio",
+    "Population stability index of the categories of clicks, the last day (half-life 24 h) against before.",
+)
+DRIFT_NORM_SHIFT = Gauge(
+    "freshet_drift_norm_shift_ratio",
+    "Mean norm of the vectors published in the last 24 h over that of older ones, less 1.",
+)
+DRIFT_CENTROID_SHIFT = Gauge(
+    "freshet_drift_centroid_shift_ratio",
+    "1 - cosine of the mean of the vectors published in the last 24 h and that of older ones.",
+)
+DRIFT_NOVELTY = Gauge(
+    "freshet_drift_novelty_ratio",
+    "1 - cosine to the nearest older article: the mean over new articles, and over older ones.",
+    ["articles"],
+)
+DRIFT_SAMPLED_ARTICLES = Gauge(
+    "freshet_drift_sampled_articles", "Articles that the shifts of vectors rest on.", ["articles"]
+)
 CATALOG_ARTICLES = Gauge("freshet_catalog_articles", "Articles known to this process.", ["state"])
 CACHED_USERS = Gauge("freshet_cached_users", "User states decoded in memory.")
 

@@ -73,3 +73,5 @@ class Settings(BaseSettings):
     metrics_host: str = "127.0.0.1"
     metrics_port: int = Field(default=9_464, ge=0, le=65_535)
     """Prometheus endpoint; 0 turns it off."""
+    drift_interval_s: float = Field(default=60.0, ge=0)
+    """From one measurement of the drift gauges to the next; 0 turns them off."""
