@@ -27,7 +27,7 @@ from freshet.models.bundle import (
 )
 from freshet.workers.errors import WorkerError
 from freshet.workers.text_vectors import ChosenEncoder, text_vectors_of
-from freshet.workers.trainable_models import MODELS, DataKind, TrainableModel
+from freshet.workers.trainable_models import MODELS, DataKind, TrainableModel, Trainer
 
 if TYPE_CHECKING:
     from freshet.models.headline_tests import HeadlineTests
@@ -49,6 +49,10 @@ _KIND_NAMES: Mapping[DataKind, str] = {
     "ratings": "a MovieLens folder (u.data or ratings.csv)",
     "headlines": "headline tests (headline_tests.tsv)",
 }
+
+# A bundle's version is a hash of its content, and the same run on a busier machine is the same bundle.
+_TIMINGS = frozenset({"seconds", "examples_per_s"})
+_NO_FIGURES = _TIMINGS | {"epoch", "loss", "score"}
 
 
 class TrainError(WorkerError):
@@ -121,15 +125,27 @@ def train_bundle(options: TrainOptions, progress: TrainingProgress) -> tuple[Bun
     if kind not in entry.trainers:
         usable = " or ".join(_KIND_NAMES[known] for known in entry.trainers)
         raise TrainError(f"{options.folder}: {options.model} trains on {usable}, this is {_KIND_NAMES[kind]}")
-    settings = _settings(entry, kind, options.chosen)
+    trainer = entry.trainers[kind]
+    settings = _settings(trainer, options.chosen)
     data = _READERS[kind](options, entry, settings, progress)
     described = _described(options, settings, data)
     unfinished = options.out.with_name(options.out.name + ".training")
-    fit = _fit_settings(entry, kind, options, unfinished, _fingerprint(described))
-    with progress.training(options.model):
-        trained = entry.trainer(kind)(
-            data.train, data.validation, settings, fit, progress, **_texts(kind, data.text_vectors)
-        )
+    texts: dict[str, Any] = {}
+    how: FitSettings | int = options.seed
+    if trainer.fit is None:
+        _refuse_fit(options)
+    else:
+        how = _fit_settings(trainer.fit, options, unfinished, _fingerprint(described))
+        if kind == "mind":
+            texts["text_vectors"] = data.text_vectors
+    train = trainer.load_function()
+    try:
+        with progress.training(options.model):
+            trained = train(data.train, data.validation, settings, how, progress, **texts)
+    except KeyboardInterrupt:
+        if any(unfinished.glob("*")):
+            progress.note(f"Stopped; its state is in {unfinished}: the same command goes on from there")
+        raise
     bundle = save_bundle(
         options.out, _manifest(options, trained, data, described), trained.weights, trained.tuned_encoder
     )
@@ -137,13 +153,18 @@ def train_bundle(options: TrainOptions, progress: TrainingProgress) -> tuple[Bun
     return bundle, trained
 
 
-def _texts(kind: DataKind, text_vectors: FloatMatrix | None) -> dict[str, Any]:
-    return {"text_vectors": text_vectors} if kind == "mind" else {}
+def _refuse_fit(options: TrainOptions) -> None:
+    given = sorted(name for name in options.fit if name != "device")
+    if given:
+        raise TrainError(
+            f"{options.model} takes no --{given[0].replace('_', '-')}: its own settings are given by --set, "
+            "such as --set epochs=5"
+        )
 
 
-def _settings(entry: TrainableModel, kind: DataKind, chosen: Mapping[str, str]) -> Any:
+def _settings(trainer: Trainer, chosen: Mapping[str, str]) -> Any:
     """The model's settings with what was ``chosen``, each value read as JSON where it is JSON."""
-    kind_of_settings = entry.settings(kind)
+    kind_of_settings = trainer.load_settings()
     known = {item.name: item for item in dataclasses.fields(kind_of_settings) if item.init}
     values: dict[str, Any] = {}
     for name, text in chosen.items():
@@ -169,12 +190,12 @@ def options_text(chosen: Mapping[str, str]) -> str:
 
 
 def _fit_settings(
-    entry: TrainableModel, kind: DataKind, options: TrainOptions, unfinished: Path, run: str
+    defaults: Mapping[str, Any], options: TrainOptions, unfinished: Path, run: str
 ) -> FitSettings:
     from freshet.models.neural.training import FitSettings  # noqa: PLC0415 - torch is an extra
 
     unfinished.mkdir(parents=True, exist_ok=True)
-    values = {**entry.fit.get(kind, {}), **options.fit}
+    values = {**defaults, **options.fit}
     try:
         # A run with other settings or other data has another checkpoint, instead of being refused.
         checkpoint = unfinished / f"{run}.safetensors"
@@ -219,7 +240,7 @@ def _manifest(
             **described["fit"],
             **trained.settings,
         },
-        curve=trained.curve,
+        curve=tuple(_without(entry, _TIMINGS) for entry in trained.curve),
     )
     try:
         return Manifest(
@@ -232,11 +253,15 @@ def _manifest(
             vocabularies=dict(trained.vocabularies),
             ranker_weights=None if trained.ranker_weights is None else dict(trained.ranker_weights),
             training=record,
-            figures=dict(trained.figures),
+            figures=_without(trained.figures, _NO_FIGURES),
         )
     except ValidationError as error:
         first = error.errors()[0]
         raise BundleError(f"bundle.json: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+def _without(figures: Mapping[str, float], names: frozenset[str]) -> dict[str, float]:
+    return {name: value for name, value in figures.items() if name not in names}
 
 
 def _read_mind(
@@ -300,7 +325,7 @@ def _read_ratings(
 
     with progress.reading(options.folder):
         ratings: Ratings = read_movielens(options.folder)
-    if entry.random_split:
+    if entry.trainers["ratings"].random_split:
         seen, _ = random_split(ratings, 1.0 - options.until, options.seed)
         train, validation = random_split(seen, options.validation, options.seed)
     else:

@@ -16,35 +16,29 @@ DataKind = Literal["mind", "ratings", "headlines"]
 
 
 @dataclass(frozen=True)
-class TrainableModel:
-    """One model's modules and functions."""
+class Trainer:
+    """The functions that train one model on one kind of data."""
 
-    summary: str
     module: str
     """Below ``freshet.models``."""
-    trainers: Mapping[DataKind, tuple[str, str]]
-    """By kind of data, the function that trains and the class of its settings."""
-    text: bool = False
-    """Whether MIND's texts are needed as vectors, unless the settings say ``use_text=false``."""
+    function: str
+    settings: str
+    """The class of its settings, in the same module."""
+    fit: Mapping[str, Any] | None = field(default_factory=dict)
+    """What differs from the usual epochs, patience and learning rate; ``None`` where the model has a loop of
+    its own and takes a seed instead."""
     random_split: bool = False
     """Whether ratings are split at random, as rating prediction is measured, instead of in time."""
 
-    fit: Mapping[DataKind, Mapping[str, Any]] = field(default_factory=dict)
-    """Where they are not the usual ones: epochs, patience, learning rate and so on."""
-
-    def trainer(self, kind: DataKind) -> Callable[..., Any]:
-        """The function that trains on data of ``kind``."""
-        function: Callable[..., Any] = getattr(self._loaded(), self.trainers[kind][0])
+    def load_function(self) -> Callable[..., Any]:
+        """The function that trains."""
+        function: Callable[..., Any] = getattr(self._loaded(), self.function)
         return function
 
-    def settings(self, kind: DataKind) -> type[Any]:
-        """The dataclass of the settings for data of ``kind``."""
-        settings: type[Any] = getattr(self._loaded(), self.trainers[kind][1])
+    def load_settings(self) -> type[Any]:
+        """The dataclass of the settings."""
+        settings: type[Any] = getattr(self._loaded(), self.settings)
         return settings
-
-    def uses_text(self, settings: object) -> bool:
-        """Whether ``settings`` need text vectors."""
-        return self.text and bool(getattr(settings, "use_text", True))
 
     def _loaded(self) -> Any:
         try:
@@ -57,4 +51,70 @@ class TrainableModel:
             ) from error
 
 
-MODELS: Mapping[str, TrainableModel] = {}
+@dataclass(frozen=True)
+class TrainableModel:
+    """One model."""
+
+    summary: str
+    trainers: Mapping[DataKind, Trainer]
+    text: bool = False
+    """Whether MIND's texts are needed as vectors, unless the settings say ``use_text=false``."""
+
+    def uses_text(self, settings: object) -> bool:
+        """Whether ``settings`` need text vectors."""
+        return self.text and bool(getattr(settings, "use_text", True))
+
+
+MODELS: Mapping[str, TrainableModel] = {
+    "content-tower": TrainableModel(
+        "texts and categories to vectors, users as decayed attentive pooling",
+        {"mind": Trainer("neural.content_tower", "train_content_tower", "ContentTowerSettings")},
+        text=True,
+    ),
+    "mf": TrainableModel(
+        "matrix factorization by ids, with or without biases",
+        {
+            "mind": Trainer(
+                "neural.matrix_factorization", "train_matrix_factorization", "MatrixFactorizationSettings"
+            ),
+            "ratings": Trainer(
+                "neural.rating_factorization",
+                "train_matrix_factorization_ratings",
+                "RatingFactorizationSettings",
+                random_split=True,
+            ),
+        },
+    ),
+    "two-tower": TrainableModel(
+        "the plain dot product of two tables, as published for MovieLens",
+        {"ratings": Trainer("neural.two_tower", "train_two_tower_ratings", "TwoTowerSettings")},
+    ),
+    "dssm": TrainableModel(
+        "two towers of features, cosine, sampled softmax",
+        {"ratings": Trainer("neural.dssm_ratings", "train_dssm_ratings", "DssmRatingSettings")},
+        text=True,
+    ),
+    "youtube-dnn": TrainableModel(
+        "history averaged or attended to, weighted logistic loss",
+        {
+            "ratings": Trainer(
+                "neural.youtube_dnn_ratings", "train_youtube_dnn_ratings", "YoutubeDnnRatingSettings"
+            )
+        },
+        text=True,
+    ),
+    "item2vec": TrainableModel(
+        "word2vec on the sequences of a user's clicks",
+        {
+            "mind": Trainer("item2vec", "train_item2vec", "Item2VecSettings", fit=None),
+            "ratings": Trainer("item2vec", "train_item2vec_ratings", "Item2VecSettings", fit=None),
+        },
+    ),
+    "node2vec": TrainableModel(
+        "word2vec on biased walks over the graph of co-clicks",
+        {
+            "mind": Trainer("node2vec", "train_node2vec", "Node2VecSettings", fit=None),
+            "ratings": Trainer("node2vec", "train_node2vec_ratings", "Node2VecSettings", fit=None),
+        },
+    ),
+}

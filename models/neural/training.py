@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 import torch
@@ -44,6 +44,7 @@ __all__ = [
     "Observer",
     "Task",
     "TrainingError",
+    "TrainingInterrupted",
     "Unobserved",
     "fit",
     "training_device",
@@ -51,6 +52,10 @@ __all__ = [
 
 CUDA_LOSSES_HELD = 16
 """Batches between two looks at the loss: each look waits for the device."""
+WARMUP = 0.1
+"""Adam's first steps go by averages over few gradients; a tuned encoder needs them small."""
+
+Schedule = Literal["constant", "linear"]
 
 
 class Task(Protocol):
@@ -96,6 +101,8 @@ class FitSettings:
     patience: int = 2
     """Stop after this many epochs in a row without a better validation score."""
     learning_rate: float = 1e-3
+    schedule: Schedule = "constant"
+    """``linear``: up during the first ``WARMUP`` of all epochs, then down to 0 at the end of the last."""
     weight_decay: float = 0.0
     """Of matrices; decoupled from the gradient."""
     seed: int = 0
@@ -121,6 +128,18 @@ class FitSettings:
                 raise ValueError(f"{name} is {getattr(self, name)}, must be at least {low}")
         if not 0.0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate is {self.learning_rate}, must be positive")
+        if self.schedule not in get_args(Schedule):
+            raise ValueError(f"schedule is {self.schedule!r}, must be one of {', '.join(get_args(Schedule))}")
+
+    def rate_at(self, progress: float) -> float:
+        """The learning rate after a share ``progress`` of all epochs."""
+        if self.schedule == "constant":
+            return self.learning_rate
+        return self.learning_rate * min(progress / WARMUP, (1.0 - progress) / (1.0 - WARMUP))
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """A signal ended the run before its end; starting it again with its checkpoint goes on."""
 
 
 @dataclass(frozen=True)
@@ -131,16 +150,14 @@ class FitResult:
     """Each epoch's ``epoch``, ``loss``, ``seconds``, ``examples_per_s`` (of training, without validation),
     ``score``, and the task's figures."""
     best_epoch: int
-    """Counted from 1; 0 where the run was interrupted in its first epoch."""
+    """Counted from 1."""
     examples_per_s: float
     """Of all epochs, without validation."""
-    interrupted: bool = False
-    """A signal came; starting the run again with its checkpoint goes on."""
 
     @property
     def figures(self) -> dict[str, float]:
         """The entry of the epoch that was kept."""
-        return dict(self.curve[self.best_epoch - 1]) if self.best_epoch else {}
+        return dict(self.curve[self.best_epoch - 1])
 
     @property
     def repeatable_curve(self) -> tuple[dict[str, float], ...]:
@@ -171,10 +188,10 @@ def fit(task: Task, settings: FitSettings, observer: Observer) -> FitResult:
     second signal acts at once, and loses what came since the last checkpoint.
 
     Returns:
-        How it went. The task's module holds the best weights (those it was left with, where the run was
-        interrupted before its first epoch's end), on the device, in eval mode.
+        How it went. The task's module holds the best weights, on the device, in eval mode.
 
     Raises:
+        TrainingInterrupted: A signal came; the checkpoint, where there is one, is written.
         TrainingError: The loss or the score is not finite, the device cannot be used, or a checkpoint
             (:class:`~freshet.models.neural.checkpoint.CheckpointError`) belongs to another run.
     """
@@ -182,7 +199,9 @@ def fit(task: Task, settings: FitSettings, observer: Observer) -> FitResult:
     with StopRequest() as stop:
         while not run.over and not stop.wanted:
             run.epoch(stop)
-    return run.result(stop.wanted and not run.over)
+    if stop.wanted and not run.over:
+        raise TrainingInterrupted
+    return run.result()
 
 
 class _Run:
@@ -194,7 +213,8 @@ class _Run:
         self._observer = observer
         self._device = training_device(settings.device)
         self._module = task.module.to(self._device)
-        self._optimizer = _adam(self._module, settings)
+        self._trained = [weight for weight in self._module.parameters() if weight.requires_grad]
+        self._optimizer = _adam(self._trained, settings)
         self._state = TrainingState()
         self._random: dict[str, Tensor] = {}
         """The state of torch's random numbers in the middle of an epoch, where the run goes on."""
@@ -251,14 +271,14 @@ class _Run:
         self._save()
         self._observer.epoch(entry)
 
-    def result(self, interrupted: bool) -> FitResult:
+    def result(self) -> FitResult:
         state = self._state
         if state.best:
             self._module.load_state_dict(state.best)
         self._module.eval()
         seconds = sum(entry["seconds"] for entry in state.curve)
         examples = sum(entry["examples_per_s"] * entry["seconds"] for entry in state.curve)
-        return FitResult(tuple(state.curve), state.best_epoch, examples / max(seconds, 1e-9), interrupted)
+        return FitResult(tuple(state.curve), state.best_epoch, examples / max(seconds, 1e-9))
 
     def _train(self, number: int, batches: Iterator[dict[str, Tensor]], stop: StopRequest) -> bool:
         """Take the batches; gives whether the epoch's end was reached."""
@@ -268,6 +288,7 @@ class _Run:
         for batch in batches:
             examples = len(next(iter(batch.values())))
             on_device = {name: self._moved(tensor) for name, tensor in batch.items()} if on_cuda else batch
+            self._set_rate(number, self._state.examples + sum(n for n, _ in held) + examples / 2)
             held.append((examples, self._step(on_device)))
             self._state.batches += 1
             if not on_cuda or len(held) >= CUDA_LOSSES_HELD or stop.wanted:
@@ -286,9 +307,23 @@ class _Run:
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         if self._settings.gradient_clip:
-            nn.utils.clip_grad_norm_(self._module.parameters(), self._settings.gradient_clip)
+            self._clip(self._settings.gradient_clip)
         self._optimizer.step()
         return loss.detach()
+
+    def _clip(self, limit: float) -> None:
+        gradients = [weight.grad for weight in self._trained if weight.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
+        # On the CPU looking is cheaper than multiplying everything by 1; on CUDA it would wait.
+        if self._device.type != "cpu" or norm.item() > limit:
+            nn.utils.clip_grads_with_norm_(self._trained, limit, norm)
+
+    def _set_rate(self, number: int, seen: float) -> None:
+        """The learning rate of a batch in whose middle ``seen`` examples of the epoch are done."""
+        part = min(1.0, seen / max(1, self._task.examples))
+        rate = self._settings.rate_at((number - 1 + part) / self._settings.epochs)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
 
     def _moved(self, tensor: Tensor) -> Tensor:
         return tensor.pin_memory().to(self._device, non_blocking=True)
@@ -317,13 +352,10 @@ class _Run:
             save_checkpoint(path, self._settings.run, self._module, self._optimizer, self._state)
 
 
-def _adam(module: nn.Module, settings: FitSettings) -> torch.optim.Optimizer:
-    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    matrices = [parameter for parameter in trained if parameter.ndim > 1]
-    vectors = [parameter for parameter in trained if parameter.ndim <= 1]
+def _adam(trained: list[nn.Parameter], settings: FitSettings) -> torch.optim.Optimizer:
     groups = [
-        {"params": matrices, "weight_decay": settings.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
+        {"params": [weight for weight in trained if weight.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [weight for weight in trained if weight.ndim <= 1], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(
         [group for group in groups if group["params"]], lr=settings.learning_rate, fused=True

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from freshet.models.neural.checkpoint import CheckpointError, TrainingError
-from freshet.models.neural.training import FitResult, FitSettings, Unobserved, fit
+from freshet.models.neural.training import FitResult, FitSettings, TrainingInterrupted, Unobserved, fit
 
 SETTINGS = FitSettings(epochs=6, patience=6, learning_rate=0.05, device="cpu")
 BATCH = 16
@@ -124,11 +124,10 @@ def test_an_interrupted_run_goes_on_to_the_same_result(tmp_path: Path, at_batch:
     straight, broken, resumed = Regression(), Regression(), Regression()
     expected = fit(straight, SETTINGS, Unobserved())
     watching = Watching(at_batch, _interrupt)
-    first = fit(broken, settings, watching)
-    assert first.interrupted
+    with pytest.raises(TrainingInterrupted):
+        fit(broken, settings, watching)
     assert len(watching.batches) == at_batch, "the batch is finished, no other begun"
     result = fit(resumed, settings, Unobserved())
-    assert not result.interrupted
     assert result.repeatable_curve == expected.repeatable_curve
     assert _same(straight, resumed)
 
@@ -163,7 +162,8 @@ def test_a_second_signal_acts_at_once(tmp_path: Path) -> None:
 
 def test_signals_mean_what_they_meant_once_training_is_over() -> None:
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    fit(Regression(), SETTINGS, Watching(2, _interrupt))
+    with pytest.raises(TrainingInterrupted):
+        fit(Regression(), SETTINGS, Watching(2, _interrupt))
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
@@ -234,6 +234,28 @@ def test_weight_decay_shrinks_matrices_and_spares_biases() -> None:
             assert float(after.norm()) < float(before.norm())
         else:
             assert torch.equal(before, after)
+
+
+class Steep(Regression):
+    """The gradient is a million times as long as it should be."""
+
+    def loss(self, batch: dict[str, Tensor]) -> Tensor:
+        return 1e6 * super().loss(batch)
+
+
+@pytest.mark.parametrize(("task", "clipped"), [(Regression, False), (Steep, True)])
+def test_only_gradients_longer_than_the_limit_are_shortened(task: type[Regression], clipped: bool) -> None:
+    norms: list[float] = []
+
+    class Recording(task):  # type: ignore[misc, valid-type]
+        def validate(self) -> tuple[float, dict[str, float]]:
+            gradients = [p.grad for p in self.module.parameters() if p.grad is not None]
+            norms.append(float(nn.utils.get_total_norm(gradients)))
+            return super().validate()  # type: ignore[no-any-return]
+
+    fit(Recording(), replace(SETTINGS, epochs=1, gradient_clip=50.0), Unobserved())
+    assert (norms[0] == pytest.approx(50.0, rel=1e-4)) == clipped
+    assert norms[0] < 50.1
 
 
 def test_results_carry_figures_of_the_best_epoch_only() -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from freshet.models.bundle import Bundle
+    from freshet.models.trained_model import TrainedModel
 
 
 class _Setting(click.ParamType):
@@ -138,14 +139,14 @@ def command(
             "d": bundle.manifest.d,
             "examples": trained.examples,
             "figures": bundle.manifest.figures,
-            "curve": bundle.manifest.training.curve,
+            "curve": trained.curve,
         }
         click.echo(orjson.dumps(described).decode())
     else:
-        Console().print(_table(bundle, out))
+        Console().print(_table(bundle, trained, out))
 
 
-def _table(bundle: Bundle, out: Path) -> Table:
+def _table(bundle: Bundle, trained: TrainedModel, out: Path) -> Table:
     from rich.markup import escape  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
@@ -158,6 +159,9 @@ def _table(bundle: Bundle, out: Path) -> Table:
     table.add_row("weights", f"{sum(weight.size for weight in bundle.weights.values()):,}")
     table.add_row("epochs", str(len(manifest.training.curve)))
     table.add_row("examples in an epoch", f"{manifest.training.examples:,}")
+    speeds = [entry["examples_per_s"] for entry in trained.curve if "examples_per_s" in entry]
+    if speeds:
+        table.add_row("examples a second", f"{sum(speeds) / len(speeds):,.0f}")
     table.add_section()
     for name, figure in manifest.figures.items():
         table.add_row(f"{name} (validation)", f"{figure:.4f}")
