@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -83,7 +84,7 @@ class World:
 
         return await wait_for(answer, f"{clicks} clicks of {user_id}", [self.worker])
 
-    async def until(self, probe: object, what: str) -> object:
+    async def until(self, probe: Callable[[], Any], what: str) -> Any:
         """Wait for the worker."""
         return await wait_for(probe, what, [self.worker])
 
