@@ -259,4 +259,5 @@ def test_only_gradients_longer_than_the_limit_are_shortened(task: type[Regressio
 
 
 def test_results_carry_figures_of_the_best_epoch_only() -> None:
-    assert FitResult((), 0, 0.0, True).figures == {}
+    curve = ({"epoch": 1.0, "score": 0.2}, {"epoch": 2.0, "score": 0.1})
+    assert FitResult(curve, 1, 0.0).figures == curve[0]
