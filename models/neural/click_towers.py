@@ -136,8 +136,13 @@ class ClickTowers(nn.Module):
             )
         with torch.no_grad():
             self.users.mix.div_(sizes.temperature)
-            # Zeros have no direction: users without events would have no gradient.
+            # Population vectors of zeros have no direction, and no gradient once normalised.
             nn.init.normal_(self.users.population, std=0.1)
+        # Skips are not pooled in training: what a stream pools of them must not count.
+        interests = torch.ones(user.heads)
+        interests[-1] = 0.0
+        self.register_buffer("interests", interests, persistent=False)
+        self.interests: Tensor
         self.bias = nn.Parameter(torch.zeros(()))
         self.register_buffer("offset_scale", torch.ones(()), persistent=False)
         self.offset_scale: Tensor
@@ -161,7 +166,13 @@ class ClickTowers(nn.Module):
     def user_vectors(self, users: Tensor, events: UserInputs) -> Tensor:
         """One vector (B, d) for each user's events."""
         queries = self.users(events.clicks, events.click_age_s, events.skips, events.skip_age_s)
-        return torch.einsum("h,bhd->bd", self.users.mix, queries)
+        return torch.einsum("h,bhd->bd", self.users.mix * self.interests, queries)
+
+    def export(self) -> dict[str, NDArray[np.float32]]:
+        """The weights by the names of a bundle; the head of the skips has no part in the score."""
+        weights = self.tower.export() | self.users.export()
+        weights["user.mix"][-1] = 0.0
+        return weights
 
 
 def train_click_towers(  # noqa: PLR0917 - as the models' own functions, with the three that they make
@@ -196,13 +207,12 @@ def train_click_towers(  # noqa: PLR0917 - as the models' own functions, with th
     towers = ClickTowers(sizes, train, text_vectors)
     task = SlateTask(towers, train, validation, slates)
     result = fit(task, fit_settings, observer)
-    weights: dict[str, NDArray[np.float32]] = towers.tower.export() | towers.users.export()
     return TrainedModel(
         model=model,
         d=sizes.d,
         tower=towers.tower.exported_spec(),
         user=towers.users.exported_spec(),
-        weights=weights,
+        weights=towers.export(),
         examples=task.examples,
         vocabularies=towers.vocabularies,
         settings=dict(settings),

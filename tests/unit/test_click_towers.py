@@ -118,7 +118,7 @@ def test_a_served_bundle_scores_as_training_did(
         vocabularies=towers.vocabularies,
         training=TrainingRecord(folder="x", data_sha256="", examples=1, seed=0),
     )
-    bundle = save_bundle(tmp_path / "b", manifest, towers.tower.export() | towers.users.export())
+    bundle = save_bundle(tmp_path / "b", manifest, towers.export())
     numbers = torch.arange(len(log.articles))
     with torch.no_grad():
         vectors = towers.article_vectors(numbers).numpy()
