@@ -30,8 +30,8 @@ from freshet.models.pooling import Pooling
 from freshet.models.ports import FloatMatrix
 from freshet.models.user_state import UserState
 
-MAX_RECENT_CLICKS = 50
-MAX_EXPOSURES = 200
+_CHUNK = 1 << 16
+"""Impressions at a time, for the sake of memory."""
 
 
 class ArticleVectors:
@@ -74,9 +74,8 @@ class BundleScorer:
     def __init__(self, bundle: Bundle, articles: ArticleTable, text_vectors: FloatMatrix | None) -> None:
         tower = FeatureTower(bundle)
         self.bundle = bundle
-        self.pooling = Pooling.of_bundle(
-            bundle, max_recent_clicks=MAX_RECENT_CLICKS, max_exposures=MAX_EXPOSURES
-        )
+        # Neither recent clicks nor exposures have a part in a score: a state is a third as large without.
+        self.pooling = Pooling.of_bundle(bundle, max_recent_clicks=1, max_exposures=1)
         self.articles = ArticleVectors(articles.ids, tower.table_vectors(articles, text_vectors))
         self._ids = articles.ids
         self._biases = _centred_biases(bundle, articles.ids)
@@ -133,11 +132,11 @@ class BundleScorer:
         """
         has_vector = self.articles.has_vector[:-1]
         weights = np.zeros(len(self._ids))
-        if stop:
-            age_s = log.time_s[stop - 1] - log.time_s[:stop]
-            recent = np.repeat(np.exp2(-age_s / POPULATION_HALF_LIFE_S), np.diff(log.slate_start[: stop + 1]))
-            clicked = np.flatnonzero(log.clicked[: len(recent)])
-            np.add.at(weights, log.candidates[clicked], recent[clicked])
+        for start in range(0, stop, _CHUNK):
+            part = log.slice(start, min(start + _CHUNK, stop))
+            recent = np.exp2((part.time_s - log.time_s[stop - 1]) / POPULATION_HALF_LIFE_S)
+            of_candidate = np.repeat(recent, np.diff(part.slate_start))[part.clicked]
+            weights += np.bincount(part.candidates[part.clicked], of_candidate, len(weights))
         weights[~has_vector] = 0.0
         if not weights.any():
             weights[has_vector] = 1.0

@@ -31,16 +31,16 @@ METRICS = (
     "hit@10",
     "recall@5",
     "recall@10",
-    "diversity@10",
-    "novelty@10",
+    "diversity@5",
+    "novelty@5",
 )
-"""What is measured of each impression and method, in this order; the last two are of the best 10."""
-LIST_LENGTH = 10
+"""What is measured of each impression and method, in this order; the last two are of the best 5."""
+LIST_LENGTH = 5
 MAX_RANK = 20
 """Ranks whose click rates are counted."""
 BATCH = 1_024
 """Impressions ranked and measured at once."""
-_RANKING = METRICS.index("diversity@10")
+_RANKING = METRICS.index("diversity@5")
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +180,7 @@ class SlateScores:
         )
 
     def coverage(self) -> dict[str, float]:
-        """By method, the share of all candidates' articles that were in any list of the best 10."""
+        """By method, the share of all candidates' articles that were in any list of the best 5."""
         if not self._candidates:
             return {}
         return {

@@ -127,7 +127,7 @@ class Evaluation:
                 for method, metrics in self.overall.items()
             },
             "auc_differences": {method: as_json(found) for method, found in self.differences.items()},
-            "coverage@10": dict(self.coverage),
+            "coverage@5": dict(self.coverage),
             "segments": [table.as_json() for table in self.tables],
             "over_time": self.over_time.as_json(),
             "click_rate_by_rank": {method: list(rates) for method, rates in self.click_rates.items()},

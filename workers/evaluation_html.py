@@ -159,7 +159,7 @@ def _summary(evaluation: Evaluation) -> str:
 
 def _overall(evaluation: Evaluation) -> str:
     metrics = [name for name in METRIC_NAMES if any(name in found for found in evaluation.overall.values())]
-    head = ["ranked by", *(METRIC_NAMES[metric] for metric in metrics), "coverage@10"]
+    head = ["ranked by", *(METRIC_NAMES[metric] for metric in metrics), "coverage@5"]
     rows = []
     for method, found in evaluation.overall.items():
         cells = [_cell(found.get(metric)) for metric in metrics]

@@ -18,6 +18,8 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from freshet.workers.evaluation import ArticleMap, Evaluation
 
@@ -30,6 +32,8 @@ _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "freshet",
     "font.family": "sans-serif",
     "font.size": 10.0,
+    # Categories are names, whatever dollar signs they hold.
+    "text.parse_math": False,
     "axes.spines.top": False,
     "axes.spines.right": False,
 }
@@ -69,6 +73,24 @@ def _drawn(name: str, height: float) -> Iterator[tuple[Axes, list[str]]]:
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     out.append(_element(buffer.getvalue(), name))
+
+
+def _legend(axes: Axes, lines: Sequence[Line2D] | None = None) -> None:
+    """Above the axes, where it hides nothing."""
+    handles, labels = axes.get_legend_handles_labels()
+    if lines is not None:
+        handles, labels = list(lines), [str(line.get_label()) for line in lines]
+    axes.legend(
+        handles,
+        labels,
+        frameon=False,
+        fontsize=9,
+        loc="lower left",
+        bbox_to_anchor=(0.0, 1.0),
+        ncols=5,
+        borderpad=0.0,
+        columnspacing=1.2,
+    )
 
 
 def _element(document: str, name: str) -> str:
@@ -130,7 +152,7 @@ def _over_time(evaluation: Evaluation) -> Plot:
         axes.set_xlabel("begin of the stretch (UTC)")
         axes.set_ylabel("AUC")
         axes.grid(axis="y", color="#dddddd")
-        axes.legend(frameon=False, fontsize=9)
+        _legend(axes)
     main = [segment.estimates[evaluation.main].mean for segment in segments]
     words = (
         f"{len(segments)} stretches of equally many impressions; the AUC of {evaluation.main} lies between "
@@ -147,10 +169,11 @@ def _by_rank(evaluation: Evaluation) -> Plot:
             marker, colour = _MARKERS[m % len(_MARKERS)], _COLOURS[m % len(_COLOURS)]
             axes.plot(ranks, rates, label=method, color=colour, marker=marker, markersize=4)
         axes.set_xlabel("rank given")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_ylabel("share clicked")
         axes.set_ylim(bottom=0)
         axes.grid(axis="y", color="#dddddd")
-        axes.legend(frameon=False, fontsize=9)
+        _legend(axes)
     main = evaluation.click_rates[evaluation.main]
     words = (
         f"Of the candidates that {evaluation.main} ranks first {main[0]:.1%} were clicked, of those ranked "
@@ -171,10 +194,11 @@ def _learning(curve: Sequence[dict[str, float]]) -> Plot:
             values = [entry.get(name, np.nan) for entry in curve]
             side.plot(epochs, values, label=name, color=_COLOURS[i], marker=_MARKERS[i], markersize=4)
         axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_ylabel("loss, training")
         right.set_ylabel("validation")
         lines = [*axes.get_lines(), *right.get_lines()]
-        axes.legend(lines, [str(line.get_label()) for line in lines], frameon=False, fontsize=9)
+        _legend(axes, lines)
     words = "; ".join(
         f"{name} from {curve[0].get(name, np.nan):.4f} to {curve[-1].get(name, np.nan):.4f}" for name in drawn
     )
@@ -207,7 +231,7 @@ def _map(drawn: ArticleMap) -> Plot:
         axes.set_ylabel(f"second axis, {drawn.shares[1]:.0%}")
         axes.set_xticks([])
         axes.set_yticks([])
-        axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        _legend(axes)
     words = (
         f"{len(drawn.places):,} of {drawn.articles:,} articles with a vector, on the two principal axes, "
         f"which hold {sum(drawn.shares):.0%} of the variance; coloured by category"

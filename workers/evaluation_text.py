@@ -22,8 +22,8 @@ METRIC_NAMES = {
     "hit@10": "hit@10",
     "recall@5": "recall@5",
     "recall@10": "recall@10",
-    "diversity@10": "diversity@10",
-    "novelty@10": "novelty@10 (bits)",
+    "diversity@5": "diversity@5",
+    "novelty@5": "novelty@5 (bits)",
 }
 _FIRST_TABLE = ("auc", "mrr", "ndcg@5", "ndcg@10")
 _ROWS_SHOWN = 12
@@ -65,7 +65,7 @@ def _metrics(evaluation: Evaluation, title: str, metrics: tuple[str, ...]) -> Ta
         table.add_column(METRIC_NAMES[metric], justify="right")
     with_coverage = "auc" not in metrics
     if with_coverage:
-        table.add_column("coverage@10", justify="right")
+        table.add_column("coverage@5", justify="right")
     for method, found in evaluation.overall.items():
         cells = [_cell(found[metric]) if metric in found else "" for metric in shown]
         if with_coverage:

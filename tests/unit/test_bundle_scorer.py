@@ -13,6 +13,7 @@ from freshet.models.bundle import Bundle, BundleError
 from freshet.models.bundle_scorer import BundleScorer
 from freshet.models.catalog import ArticleCatalog
 from freshet.models.impression_log import ImpressionLog
+from freshet.models.pooling import Pooling
 from freshet.models.prequential_log import impressions
 from freshet.models.recommend import UserView
 from freshet.models.user_state import UserState
@@ -59,6 +60,7 @@ def test_scores_are_those_of_the_states_that_serve(
     mix = np.array([0.5, 2.0, -0.7], np.float32)
     scorer = learned(with_weights(bundle, user__mix=mix), log)
 
+    pooling = Pooling.of_bundle(scorer.bundle, max_recent_clicks=50, max_exposures=200)
     served = ArticleCatalog(bundle.manifest.d)
     for news_id, vector in zip(log.articles.ids, scorer.vectors, strict=True):
         served.put_article(news_id, vector if vector.any() else None, START_S)
@@ -70,7 +72,7 @@ def test_scores_are_those_of_the_states_that_serve(
     mean = (np.array(clicked) * decays[:, None] / decays.sum()).sum(axis=0)
     for position, impression in enumerate(impressions(log, 0, len(log))):
         now_s = impression.time.timestamp()
-        state = states.setdefault(impression.user_id, UserState.empty(scorer.pooling))
+        state = states.setdefault(impression.user_id, UserState.empty(pooling))
         if position < CUT:
             state.apply_impression(
                 ("s", 0, position),

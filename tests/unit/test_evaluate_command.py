@@ -89,7 +89,7 @@ def test_a_bundle_is_measured_after_its_training_period(synth: Path, tmp_path: P
         assert found["bundle"].startswith("random-")
         assert found["measured"] + found["left_out"] == len(log) - log.before(end_s + 1)
         assert found["space"]["same_category"] > 0.7
-        assert "diversity@10" in found["methods"][found["main"]]
+        assert "diversity@5" in found["methods"][found["main"]]
     assert found["main"] == "bundle"
     assert found["speed"]["dot_products_s"] > 0
 
@@ -166,12 +166,15 @@ def test_the_report_needs_nothing_else_and_can_be_heard(synth: Path, tmp_path: P
 
 
 def test_what_comes_from_the_data_is_text_in_the_report(tmp_path: Path) -> None:
-    folder = write_log(tmp_path / "<b>log", LINES, {"N1": "<script>", "N2": "<script>"})
+    category = "<script>$_{"
+    folder = write_log(tmp_path / "<b>log", LINES, {"N1": category, "N2": category})
+    random_bundle(tmp_path / "b", vocabularies={"category": (category,)}, end_s=1.0)
     report = tmp_path / "report.html"
-    assert run(folder, "--from", "0", "--report", report).status == 0
+    ran = run(folder, "--bundle", tmp_path / "b", "--report", report)
+    assert ran.status == 0, ran.err
     text = report.read_text()
     assert "<script>" not in text and "<b>log" not in text
-    assert "&lt;script&gt;" in text
+    assert "&lt;script&gt;$_{" in text
 
 
 BEHAVIORS = "1\tU1\t11/15/2023 1:00:00 PM\t\tN1-1 N2-0\n"

@@ -108,7 +108,7 @@ def test_differences_are_resampled_in_pairs(tmp_path: Path) -> None:
 
     assert found.mean == pytest.approx(whole["one"]["auc"].mean - whole["other"]["auc"].mean, abs=1e-6)
     assert found.low > 0
-    assert "diversity@10" not in whole["one"]
+    assert "diversity@5" not in whole["one"]
 
 
 def test_a_figure_that_an_impression_lacks_is_left_out_of_its_mean_only() -> None:

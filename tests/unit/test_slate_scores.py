@@ -50,7 +50,7 @@ def test_each_value_is_that_of_the_impression_alone() -> None:
             expected = [auc(y, s), mrr(y, s), ndcg(y, s, 5), ndcg(y, s, 10)]
             expected += [hit_rate(y, s, 5), hit_rate(y, s, 10), recall(y, s, 5), recall(y, s, 10)]
             assert values[position][m, : len(expected)] == pytest.approx(np.array(expected), abs=1e-6)
-        best = slates.candidates[part][np.argsort(-scores["fine"][part])][None, :10]
+        best = slates.candidates[part][np.argsort(-scores["fine"][part])][None, :5]
         lists = [diversity(best, vectors)[0], novelty(best, information)[0]]
         assert values[position][1, len(METRICS) - 2 :] == pytest.approx(np.array(lists), abs=1e-5)
     assert 0 < one_label == collected.left_out
