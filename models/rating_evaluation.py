@@ -29,8 +29,7 @@ def rate(bundle: Bundle, ratings: Ratings) -> NDArray[np.float32]:
     vocabularies, weights = bundle.manifest.vocabularies, bundle.weights
     if "rating.range" not in weights:
         raise BundleError(
-            f"{bundle.id} ({bundle.manifest.model}) predicts no ratings: train matrix-factorization on a "
-            "MovieLens folder"
+            f"{bundle.id} ({bundle.manifest.model}) predicts no ratings: train mf on a MovieLens folder"
         )
     low, high = weight_of(bundle, "rating.range", (2,))
     user_ids = vocabularies.get("user_id", ())

@@ -81,6 +81,7 @@ MODELS: Mapping[str, TrainableModel] = {
                 "neural.rating_factorization",
                 "train_matrix_factorization_ratings",
                 "RatingFactorizationSettings",
+                fit={"epochs": 40, "patience": 4, "learning_rate": 0.005},
                 random_split=True,
             ),
         },
@@ -91,17 +92,25 @@ MODELS: Mapping[str, TrainableModel] = {
     ),
     "dssm": TrainableModel(
         "two towers of features, cosine, sampled softmax",
-        {"ratings": Trainer("neural.dssm_ratings", "train_dssm_ratings", "DssmRatingSettings")},
+        {
+            "mind": Trainer("neural.dssm", "train_dssm", "DssmSettings"),
+            "ratings": Trainer("neural.dssm_ratings", "train_dssm_ratings", "DssmRatingSettings"),
+        },
         text=True,
     ),
     "youtube-dnn": TrainableModel(
         "history averaged or attended to, weighted logistic loss",
         {
+            "mind": Trainer("neural.youtube_dnn", "train_youtube_dnn", "YoutubeDnnSettings"),
             "ratings": Trainer(
                 "neural.youtube_dnn_ratings", "train_youtube_dnn_ratings", "YoutubeDnnRatingSettings"
-            )
+            ),
         },
         text=True,
+    ),
+    "headlines": TrainableModel(
+        "which headline of a test is clicked, from its text",
+        {"headlines": Trainer("neural.headlines", "train_headlines", "HeadlineSettings")},
     ),
     "item2vec": TrainableModel(
         "word2vec on the sequences of a user's clicks",

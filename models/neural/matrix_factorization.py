@@ -38,21 +38,10 @@ from freshet.models.click_examples import ClickBatch, ClickExamples
 from freshet.models.impression_log import ImpressionLog
 from freshet.models.negatives import Negatives
 from freshet.models.neural.factor_tables import POOLED, FactorTables, numbered
-from freshet.models.neural.rating_factorization import (
-    RatingFactorizationSettings,
-    train_matrix_factorization_ratings,
-)
 from freshet.models.neural.training import FitSettings, Observer, fit
 from freshet.models.ports import FloatMatrix
 from freshet.models.ranking_metrics import RankedSlates
 from freshet.models.trained_model import TrainedModel
-
-__all__ = [
-    "MatrixFactorizationSettings",
-    "RatingFactorizationSettings",
-    "train_matrix_factorization",
-    "train_matrix_factorization_ratings",
-]
 
 
 @dataclass(frozen=True)
@@ -116,7 +105,7 @@ def train_matrix_factorization(
     task = ClickFactorization(train, validation, settings, fit_settings.seed)
     result = fit(task, fit_settings, observer)
     return TrainedModel(
-        model="matrix-factorization",
+        model="mf",
         d=settings.d,
         tower=TowerSpec(features=("news_id",)),
         user=POOLED,

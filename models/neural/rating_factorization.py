@@ -63,7 +63,8 @@ class RatingFactorizationSettings:
     damping: float = 1.0
     """Ratings that a bias counts in addition, of no deviation."""
     genre_penalty: float = 1e-3
-    batch_ratings: int = 256
+    batch_ratings: int = 2_048
+    """With a learning rate of .005; batches of 256 with .001 come to the same in three times the time."""
     init_std: float = 0.05
 
     def __post_init__(self) -> None:
@@ -97,7 +98,7 @@ def train_matrix_factorization_ratings(
     task = RatingFactorization(train, validation, settings, fit_settings.seed)
     result = fit(task, fit_settings, observer)
     return TrainedModel(
-        model="matrix-factorization",
+        model="mf",
         d=settings.d,
         tower=TowerSpec(features=("news_id",)),
         user=POOLED,

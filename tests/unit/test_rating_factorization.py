@@ -11,11 +11,11 @@ import pytest
 from freshet.models.bundle import Bundle, BundleError, Manifest, TrainingRecord, save_bundle
 from freshet.models.damped_means import DampedMeans
 from freshet.models.movielens import Ratings, random_split
-from freshet.models.neural.matrix_factorization import (
+from freshet.models.neural.rating_factorization import (
     RatingFactorizationSettings,
+    genre_matrix,
     train_matrix_factorization_ratings,
 )
-from freshet.models.neural.rating_factorization import genre_matrix
 from freshet.models.neural.training import FitSettings, Unobserved
 from freshet.models.rating_evaluation import evaluate_ratings, extreme_titles, held_out, rate
 from freshet.models.rating_metrics import rmse
@@ -23,7 +23,7 @@ from freshet.models.trained_model import TrainedModel
 from tests.bundles import random_bundle
 
 FIT = FitSettings(epochs=40, patience=5, learning_rate=0.02, device="cpu")
-SMALL = RatingFactorizationSettings(d=4, penalty=0.05)
+SMALL = RatingFactorizationSettings(d=4, penalty=0.05, batch_ratings=256)
 
 
 def opinions(users: int = 60, items: int = 40, share: float = 0.6) -> Ratings:
