@@ -82,7 +82,7 @@ def train_node2vec(
     An example is a step of a walk.
     """
     clicks = ClickSequences.of_log(train)
-    score = slate_score(train, validation, settings.user)
+    score = slate_score(train, validation, settings)
     result, steps = _train(clicks, settings, seed, score, observer)
     return trained_on_log("node2vec", result, settings, steps, train)
 
@@ -92,9 +92,9 @@ def train_node2vec_ratings(
 ) -> TrainedModel:
     """Train on what users rated well; as :func:`~freshet.models.item2vec.train_item2vec_ratings`."""
     liked = ClickSequences.of_ratings(train, settings.min_rating)
-    score = ratings_score(train, validation, liked)
+    score = ratings_score(train, validation, settings)
     result, steps = _train(liked, settings, seed, score, observer)
-    return trained_on_ratings("node2vec", result, settings, steps, train)
+    return trained_on_ratings("node2vec", result, settings, steps, (train, validation))
 
 
 def _train(

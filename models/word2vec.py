@@ -100,8 +100,20 @@ class ItemVectors:
         return dict(self.curve[self.best_epoch - 1])
 
 
-Score = Callable[[NDArray[np.int64], FloatMatrix], tuple[float, dict[str, float]]]
-"""Items (n,) and vectors (n, d) to a score, higher is better, and figures to report."""
+@dataclass(frozen=True)
+class Scored:
+    """What an epoch's vectors are worth."""
+
+    score: float
+    """Higher is better."""
+    figures: dict[str, float]
+    """To report."""
+    vectors: FloatMatrix
+    """Shape (n, d): what is kept, should the epoch be the best."""
+
+
+Score = Callable[[NDArray[np.int64], FloatMatrix], Scored]
+"""Measures the vectors (n, d) of items (n,)."""
 
 
 def train_word2vec(
@@ -180,7 +192,7 @@ class _Epochs(CallbackAny2Vec):  # type: ignore[misc] # gensim carries no types
         if not np.isfinite(vectors).all():
             raise ValueError("a vector is not finite: lower learning_rate")
         loss = self._sample.loss(items, vectors, model.syn1neg[order])
-        score, figures = self._score(items, vectors)
+        scored = self._score(items, vectors)
         epoch = len(self._curve) + 1
         self._curve.append(
             {
@@ -188,12 +200,12 @@ class _Epochs(CallbackAny2Vec):  # type: ignore[misc] # gensim carries no types
                 "loss": loss,
                 "seconds": seconds,
                 "examples_per_s": self._clicks / max(seconds, 1e-9),
-                "score": score,
-                **figures,
+                "score": scored.score,
+                **scored.figures,
             }
         )
-        if self._best is None or score > self._best[0]:
-            self._best = score, epoch, items, vectors
+        if self._best is None or scored.score > self._best[0]:
+            self._best = scored.score, epoch, items, scored.vectors
         self._observer.batch(epoch, self._clicks, self._clicks, loss)
         self._observer.epoch(self._curve[-1])
 
