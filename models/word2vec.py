@@ -84,7 +84,7 @@ class Word2VecSettings:
 
 @dataclass(frozen=True)
 class ItemVectors:
-    """What training gives: the vectors of the epoch with the best score."""
+    """What training gives: the vectors of the epoch with the best score, the later one of equals."""
 
     items: NDArray[np.int64]
     """Shape (n,), ascending: the items that have a vector."""
@@ -171,7 +171,7 @@ def train_word2vec(
 
 
 class _Epochs(CallbackAny2Vec):  # type: ignore[misc] # gensim carries no types
-    """Measures each epoch, and keeps the best."""
+    """Measures each epoch, and keeps the best, the later of equals: without a score that is the last."""
 
     def __init__(self, sample: LossSample, clicks: int, score: Score, observer: Observer) -> None:
         self._sample, self._clicks, self._score, self._observer = sample, clicks, score, observer
@@ -204,7 +204,7 @@ class _Epochs(CallbackAny2Vec):  # type: ignore[misc] # gensim carries no types
                 **scored.figures,
             }
         )
-        if self._best is None or scored.score > self._best[0]:
+        if self._best is None or scored.score >= self._best[0]:
             self._best = scored.score, epoch, items, scored.vectors
         self._observer.batch(epoch, self._clicks, self._clicks, loss)
         self._observer.epoch(self._curve[-1])
