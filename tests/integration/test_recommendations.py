@@ -77,7 +77,7 @@ async def test_what_a_user_has_clicked_is_left_out_unless_asked_for(world: World
 
 
 async def test_a_user_never_seen_gets_the_answer_of_the_population(world: World) -> None:
-    # Statistics of earlier tests' clicks may arrive between two requests: once they are in, the answers agree.
+    # Statistics of earlier clicks may arrive between two requests: once all are in, the answers agree.
     async def answers() -> tuple[Recommendation, Recommendation] | None:
         one, other = (world.recommend(user, explain=True) for user in ("U-never", "U-neither"))
         return (one, other) if ids_of(one) == ids_of(other) else None
