@@ -25,7 +25,6 @@ from freshet.models.negatives import (
     UniformNegatives,
     in_batch_log_q,
     in_batch_mask,
-    shown_articles,
 )
 from freshet.models.ports import FloatMatrix
 
@@ -70,8 +69,9 @@ class ClickExamples:
         """Shape (clicks,)."""
         self.articles: NDArray[np.int32] = log.candidates[clicked]
         """Shape (clicks,)."""
-        self.shown = shown_articles(log)
-        """Numbers of the articles that the slice shows, or that are in its users' histories."""
+        self.shown: NDArray[np.int64] = np.unique(log.candidates).astype(np.int64)
+        """Numbers of the articles that the slice shows, ascending. One that is in histories only could be
+        learned as a negative and never as anything else."""
         self._per_click = per_click
         self._index = PositiveIndex.of_log(log)
         self._hard: HardNegatives | None = None

@@ -75,7 +75,10 @@ MODELS: Mapping[str, TrainableModel] = {
         "matrix factorization by ids, with or without biases",
         {
             "mind": Trainer(
-                "neural.matrix_factorization", "train_matrix_factorization", "MatrixFactorizationSettings"
+                "neural.matrix_factorization",
+                "train_matrix_factorization",
+                "MatrixFactorizationSettings",
+                fit={"learning_rate": 0.005},
             ),
             "ratings": Trainer(
                 "neural.rating_factorization",

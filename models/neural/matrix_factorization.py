@@ -59,6 +59,8 @@ class MatrixFactorizationSettings:
     per_click: int = 4
     """Negatives for each click."""
     batch_clicks: int = 512
+    """With a learning rate of .005. A step costs what all rows of the tables cost, so that a log of millions
+    of articles and users wants thousands."""
     penalty: float = 0.0
     """Times the squared norm of the vectors of each pair, added to its loss."""
     init_std: float = 0.1
