@@ -1,8 +1,9 @@
 """The article tower under training: :class:`freshet.models.feature_tower.FeatureTower` in torch.
 
 Same parts, same names of weights, same result to 1e-5 once :meth:`FeatureTowerModule.export` has written
-them. What exists in training only leaves no trace in a bundle: dropout, batch normalization (Ioffe and
-Szegedy, 2015), which is folded into its layer, and, on demand, the embedding of the article's id.
+them. What exists in training only leaves no trace in a bundle: dropout; batch normalization (Ioffe and
+Szegedy, 2015) and the standardization of text vectors, which are folded into their layers; and, on demand,
+the embedding of the article's id.
 
 The id's embedding memorises what one article's clicks say beyond its content. ``news_id_dropout`` hides it
 (row 0 stands in) for a share of the articles of each batch, so that the rest of the tower learns to do
@@ -27,6 +28,8 @@ from freshet.models.impression_log import ArticleTable
 from freshet.models.ports import FloatMatrix
 
 _TINY = 1e-12
+_SMALLEST_DEVIATION = 1e-3
+"""Added to the deviations: a number that is the same in all texts must not become a huge one in the next."""
 _EMBEDDING_STD = 0.1
 """Of a table's first values: small beside what a trained entry is, so that a rare one says little."""
 
@@ -166,6 +169,7 @@ class FeatureTowerModule(nn.Module):
         sizes: Their widths.
         batch_norm: On ``layers``, before each activation.
         dropout: Of the outputs of ``layers`` that have an activation.
+        text_dropout: The same of the layers on the text.
         news_id_dropout: The share of articles whose id is hidden in training.
 
     Raises:
@@ -179,13 +183,18 @@ class FeatureTowerModule(nn.Module):
         *,
         batch_norm: bool = False,
         dropout: float = 0.0,
+        text_dropout: float = 0.0,
         news_id_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         sizes.check(spec)
         self.spec = spec
         self.news_id_dropout = news_id_dropout
-        self.text = MultiLayer(sizes.d_text, sizes.text, spec.text)
+        self.text = MultiLayer(sizes.d_text, sizes.text, spec.text, dropout=text_dropout)
+        self.text_mean: Tensor
+        self.text_scale: Tensor
+        self.register_buffer("text_mean", torch.zeros(sizes.d_text), persistent=False)
+        self.register_buffer("text_scale", torch.ones(sizes.d_text), persistent=False)
         self.tables = nn.ModuleDict(
             {
                 feature: nn.Embedding(1 + sizes.entries[feature], sizes.embedding[feature])
@@ -203,12 +212,31 @@ class FeatureTowerModule(nn.Module):
         """The vectors' dimension."""
         return self.layers.width
 
+    def standardise(self, text_vectors: FloatMatrix) -> None:
+        """From now on read text vectors less the mean of these, each number divided by its deviation.
+
+        A text vector of norm 1 has numbers of about 0.05, and those of BERT's first token have much in
+        common: a layer takes longer to learn from either.
+
+        Args:
+            text_vectors: Shape (n, d_text), of articles with text.
+
+        Raises:
+            ValueError: The tower has no layer on the text alone, or there is no text.
+        """
+        if not self.spec.text or not len(text_vectors):
+            raise ValueError("standardized text needs a text layer that takes it in, and a text")
+        vectors = torch.from_numpy(np.ascontiguousarray(text_vectors, np.float64))
+        scale = 1.0 / (vectors.std(dim=0, correction=0) + _SMALLEST_DEVIATION)
+        self.text_mean.copy_(vectors.mean(dim=0))
+        self.text_scale.copy_(scale)
+
     def forward(self, inputs: ArticleInputs) -> Tensor:
         """Article vectors (n, d) float32; zero for an article of which nothing is known."""
         columns, known = [], []
         if self.spec.uses_text:
             assert inputs.text is not None, "the tower reads text"
-            columns.append(self.text(inputs.text))
+            columns.append(self.text((inputs.text - self.text_mean) * self.text_scale))
             known.append(inputs.text.any(dim=1))
         for feature in self.spec.features:
             rows = inputs.rows[feature]
@@ -240,6 +268,10 @@ class FeatureTowerModule(nn.Module):
             ValueError: ``without_news_id`` of a tower that has no layer to take the id's part.
         """
         weights = self.text.export("article.text") | self.layers.export("article.layers")
+        if self.spec.text:
+            weight = weights["article.text.0.weight"] * to_numpy(self.text_scale)
+            weights["article.text.0.weight"] = weight
+            weights["article.text.0.bias"] -= weight @ to_numpy(self.text_mean)
         for feature, table in self.tables.items():
             assert isinstance(table, nn.Embedding)
             weights[f"article.{feature}.weight"] = to_numpy(table.weight)

@@ -143,7 +143,7 @@ class UserEncoder(nn.Module):
 
     def exported_spec(self) -> UserSpec:
         """The spec with what training made of the half-lives and ``prior_weight``."""
-        half_lives_s = self.half_lives_s.detach().cpu()[self._order()].tolist()
+        half_lives_s = self.half_lives_s.detach().cpu()[self.head_order()].tolist()
         return self.spec.model_copy(
             update={
                 "half_lives_s": tuple(half_lives_s[:-1]),
@@ -154,7 +154,7 @@ class UserEncoder(nn.Module):
 
     def export(self) -> dict[str, NDArray[np.float32]]:
         """The weights by the names of :mod:`freshet.models.bundle`, interest heads by growing half-life."""
-        order = self._order()
+        order = self.head_order()
         weights = self.layers.export("user.layers") | {"user.mix": to_numpy(self.mix)[order]}
         if self.spec.attention:
             weights["user.attention.weight"] = to_numpy(self.attention_weight)[order]
@@ -163,7 +163,7 @@ class UserEncoder(nn.Module):
             weights["user.population"] = to_numpy(self.population)[order]
         return weights
 
-    def _order(self) -> list[int]:
+    def head_order(self) -> list[int]:
         """The interest heads by growing half-life, then that of the skips."""
         half_lives_s = self.half_lives_s.detach().cpu()
         return [*half_lives_s[:-1].argsort(stable=True).tolist(), len(half_lives_s) - 1]

@@ -111,6 +111,8 @@ def test_numpy_and_torch_give_the_same_vectors(
     tmp_path: Path, spec: TowerSpec, text: tuple[int, ...], layers: tuple[int, ...], batch_norm: bool
 ) -> None:
     module = module_of(spec, text, layers, batch_norm=batch_norm)
+    if spec.text:
+        module.standardise(texts()[[0, 1, 3]] + 0.3)
     inputs = ArticleInputs.of(table(), spec, VOCABULARIES, texts())
     for _ in range(20):  # what batch normalization remembers
         module.train()(inputs)
@@ -189,6 +191,11 @@ def test_text_vectors_of_another_encoder_are_refused(tmp_path: Path) -> None:
         tower.table_vectors(table(), texts()[:, :5])
     with pytest.raises(ValueError, match="got none"):
         tower.table_vectors(table())
+
+
+def test_text_cannot_be_standardized_without_a_layer_to_fold_that_into() -> None:
+    with pytest.raises(ValueError, match="text layer"):
+        module_of(TowerSpec(uses_text=True)).standardise(texts())
 
 
 def test_sizes_that_are_not_the_towers_are_refused() -> None:
