@@ -115,8 +115,8 @@ class Comparison:
                 "" if method.impressions_per_s is None else f"{method.impressions_per_s:,.0f}",
             )
         table.caption = (
-            "±: half of the AUC's 95 % interval. seen, unseen: AUC among the candidates that were, and were not, "
-            "shown before the cut. train/s: examples of training. rank/s: impressions, by the model alone."
+            "±: half of the AUC's 95 % interval. seen, unseen: AUC among the candidates that were, and were "
+            "not, shown before the cut. train/s: examples of training. rank/s: impressions by the model alone."
         )
         return table
 

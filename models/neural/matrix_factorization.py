@@ -118,7 +118,7 @@ def train_matrix_factorization(
             "user_id": tuple(train.user_ids[user] for user in task.users),
         },
         settings=asdict(settings),
-        curve=result.repeatable_curve,
+        curve=result.curve,
         figures=task.figures(result.figures),
     )
 

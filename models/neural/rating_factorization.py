@@ -18,9 +18,9 @@ plus
 What is exported is a plain table: genres are added to the items' vectors and biases. Predictions are clipped
 to the range of ratings seen.
 
-Choices, by the error on a validation part of the training ratings of ml-latest-small: linear and clipped, not
-a scaled sigmoid; these penalties, not dropout of .3 and .6 (the networks in Posit's AI blog, 2018: .88, which
-the damped means alone reach). Implicit feedback as in SVD++ (Koren, 2008) did not help there.
+Choices, by the error on a validation part of the training ratings of ml-latest-small: these penalties, not
+dropout of .3 and .6 (the networks in Posit's AI blog, 2018: .88, which the damped means alone reach); their
+sigmoid scaled to the range was not tried. Implicit feedback as in SVD++ (Koren, 2008) did not help there.
 
 What it cannot: an item or a user without ratings in training is the average (an item: of its genres).
 """
@@ -109,7 +109,7 @@ def train_matrix_factorization_ratings(
             "user_id": tuple(train.user_ids[user] for user in task.users),
         },
         settings=asdict(settings),
-        curve=result.repeatable_curve,
+        curve=result.curve,
         figures={name: value for name, value in result.figures.items() if name in ("loss", "rmse")},
     )
 
