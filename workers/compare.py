@@ -116,7 +116,7 @@ class Comparison:
             )
         table.caption = (
             "±: half of the AUC's 95 % interval. seen, unseen: AUC among the candidates that were, and were "
-            "not, shown before the cut. train/s: examples of training. rank/s: impressions by the model alone."
+            "not, shown before the cut. train/s: training examples. rank/s: impressions by the model only."
         )
         return table
 
