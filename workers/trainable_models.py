@@ -68,7 +68,14 @@ class TrainableModel:
 MODELS: Mapping[str, TrainableModel] = {
     "content-tower": TrainableModel(
         "texts and categories to vectors, users as decayed attentive pooling",
-        {"mind": Trainer("neural.content_tower", "train_content_tower", "ContentTowerSettings")},
+        {
+            "mind": Trainer(
+                "neural.content_tower",
+                "train_content_tower",
+                "ContentTowerSettings",
+                fit={"epochs": 20, "patience": 4},
+            )
+        },
         text=True,
     ),
     "mf": TrainableModel(
