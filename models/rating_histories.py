@@ -35,6 +35,8 @@ class RatingHistories:
         self._start = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
         # Ranks of times instead of times: user and time in one ascending number, without rounding.
         self._moments = np.unique(self._time_s)
+        self._first_s = np.full(len(ratings.user_ids), np.inf)
+        np.minimum.at(self._first_s, ratings.user, ratings.time_s)
         self._keys = self._key(ratings.user[by_user], self._time_s)
 
     def before(
@@ -62,6 +64,11 @@ class RatingHistories:
         items[used] = self._item[at[used]]
         age_s[used] = (times_s[:, None] - self._time_s[at])[used] if used.any() else 0.0
         return items, age_s
+
+    def tenure_s(self, users: NDArray[np.integer], times_s: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Seconds (B,) since each user's first rating, high or low; 0 before it."""
+        tenure_s: NDArray[np.float64] = np.maximum(times_s - self._first_s[users], 0.0)
+        return tenure_s.astype(np.float32)
 
     def _key(self, users: NDArray[np.integer], times_s: NDArray[np.float64]) -> NDArray[np.int64]:
         rank = np.searchsorted(self._moments, times_s, side="left")

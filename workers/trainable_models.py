@@ -98,13 +98,25 @@ MODELS: Mapping[str, TrainableModel] = {
     ),
     "two-tower": TrainableModel(
         "the plain dot product of two tables, as published for MovieLens",
-        {"ratings": Trainer("neural.two_tower", "train_two_tower_ratings", "TwoTowerSettings")},
+        {
+            "ratings": Trainer(
+                "neural.two_tower",
+                "train_two_tower_ratings",
+                "TwoTowerSettings",
+                fit={"epochs": 30, "patience": 30},
+            )
+        },
     ),
     "dssm": TrainableModel(
         "two towers of features, cosine, sampled softmax",
         {
             "mind": Trainer("neural.dssm", "train_dssm", "DssmSettings"),
-            "ratings": Trainer("neural.dssm_ratings", "train_dssm_ratings", "DssmRatingSettings"),
+            "ratings": Trainer(
+                "neural.dssm_ratings",
+                "train_dssm_ratings",
+                "DssmRatingSettings",
+                fit={"epochs": 3, "patience": 3, "learning_rate": 2e-3, "weight_decay": 1e-5},
+            ),
         },
         text=True,
     ),
@@ -113,7 +125,10 @@ MODELS: Mapping[str, TrainableModel] = {
         {
             "mind": Trainer("neural.youtube_dnn", "train_youtube_dnn", "YoutubeDnnSettings"),
             "ratings": Trainer(
-                "neural.youtube_dnn_ratings", "train_youtube_dnn_ratings", "YoutubeDnnRatingSettings"
+                "neural.youtube_dnn_ratings",
+                "train_youtube_dnn_ratings",
+                "YoutubeDnnRatingSettings",
+                fit={"epochs": 3, "patience": 3, "weight_decay": 1e-5},
             ),
         },
         text=True,

@@ -10,9 +10,9 @@ negatives. The loss is one of
 
 Ratings end long before they are tested on; ``recency_half_life_days`` lets late examples count more.
 
-The export holds what the towers give at the end of the ratings: a vector for each user and item, and each
-item's popularity as its bias. That is all that a closed catalogue of films needs; an item that came later has
-no vector.
+The export holds what the towers give at the end of the ratings: a vector for each user and item, the item's
+popularity and what it counts for the user as further dimensions. That is all that a closed catalogue of films
+needs; an item that came later has no vector.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def train_ratings(  # noqa: PLR0917 - as the models' own functions, with the two
     finite_half_life_s = sizes.half_life_s if math.isfinite(sizes.half_life_s) else 1e12
     return TrainedModel(
         model=model,
-        d=sizes.d,
+        d=sizes.d + sizes.popularity,
         tower=TowerSpec(features=("news_id",)),
         user=UserSpec(
             half_lives_s=(finite_half_life_s,), negative_half_life_s=finite_half_life_s, prior_weight=1.0
@@ -204,10 +204,15 @@ class RatingTask:
         towers = self._towers
         vectors = towers.item_vectors(batch["items"])
         users = towers.user_vectors(
-            batch["users"], vectors[batch["history"]], batch["age_s"], batch["history_used"]
+            batch["users"],
+            batch["tenure_s"],
+            vectors[batch["history"]],
+            batch["age_s"],
+            batch["history_used"],
         )
         logits = towers.scale * (users @ vectors.T).gather(1, batch["candidates"]) + towers.bias
-        logits = logits.float() + batch["popularity"] @ towers.of_popularity
+        of_popularity = towers.popularity_weights(batch["tenure_s"])
+        logits = logits.float() + torch.einsum("bcp,bp->bc", batch["popularity"], of_popularity)
         usable, target = batch["usable"], batch["target"]
         if self._options.loss == "softmax":
             logits = (logits - batch["log_q"]).masked_fill(~usable, _REFUSED)
@@ -223,10 +228,10 @@ class RatingTask:
         self._epochs += 1
         if self._split is None:
             return float(self._epochs), {}
-        users, items, biases = self._final()
+        users, items = self._final()
 
         def scores(of_users: NDArray[np.int32]) -> NDArray[np.floating]:
-            result: NDArray[np.float32] = users[of_users + 1] @ items.T + biases
+            result: NDArray[np.float32] = users[of_users + 1] @ items.T
             return result
 
         report = evaluate_topn(self._split, scores, self._protocol)
@@ -241,47 +246,48 @@ class RatingTask:
         return figures.get("known_ndcg@10", figures["all_ndcg@10"]), figures
 
     def export(self) -> dict[str, NDArray[np.float32]]:
-        """The tables of users and items, and the items' biases, by the names of a bundle.
+        """The tables of users and items, by the names of a bundle: the towers' d, then the popularity's.
 
         Items that nobody rated have no vector.
         """
-        users, items, biases = self._final()
+        users, items = self._final()
         rated = np.bincount(self._train.item, minlength=len(items)) > 0
         return {
             "article.news_id.weight": np.concatenate(
                 [np.zeros((1, items.shape[1]), np.float32), items * rated[:, None]]
             ),
-            "article.bias": np.concatenate([np.zeros(1, np.float32), biases * rated]),
             "user.table.weight": users,
         }
 
     @torch.no_grad()
-    def _final(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        """Users (1 + users, d), the first unknown, items (items, d), and biases, when the ratings end."""
-        towers, device = self._towers, self._towers.bias.device
+    def _final(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Users (1 + users, d + half-lives), the first unknown, and items, when the ratings end."""
+        liked = np.bincount(self._train.user[self._liked], minlength=len(self._train.user_ids)) > 0
+        self._towers.replace_untrained_users(torch.from_numpy(liked).to(self._towers.bias.device))
         vectors = self._all_item_vectors()
-        table = torch.from_numpy(vectors).to(device)
-        n = len(self._train.user_ids)
-        end_s = float(np.nextafter(self._train.time_s[-1], np.inf))
-        rows = [self._users_at(np.full(1, -1), np.full(1, end_s), table)]
-        for start in range(0, n, self._options.batch_size):
-            users = np.arange(start, min(start + self._options.batch_size, n))
-            rows.append(self._users_at(users, np.full(len(users), end_s), table))
-        of_popularity = to_numpy(towers.of_popularity)
-        scaled = torch.cat(rows) * towers.scale
-        biases = (self._popularity.last @ of_popularity).astype(np.float32)
-        return to_numpy(scaled), vectors, biases
+        table = torch.from_numpy(vectors).to(self._towers.bias.device)
+        everybody = np.arange(-1, len(self._train.user_ids))
+        size = self._options.batch_size
+        rows = [
+            self._users_at_the_end(everybody[start : start + size], table)
+            for start in range(0, len(everybody), size)
+        ]
+        return to_numpy(torch.cat(rows)), np.concatenate([vectors, self._popularity.last], axis=1)
 
-    def _users_at(self, users: NDArray[np.int64], times_s: NDArray[np.float64], vectors: Tensor) -> Tensor:
-        device = vectors.device
-        items, age_s = self._histories.before(np.maximum(users, 0), times_s, self._options.max_history)
-        used = (items != NOTHING) & (users >= 0)[:, None]
-        return self._towers.user_vectors(
+    def _users_at_the_end(self, users: NDArray[np.int64], vectors: Tensor) -> Tensor:
+        device, towers = vectors.device, self._towers
+        known, known_users = users >= 0, np.maximum(users, 0)
+        times_s = np.full(len(users), np.nextafter(self._train.time_s[-1], np.inf))
+        items, age_s = self._histories.before(known_users, times_s, self._options.max_history)
+        tenure_s = torch.from_numpy(self._histories.tenure_s(known_users, times_s) * known).to(device)
+        of_users = towers.user_vectors(
             torch.from_numpy(users).to(device),
+            tenure_s,
             vectors[torch.from_numpy(np.maximum(items, 0).astype(np.int64)).to(device)],
             torch.from_numpy(age_s).to(device),
-            torch.from_numpy(used).to(device),
+            torch.from_numpy((items != NOTHING) & known[:, None]).to(device),
         )
+        return torch.cat([of_users * towers.scale, towers.popularity_weights(tenure_s)], dim=1)
 
     @torch.no_grad()
     def _all_item_vectors(self) -> NDArray[np.float32]:
@@ -328,6 +334,7 @@ class RatingTask:
             "popularity": self._popularity.at(times_s, candidates),
             "history": number[history],
             "age_s": age_s,
+            "tenure_s": self._histories.tenure_s(user, times_s),
             "history_used": used,
             "stars": train.rating[positions] if options.weigh_by_rating else np.ones(n, np.float32),
             "weights": self._weights[positions],

@@ -1,17 +1,21 @@
 """The two towers of a model of ratings: items by id and genres, users by id, features and what they liked.
 
-    v_i = item_layers(concatenate(e_i, G g_i)),   u = user_layers(concatenate(p, e_u, F f_u)),
-    score = a . s_i(t) + c u . v_i + b
+    v_i = item_layers(concatenate(e_i, G g_i)),   u = user_layers(concatenate(p, e_u, F f_u, t_u)),
+    score = c u . v_i + (a + a' t_u) . s_i(t) + b
 
 with e tables of ids, g_i the item's genres as zeros and ones, f_u the user's age (scaled) and the categories
 of gender and occupation, p what the user liked, pooled over the *item tower's* vectors, so that both sides
-share one table (Covington et al., 2016), and s_i(t) the item's popularity at the time
-(:class:`~freshet.models.rating_histories.PopularityInTime`), a number feature of the item that changes. Each
-part can be left out. Where vectors are normalised, c is one over the temperature.
+share one table (Covington et al., 2016), s_i(t) the item's popularity at the time
+(:class:`~freshet.models.rating_histories.PopularityInTime`), a number feature of the item that changes, and
+t_u how long the user has been there: who signs up rates the best known films of all times, who comes back
+rates what is new. Each part can be left out. Where vectors are normalised, c is one over the temperature.
+
+The score is one dot product all the same, of (c u, a + a' t_u) and (v_i, s_i(t)).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -23,12 +27,18 @@ from torch import Tensor, nn
 from freshet.models.bundle import Activation
 from freshet.models.movielens import Ratings
 from freshet.models.neural.feature_tower import MultiLayer
+from freshet.models.topn_baselines import SECONDS_PER_DAY
 
 HistoryPooling = Literal["none", "decayed", "attention"]
 ATTENTION_HEADS = 4
 _EMBEDDING_STD = 0.1
 _TINY = 1e-12
 _AGE_SCALE_YEARS = 50.0
+_TENURE_SCALE_DAYS = 30.0
+POPULARITY_SCALE = 10.0
+"""One step of the optimizer moves what popularity counts this many times as far as a weight: Adam's steps of
+0.002 would not change it much in the few epochs after which a small set is learned by heart."""
+_FIRST_POPULARITY = 0.5
 _NUMBERS = ("age",)
 _CATEGORIES = ("gender", "occupation")
 
@@ -111,6 +121,7 @@ class RatingTowers(nn.Module):
         width = d if sizes.pooling != "none" else 0
         width += sizes.id_embedding if sizes.user_ids else 0
         width += sizes.feature_embedding if self.of_features else 0
+        width += 1 if sizes.popularity else 0
         self.user_layers = _layers(width, sizes.user_widths, sizes)
         self.population = nn.Parameter(torch.zeros(d))
         self.attention = (
@@ -123,7 +134,7 @@ class RatingTowers(nn.Module):
             requires_grad=sizes.learn_temperature,
         )
         self.bias = nn.Parameter(torch.zeros(()))
-        self.of_popularity = nn.Parameter(torch.full((sizes.popularity,), 0.5))
+        self.of_popularity = nn.Parameter(torch.zeros(2, sizes.popularity))
 
     @property
     def scale(self) -> Tensor:
@@ -137,11 +148,35 @@ class RatingTowers(nn.Module):
             parts.append(self.of_genres(self.genres[items]))
         return self._normalised(self.item_layers(torch.cat(parts, dim=1)).float())
 
-    def user_vectors(self, users: Tensor, liked: Tensor, age_s: Tensor, used: Tensor) -> Tensor:
+    @torch.no_grad()
+    def replace_untrained_users(self, trained: Tensor) -> None:
+        """Let users without an example be as an unknown one: their rows are still random.
+
+        The unknown one is row 0 where ``user_id_dropout`` has trained it, else the mean of those trained.
+
+        Args:
+            trained: (users,) bool.
+        """
+        if self.users is None:
+            return
+        table = self.users.weight
+        if not self.sizes.user_id_dropout:
+            table[0] = table[1:][trained].mean(dim=0)
+        table[1:][~trained] = table[0]
+
+    def popularity_weights(self, tenure_s: Tensor) -> Tensor:
+        """What popularity counts (B, half-lives) for users who have been there so long (B,)."""
+        constant, slope = _FIRST_POPULARITY + POPULARITY_SCALE * self.of_popularity[0], self.of_popularity[1]
+        return constant + POPULARITY_SCALE * slope * _scaled_tenure(tenure_s).unsqueeze(1)
+
+    def user_vectors(
+        self, users: Tensor, tenure_s: Tensor, liked: Tensor, age_s: Tensor, used: Tensor
+    ) -> Tensor:
         """Shape (B, d).
 
         Args:
             users: (B,), by number; -1 for an unknown one.
+            tenure_s: (B,), since the user's first rating.
             liked: (B, L, d), the vectors of what each liked.
             age_s: (B, L), how long ago.
             used: (B, L), false where it is padding.
@@ -158,6 +193,8 @@ class RatingTowers(nn.Module):
         if self.of_features is not None:
             known = (users >= 0).unsqueeze(1)
             parts.append(self.of_features(self.features[users.clamp(min=0)] * known))
+        if self.sizes.popularity:
+            parts.append(_scaled_tenure(tenure_s).unsqueeze(1))
         return self._normalised(self.user_layers(torch.cat(parts, dim=1)).float())
 
     def _pooled(self, liked: Tensor, age_s: Tensor, used: Tensor) -> Tensor:
@@ -177,6 +214,10 @@ class RatingTowers(nn.Module):
             return vectors
         unit: Tensor = vectors / vectors.norm(dim=1, keepdim=True).clamp_min(_TINY)
         return unit
+
+
+def _scaled_tenure(tenure_s: Tensor) -> Tensor:
+    return (tenure_s / SECONDS_PER_DAY).log1p() / math.log1p(_TENURE_SCALE_DAYS)
 
 
 def _table(rows: int, width: int) -> nn.Embedding:

@@ -30,6 +30,9 @@ class YoutubeDnnRatingSettings(RatingSettings):
 
     d: int = 64
     id_embedding: int = 64
+    popularity_half_lives_days: tuple[float, ...] = (2.0,)
+    recency_half_life_days: float = 14.0
+    n_negatives: int = 20
     user_ids: bool = False
     genre_embedding: int = 16
     feature_embedding: int = 16

@@ -46,6 +46,11 @@ def test_only_strictly_earlier_likes_are_seen_the_newest_first(ratings: Ratings)
     assert age_s.tolist() == [[18.0, 18.0], [0.0, 0.0]]
 
 
+def test_tenure_begins_with_the_first_rating_whatever_its_stars(ratings: Ratings) -> None:
+    tenure_s = RatingHistories(ratings, 6.0).tenure_s(np.array([0, 0, 1]), np.array([5.0, 12.0, 20.0]))
+    assert tenure_s.tolist() == [0.0, 2.0, 10.0]
+
+
 def test_a_user_who_liked_nothing_has_no_history(ratings: Ratings) -> None:
     items, age_s = RatingHistories(ratings, 5.5).before(np.array([0]), np.array([99.0]), 3)
     assert items.shape == age_s.shape == (1, 0)

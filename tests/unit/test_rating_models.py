@@ -25,8 +25,10 @@ from freshet.models.trained_model import TrainedModel
 USERS, ITEMS = 40, 24
 SMALL = {"d": 8, "id_embedding": 8, "n_negatives": 8, "batch_size": 64, "dropout": 0.0}
 FIT = FitSettings(epochs=6, patience=6, learning_rate=1e-2, device="cpu")
-DSSM = DssmRatingSettings(**SMALL, widths=(16,))
-YOUTUBE = YoutubeDnnRatingSettings(**SMALL, user_widths=(16,), item_widths=(16,))
+DSSM = DssmRatingSettings(**SMALL, widths=(16,), popularity_half_lives_days=())
+YOUTUBE = YoutubeDnnRatingSettings(
+    **SMALL, user_widths=(16,), item_widths=(16,), popularity_half_lives_days=()
+)
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +69,6 @@ def _trained(train: Callable[..., TrainedModel], settings: Any, ratings: Ratings
 def _separation(trained: TrainedModel) -> float:
     """How often an item of the user's own kind scores above one of the other."""
     scores = trained.weights["user.table.weight"][1:] @ trained.weights["article.news_id.weight"][1:].T
-    scores = scores + trained.weights["article.bias"][1:]
     parity = (np.arange(USERS)[:, None] + np.arange(ITEMS)) % 2 == 0
     own, other = scores[parity].reshape(USERS, -1), scores[~parity].reshape(USERS, -1)
     return float((own[:, :, None] > other[:, None, :]).mean())
@@ -89,11 +90,25 @@ def test_the_plain_two_towers_learn(ratings: Ratings) -> None:
     assert _separation(_trained(train_two_tower_ratings, settings, ratings)) > 0.8
 
 
-def test_popularity_features_become_the_items_biases(ratings: Ratings) -> None:
+def test_popularity_becomes_dimensions_of_the_vectors(ratings: Ratings) -> None:
     settings = replace(DSSM, popularity_half_lives_days=(1.0, 30.0), recency_half_life_days=5.0)
     trained = _trained(train_dssm_ratings, settings, ratings)
-    assert trained.weights["article.bias"][1:].std() > 0.0
-    assert trained.weights["article.bias"][0] == 0.0
+    items, users = trained.weights["article.news_id.weight"], trained.weights["user.table.weight"]
+    assert trained.d == items.shape[1] == users.shape[1] == DSSM.d + 2
+    assert np.linalg.norm(items[1:, : DSSM.d], axis=1) == pytest.approx(1.0, abs=1e-5)
+    assert items[1:, DSSM.d :].std(axis=0).min() > 0.0
+    # Users who have been there longer weigh it differently; a user never seen has a weight too.
+    assert users[1:, DSSM.d :].std(axis=0).min() > 0.0
+    assert np.abs(users[0, DSSM.d :]).min() > 0.0
+
+
+@pytest.mark.parametrize("train", [train_dssm_ratings, train_two_tower_ratings])
+def test_a_user_without_ratings_is_as_an_unknown_one(train: Any, ratings: Ratings) -> None:
+    settings = replace(DSSM, feature_embedding=0) if train is train_dssm_ratings else TwoTowerSettings(d=8)
+    late = ratings.take(ratings.user != 7)
+    users = _trained(train, settings, late).weights["user.table.weight"]
+    assert users[1 + 7] == pytest.approx(users[0], abs=1e-5)
+    assert np.abs(users[1 + 8] - users[0]).max() > 1e-3
 
 
 def test_the_same_seed_gives_the_same_weights(ratings: Ratings) -> None:
@@ -130,7 +145,7 @@ def test_an_exported_bundle_is_measured_by_the_published_protocol(tmp_path: Path
     stranger = replace(ratings, user_ids=("nobody", *ratings.user_ids[1:]))
     scores = bundle_item_scorer(bundle, stranger)(np.array([0], np.int32))
     expected = trained.weights["user.table.weight"][0] @ trained.weights["article.news_id.weight"][1:].T
-    assert scores[0] == pytest.approx(expected + trained.weights["article.bias"][1:], abs=1e-5)
+    assert scores[0] == pytest.approx(expected, abs=1e-5)
 
 
 def test_settings_out_of_range_are_refused() -> None:
