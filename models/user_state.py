@@ -193,12 +193,10 @@ class UserState:
         if not self._accept(source, time_s):
             return False
         weights = self._weights_at(time_s)
-        row = self._click(time_s, news_id, catalog, weights)
+        row, count = self._click(time_s, news_id, catalog, weights)
         if impression_known and row >= 0:
-            vector, weight = catalog.vectors[row], weights[-1]
-            if self.pooling.attention is not None:
-                weight *= float(self.pooling.attention.of_skips(vector[None])[0])
-            self._sums[-1] -= vector * np.float32(weight)
+            weight = weights[-1] * count
+            self._sums[-1] -= catalog.vectors[row] * np.float32(weight)
             self._weights[-1] -= weight
         return True
 
@@ -392,23 +390,31 @@ class UserState:
         age_s = max(0.0, now_s - self._reference_s)
         return np.array([2.0 ** (-age_s / half_life_s) for half_life_s in self.pooling.all_half_lives_s])
 
-    def _click(self, time_s: float, news_id: str, catalog: VectorLookup, weights: list[float]) -> int:
-        """Count or park a click; gives the article's row, or -1 if it has no vector."""
+    def _click(
+        self, time_s: float, news_id: str, catalog: VectorLookup, weights: list[float]
+    ) -> tuple[int, float]:
+        """Count or park a click.
+
+        Returns:
+            The article's row, or -1 if it has no vector, and how many events a skip of it would count as.
+        """
         self.clicks += 1
         _keep_newest(self._recent, (time_s, news_id), self.pooling.max_recent_clicks)
         row = catalog.row(news_id)
         if row < 0 or not catalog.has_vector[row]:
             _keep_newest(self._parked, (time_s, news_id), self._max_parked)
-            return -1
+            return -1, 1.0
         vector = catalog.vectors[row]
+        count = 1.0
         if self.pooling.attention is not None:
-            counts = self.pooling.attention.of_heads(vector).tolist()
-            weights = [weight * count for weight, count in zip(weights, counts, strict=True)]
-        for j in range(len(weights) - 1):
-            weight = weights[j]
+            *counts, count = self.pooling.attention.of_heads(vector).tolist()
+            weights = [weight * of_head for weight, of_head in zip(weights, counts, strict=False)]
+        else:
+            weights = weights[:-1]
+        for j, weight in enumerate(weights):
             self._sums[j] += vector if weight == 1.0 else vector * np.float32(weight)
             self._weights[j] += weight
-        return row
+        return row, count
 
 
 def _keep_newest(clicks: list[_Click], click: _Click, limit: int) -> None:
