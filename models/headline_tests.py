@@ -86,6 +86,19 @@ class HeadlineTests:
             self.sha256,
         )
 
+    def joined(self, later: Self) -> Self:
+        """These tests, then ``later``'s, of the same file."""
+        return type(self)(
+            self.source,
+            self.test_ids + later.test_ids,
+            np.concatenate((self.week, later.week)),
+            np.concatenate((self.arm_start, self.arm_start[-1] + later.arm_start[1:])),
+            self.headlines + later.headlines,
+            np.concatenate((self.impressions, later.impressions)),
+            np.concatenate((self.clicks, later.clicks)),
+            self.sha256,
+        )
+
     def split_weeks(self, until: float) -> tuple[Self, Self]:
         """The tests of the earlier share ``until`` of the weeks that have tests, and those of the later.
 
