@@ -201,6 +201,22 @@ class Pooling:
             normalise=spec.normalise,
         )
 
+    def pooled_skips(self, vectors: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
+        """S (d,) and Z of the last head, of fresh skips with ``vectors`` (n, d)."""
+        if self.attention is None:
+            return np.add.reduce(vectors), float(len(vectors))
+        counts = self.attention.of_skips(vectors)
+        return counts @ vectors, float(np.add.reduce(counts))
+
+    def pooled_clicks(
+        self, vectors: NDArray[np.float32], ages_s: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float32], list[float]]:
+        """S (heads - 1, d) and Z (heads - 1,) of the interest heads, of clicks of these ages (n,)."""
+        weights = np.exp2(-ages_s / np.array(self.half_lives_s)[:, None])
+        if self.attention is not None:
+            weights *= self.attention.of_heads(vectors)[:-1]
+        return weights.astype(np.float32) @ vectors, weights.sum(axis=1).tolist()
+
     def queries(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """What articles are compared with (heads, d): the head of skips as it is, the others transformed.
 

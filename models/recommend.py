@@ -75,17 +75,15 @@ class UserView:
         Args:
             state: The user's state.
             now_s: Event time, Unix seconds.
-            population: The mean of what is being clicked, shape (d,), or (heads, d) with one vector for each
-                head: what an average article is, and the prior where the pooling has none of its own.
-            pooling: Of a user never seen; without it, that of a bundle that is not trained.
+            population: The mean of what is clicked, (d,) or (heads, d): the prior where the pooling has none.
+            pooling: Of a user never seen; without it, that of an untrained bundle.
         """
-        if state is not None:
-            pooling = state.pooling
+        pooling = pooling if state is None else state.pooling
         prior = population if pooling is None or pooling.prior is None else pooling.prior
         if state is None:
-            rows = prior if prior.ndim > 1 else np.stack([prior] * (2 if pooling is None else pooling.heads))
-            vectors = np.asarray(rows, np.float32)
-            names = ("population",) * (len(vectors) - 1) + ("skips",)
+            heads = len(prior) if prior.ndim > 1 else 2 if pooling is None else pooling.heads
+            vectors = np.broadcast_to(prior, (heads, prior.shape[-1])).astype(np.float32)
+            names = ("population",) * (heads - 1) + ("skips",)
             weights = np.zeros(len(vectors))
             clicks, seen, exposures = 0, Counter[str](), dict[str, int]()
         else:

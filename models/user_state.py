@@ -19,9 +19,8 @@ Guarantees, up to float32 rounding:
 
 Choices:
 
-- **Every skip weighs 1**, or what attention makes of it, whatever its slate's length. The head is a mean, so
-  the length only says how soon it leaves the prior; and a later click can take its skip back without knowing
-  the slate.
+- **Every skip weighs 1** but for attention, whatever its slate's length. The head is a mean: the length only
+  says how soon it leaves the prior. And a later click can take its skip back without knowing the slate.
 - **A click takes its skip back with the click's own age.** The skip's is not known where the click arrives
   first. What remains is ``1 - 2 ** (-delay / half_life)`` of one skip, 0.05 % for a minute and a day.
 - **Skips of articles without a vector are not counted**; clicks on them are parked until they have one.
@@ -32,7 +31,6 @@ Choices:
 from __future__ import annotations
 
 import math
-from bisect import insort
 from collections.abc import Collection, Sequence
 
 import numpy as np
@@ -40,16 +38,13 @@ from numpy.typing import NDArray
 
 from freshet.models.article_stats import MAX_TIME_S, Source
 from freshet.models.exposures import Exposures
+from freshet.models.newest_clicks import Click, keep_newest
 from freshet.models.pooling import Pooling, VectorLookup
 from freshet.models.user_state_codec import StoredState, decode, encode
 
 __all__ = ["HISTORY_SPACING_S", "Pooling", "Source", "UserState", "VectorLookup"]
 
 HISTORY_SPACING_S = 6 * 3_600.0
-
-
-_Click = tuple[float, str]
-"""Time and news id, so that the order of tuples is that of time."""
 
 
 class UserState:
@@ -77,8 +72,8 @@ class UserState:
         # one that did not.
         self._sums: NDArray[np.float32] = np.zeros((pooling.heads, pooling.d), np.float32)
         self._weights = [0.0] * pooling.heads
-        self._recent: list[_Click] = []
-        self._parked: list[_Click] = []
+        self._recent: list[Click] = []
+        self._parked: list[Click] = []
         self._shown = Exposures(pooling.max_exposures, {})
         self._offsets: dict[tuple[str, int], int] = {}
         self._folded_revision = -1
@@ -155,12 +150,7 @@ class UserState:
         if len(rows):
             weight = weights[-1]
             vectors = catalog.vectors.take(rows, axis=0)
-            attention = self.pooling.attention
-            if attention is None:
-                skips, counted = np.add.reduce(vectors), float(len(rows))
-            else:
-                counts = attention.of_skips(vectors)
-                skips, counted = counts @ vectors, float(np.add.reduce(counts))
+            skips, counted = self.pooling.pooled_skips(vectors)
             self._sums[-1] += skips if weight == 1.0 else skips * np.float32(weight)
             self._weights[-1] += weight * counted
         return True
@@ -227,13 +217,9 @@ class UserState:
         changed = bool(known.any())
         if changed:
             ages_s = np.array([self._reference_s - time_s for time_s, _ in self._parked])[known]
-            half_lives_s = np.array(self.pooling.half_lives_s)
-            weights = np.exp2(-ages_s / half_lives_s[:, None])
-            vectors = catalog.vectors[rows[known]]
-            if self.pooling.attention is not None:
-                weights *= self.pooling.attention.of_heads(vectors)[:-1]
-            self._sums[:-1] += weights.astype(np.float32) @ vectors
-            for j, weight in enumerate(weights.sum(axis=1).tolist()):
+            sums, weights = self.pooling.pooled_clicks(catalog.vectors[rows[known]], ages_s)
+            self._sums[:-1] += sums
+            for j, weight in enumerate(weights):
                 self._weights[j] += weight
             self._parked = [
                 click for click, folded in zip(self._parked, known.tolist(), strict=True) if not folded
@@ -393,31 +379,22 @@ class UserState:
     def _click(
         self, time_s: float, news_id: str, catalog: VectorLookup, weights: list[float]
     ) -> tuple[int, float]:
-        """Count or park a click.
-
-        Returns:
-            The article's row, or -1 if it has no vector, and how many events a skip of it would count as.
-        """
+        """Count or park a click; gives the article's row, -1 without a vector, and what a skip weighs."""
         self.clicks += 1
-        _keep_newest(self._recent, (time_s, news_id), self.pooling.max_recent_clicks)
+        keep_newest(self._recent, (time_s, news_id), self.pooling.max_recent_clicks)
         row = catalog.row(news_id)
         if row < 0 or not catalog.has_vector[row]:
-            _keep_newest(self._parked, (time_s, news_id), self._max_parked)
+            keep_newest(self._parked, (time_s, news_id), self._max_parked)
             return -1, 1.0
         vector = catalog.vectors[row]
         count = 1.0
         if self.pooling.attention is not None:
-            *counts, count = self.pooling.attention.of_heads(vector).tolist()
-            weights = [weight * of_head for weight, of_head in zip(weights, counts, strict=False)]
-        else:
-            weights = weights[:-1]
-        for j, weight in enumerate(weights):
+            counts = self.pooling.attention.of_heads(vector).tolist()
+            weights, count = (
+                [weight * of_head for weight, of_head in zip(weights, counts, strict=True)],
+                counts[-1],
+            )
+        for j, weight in enumerate(weights[:-1]):
             self._sums[j] += vector if weight == 1.0 else vector * np.float32(weight)
             self._weights[j] += weight
         return row, count
-
-
-def _keep_newest(clicks: list[_Click], click: _Click, limit: int) -> None:
-    insort(clicks, click)
-    if len(clicks) > limit:
-        del clicks[0]
