@@ -110,7 +110,7 @@ MODELS: Mapping[str, TrainableModel] = {
     "dssm": TrainableModel(
         "two towers of features, cosine, sampled softmax",
         {
-            "mind": Trainer("neural.dssm", "train_dssm", "DssmSettings"),
+            "mind": Trainer("neural.dssm", "train_dssm", "DssmSettings", fit={"epochs": 20, "patience": 3}),
             "ratings": Trainer(
                 "neural.dssm_ratings",
                 "train_dssm_ratings",

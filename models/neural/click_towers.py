@@ -34,6 +34,7 @@ from freshet.models.neural.slate_task import SlateSettings, SlateTask, UserInput
 from freshet.models.neural.training import FitSettings, Observer, fit
 from freshet.models.neural.user_encoder import UserEncoder
 from freshet.models.ports import FloatMatrix
+from freshet.models.ranker_offsets import joined, ranker_offsets
 from freshet.models.trained_model import TrainedModel
 
 
@@ -58,6 +59,9 @@ class ClickTowerSizes:
     attention: bool
     learn_decay: bool
     """Train the half-lives."""
+    population: bool
+    """Train what users without events are; otherwise they are the zero vector, and score nothing."""
+    prior_weight: float
     minimum: int
     """Articles that a category or entity must have to get an embedding."""
 
@@ -77,11 +81,12 @@ class ClickTowerSizes:
         return UserSpec(
             half_lives_s=self.half_lives_s,
             negative_half_life_s=86_400.0,
-            prior_weight=1.0,
+            prior_weight=self.prior_weight,
             attention=self.attention,
             population=True,
             layers=layers,
-            normalise=True,
+            # A pooled vector is as long as its evidence is strong; the order by cosine is the same.
+            normalise=self.user_widths is not None,
         )
 
 
@@ -136,21 +141,27 @@ class ClickTowers(nn.Module):
             )
         with torch.no_grad():
             self.users.mix.div_(sizes.temperature)
-            # Population vectors of zeros have no direction, and no gradient once normalised.
-            nn.init.normal_(self.users.population, std=0.1)
+            if sizes.population:
+                # Vectors of zeros have no direction, and no gradient once normalised.
+                nn.init.normal_(self.users.population, std=0.1)
+        self.users.population.requires_grad_(sizes.population)
         # Skips are not pooled in training: what a stream pools of them must not count.
         interests = torch.ones(user.heads)
         interests[-1] = 0.0
         self.register_buffer("interests", interests, persistent=False)
         self.interests: Tensor
         self.bias = nn.Parameter(torch.zeros(()))
-        self.register_buffer("offset_scale", torch.ones(()), persistent=False)
-        self.offset_scale: Tensor
+        self.log_offset_scale = nn.Parameter(torch.zeros(()))
 
     @property
     def module(self) -> nn.Module:
         """All that is trained."""
         return self
+
+    @property
+    def offset_scale(self) -> Tensor:
+        """What the ranker's score by ids is multiplied by."""
+        return self.log_offset_scale.exp()
 
     def article_vectors(self, numbers: Tensor) -> Tensor:
         """Vectors (n, d) of articles (n,)."""
@@ -205,7 +216,8 @@ def train_click_towers(  # noqa: PLR0917 - as the models' own functions, with th
     """
     torch.manual_seed(fit_settings.seed)
     towers = ClickTowers(sizes, train, text_vectors)
-    task = SlateTask(towers, train, validation, slates)
+    offsets = ranker_offsets(joined(train, validation)) if slates.residual else None
+    task = SlateTask(towers, train, validation, slates, offsets)
     result = fit(task, fit_settings, observer)
     return TrainedModel(
         model=model,

@@ -8,8 +8,9 @@ perceptron that ends in a vector of norm 1; with D+ what was clicked and D the c
 
 The article tower reads text vector, category, subcategory, first entity and, on request, the id; [256, 128]
 with ReLU and batch normalization, then 128 dimensions. The user tower reads the decayed mean of the article
-vectors clicked. The candidates are drawn as ``negatives`` says: the impression's own skips, uniformly, by
-popularity, the batch's other clicks with ``log q`` subtracted, the nearest, or a mixture.
+vectors clicked: with ``user_layers`` it is a [256, 128] to 128 tower as well, without them the mean itself.
+The candidates are drawn as ``negatives`` says: the impression's own skips, uniformly, by popularity, the
+batch's other clicks with ``log q`` subtracted, the nearest, or a mixture.
 
 What it can do: retrieve by one nearest-neighbour search, for any article with a text, from the last click on.
 What it cannot: use a user's id on a stream (a pooled history stands for it; on ratings, which are not
@@ -48,8 +49,9 @@ class DssmSettings:
     """Of the article tower's ReLU layers before the last."""
     user_widths: tuple[int, ...] = (256, 128)
     """Of the user tower's."""
-    user_layers: bool = True
-    """Without them a user is compared by the pooled vectors themselves."""
+    user_layers: bool = False
+    """Without them a user is compared by the pooled vectors themselves, which start similar to what was
+    clicked; layers have to learn that first, and small logs do not suffice."""
     use_text: bool = True
     text_width: int = 128
     features: tuple[Feature, ...] = ("category", "subcategory", "entity")
@@ -66,8 +68,14 @@ class DssmSettings:
     """What training starts from."""
     attention: bool = True
     learn_decay: bool = True
+    population: bool = False
+    """Train a vector of users without events: it takes up what is popular, which the ranker knows better."""
+    prior_weight: float = 3.0
     negatives: Negatives = "skips"
     n_negatives: int = 20
+    residual: bool = True
+    """Where the negatives are skips, learn beside the ranker's score by ids: what popularity, age and fatigue
+    do not say."""
     max_clicks: int = 50
     batch: int = 128
 
@@ -93,6 +101,7 @@ class DssmSettings:
             max_clicks=self.max_clicks,
             max_skips=0,
             batch=self.batch,
+            residual=self.residual and self.negatives == "skips",
         )
 
     def sizes(self) -> ClickTowerSizes:
@@ -110,6 +119,8 @@ class DssmSettings:
             half_lives_s=self.half_lives_s,
             attention=self.attention,
             learn_decay=self.learn_decay,
+            population=self.population,
+            prior_weight=self.prior_weight,
             minimum=self.minimum,
         )
 

@@ -133,6 +133,8 @@ class YoutubeDnnSettings:
             half_lives_s=AVERAGE_HALF_LIVES_S if average else ATTENTIVE_HALF_LIVES_S,
             attention=not average,
             learn_decay=not average,
+            population=True,
+            prior_weight=1.0,
             minimum=self.minimum,
         )
 

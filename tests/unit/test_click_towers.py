@@ -26,7 +26,15 @@ from tests.logs import log_of
 
 FIT = FitSettings(epochs=4, patience=4, learning_rate=1e-2, device="cpu")
 DSSM = DssmSettings(
-    d=8, widths=(16,), user_widths=(16,), text_width=8, embedding=8, minimum=1, n_negatives=3, batch=32
+    user_layers=True,
+    d=8,
+    widths=(16,),
+    user_widths=(16,),
+    text_width=8,
+    embedding=8,
+    minimum=1,
+    n_negatives=3,
+    batch=32,
 )
 YOUTUBE = YoutubeDnnSettings(
     d=8,
@@ -100,14 +108,17 @@ def test_self_attention_is_refused_and_says_what_to_choose() -> None:
         YoutubeDnnSettings(pooling="self-attention")
 
 
-@pytest.mark.parametrize("settings", [DSSM, YOUTUBE, replace(YOUTUBE, pooling="attentive")])
+@pytest.mark.parametrize(
+    "settings", [DSSM, replace(DSSM, user_layers=False), YOUTUBE, replace(YOUTUBE, pooling="attentive")]
+)
 def test_a_served_bundle_scores_as_training_did(
     settings: DssmSettings | YoutubeDnnSettings, log: ImpressionLog, texts: np.ndarray, tmp_path: Path
 ) -> None:
     train, later = log.slice(0, 150), log.slice(150, 200)
     torch.manual_seed(0)
     towers = ClickTowers(settings.sizes(), train, texts)
-    task = SlateTask(towers, train, later, settings.slates())
+    slates = replace(settings.slates(), residual=False)
+    task = SlateTask(towers, train, later, slates)
     fit(task, FIT, Unobserved())
     manifest = Manifest(
         name="towers",
@@ -130,7 +141,7 @@ def test_a_served_bundle_scores_as_training_did(
     scorer.settle(log, 150)
     first = log.slice(150, 170)
     with torch.no_grad():
-        _, _, scores, _ = SlateTask(towers, train, first, settings.slates()).validation_scores()
+        _, _, scores, _ = SlateTask(towers, train, first, slates).validation_scores()
     served_scores = scorer.scores(log, 150, 170)
     # The average article that both subtract differs in its decay: only differences within a slate count.
     # They are up to 20, one over the temperature times a difference of cosines.
