@@ -11,7 +11,7 @@ from freshet.streams.settings import Settings
 from freshet.workers.bench_ground import bench_ground
 from freshet.workers.bench_report import BenchReport, Figure, Machine
 
-NAMES = ("throughput", "latency", "freshness", "embed", "index", "ann")
+NAMES = ("throughput", "latency", "freshness", "embed", "index", "ann", "train")
 Progress = Callable[[int, int], None]
 """Told how many steps are done, and of how many."""
 
@@ -39,7 +39,7 @@ class BenchSizes:
 def measure(
     name: str, settings: Settings, sizes: BenchSizes, *, own_broker: bool, progress: Progress
 ) -> BenchReport:
-    """Run ``throughput``, ``latency``, ``freshness``, ``embed``, ``index`` or ``ann``.
+    """Run one of :data:`NAMES`.
 
     Args:
         name: Which.
@@ -55,12 +55,9 @@ def measure(
     """
     if name not in NAMES:
         raise ValueError(f"there is no benchmark {name!r}; there are {', '.join(NAMES)}")
-    if name == "embed":
-        return _embed(settings, sizes, progress)
-    if name == "index":
-        return _index(settings, sizes, progress)
-    if name == "ann":
-        return _ann(settings, sizes, progress)
+    without_broker = {"embed": _embed, "index": _index, "ann": _ann, "train": _train}.get(name)
+    if without_broker is not None:
+        return without_broker(settings, sizes, progress)
     with bench_ground(settings, own_broker) as ground:
         if name == "throughput":
             from freshet.workers import bench_throughput  # noqa: PLC0415  # one benchmark's imports at a time
@@ -118,6 +115,12 @@ def _ann(settings: Settings, sizes: BenchSizes, progress: Progress) -> BenchRepo
     else:
         data = bench_vectors.synthetic_data(sizes.articles, settings.dimension, sizes.queries)
     return bench_ann.ann_report(bench_ann.run(data, sizes.k, progress=progress), machine)
+
+
+def _train(settings: Settings, sizes: BenchSizes, progress: Progress) -> BenchReport:
+    from freshet.workers import bench_train  # noqa: PLC0415  # torch loads slowly
+
+    return bench_train.run(impressions=sizes.impressions, rounds=sizes.rounds, progress=progress)
 
 
 def embed_report(found: Mapping[str, Any], machine: Machine) -> BenchReport:

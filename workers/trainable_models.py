@@ -135,7 +135,20 @@ MODELS: Mapping[str, TrainableModel] = {
     ),
     "headlines": TrainableModel(
         "which headline of a test is clicked, from its text",
-        {"headlines": Trainer("neural.headlines", "train_headlines", "HeadlineSettings")},
+        {
+            "headlines": Trainer(
+                "neural.headlines",
+                "train_headlines",
+                "HeadlineSettings",
+                fit={
+                    "epochs": 3,
+                    "patience": 3,
+                    "learning_rate": 5e-5,
+                    "schedule": "linear",
+                    "weight_decay": 0.01,
+                },
+            )
+        },
     ),
     "item2vec": TrainableModel(
         "word2vec on the sequences of a user's clicks",

@@ -15,7 +15,7 @@ from freshet.workers.connection_options import settings_options
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-NAMES = ("throughput", "latency", "freshness", "embed", "index", "ann")
+NAMES = ("throughput", "latency", "freshness", "embed", "index", "ann", "train")
 
 
 @click.command(name="bench")
@@ -26,10 +26,14 @@ NAMES = ("throughput", "latency", "freshness", "embed", "index", "ann")
     type=click.IntRange(1_000),
     default=30_000,
     show_default=True,
-    help="throughput: a round's.",
+    help="throughput: a round's; train: of the stream.",
 )
 @click.option(
-    "--rounds", type=click.IntRange(1), default=3, show_default=True, help="throughput: the median counts."
+    "--rounds",
+    type=click.IntRange(1),
+    default=3,
+    show_default=True,
+    help="throughput, train: the median counts.",
 )
 @click.option(
     "--rate", type=click.FloatRange(1), default=100.0, show_default=True, help="latency: requests per second."
@@ -93,8 +97,9 @@ def command(
 
     throughput: impressions per second through one stream worker. latency: from a request to its answer.
     freshness: from a click to the vector that the next request uses, from an article to its recommendation.
-    embed: article texts per second. index: searches. ann: the same searches by other libraries. A Kafka of
-    its own is started in a temporary folder, unless --bootstrap-servers names another.
+    embed: article texts per second. index: searches. ann: the same searches by other libraries. train:
+    examples through the training loop. A Kafka of its own is started in a temporary folder, unless
+    --bootstrap-servers names another.
     """
     import orjson  # noqa: PLC0415  # heavy imports only when the verb runs
     from rich.console import Console  # noqa: PLC0415
