@@ -20,8 +20,8 @@ hypothesis_settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     hypothesis_settings.load_profile("ci")
 
-# A shell starts what runs in its background with SIGINT ignored, and programs inherit that: those that the tests
-# interrupt would never hear of it.
+# A shell starts what runs in its background with SIGINT ignored, and programs inherit that: those that the
+# tests interrupt would never hear of it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
