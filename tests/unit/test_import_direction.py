@@ -38,7 +38,12 @@ def test_the_models_know_no_broker_and_no_index(graph: grimp.ImportGraph, librar
 def test_torch_stays_with_the_neural_models_and_the_embedding_worker(
     graph: grimp.ImportGraph, library: str
 ) -> None:
-    allowed = ("freshet.models.neural", "freshet.workers.embedding", "freshet.workers.bench_embed")
+    allowed = (
+        "freshet.models.neural",
+        "freshet.workers.embedding",
+        "freshet.workers.bench_embed",
+        "freshet.workers.bench_train",
+    )
     importers = _importers(graph, library, "freshet")
     assert {module for module in importers if not module.startswith(allowed)} == set()
 
