@@ -25,7 +25,7 @@ from freshet.streams.settings import Settings
 from freshet.workers.errors import WorkerError
 from freshet.workers.evaluate import EvaluateOptions, evaluate
 from freshet.workers.evaluation import Evaluation
-from freshet.workers.evaluation_progress import EvaluationProgress
+from freshet.workers.stage_progress import StageProgress
 from freshet.workers.train import TrainOptions, train_bundle
 from freshet.workers.train_progress import TrainingProgress
 from freshet.workers.trainable_models import MODELS
@@ -168,7 +168,7 @@ def _trained(
         )
     train_s = time.perf_counter() - began
     speeds = [entry["examples_per_s"] for entry in trained.curve if "examples_per_s" in entry]
-    with EvaluationProgress() as evaluating:
+    with StageProgress() as evaluating:
         found = evaluate(
             EvaluateOptions(
                 options.folder, out, "frozen", skip_bad_lines=options.skip_bad_lines, seed=options.seed

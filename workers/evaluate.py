@@ -29,7 +29,7 @@ from freshet.models.space_metrics import SpaceReport, measure_space, principal_p
 from freshet.streams.settings import Settings
 from freshet.workers.errors import WorkerError
 from freshet.workers.evaluation import ArticleMap, Evaluation, Protocol, Speed
-from freshet.workers.evaluation_progress import EvaluationProgress
+from freshet.workers.stage_progress import StageProgress
 from freshet.workers.text_vectors import CACHE_FOLDER, ChosenEncoder, text_vectors_of
 
 BUNDLE = "bundle"
@@ -78,7 +78,7 @@ class _Ranked:
     dot_products_s: float | None = None
 
 
-def evaluate(options: EvaluateOptions, settings: Settings, progress: EvaluationProgress) -> Evaluation:
+def evaluate(options: EvaluateOptions, settings: Settings, progress: StageProgress) -> Evaluation:
     """Evaluate one folder.
 
     Raises:
@@ -91,7 +91,7 @@ def evaluate(options: EvaluateOptions, settings: Settings, progress: EvaluationP
         raise EvaluateError(str(error)) from error
 
 
-def _evaluate(options: EvaluateOptions, settings: Settings, progress: EvaluationProgress) -> Evaluation:
+def _evaluate(options: EvaluateOptions, settings: Settings, progress: StageProgress) -> Evaluation:
     bundle = None if options.bundle is None else load_bundle(options.bundle)
     started = perf_counter()
     with progress.stage(f"reading {options.folder}") as told:
@@ -135,7 +135,7 @@ def _evaluate(options: EvaluateOptions, settings: Settings, progress: Evaluation
         return _evaluation(options, log, model, begin, ranked, speed, notes, baselines, progress)
 
 
-def _model(bundle: Bundle, log: ImpressionLog, settings: Settings, progress: EvaluationProgress) -> _Model:
+def _model(bundle: Bundle, log: ImpressionLog, settings: Settings, progress: StageProgress) -> _Model:
     text_vectors = None
     if bundle.manifest.tower.uses_text:
         if log.unannounced == len(log.articles):
@@ -179,7 +179,7 @@ def _notes(log: ImpressionLog, model: _Model | None) -> tuple[str, ...]:
 
 
 def _frozen(
-    log: ImpressionLog, model: _Model | None, baselines: Baselines, begin: Cut, progress: EvaluationProgress
+    log: ImpressionLog, model: _Model | None, baselines: Baselines, begin: Cut, progress: StageProgress
 ) -> _Ranked:
     start, n = begin.position, len(log)
     scorer = None if model is None else model.scorer
@@ -244,7 +244,7 @@ def _prequential(  # noqa: PLR0917 - as its sibling, and what a server is set to
     begin: Cut,
     settings: Settings,
     seed: int,
-    progress: EvaluationProgress,
+    progress: StageProgress,
 ) -> _Ranked:
     recent, shown = settings.max_recent_clicks, settings.max_exposures
     if model is None:
@@ -301,7 +301,7 @@ def _evaluation(  # noqa: PLR0917 - everything that was found
     speed: Speed,
     notes: tuple[str, ...],
     baselines: Baselines,
-    progress: EvaluationProgress,
+    progress: StageProgress,
 ) -> Evaluation:
     scores, seed = ranked.scores, options.seed
     rates, slates_at_rank = scores.click_rates()
@@ -337,7 +337,7 @@ def _evaluation(  # noqa: PLR0917 - everything that was found
 
 
 def _space(
-    log: ImpressionLog, model: _Model, baselines: Baselines, seed: int, progress: EvaluationProgress
+    log: ImpressionLog, model: _Model, baselines: Baselines, seed: int, progress: StageProgress
 ) -> tuple[SpaceReport | None, ArticleMap | None]:
     vectors = model.scorer.vectors
     report = None

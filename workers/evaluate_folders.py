@@ -17,7 +17,7 @@ from rich.table import Table
 from freshet.models.bundle import Bundle, BundleError
 from freshet.streams.settings import Settings
 from freshet.workers.errors import WorkerError
-from freshet.workers.evaluation_progress import EvaluationProgress
+from freshet.workers.stage_progress import StageProgress
 from freshet.workers.trainable_models import DataKind
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class FolderReport(Protocol):
         ...
 
 
-FolderEvaluator = Callable[[Path, Bundle, Settings, EvaluationProgress], FolderReport]
+FolderEvaluator = Callable[[Path, Bundle, Settings, StageProgress], FolderReport]
 """Folder, bundle, settings, progress to a report; raises :class:`~freshet.workers.errors.WorkerError`."""
 
 
@@ -56,7 +56,7 @@ class _Tabled:
 
 
 def evaluate_movielens(
-    folder: Path, bundle: Bundle, settings: Settings, progress: EvaluationProgress
+    folder: Path, bundle: Bundle, settings: Settings, progress: StageProgress
 ) -> FolderReport:
     """Errors of predicted ratings where the bundle predicts any, else lists of films after the cut."""
     from freshet.models.movielens import MovieLensError, read_movielens  # noqa: PLC0415 - as the next two
@@ -139,7 +139,7 @@ def _with_interval(estimate: Estimate) -> str:
 
 
 def evaluate_headline_tests(
-    folder: Path, bundle: Bundle, settings: Settings, progress: EvaluationProgress
+    folder: Path, bundle: Bundle, settings: Settings, progress: StageProgress
 ) -> FolderReport:
     """How many pairs of headlines are in the right order, in the weeks after training."""
     from freshet.models.headline_tests import read_headline_tests  # noqa: PLC0415

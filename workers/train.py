@@ -140,7 +140,7 @@ def train_bundle(options: TrainOptions, progress: TrainingProgress) -> tuple[Bun
             texts["text_vectors"] = data.text_vectors
     train = trainer.load_function()
     try:
-        with progress.training(options.model):
+        with progress.stage(f"training {options.model}"):
             trained = train(data.train, data.validation, settings, how, progress, **texts)
     except KeyboardInterrupt:
         if any(unfinished.glob("*")):
@@ -270,7 +270,7 @@ def _read_mind(
     from freshet.models.impression_log import read_impression_log  # noqa: PLC0415 - as the others
 
     log: ImpressionLog
-    with progress.reading(options.folder) as told:
+    with progress.stage(f"reading {options.folder}") as told:
         log = read_impression_log(
             options.folder,
             skip_bad_lines=options.skip_bad_lines,
@@ -314,7 +314,7 @@ def _read_mind(
 def _text_vectors(
     options: TrainOptions, encoder: ChosenEncoder, log: ImpressionLog, progress: TrainingProgress
 ) -> FloatMatrix:
-    with progress.encoding() as told:
+    with progress.stage("encoding texts") as told:
         return text_vectors_of(log.articles, encoder, cache_dir=options.cache, progress=told)
 
 
@@ -323,7 +323,7 @@ def _read_ratings(
 ) -> _Data:
     from freshet.models.movielens import random_split, read_movielens, time_split  # noqa: PLC0415
 
-    with progress.reading(options.folder):
+    with progress.stage(f"reading {options.folder}"):
         ratings: Ratings = read_movielens(options.folder)
     if entry.trainers["ratings"].random_split:
         seen, _ = random_split(ratings, 1.0 - options.until, options.seed)
@@ -343,7 +343,7 @@ def _read_headlines(
 ) -> _Data:
     from freshet.models.headline_tests import read_headline_tests  # noqa: PLC0415
 
-    with progress.reading(options.folder):
+    with progress.stage(f"reading {options.folder}"):
         tests: HeadlineTests = read_headline_tests(options.folder)
     seen, held_out = tests.split_weeks(options.until)
     train, validation = seen.split_weeks(1.0 - options.validation)

@@ -105,12 +105,12 @@ def _evaluate_mind(options: EvaluateOptions, settings: Settings, report: Path | 
 
     from freshet.workers.evaluate import evaluate  # noqa: PLC0415
     from freshet.workers.evaluation_html import check_report, write_report  # noqa: PLC0415
-    from freshet.workers.evaluation_progress import EvaluationProgress  # noqa: PLC0415
     from freshet.workers.evaluation_text import render  # noqa: PLC0415
+    from freshet.workers.stage_progress import StageProgress  # noqa: PLC0415
 
     if report is not None:
         check_report(report)
-    with EvaluationProgress() as progress:
+    with StageProgress() as progress:
         found = evaluate(options, settings, progress)
         if report is not None:
             with progress.stage("report"):
@@ -130,7 +130,7 @@ def _evaluate_other(
 
     from freshet.models.bundle import BundleError, load_bundle  # noqa: PLC0415
     from freshet.workers.evaluate_folders import EVALUATORS  # noqa: PLC0415
-    from freshet.workers.evaluation_progress import EvaluationProgress  # noqa: PLC0415
+    from freshet.workers.stage_progress import StageProgress  # noqa: PLC0415
 
     if options.bundle is None:
         raise click.UsageError(
@@ -145,7 +145,7 @@ def _evaluate_other(
         bundle = load_bundle(options.bundle)
     except BundleError as error:
         raise click.ClickException(str(error)) from error
-    with EvaluationProgress() as progress:
+    with StageProgress() as progress:
         found = evaluator(options.folder, bundle, settings, progress)
     if as_json:
         click.echo(orjson.dumps(found.as_json()).decode())

@@ -1,4 +1,4 @@
-"""What an evaluation shows on stderr: a bar for each stage, and lines that stay."""
+"""What long work on a folder shows on stderr: a bar for each stage, and lines that stay."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Self
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from freshet.models.mind import BadLine
 
 _BAD_LINES_SHOWN = 5
 
 
-class EvaluationProgress:
+class StageProgress:
     """A context manager."""
 
     def __init__(self, console: Console | None = None) -> None:
@@ -27,9 +27,11 @@ class EvaluationProgress:
             TextColumn("{task.percentage:>3.0f} %"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[said]}"),
             console=self._console,
             transient=True,
         )
+        self._task: TaskID | None = None
         self.bad_lines = 0
         """Lines left out."""
 
@@ -57,7 +59,7 @@ class EvaluationProgress:
     @contextmanager
     def stage(self, text: str) -> Iterator[Callable[[int, int], None]]:
         """A bar; what it gives is told how much is done, and of how much."""
-        task = self._bars.add_task(escape(text), total=None)
+        task = self._task = self._bars.add_task(escape(text), total=None, said="")
 
         def told(done: int, total: int) -> None:
             self._bars.update(task, completed=done, total=total)
@@ -66,3 +68,4 @@ class EvaluationProgress:
             yield told
         finally:
             self._bars.remove_task(task)
+            self._task = None
