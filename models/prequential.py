@@ -19,8 +19,9 @@ from freshet.models.catalog import ArticleCatalog
 from freshet.models.events import Impression, to_unix_s
 from freshet.models.ranking import LinearRanker
 from freshet.models.ranking_metrics import RankingReport, RankingScores
-from freshet.models.recommend import UserView, score_slate
+from freshet.models.scored_slate import score_slate
 from freshet.models.user_state import Pooling, UserState
+from freshet.models.user_view import UserView
 
 POPULATION_INTERVAL_S = 300.0
 """Event time after which the population's vector is computed anew."""

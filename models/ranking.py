@@ -88,7 +88,7 @@ _AGE_SCALE = 1.0 / math.log(25.0)
 
 
 class RankedUser(Protocol):
-    """What the features need of a user; :class:`freshet.models.recommend.UserView` is one."""
+    """What the features need of a user; :class:`freshet.models.user_view.UserView` is one."""
 
     @property
     def vectors(self) -> NDArray[np.float32]:

@@ -11,11 +11,8 @@ The same code serves the stream and the offline evaluation. Guarantees:
 
 from __future__ import annotations
 
-import zlib
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -24,9 +21,10 @@ from numpy.typing import NDArray
 from freshet.models.catalog import ArticleCatalog
 from freshet.models.diversity import maximal_marginal_relevance
 from freshet.models.events import RecommendationRequest, RecommendedArticle, from_unix_s
-from freshet.models.ports import ArticleFilter, ArticleIndex, FloatMatrix, Hit
-from freshet.models.ranking import FEATURES, LinearRanker, features
-from freshet.models.user_state import Pooling, UserState
+from freshet.models.ports import ArticleFilter, ArticleIndex, Hit
+from freshet.models.ranking import FEATURES, LinearRanker
+from freshet.models.scored_slate import ScoredSlate, score_slate
+from freshet.models.user_view import UserView
 
 TRENDING: Final = "trending"
 NEWEST: Final = "newest"
@@ -42,102 +40,6 @@ _MAX_DROPPED: Final = 100
 
 _POOL_PER_PICK: Final = 5
 """Only this many times ``k`` of the best candidates are diversified: one far down the ranking is no pick."""
-
-
-@dataclass(frozen=True, slots=True)
-class UserView:
-    """What ranking needs of a user at one moment."""
-
-    vectors: FloatMatrix
-    """Shape (heads, d): the interest heads' queries, then the vector of the skips."""
-    dot_offsets: NDArray[np.float32]
-    """Shape (heads,): each vector's dot product with the mean of what is being clicked."""
-    head_names: tuple[str, ...]
-    head_weights: NDArray[np.float64]
-    """Shape (heads,): the decayed evidence that each vector rests on."""
-    clicks: int
-    """Clicks ever applied."""
-    seen: Mapping[str, int]
-    """Recent clicks by news id."""
-    exposures: Mapping[str, int]
-    """Times shown by news id, clicked or not."""
-
-    @classmethod
-    def of(
-        cls,
-        state: UserState | None,
-        now_s: float,
-        population: NDArray[np.float32],
-        pooling: Pooling | None = None,
-    ) -> UserView:
-        """The view of ``state`` at ``now_s``; of a user never seen (``None``), the population's.
-
-        Args:
-            state: The user's state.
-            now_s: Event time, Unix seconds.
-            population: The mean of what is clicked, (d,) or (heads, d): the prior where the pooling has none.
-            pooling: Of a user never seen; without it, that of an untrained bundle.
-        """
-        pooling = pooling if state is None else state.pooling
-        prior = population if pooling is None or pooling.prior is None else pooling.prior
-        if state is None:
-            heads = len(prior) if prior.ndim > 1 else 2 if pooling is None else pooling.heads
-            vectors = np.broadcast_to(prior, (heads, prior.shape[-1])).astype(np.float32)
-            names = ("population",) * (heads - 1) + ("skips",)
-            weights = np.zeros(len(vectors))
-            clicks, seen, exposures = 0, Counter[str](), dict[str, int]()
-        else:
-            vectors = state.vectors(now_s, prior)
-            names = state.pooling.head_names
-            weights = np.asarray(state.weights(now_s), np.float64)
-            clicks = state.clicks
-            seen = Counter(news_id for news_id, _ in state.recent_clicks())
-            exposures = state.exposures
-        if pooling is not None:
-            vectors = pooling.queries(vectors)
-        offsets: NDArray[np.float32] = (vectors * population).sum(axis=1)
-        return cls(vectors, offsets, names, weights, clicks, seen, exposures)
-
-
-@dataclass(frozen=True, slots=True)
-class ScoredSlate:
-    """Distinct candidates in their canonical order, with features and scores."""
-
-    ids: list[str]
-    rows: NDArray[np.int64]
-    """Shape (n,): rows of the catalog, -1 where unknown."""
-    features: NDArray[np.float32]
-    """Shape (n, len(FEATURES))."""
-    scores: NDArray[np.float64]
-    """Shape (n,)."""
-
-    def best_first(self) -> NDArray[np.intp]:
-        """Positions by falling score; ties keep the canonical order."""
-        return np.argsort(-self.scores, kind="stable")
-
-
-@lru_cache(maxsize=1 << 16)
-def _canonical(news_id: str) -> tuple[int, str]:
-    """What orders candidates: a hash, because ids are often given out in the order of time."""
-    return zlib.crc32(news_id.encode()), news_id
-
-
-def score_slate(
-    candidates: Iterable[str], user: UserView, catalog: ArticleCatalog, ranker: LinearRanker, now_s: float
-) -> ScoredSlate:
-    """Score each distinct candidate; what :func:`rank` serves and the evaluation measures.
-
-    Args:
-        candidates: News ids in any order; that of the result does not depend on it.
-        user: For whom.
-        catalog: What is known of articles.
-        ranker: How features add up.
-        now_s: Event time, Unix seconds.
-    """
-    ids = sorted(set(candidates), key=_canonical)
-    rows = catalog.rows(ids)
-    x = features(catalog, rows, ids, user, now_s)
-    return ScoredSlate(ids, rows, x, ranker.score(x))
 
 
 def rank(

@@ -27,8 +27,9 @@ from freshet.models.events import (
 )
 from freshet.models.ports import ArticleIndex, FloatVector, IndexUnavailable
 from freshet.models.ranking import LinearRanker
-from freshet.models.recommend import UserView, rank, recommend, recommend_from, trending_fallback
+from freshet.models.recommend import rank, recommend, recommend_from, trending_fallback
 from freshet.models.user_state import Pooling, UserState
+from freshet.models.user_view import UserView
 from freshet.streams import metrics, topics
 from freshet.streams.intake import Intake
 from freshet.streams.kafka import topic_name

@@ -23,8 +23,8 @@ from freshet.models.bundle import (
 )
 from freshet.models.catalog import ArticleCatalog
 from freshet.models.pooling import ATTENTION_BOUND, Attention, Pooling
-from freshet.models.recommend import UserView
 from freshet.models.user_state import UserState
+from freshet.models.user_view import UserView
 
 HOUR_S = 3_600.0
 DAY_S = 86_400.0

@@ -15,8 +15,8 @@ from freshet.models.catalog import ArticleCatalog
 from freshet.models.impression_log import ImpressionLog
 from freshet.models.pooling import Pooling
 from freshet.models.prequential_log import impressions
-from freshet.models.recommend import UserView
 from freshet.models.user_state import UserState
+from freshet.models.user_view import UserView
 from tests.bundles import random_bundle
 from tests.logs import START_S, Line, log_of
 

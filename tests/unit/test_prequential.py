@@ -17,8 +17,10 @@ from freshet.models.events import Impression, RecommendationRequest, from_unix_s
 from freshet.models.pooling import Pooling
 from freshet.models.prequential import CtrBaseline, evaluate, random_scores
 from freshet.models.ranking import FEATURES, LinearRanker
-from freshet.models.recommend import ScoredSlate, UserView, rank
+from freshet.models.recommend import rank
+from freshet.models.scored_slate import ScoredSlate
 from freshet.models.user_state import UserState
+from freshet.models.user_view import UserView
 
 D = 4
 START_S = 1_700_000_000.0

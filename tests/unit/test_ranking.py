@@ -17,7 +17,7 @@ from freshet.models.ranking import (
     LinearRanker,
     features,
 )
-from freshet.models.recommend import UserView
+from freshet.models.user_view import UserView
 
 NOW_S = 1_700_000_000.0
 HOUR_S = 3_600.0

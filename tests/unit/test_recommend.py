@@ -16,8 +16,9 @@ from freshet.models.exact_index import ExactIndex
 from freshet.models.pooling import Pooling
 from freshet.models.ports import EVERYTHING, ArticleFilter, FloatMatrix, Hit, IndexedArticle, IndexUnavailable
 from freshet.models.ranking import LinearRanker
-from freshet.models.recommend import UserView, rank, recommend, trending_fallback
+from freshet.models.recommend import rank, recommend, trending_fallback
 from freshet.models.user_state import UserState
+from freshet.models.user_view import UserView
 
 D = 8
 N = 120

@@ -16,8 +16,8 @@ from freshet.models.bundle import Manifest, TowerSpec, TrainingRecord, UserSpec,
 from freshet.models.catalog import ArticleCatalog
 from freshet.models.neural.user_encoder import UserEncoder
 from freshet.models.pooling import Pooling
-from freshet.models.recommend import UserView
 from freshet.models.user_state import HISTORY_SPACING_S, UserState
+from freshet.models.user_view import UserView
 
 HOUR_S, DAY_S = 3_600.0, 86_400.0
 START_S = 1_573_000_000.0

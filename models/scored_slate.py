@@ -1,0 +1,60 @@
+"""Distinct candidates with their scores, in an order that says nothing about them.
+
+The order is that of a hash of their ids, which also orders candidates of equal score: neither the order in
+which candidates were named nor that in which ids were given out can reach a ranking.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freshet.models.catalog import ArticleCatalog
+from freshet.models.ranking import LinearRanker, features
+from freshet.models.user_view import UserView
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredSlate:
+    """Distinct candidates in their canonical order, with features and scores."""
+
+    ids: list[str]
+    rows: NDArray[np.int64]
+    """Shape (n,): rows of the catalog, -1 where unknown."""
+    features: NDArray[np.float32]
+    """Shape (n, len(FEATURES))."""
+    scores: NDArray[np.float64]
+    """Shape (n,)."""
+
+    def best_first(self) -> NDArray[np.intp]:
+        """Positions by falling score; ties keep the canonical order."""
+        return np.argsort(-self.scores, kind="stable")
+
+
+@lru_cache(maxsize=1 << 16)
+def _canonical(news_id: str) -> tuple[int, str]:
+    """What orders candidates: a hash, because ids are often given out in the order of time."""
+    return zlib.crc32(news_id.encode()), news_id
+
+
+def score_slate(
+    candidates: Iterable[str], user: UserView, catalog: ArticleCatalog, ranker: LinearRanker, now_s: float
+) -> ScoredSlate:
+    """Score each distinct candidate; what :func:`rank` serves and the evaluation measures.
+
+    Args:
+        candidates: News ids in any order; that of the result does not depend on it.
+        user: For whom.
+        catalog: What is known of articles.
+        ranker: How features add up.
+        now_s: Event time, Unix seconds.
+    """
+    ids = sorted(set(candidates), key=_canonical)
+    rows = catalog.rows(ids)
+    x = features(catalog, rows, ids, user, now_s)
+    return ScoredSlate(ids, rows, x, ranker.score(x))
