@@ -278,6 +278,9 @@ class RecommendedArticle(EventPart):
     """Where the candidate came from: a head's name, ``trending``, ``newest``, ``request``."""
     reasons: dict[str, Finite] = Field(default_factory=dict)
     """Contribution of each feature to ``score``; they sum to it."""
+    propensity: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Probability that the policy which served puts this article at this position, given its candidates;
+    1 where it is deterministic, unset where it was not recorded."""
 
 
 class Recommendation(Event):
