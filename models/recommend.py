@@ -1,45 +1,58 @@
 """From a request to a ranked answer, with nothing but a catalog, an index, a ranker and the time.
 
-The same code serves the stream and the offline evaluation. Guarantees:
+The steps, each a function of its own: candidates, filters, scores, maximal marginal relevance, exploration,
+items. The same code serves the stream and the offline evaluation. Guarantees:
 
 - The answer does not depend on the order in which a request names its candidates: they are ranked in a
   fixed order of their ids' hashes, which also orders candidates of equal score.
 - Withdrawn articles, and those that a request's filters exclude, are never recommended, even where the index
   is behind the catalog. Given candidates are all ranked: whoever names them has chosen them.
-- Without an explanation (``explain`` of the request) an item is its id and its score, nothing else.
+- Exploration depends on nothing that is random: its seed is a hash of the request's id.
+- Without an explanation (``explain`` of the request) an item is its id, its score and, where it was chosen,
+  its propensity, nothing else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+import hashlib
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from freshet.models.candidates import (
+    EXPLORATION,
+    REQUEST,
+    Candidates,
+    Eligibility,
+    catalog_candidates,
+    index_candidates,
+)
 from freshet.models.catalog import ArticleCatalog
 from freshet.models.diversity import maximal_marginal_relevance
-from freshet.models.events import RecommendationRequest, RecommendedArticle, from_unix_s
-from freshet.models.ports import ArticleFilter, ArticleIndex, Hit
-from freshet.models.ranking import FEATURES, LinearRanker
+from freshet.models.events import RecommendationRequest, RecommendedArticle
+from freshet.models.exploration import Explored, Explorer
+from freshet.models.ports import ArticleIndex
+from freshet.models.ranking import LinearRanker
+from freshet.models.recommendation_items import bare_items, explained_items
 from freshet.models.scored_slate import ScoredSlate, score_slate
 from freshet.models.user_view import UserView
 
-TRENDING: Final = "trending"
-NEWEST: Final = "newest"
-REQUEST: Final = "request"
-
-PER_HEAD: Final = 100
-"""Candidates asked of the index for each interest head; at least ``k``."""
-PER_LIST: Final = 50
-"""Candidates asked of the trending and of the newest; at least ``k``."""
-
-_MAX_DROPPED: Final = 100
-"""Excluded articles that are asked of the index and dropped; more are excluded by the index."""
-
 _POOL_PER_PICK: Final = 5
 """Only this many times ``k`` of the best candidates are diversified: one far down the ranking is no pick."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was recommended, and what it was chosen from."""
+
+    items: list[RecommendedArticle]
+    """In the order shown."""
+    slate: ScoredSlate
+    """All candidates that were ranked."""
+    picks: NDArray[np.intp]
+    """Shape (len(items),): the items' positions in ``slate``."""
 
 
 def rank(
@@ -48,7 +61,7 @@ def rank(
     catalog: ArticleCatalog,
     ranker: LinearRanker,
     now_s: float,
-) -> list[RecommendedArticle]:
+) -> Answer:
     """Every distinct candidate that ``request`` names, best first.
 
     Raises:
@@ -57,10 +70,11 @@ def rank(
     if request.candidates is None:
         raise ValueError(f"request {request.request_id} names no candidates to rank")
     slate = score_slate(request.candidates, user, catalog, ranker, now_s)
-    sources = {news_id: (REQUEST,) for news_id in slate.ids} if request.explain else {}
-    return _items(
-        slate, slate.best_first().tolist(), sources, explain=request.explain, catalog=catalog, ranker=ranker
-    )
+    picks = slate.best_first()
+    if not request.explain:
+        return Answer(bare_items(slate, picks), slate, picks)
+    sources = {news_id: (REQUEST,) for news_id in slate.ids}
+    return Answer(explained_items(slate, picks, sources, catalog, ranker), slate, picks)
 
 
 def recommend(  # noqa: PLR0917 - with an index, one more than its two siblings
@@ -70,7 +84,9 @@ def recommend(  # noqa: PLR0917 - with an index, one more than its two siblings
     index: ArticleIndex,
     ranker: LinearRanker,
     now_s: float,
-) -> list[RecommendedArticle]:
+    *,
+    explorer: Explorer | None = None,
+) -> Answer:
     """The user's best ``request.k`` articles; the candidates' ranking where the request names some.
 
     Candidates are the nearest to each interest head, the trending and the newest; they are ranked, and the
@@ -82,43 +98,21 @@ def recommend(  # noqa: PLR0917 - with an index, one more than its two siblings
     """
     if request.candidates is not None:
         return rank(request, user, catalog, ranker, now_s)
-    excluded = _excluded(request, user)
-    where = _filter(request, excluded, now_s)
-    asked, more = _asked(where, catalog, now_s)
-    per_head, per_list = max(request.k, PER_HEAD), max(request.k, PER_LIST)
-    lists: list[tuple[str, list[Hit], int]] = []
-    heads = [head for head in range(len(user.vectors) - 1) if user.vectors[head].any()]
-    if heads:
-        found = index.search(user.vectors[heads], per_head + more, asked)
-        lists += [(user.head_names[head], hits, per_head) for head, hits in zip(heads, found, strict=True)]
-    lists.append((TRENDING, index.trending(per_list + more, asked), per_list))
-    lists.append((NEWEST, index.newest(per_list + more, asked), per_list))
-    merged: dict[str, list[str]] = {}
-    for source, hits, wanted in lists:
-        for hit in [hit for hit in hits if hit.news_id not in excluded][:wanted]:
-            sources = merged.setdefault(hit.news_id, [])
-            if source not in sources:
-                sources.append(source)
-    return _answer(
-        request,
-        merged,
-        where=where,
-        excluded=excluded,
-        user=user,
-        catalog=catalog,
-        ranker=ranker,
-        now_s=now_s,
-    )
+    eligibility = Eligibility.of(request, user, now_s)
+    found = index_candidates(request.k, eligibility, user=user, catalog=catalog, index=index, now_s=now_s)
+    return _chosen(request, found, eligibility, user, catalog, ranker, now_s, explorer)
 
 
 def recommend_from(  # noqa: PLR0917 - as its siblings
     request: RecommendationRequest,
-    candidates: Mapping[str, Sequence[str]],
+    candidates: Candidates,
     user: UserView,
     catalog: ArticleCatalog,
     ranker: LinearRanker,
     now_s: float,
-) -> list[RecommendedArticle]:
+    *,
+    explorer: Explorer | None = None,
+) -> Answer:
     """As :func:`recommend`, without an index: the best of candidates found earlier.
 
     Args:
@@ -128,18 +122,10 @@ def recommend_from(  # noqa: PLR0917 - as its siblings
         catalog: What is known of articles.
         ranker: How features add up.
         now_s: Event time, Unix seconds.
+        explorer: Which slots go to articles that little is known of.
     """
-    excluded = _excluded(request, user)
-    return _answer(
-        request,
-        candidates,
-        where=_filter(request, excluded, now_s),
-        excluded=excluded,
-        user=user,
-        catalog=catalog,
-        ranker=ranker,
-        now_s=now_s,
-    )
+    eligibility = Eligibility.of(request, user, now_s)
+    return _chosen(request, candidates, eligibility, user, catalog, ranker, now_s, explorer)
 
 
 def trending_fallback(
@@ -148,155 +134,74 @@ def trending_fallback(
     catalog: ArticleCatalog,
     ranker: LinearRanker,
     now_s: float,
-) -> list[RecommendedArticle]:
+    *,
+    explorer: Explorer | None = None,
+) -> Answer:
     """As :func:`recommend`, without an index: from the catalog's trending and newest articles."""
     if request.candidates is not None:
         return rank(request, user, catalog, ranker, now_s)
-    excluded = _excluded(request, user)
-    where = _filter(request, excluded, now_s)
-    n = len(catalog.ids)
-    allowed = _allowed(catalog, np.arange(n), where)
-    allowed &= ~np.isnan(catalog.published_at_s[:n])
-    for row in catalog.rows(sorted(excluded)):
-        if row >= 0:
-            allowed[row] = False
-    rows = np.flatnonzero(allowed)
-    popularity = catalog.trending_scores(now_s)[rows]
-    clicked = popularity > 0
-    merged: dict[str, list[str]] = {}
-    for source, values, among in (
-        (TRENDING, popularity[clicked], rows[clicked]),
-        (NEWEST, catalog.published_at_s[rows], rows),
-    ):
-        best = np.argsort(-values, kind="stable")[: max(request.k, PER_HEAD)]
-        for row in among[best].tolist():
-            merged.setdefault(catalog.ids[row], []).append(source)
-    return _answer(
-        request,
-        merged,
-        where=where,
-        excluded=excluded,
-        user=user,
-        catalog=catalog,
-        ranker=ranker,
-        now_s=now_s,
-    )
+    eligibility = Eligibility.of(request, user, now_s)
+    found = catalog_candidates(request.k, eligibility, catalog=catalog, now_s=now_s)
+    return _chosen(request, found, eligibility, user, catalog, ranker, now_s, explorer)
 
 
-def _excluded(request: RecommendationRequest, user: UserView) -> set[str]:
-    excluded = set(request.filters.exclude_ids)
-    if request.exclude_seen:
-        excluded.update(user.seen)
-        excluded.update(request.history)
-    return excluded
-
-
-def _filter(request: RecommendationRequest, excluded: set[str], now_s: float) -> ArticleFilter:
-    wanted = request.filters
-    return ArticleFilter(
-        categories=wanted.categories,
-        exclude_categories=wanted.exclude_categories,
-        languages=wanted.languages,
-        published_after_s=None if wanted.max_age_s is None else now_s - wanted.max_age_s,
-        published_before_s=now_s,
-        exclude_ids=tuple(sorted(excluded)),
-    )
-
-
-def _asked(where: ArticleFilter, catalog: ArticleCatalog, now_s: float) -> tuple[ArticleFilter, int]:
-    """What to ask the index for ``where``, and how many articles more, for those that are dropped here.
-
-    The few articles that a user has clicked, and a date that excludes nothing, take the index longer than all
-    else (a search of 10,000 articles 5.5 ms instead of 2 ms); the result is the same.
-    """
-    more = len(where.exclude_ids)
-    if more > _MAX_DROPPED:
-        more = 0
-    else:
-        where = replace(where, exclude_ids=())
-    if catalog.newest_published_at_s <= now_s:
-        where = replace(where, published_before_s=None)
-    return where, more
-
-
-def _allowed(catalog: ArticleCatalog, rows: NDArray[np.int64], where: ArticleFilter) -> NDArray[np.bool_]:
-    """Which ``rows`` satisfy ``where``, its ids aside; -1, where nothing is known, is left to the index."""
-    allowed: NDArray[np.bool_] = ~catalog.withdrawn[rows]
-    for names, column, keep in (
-        (where.categories, "category", True),
-        (where.exclude_categories, "category", False),
-        (where.languages, "language", True),
-    ):
-        if names:
-            known: Sequence[str] = getattr(catalog, f"{column}_names")
-            codes = [code for code, name in enumerate(known) if name in names]
-            allowed &= np.isin(getattr(catalog, column)[rows], codes) == keep
-    published_at_s = catalog.published_at_s[rows]
-    # An unknown date (NaN) is neither too early nor too late.
-    if where.published_after_s is not None:
-        allowed &= ~(published_at_s < where.published_after_s)
-    if where.published_before_s is not None:
-        allowed &= ~(published_at_s > where.published_before_s)
-    allowed[rows < 0] = True
-    return allowed
-
-
-def _answer(
+def _chosen(  # noqa: PLR0917 - what its three callers are given, and what they found
     request: RecommendationRequest,
-    merged: Mapping[str, Sequence[str]],
-    *,
-    where: ArticleFilter,
-    excluded: set[str],
+    candidates: Candidates,
+    eligibility: Eligibility,
     user: UserView,
     catalog: ArticleCatalog,
     ranker: LinearRanker,
     now_s: float,
-) -> list[RecommendedArticle]:
-    """Rank the merged candidates, diversify, cut to ``k``."""
-    ids = [news_id for news_id in merged if news_id not in excluded]
-    kept = _allowed(catalog, catalog.rows(ids), where).tolist()
-    slate = score_slate(
-        [news_id for news_id, keep in zip(ids, kept, strict=True) if keep], user, catalog, ranker, now_s
-    )
+    explorer: Explorer | None,
+) -> Answer:
+    """Filter the candidates found, score, diversify, explore, describe."""
+    slate = score_slate(eligibility.admit(candidates, catalog), user, catalog, ranker, now_s)
+    order = _diversified(slate, request, catalog)
+    explored = _explored(slate, order, request, catalog, now_s, explorer)
+    if not request.explain:
+        items = bare_items(slate, explored.picks)
+    else:
+        items = explained_items(slate, explored.picks, candidates, catalog, ranker)
+    for i, propensity in enumerate(explored.propensities.tolist()):
+        items[i] = items[i].model_copy(update={"propensity": propensity})
+    if request.explain:
+        for i in np.flatnonzero(explored.explored).tolist():
+            items[i] = items[i].model_copy(update={"sources": (*items[i].sources, EXPLORATION)})
+    return Answer(items, slate, explored.picks)
+
+
+def _diversified(
+    slate: ScoredSlate, request: RecommendationRequest, catalog: ArticleCatalog
+) -> NDArray[np.intp]:
+    """All positions of ``slate``: first the ``k`` picks of maximal marginal relevance, then the best."""
     order = slate.best_first()
-    if request.diversity > 0:
-        pool = order[: request.k * _POOL_PER_PICK]
-        picks = maximal_marginal_relevance(
+    if request.diversity == 0:
+        return order
+    pool = order[: request.k * _POOL_PER_PICK]
+    picks = pool[
+        maximal_marginal_relevance(
             slate.scores[pool], catalog.vectors[slate.rows[pool]], request.k, request.diversity
         )
-        order = pool[picks]
-    return _items(
-        slate, order[: request.k].tolist(), merged, explain=request.explain, catalog=catalog, ranker=ranker
-    )
+    ]
+    return np.concatenate([picks, order[~np.isin(order, picks)]])
 
 
-def _items(
+def _explored(  # noqa: PLR0917 - what Explorer.choose needs
     slate: ScoredSlate,
-    order: list[int],
-    sources: Mapping[str, Sequence[str]],
-    *,
-    explain: bool,
+    order: NDArray[np.intp],
+    request: RecommendationRequest,
     catalog: ArticleCatalog,
-    ranker: LinearRanker,
-) -> list[RecommendedArticle]:
-    scores: list[float] = slate.scores.tolist()
-    if not explain:
-        return [RecommendedArticle(news_id=slate.ids[i], score=scores[i]) for i in order]
-    rows: list[int] = slate.rows.tolist()
-    contributions: list[list[float]] = ranker.contributions(slate.features[order]).tolist()
-    items = []
-    for i, terms in zip(order, contributions, strict=True):
-        row = rows[i]
-        published_at_s = float(catalog.published_at_s[row])
-        items.append(
-            RecommendedArticle(
-                news_id=slate.ids[i],
-                score=scores[i],
-                title=catalog.titles[row] if row >= 0 else "",
-                category=catalog.category_names[catalog.category[row]],
-                published_at=None if np.isnan(published_at_s) else from_unix_s(published_at_s),
-                sources=tuple(sources[slate.ids[i]]),
-                reasons={name: term for name, term in zip(FEATURES, terms, strict=True) if term},
-            )
-        )
-    return items
+    now_s: float,
+    explorer: Explorer | None,
+) -> Explored:
+    """The ``k`` to show; without an explorer the first of ``order``, for certain."""
+    if explorer is not None:
+        return explorer.choose(slate, order, request.k, catalog, now_s, seed_of(request.request_id))
+    picks = order[: request.k]
+    return Explored(picks, np.ones(len(picks)), np.zeros(len(picks), np.bool_))
+
+
+def seed_of(request_id: str) -> int:
+    """A number from 0 to 2 ** 64 - 1 that is the same for a request whenever and wherever it is answered."""
+    return int.from_bytes(hashlib.blake2b(request_id.encode(), digest_size=8).digest())

@@ -163,7 +163,7 @@ class RecommenderAgent:
         items: Items
         degraded: Degraded = None
         if request.candidates is not None:
-            items = rank(request, user, self._catalog, self.ranker, now_s)
+            items = rank(request, user, self._catalog, self.ranker, now_s).items
             self._rolling_auc.remember(request.request_id, items)
         else:
             items, degraded = await self._recommended(request, user, now_s)
@@ -194,16 +194,17 @@ class RecommenderAgent:
         search = partial(recommend, request, user, self._catalog, self._index, self.ranker, now_s)
         try:
             if self._threads is None:
-                items = search()
+                items = search().items
             else:
-                items = await asyncio.get_running_loop().run_in_executor(self._threads, search)
+                found = await asyncio.get_running_loop().run_in_executor(self._threads, search)
+                items = found.items
         except IndexUnavailable as error:
             log.warning("the index does not answer: %s", error)
             candidates = self._cache.get(request.user_id, {})
-            items = recommend_from(request, candidates, user, self._catalog, self.ranker, now_s)
+            items = recommend_from(request, candidates, user, self._catalog, self.ranker, now_s).items
             if items:
                 return items, "cached"
-            return trending_fallback(request, user, self._catalog, self.ranker, now_s), "trending"
+            return trending_fallback(request, user, self._catalog, self.ranker, now_s).items, "trending"
         self._cache[request.user_id] = {item.news_id: item.sources for item in items}
         self._cache.move_to_end(request.user_id)
         if len(self._cache) > _MAX_CACHED_ANSWERS:

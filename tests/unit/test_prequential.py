@@ -103,7 +103,7 @@ def test_each_impression_is_ranked_as_the_server_would_before_it_is_learned_from
         asked = RecommendationRequest(
             request_id="r", user_id=impression.user_id, time=impression.time, candidates=impression.candidates
         )
-        items = rank(asked, UserView.of(state, now_s, population), served, RANKER, now_s)
+        items = rank(asked, UserView.of(state, now_s, population), served, RANKER, now_s).items
         assert {item.news_id: item.score for item in items} == pytest.approx(measured[position], abs=1e-5)
 
         source = ("impressions", 0, position)
