@@ -328,13 +328,65 @@ _CONTROL_GROUPS: Mapping[str, str] = MappingProxyType(
 )
 
 
+class SourceOffset(EventPart):
+    """How far one partition of a topic has been learned from."""
+
+    source: Label
+    """The topic's name without its prefix."""
+    partition: Count
+    offset: Count
+    """The last one."""
+
+
 class RankerWeights(Event):
-    """The ranker's weights. Key: ``model``."""
+    """The ranker's weights, and what a learner needs to go on from them. Key: ``model``."""
 
     model: Id
+    """The bundle that the weights were learned for; ``default`` where none is trained."""
     revision: Count
     time: UtcTime
+    """When they were published: the one time on the wire that is not an event's."""
     weights: Annotated[dict[str, Finite], Field(max_length=1_000)]
+    squares: Annotated[dict[str, Finite], Field(max_length=1_000)] | None = None
+    """AdaGrad's sums of squared gradients, by feature."""
+    examples: Count | None = None
+    """Examples and corrections learned from since the start."""
+    auc: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Rolling AUC of the weights, each example ranked before it was learned from."""
+    start_auc: Annotated[float, Field(ge=0, le=1)] | None = None
+    """That of the weights at the start on the same examples."""
+    offsets: Annotated[tuple[SourceOffset, ...], Field(max_length=4_096)] | None = None
+    """What the weights have learned from: whoever goes on ignores everything up to there."""
+    happened: Literal["warm-start", "learned", "rolled-back"] | None = None
+    """Why they were published."""
+
+
+class RankerExample(Event):
+    """An impression to learn a ranker's weights from, or the correction of one. Key: ``model``."""
+
+    model: Id
+    fingerprint: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    """Of the features' names in order; a learner with others cannot use the example."""
+    features: Annotated[str, StringConstraints(max_length=MAX_EVENT_BYTES)]
+    """Base64 of little-endian float32, shape (candidates, features), as they were when the slate was ranked."""
+    clicked: Annotated[tuple[bool, ...], Field(min_length=1, max_length=MAX_CANDIDATES)]
+    """Of each candidate."""
+    clicked_before: Annotated[tuple[bool, ...], Field(max_length=MAX_CANDIDATES)] | None = None
+    """Set on a correction: the labels that were given before."""
+    source: Label
+    """The topic that the impression or the click came from."""
+    partition: Count
+    offset: Count
+    time: UtcTime
+    """Event time of the impression or the click."""
+
+    @model_validator(mode="after")
+    def _labels_are_of_the_same_candidates(self) -> Self:
+        if self.clicked_before is not None and len(self.clicked_before) != len(self.clicked):
+            raise ValueError(
+                f"clicked_before has {len(self.clicked_before)} labels and clicked {len(self.clicked)}"
+            )
+        return self
 
 
 class SlateEvent(EventPart):

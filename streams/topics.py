@@ -14,6 +14,7 @@ from freshet.models.events import (
     DeadLetter,
     Event,
     Impression,
+    RankerExample,
     RankerWeights,
     Recommendation,
     RecommendationRequest,
@@ -52,6 +53,7 @@ REQUESTS = Topic(
 )
 RECOMMENDATIONS = Topic("recommendations", "user_id", Recommendation, "delete", _DAY_MS, keyed_by_user=True)
 SLATES = Topic("slate-batches", "partition", SlateBatch, "delete", _DAY_MS)
+RANKER_EXAMPLES = Topic("ranker-examples", "model", RankerExample, "delete", _DAY_MS)
 RANKER_WEIGHTS = Topic("ranker-weights", "model", RankerWeights, "compact")
 CONTROL = Topic("control", "group:subject", Control, "compact")
 DEAD_LETTERS = Topic("dead-letters", "the record's own", DeadLetter, "delete", 4 * _WEEK_MS)
@@ -66,6 +68,7 @@ TOPICS: tuple[Topic, ...] = (
     REQUESTS,
     RECOMMENDATIONS,
     SLATES,
+    RANKER_EXAMPLES,
     RANKER_WEIGHTS,
     CONTROL,
     DEAD_LETTERS,
