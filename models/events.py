@@ -10,96 +10,78 @@ says what is wrong.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    AwareDatetime,
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-    model_validator,
+from pydantic import Field, StringConstraints, model_validator
+
+from freshet.models.control import Control
+from freshet.models.recommendation_events import (
+    Filters,
+    Recommendation,
+    RecommendationRequest,
+    RecommendedArticle,
+)
+from freshet.models.wire import (
+    MAX_CANDIDATES,
+    MAX_DIMENSION,
+    MAX_EVENT_BYTES,
+    MAX_HISTORY,
+    MAX_K,
+    Count,
+    Event,
+    EventError,
+    EventPart,
+    Finite,
+    Id,
+    Label,
+    UtcTime,
+    Vector,
+    from_unix_s,
+    refusal,
+    to_unix_s,
 )
 
-MAX_EVENT_BYTES = 1 << 20
-"""No record's value may be larger; Kafka's own default limit is the same 1 MiB."""
-
-MAX_CANDIDATES = 1_000
-MAX_HISTORY = 1_000
-MAX_K = 200
-MAX_DIMENSION = 4_096
-
-
-class EventError(ValueError):
-    """A record's value is not the event that its topic carries."""
-
-
-def _as_utc(time: datetime) -> datetime:
-    try:
-        return time.astimezone(UTC)
-    except OverflowError as error:
-        raise ValueError("must lie between the years 1 and 9999 in UTC") from error
-
-
-Id = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\s\x00-\x1f\x7f]+$")]
-"""A user's, article's, impression's or request's name: 1 to 128 characters without white space."""
-
-Label = Annotated[str, StringConstraints(max_length=128)]
-UtcTime = Annotated[AwareDatetime, AfterValidator(_as_utc)]
-Finite = float
-"""JSON has no infinity and no NaN, and the models refuse both (``allow_inf_nan=False``)."""
-Count = Annotated[int, Field(ge=0, lt=1 << 63)]
-"""JSON's integers have no bound; those that a state stores in 64 bits do."""
-Vector = Annotated[tuple[Finite, ...], Field(min_length=1, max_length=MAX_DIMENSION)]
-
-
-class EventPart(BaseModel):
-    """What events and the parts inside them share: frozen, strict, tolerant of unknown fields."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", allow_inf_nan=False)
-
-
-class Event(EventPart):
-    """One record's value: the codec and the format's version."""
-
-    version: Literal[1] = 1
-
-    @classmethod
-    def from_json(cls, value: bytes | None) -> Self:
-        """Decode one record's value.
-
-        Raises:
-            EventError: The value is a tombstone, too large, not JSON, or not this event.
-        """
-        if value is None:
-            raise EventError(
-                f"{cls.__name__}: the record has no value (a tombstone), which means nothing here"
-            )
-        if len(value) > MAX_EVENT_BYTES:
-            raise EventError(f"{cls.__name__}: {len(value)} bytes, more than the {MAX_EVENT_BYTES} allowed")
-        try:
-            return cls.model_validate_json(value)
-        except ValidationError as error:
-            raise EventError(refusal(cls.__name__, error)) from error
-
-    def to_json(self) -> bytes:
-        """Encode for the wire: compact UTF-8 JSON, fields in the order of their declaration."""
-        return self.model_dump_json(exclude_none=True).encode()
-
-
-def refusal(name: str, error: ValidationError) -> str:
-    """What is wrong with an event called ``name``: each field and its problem, at most five of them."""
-    problems = [
-        f"{'.'.join(str(part) for part in problem['loc']) or 'value'}: {problem['msg']}"
-        for problem in error.errors(include_url=False, include_input=False)[:5]
-    ]
-    more = error.error_count() - len(problems)
-    return f"{name}: {'; '.join(problems)}" + (f"; and {more} more" if more > 0 else "")
+__all__ = [
+    "MAX_CANDIDATES",
+    "MAX_DIMENSION",
+    "MAX_EVENT_BYTES",
+    "MAX_HISTORY",
+    "MAX_K",
+    "Article",
+    "ArticleStats",
+    "ArticleVector",
+    "Click",
+    "Control",
+    "Count",
+    "DeadLetter",
+    "DecayedCount",
+    "Event",
+    "EventError",
+    "EventPart",
+    "Filters",
+    "Finite",
+    "Id",
+    "Impression",
+    "InterestHead",
+    "Label",
+    "RankerExample",
+    "RankerWeights",
+    "Recommendation",
+    "RecommendationRequest",
+    "RecommendedArticle",
+    "SlateBatch",
+    "SlateEvent",
+    "SourceOffset",
+    "UserVector",
+    "UtcTime",
+    "Vector",
+    "from_unix_s",
+    "json_schema",
+    "parse_vector_key",
+    "refusal",
+    "to_unix_s",
+    "vector_key",
+]
 
 
 class Article(Event):
@@ -235,99 +217,6 @@ class UserVector(Event):
     heads: Annotated[tuple[InterestHead, ...], Field(min_length=1, max_length=16)]
 
 
-class Filters(EventPart):
-    """What a recommended article must satisfy; an empty field allows everything."""
-
-    categories: Annotated[tuple[Label, ...], Field(max_length=100)] = ()
-    exclude_categories: Annotated[tuple[Label, ...], Field(max_length=100)] = ()
-    languages: Annotated[tuple[Label, ...], Field(max_length=20)] = ()
-    max_age_s: Annotated[float, Field(gt=0)] | None = None
-    exclude_ids: Annotated[tuple[Id, ...], Field(max_length=MAX_CANDIDATES)] = ()
-
-
-class RecommendationRequest(Event):
-    """Asks for a user's best ``k`` articles, or for given candidates in the best order. Key: ``user_id``."""
-
-    request_id: Id
-    user_id: Id
-    time: UtcTime
-    """The moment to recommend for; a replay asks in the time of its log."""
-    k: Annotated[int, Field(ge=1, le=MAX_K)] = 10
-    candidates: Annotated[tuple[Id, ...], Field(min_length=1, max_length=MAX_CANDIDATES)] | None = None
-    """Rank exactly these, all of them (``k``, filters and diversity are then not applied)."""
-    history: Annotated[tuple[Id, ...], Field(max_length=MAX_HISTORY)] = ()
-    """Earlier clicks, the oldest first; used only where the user was never seen before."""
-    filters: Filters = Filters()
-    exclude_seen: bool = True
-    """Leave out articles that the user has clicked."""
-    diversity: Annotated[float, Field(ge=0, le=1)] = 0.3
-    """1 - lambda of maximal marginal relevance: 0 ranks by score alone."""
-    explain: bool = True
-    """Add titles, sources and feature contributions to every item."""
-
-
-class RecommendedArticle(EventPart):
-    """One item of an answer."""
-
-    news_id: Id
-    score: Finite
-    title: Annotated[str, StringConstraints(max_length=1_000)] = ""
-    category: Label = ""
-    published_at: UtcTime | None = None
-    sources: tuple[Label, ...] = ()
-    """Where the candidate came from: a head's name, ``trending``, ``newest``, ``request``."""
-    reasons: dict[str, Finite] = Field(default_factory=dict)
-    """Contribution of each feature to ``score``; they sum to it."""
-    propensity: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Probability that the policy which served puts this article at this position, given its candidates;
-    1 where it is deterministic, unset where it was not recorded."""
-
-
-class Recommendation(Event):
-    """The answer to a request. Key: ``user_id``."""
-
-    request_id: Id
-    user_id: Id
-    time: UtcTime
-    bundle: Id
-    ranker: Id
-    items: Annotated[tuple[RecommendedArticle, ...], Field(max_length=MAX_CANDIDATES)]
-    user_clicks: Count = 0
-    """Clicks of the user that the answer rests on; 0 means the population's answer."""
-    degraded: Literal["cached", "trending"] | None = None
-    """Set when the index did not answer: what was served instead."""
-    pushed: bool = False
-    """Sent without a request, because push is on for the user."""
-
-
-class Control(Event):
-    """An operator's instruction. Key: :attr:`key`.
-
-    Compaction keeps the last record of a key. So what takes another instruction back has its key (``push-on``
-    and ``push-off``), what is independent of it has not, and every promotion has one of its own: what was
-    promoted before has to be known for ever.
-    """
-
-    kind: Literal["bundle-promoted", "user-erased", "article-withdrawn", "push-on", "push-off"]
-    subject: Id
-    """The bundle's version, the user's id or the article's id."""
-    time: UtcTime
-    rollback: bool | None = None
-    """Set on ``bundle-promoted`` where it takes the latest promotion back."""
-
-    @property
-    def key(self) -> str:
-        """The record's key: ``push:U1``, ``erased:U1``, ``article:N1``, ``bundle:2026-03-02T08:02:00Z``."""
-        if self.kind == "bundle-promoted":
-            return f"bundle:{self.time.isoformat().replace('+00:00', 'Z')}"
-        return f"{_CONTROL_GROUPS[self.kind]}:{self.subject}"
-
-
-_CONTROL_GROUPS: Mapping[str, str] = MappingProxyType(
-    {"user-erased": "erased", "article-withdrawn": "article", "push-on": "push", "push-off": "push"}
-)
-
-
 class SourceOffset(EventPart):
     """How far one partition of a topic has been learned from."""
 
@@ -368,7 +257,7 @@ class RankerExample(Event):
     fingerprint: Annotated[str, StringConstraints(min_length=1, max_length=64)]
     """Of the features' names in order; a learner with others cannot use the example."""
     features: Annotated[str, StringConstraints(max_length=MAX_EVENT_BYTES)]
-    """Base64 of little-endian float32, shape (candidates, features), as they were when the slate was ranked."""
+    """Base64 of little-endian float32, shape (candidates, features), as when the slate was ranked."""
     clicked: Annotated[tuple[bool, ...], Field(min_length=1, max_length=MAX_CANDIDATES)]
     """Of each candidate."""
     clicked_before: Annotated[tuple[bool, ...], Field(max_length=MAX_CANDIDATES)] | None = None
@@ -429,16 +318,6 @@ class DeadLetter(Event):
     """The value's full length."""
 
     MAX_DEAD_VALUE_BYTES: ClassVar[int] = 64 * 1024
-
-
-def to_unix_s(time: datetime) -> float:
-    """Seconds since 1970-01-01 UTC."""
-    return time.timestamp()
-
-
-def from_unix_s(seconds: float) -> datetime:
-    """The UTC time of ``seconds`` since 1970-01-01 UTC."""
-    return datetime.fromtimestamp(seconds, UTC)
 
 
 def json_schema(event: type[Event]) -> dict[str, Any]:

@@ -1,0 +1,37 @@
+"""What operators tell the stream: one record of ``control`` each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal
+
+from freshet.models.wire import Event, Id, UtcTime
+
+
+class Control(Event):
+    """An operator's instruction. Key: :attr:`key`.
+
+    Compaction keeps the last record of a key. So what takes another instruction back has its key (``push-on``
+    and ``push-off``), what is independent of it has not, and every promotion has one of its own: what was
+    promoted before has to be known for ever.
+    """
+
+    kind: Literal["bundle-promoted", "user-erased", "article-withdrawn", "push-on", "push-off"]
+    subject: Id
+    """The bundle's version, the user's id or the article's id."""
+    time: UtcTime
+    rollback: bool | None = None
+    """Set on ``bundle-promoted`` where it takes the latest promotion back."""
+
+    @property
+    def key(self) -> str:
+        """The record's key: ``push:U1``, ``erased:U1``, ``article:N1``, ``bundle:2026-03-02T08:02:00Z``."""
+        if self.kind == "bundle-promoted":
+            return f"bundle:{self.time.isoformat().replace('+00:00', 'Z')}"
+        return f"{_CONTROL_GROUPS[self.kind]}:{self.subject}"
+
+
+_CONTROL_GROUPS: Mapping[str, str] = MappingProxyType(
+    {"user-erased": "erased", "article-withdrawn": "article", "push-on": "push", "push-off": "push"}
+)
