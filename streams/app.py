@@ -31,6 +31,7 @@ from freshet.streams.kafka import MAX_REQUEST_BYTES, tls_context, topic_name
 from freshet.streams.outbox import Outbox
 from freshet.streams.partitioned_table import PartitionedTable
 from freshet.streams.progress import Progress
+from freshet.streams.ranker_weights import Rankers, RankerWeightsFollower
 from freshet.streams.recommender_agent import RecommenderAgent
 from freshet.streams.record_reader import RecordReader
 from freshet.streams.rolling_auc import RollingAuc
@@ -64,11 +65,14 @@ class StreamApp:
         self._population: FloatVector = np.zeros(serving.d, np.float32)
         self._population_at = -np.inf
         self._popularity: dict[str, float] = {}
-        self._outboxes = {name: Outbox(settings) for name in ("user", "stats", "recommender", "follower")}
+        agents = ("user", "stats", "recommender", "follower", "weights", "learner")
+        self._outboxes = {name: Outbox(settings) for name in agents}
+        self._connected = asyncio.Event()
         self.progress = Progress(self.faust, settings)
         users = PartitionedTable(self.faust, "user-state", settings.partitions)
         counts = PartitionedTable(self.faust, "article-counts", settings.partitions)
         self.states = UserStates(users, serving.pooling, self.catalog, settings.cached_users)
+        self.rankers = Rankers(serving.ranker, serving.model)
         self.rolling_auc = RollingAuc()
         self._drift = DriftMonitor(self.catalog, settings.drift_interval_s)
         self.user_agent = UserAgent(
@@ -92,7 +96,7 @@ class StreamApp:
             states=self.states,
             catalog=self.catalog,
             index=index,
-            ranker=serving.ranker,
+            rankers=self.rankers,
             outbox=self._outboxes["recommender"],
             progress=self.progress,
             population=self._population_vector,
@@ -111,6 +115,7 @@ class StreamApp:
             on_bundle=self._adopt_bundle,
             on_control=self._obey,
         )
+        self._weights = RankerWeightsFollower(settings, self.rankers, self._outboxes["weights"])
         self.user_agent.on_impression = self.rolling_auc.learn
         self.user_agent.on_clicks = self._push
         self.recommender_agent.before_answers = self.stats_agent.show
@@ -121,7 +126,7 @@ class StreamApp:
         self.faust.finalize()
         join_group(self.faust, self.progress)
         await self.faust.start()
-        known = asyncio.create_task(self.follower.caught_up.wait())
+        known = asyncio.create_task(self._caught_up())
         failed = asyncio.create_task(self.crashed())
         _, pending = await asyncio.wait({known, failed}, return_when=asyncio.FIRST_COMPLETED)
         for task in pending:
@@ -173,7 +178,7 @@ class StreamApp:
             )
 
         async def run(agent: Callable[[RecordReader], Awaitable[None]], *names: str) -> None:
-            await self.follower.caught_up.wait()
+            await self._caught_up()
             full_names = [topic_name(settings, name) for name in names]
             try:
                 await agent(RecordReader(settings, self.progress, full_names))
@@ -199,6 +204,7 @@ class StreamApp:
         app.on_before_shutdown.connect(self._shut_down)
         for running in (
             self._follow,
+            self._follow_weights,
             self._write_popularity,
             self._measure_lag,
             self._measure_drift,
@@ -210,7 +216,16 @@ class StreamApp:
         for outbox in self._outboxes.values():
             await outbox.start()
         await self.progress.start()
+        self._connected.set()
         await self.follower.run()
+
+    async def _follow_weights(self) -> None:
+        await self._connected.wait()
+        await self._weights.run()
+
+    async def _caught_up(self) -> None:
+        await self.follower.caught_up.wait()
+        await self._weights.caught_up.wait()
 
     async def _release(self, *_: Any, **__: Any) -> None:
         async with self.user_agent.busy:

@@ -60,6 +60,10 @@ DEGRADED = Counter("freshet_degraded_answers_total", "Answers given without the 
 ROLLING_AUC = Gauge(
     "freshet_rolling_auc_ratio", "AUC of answered rank requests whose clicks are known, recent impressions."
 )
+RANKER_EXAMPLES_LEARNED = Gauge(
+    "freshet_ranker_learned_events",
+    "Examples and corrections that the weights this worker ranks with have learned from.",
+)
 DRIFT_CATEGORIES_PSI = Gauge(
     "freshet_drift_categories_psi_ratio",
     "Population stability index of the categories of clicks, the last day (half-life 24 h) against before.",

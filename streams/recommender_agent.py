@@ -35,6 +35,7 @@ from freshet.streams.intake import Intake
 from freshet.streams.kafka import topic_name
 from freshet.streams.outbox import Outbox
 from freshet.streams.progress import Progress
+from freshet.streams.ranker_weights import Rankers
 from freshet.streams.record_reader import RecordReader
 from freshet.streams.rolling_auc import RollingAuc
 from freshet.streams.settings import Settings
@@ -62,7 +63,7 @@ class RecommenderAgent:
         states: UserStates,
         catalog: ArticleCatalog,
         index: ArticleIndex,
-        ranker: LinearRanker,
+        rankers: Rankers,
         outbox: Outbox,
         progress: Progress,
         population: Callable[[float], FloatVector],
@@ -72,7 +73,7 @@ class RecommenderAgent:
         self._states = states
         self._catalog = catalog
         self._index = index
-        self.ranker = ranker
+        self._rankers = rankers
         self._outbox = outbox
         self._progress = progress
         self._population = population
@@ -160,13 +161,14 @@ class RecommenderAgent:
             state = UserState.empty(self._states.pooling)
             state.seed_history(now_s, request.history, self._catalog)
         user = UserView.of(state, now_s, self._population(now_s), self._pooling_of_strangers())
+        ranker = self._rankers.get()
         items: Items
         degraded: Degraded = None
         if request.candidates is not None:
-            items = rank(request, user, self._catalog, self.ranker, now_s).items
+            items = rank(request, user, self._catalog, ranker, now_s).items
             self._rolling_auc.remember(request.request_id, items)
         else:
-            items, degraded = await self._recommended(request, user, now_s)
+            items, degraded = await self._recommended(request, user, ranker, now_s)
         metrics.CANDIDATES.observe(len(items))
         if degraded is not None:
             metrics.DEGRADED.labels(degraded).inc()
@@ -175,7 +177,7 @@ class RecommenderAgent:
             user_id=request.user_id,
             time=request.time,
             bundle=self._states.pooling.bundle,
-            ranker=self.ranker.id,
+            ranker=ranker.id,
             items=tuple(items),
             user_clicks=user.clicks,
             degraded=degraded,
@@ -189,9 +191,9 @@ class RecommenderAgent:
         return None if plain else pooling
 
     async def _recommended(
-        self, request: RecommendationRequest, user: UserView, now_s: float
+        self, request: RecommendationRequest, user: UserView, ranker: LinearRanker, now_s: float
     ) -> tuple[Items, Degraded]:
-        search = partial(recommend, request, user, self._catalog, self._index, self.ranker, now_s)
+        search = partial(recommend, request, user, self._catalog, self._index, ranker, now_s)
         try:
             if self._threads is None:
                 items = search().items
@@ -201,10 +203,10 @@ class RecommenderAgent:
         except IndexUnavailable as error:
             log.warning("the index does not answer: %s", error)
             candidates = self._cache.get(request.user_id, {})
-            items = recommend_from(request, candidates, user, self._catalog, self.ranker, now_s).items
+            items = recommend_from(request, candidates, user, self._catalog, ranker, now_s).items
             if items:
                 return items, "cached"
-            return trending_fallback(request, user, self._catalog, self.ranker, now_s).items, "trending"
+            return trending_fallback(request, user, self._catalog, ranker, now_s).items, "trending"
         self._cache[request.user_id] = {item.news_id: item.sources for item in items}
         self._cache.move_to_end(request.user_id)
         if len(self._cache) > _MAX_CACHED_ANSWERS:

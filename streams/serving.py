@@ -8,6 +8,7 @@ from typing import Self
 from freshet.models.bundle import Bundle
 from freshet.models.pooling import Pooling
 from freshet.models.ranking import LinearRanker
+from freshet.streams.ranker_weights import DEFAULT
 from freshet.streams.settings import Settings
 
 NO_BUNDLE = "none"
@@ -24,6 +25,11 @@ class Serving:
     ranker: LinearRanker
     others: frozenset[str] = frozenset()
     """Trained bundles, which this is not about to serve."""
+
+    @property
+    def model(self) -> str:
+        """Whose weights of the ranker to serve, by their name on ``ranker-weights``."""
+        return DEFAULT if self.bundle is None else self.bundle
 
     @property
     def d(self) -> int:

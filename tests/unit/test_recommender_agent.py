@@ -16,6 +16,7 @@ from freshet.models.ports import EVERYTHING, ArticleFilter, FloatMatrix, Hit, In
 from freshet.models.ranking import LinearRanker
 from freshet.models.user_state import UserState
 from freshet.streams.outbox import Outbox
+from freshet.streams.ranker_weights import Rankers
 from freshet.streams.recommender_agent import RecommenderAgent
 from freshet.streams.record_reader import RecordBatch
 from freshet.streams.rolling_auc import RollingAuc
@@ -68,7 +69,7 @@ class World:
             states=states,
             catalog=self.catalog,
             index=self.index,
-            ranker=LinearRanker(),
+            rankers=Rankers(LinearRanker()),
             outbox=self.outbox,
             progress=progress,
             population=lambda now_s: np.full(_D, 0.5, np.float32),
