@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, Self
 
+from pydantic import model_validator
+
+from freshet.models.experiments import Experiment
 from freshet.models.wire import Event, Id, UtcTime
 
 
@@ -17,21 +20,46 @@ class Control(Event):
     promoted before has to be known for ever.
     """
 
-    kind: Literal["bundle-promoted", "user-erased", "article-withdrawn", "push-on", "push-off"]
+    kind: Literal[
+        "bundle-promoted",
+        "user-erased",
+        "article-withdrawn",
+        "push-on",
+        "push-off",
+        "experiment-started",
+        "experiment-stopped",
+    ]
     subject: Id
-    """The bundle's version, the user's id or the article's id."""
+    """The bundle's version, the user's id, the article's id or the experiment's name."""
     time: UtcTime
     rollback: bool | None = None
     """Set on ``bundle-promoted`` where it takes the latest promotion back."""
+    experiment: Experiment | None = None
+    """Set on ``experiment-started`` and ``experiment-stopped``; the latter's still says who got what."""
+
+    @model_validator(mode="after")
+    def _experiment_is_named(self) -> Self:
+        if self.kind in {"experiment-started", "experiment-stopped"} and (
+            self.experiment is None or self.experiment.name != self.subject
+        ):
+            raise ValueError(f"{self.kind} needs the experiment, and its name as the subject")
+        return self
 
     @property
     def key(self) -> str:
-        """The record's key: ``push:U1``, ``erased:U1``, ``article:N1``, ``bundle:2026-03-02T08:02:00Z``."""
+        """The key: ``push:U1``, ``article:N1``, ``experiment:E1``, ``bundle:2026-03-02T08:02:00Z``."""
         if self.kind == "bundle-promoted":
             return f"bundle:{self.time.isoformat().replace('+00:00', 'Z')}"
         return f"{_CONTROL_GROUPS[self.kind]}:{self.subject}"
 
 
 _CONTROL_GROUPS: Mapping[str, str] = MappingProxyType(
-    {"user-erased": "erased", "article-withdrawn": "article", "push-on": "push", "push-off": "push"}
+    {
+        "user-erased": "erased",
+        "article-withdrawn": "article",
+        "push-on": "push",
+        "push-off": "push",
+        "experiment-started": "experiment",
+        "experiment-stopped": "experiment",
+    }
 )

@@ -83,3 +83,7 @@ class Recommendation(Event):
     """Set when the index did not answer: what was served instead."""
     pushed: bool = False
     """Sent without a request, because push is on for the user."""
+    experiment: Id | None = None
+    """The experiment that decided by which variant the user is served."""
+    variant: Id | None = None
+    """Which one that is."""
