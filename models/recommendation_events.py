@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from operator import not_
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
+from freshet.models.editorial_rule import MAX_RULES, EditorialRule, UnmetRule
 from freshet.models.wire import (
     MAX_CANDIDATES,
     MAX_HISTORY,
@@ -48,7 +50,14 @@ class RecommendationRequest(Event):
     diversity: Annotated[float, Field(ge=0, le=1)] = 0.3
     """1 - lambda of maximal marginal relevance: 0 ranks by score alone."""
     explain: bool = True
-    """Add titles, sources and feature contributions to every item."""
+    """Add titles, sources, feature contributions, the rules that moved it, and the click that is like it, to
+    every item."""
+    details: bool = Field(default=False, exclude_if=not_)
+    """With ``explain``: add the features' values, the heads' contributions, and all rules that concern it."""
+    rules: Annotated[tuple[EditorialRule, ...], Field(max_length=MAX_RULES)] = Field(
+        default=(), exclude_if=not_
+    )
+    """Editorial rules for this answer alone; those in force for all answers come before them."""
 
 
 class RecommendedArticle(EventPart):
@@ -63,6 +72,14 @@ class RecommendedArticle(EventPart):
     """Where the candidate came from: a head's name, ``trending``, ``newest``, ``request``."""
     reasons: dict[str, Finite] = Field(default_factory=dict)
     """Contribution of each feature to ``score``; they sum to it."""
+    rules: tuple[Label, ...] = Field(default=(), exclude_if=not_)
+    """Names of the editorial rules that moved it."""
+    because: Id | None = None
+    """The user's recent click that it is most like, where it is like one."""
+    features: dict[str, Finite] = Field(default_factory=dict, exclude_if=not_)
+    """With ``details``: the value of each feature that is not 0."""
+    interests: dict[str, Finite] = Field(default_factory=dict, exclude_if=not_)
+    """With ``details``: what each of the user's heads contributes to ``score``."""
     propensity: Annotated[float, Field(gt=0, le=1)] | None = None
     """Probability that the policy which served puts this article at this position, given its candidates;
     1 where it is deterministic, unset where it was not recorded."""
@@ -81,6 +98,8 @@ class Recommendation(Event):
     """Clicks of the user that the answer rests on; 0 means the population's answer."""
     degraded: Literal["cached", "trending"] | None = None
     """Set when the index did not answer: what was served instead."""
+    unmet: tuple[UnmetRule, ...] = Field(default=(), exclude_if=not_)
+    """Editorial rules that could not be fulfilled, and why."""
     pushed: bool = False
     """Sent without a request, because push is on for the user."""
     experiment: Id | None = None
