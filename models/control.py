@@ -8,6 +8,7 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
+from freshet.models.editorial_rule import EditorialRule
 from freshet.models.experiments import Experiment
 from freshet.models.wire import Event, Id, UtcTime
 
@@ -28,14 +29,25 @@ class Control(Event):
         "push-off",
         "experiment-started",
         "experiment-stopped",
+        "rule-set",
+        "rule-removed",
     ]
     subject: Id
-    """The bundle's version, the user's id, the article's id or the experiment's name."""
+    """The bundle's version, the user's id, the article's id, the experiment's or the editorial rule's name."""
     time: UtcTime
     rollback: bool | None = None
     """Set on ``bundle-promoted`` where it takes the latest promotion back."""
     experiment: Experiment | None = None
     """Set on ``experiment-started`` and ``experiment-stopped``; the latter's still says who got what."""
+
+    rule: EditorialRule | None = None
+    """Set on ``rule-set``: it replaces an earlier rule of its name."""
+
+    @model_validator(mode="after")
+    def _rule_is_named(self) -> Self:
+        if self.kind == "rule-set" and (self.rule is None or self.rule.name != self.subject):
+            raise ValueError("rule-set needs the rule, and its name as the subject")
+        return self
 
     @model_validator(mode="after")
     def _experiment_is_named(self) -> Self:
@@ -47,7 +59,7 @@ class Control(Event):
 
     @property
     def key(self) -> str:
-        """The key: ``push:U1``, ``article:N1``, ``experiment:E1``, ``bundle:2026-03-02T08:02:00Z``."""
+        """The key: ``push:U1``, ``article:N1``, ``experiment:E1``, ``rule:R1``, ``bundle:2026-03-02T08:02:00Z``."""
         if self.kind == "bundle-promoted":
             return f"bundle:{self.time.isoformat().replace('+00:00', 'Z')}"
         return f"{_CONTROL_GROUPS[self.kind]}:{self.subject}"
@@ -61,5 +73,7 @@ _CONTROL_GROUPS: Mapping[str, str] = MappingProxyType(
         "push-off": "push",
         "experiment-started": "experiment",
         "experiment-stopped": "experiment",
+        "rule-set": "rule",
+        "rule-removed": "rule",
     }
 )
