@@ -69,6 +69,8 @@ class Experiment(EventPart):
     name: Id
     salt: Annotated[str, StringConstraints(min_length=1, max_length=128)]
     """Experiments of the same salt put a user into the same bucket."""
+    created_at: UtcTime
+    """When it was first started. Where two experiments want a user, the earlier one has them."""
     variants: Annotated[tuple[Variant, ...], Field(min_length=1, max_length=MAX_VARIANTS)]
     segments: Annotated[tuple[Segment, ...], Field(max_length=BUCKETS)] = ()
     """All buckets in order; left out: the variants' in their order, then those of no variant."""

@@ -20,12 +20,13 @@ from faust.types import StreamT
 from yarl import URL
 
 from freshet.models.catalog import ArticleCatalog
-from freshet.models.events import Control
+from freshet.models.events import Control, Impression
 from freshet.models.ports import FloatVector, IndexUnavailable
 from freshet.streams import metrics, topics
 from freshet.streams.bundle_index import BundleIndex
 from freshet.streams.catalog_follower import CatalogFollower
 from freshet.streams.drift_monitor import DriftMonitor
+from freshet.streams.experiments import Experiments
 from freshet.streams.group_member import join_group
 from freshet.streams.kafka import MAX_REQUEST_BYTES, tls_context, topic_name
 from freshet.streams.outbox import Outbox
@@ -73,6 +74,7 @@ class StreamApp:
         counts = PartitionedTable(self.faust, "article-counts", settings.partitions)
         self.states = UserStates(users, serving.pooling, self.catalog, settings.cached_users)
         self.rankers = Rankers(serving.ranker, serving.model)
+        self.experiments = Experiments(self.rankers)
         self.rolling_auc = RollingAuc()
         self._drift = DriftMonitor(self.catalog, settings.drift_interval_s)
         self.user_agent = UserAgent(
@@ -97,6 +99,7 @@ class StreamApp:
             catalog=self.catalog,
             index=index,
             rankers=self.rankers,
+            experiments=self.experiments,
             outbox=self._outboxes["recommender"],
             progress=self.progress,
             population=self._population_vector,
@@ -116,7 +119,7 @@ class StreamApp:
             on_control=self._obey,
         )
         self._weights = RankerWeightsFollower(settings, self.rankers, self._outboxes["weights"])
-        self.user_agent.on_impression = self.rolling_auc.learn
+        self.user_agent.on_impression = self._shown
         self.user_agent.on_clicks = self._push
         self.recommender_agent.before_answers = self.stats_agent.show
         self._register()
@@ -247,7 +250,12 @@ class StreamApp:
         self.states.pooling = replace(self.states.pooling, bundle=bundle)
         log.info("vectors of bundle %s", bundle)
 
+    def _shown(self, impression: Impression) -> None:
+        self.rolling_auc.learn(impression)
+        self.experiments.shown(impression)
+
     def _obey(self, control: Control) -> None:
+        self.experiments.obey(control)
         if control.kind == "push-on":
             self.recommender_agent.push_users.add(control.subject)
         elif control.kind == "push-off":

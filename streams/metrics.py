@@ -64,6 +64,29 @@ RANKER_EXAMPLES_LEARNED = Gauge(
     "freshet_ranker_learned_events",
     "Examples and corrections that the weights this worker ranks with have learned from.",
 )
+EXPERIMENT_ANSWERS = Counter(
+    "freshet_experiment_answers_total", "Answers by a variant of an experiment.", ["experiment", "variant"]
+)
+EXPERIMENT_IMPRESSIONS = Counter(
+    "freshet_experiment_impressions_total",
+    "Impressions that name an answer by a variant of an experiment.",
+    ["experiment", "variant"],
+)
+EXPERIMENT_CLICKS = Counter(
+    "freshet_experiment_clicks_total",
+    "Clicks on what an answer by a variant of an experiment showed.",
+    ["experiment", "variant"],
+)
+EXPERIMENT_ROLLING_AUC = Gauge(
+    "freshet_experiment_rolling_auc_ratio",
+    "AUC of a variant's answered rank requests whose clicks are known, recent impressions.",
+    ["experiment", "variant"],
+)
+EXPERIMENT_SAMPLE_RATIO = Gauge(
+    "freshet_experiment_sample_ratio_p_value_ratio",
+    "Always-valid p-value of the users seen of each variant against the shares; below 0.001 they do not fit.",
+    ["experiment"],
+)
 DRIFT_CATEGORIES_PSI = Gauge(
     "freshet_drift_categories_psi_ratio",
     "Population stability index of the categories of clicks, the last day (half-life 24 h) against before.",

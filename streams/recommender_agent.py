@@ -31,6 +31,7 @@ from freshet.models.recommend import rank, recommend, recommend_from, trending_f
 from freshet.models.user_state import Pooling, UserState
 from freshet.models.user_view import UserView
 from freshet.streams import metrics, topics
+from freshet.streams.experiments import Experiments
 from freshet.streams.intake import Intake
 from freshet.streams.kafka import topic_name
 from freshet.streams.outbox import Outbox
@@ -64,6 +65,7 @@ class RecommenderAgent:
         catalog: ArticleCatalog,
         index: ArticleIndex,
         rankers: Rankers,
+        experiments: Experiments,
         outbox: Outbox,
         progress: Progress,
         population: Callable[[float], FloatVector],
@@ -74,6 +76,7 @@ class RecommenderAgent:
         self._catalog = catalog
         self._index = index
         self._rankers = rankers
+        self._experiments = experiments
         self._outbox = outbox
         self._progress = progress
         self._population = population
@@ -161,7 +164,8 @@ class RecommenderAgent:
             state = UserState.empty(self._states.pooling)
             state.seed_history(now_s, request.history, self._catalog)
         user = UserView.of(state, now_s, self._population(now_s), self._pooling_of_strangers())
-        ranker = self._rankers.get()
+        treatment = self._experiments.treatment(request.user_id, request.time)
+        ranker = self._rankers.get() if treatment is None else treatment.ranker
         items: Items
         degraded: Degraded = None
         if request.candidates is not None:
@@ -172,7 +176,7 @@ class RecommenderAgent:
         metrics.CANDIDATES.observe(len(items))
         if degraded is not None:
             metrics.DEGRADED.labels(degraded).inc()
-        return Recommendation(
+        answer = Recommendation(
             request_id=request.request_id,
             user_id=request.user_id,
             time=request.time,
@@ -182,7 +186,11 @@ class RecommenderAgent:
             user_clicks=user.clicks,
             degraded=degraded,
             pushed=pushed,
+            experiment=None if treatment is None else treatment.experiment,
+            variant=None if treatment is None else treatment.variant,
         )
+        self._experiments.answered(answer, ranked=request.candidates is not None)
+        return answer
 
     def _pooling_of_strangers(self) -> Pooling | None:
         """What a bundle makes of users never seen; without that, one vector stands for all their heads."""

@@ -15,6 +15,7 @@ from freshet.models.exact_index import ExactIndex
 from freshet.models.ports import EVERYTHING, ArticleFilter, FloatMatrix, Hit, IndexedArticle, IndexUnavailable
 from freshet.models.ranking import LinearRanker
 from freshet.models.user_state import UserState
+from freshet.streams.experiments import Experiments
 from freshet.streams.outbox import Outbox
 from freshet.streams.ranker_weights import Rankers
 from freshet.streams.recommender_agent import RecommenderAgent
@@ -69,7 +70,8 @@ class World:
             states=states,
             catalog=self.catalog,
             index=self.index,
-            rankers=Rankers(LinearRanker()),
+            rankers=(rankers := Rankers(LinearRanker())),
+            experiments=Experiments(rankers),
             outbox=self.outbox,
             progress=progress,
             population=lambda now_s: np.full(_D, 0.5, np.float32),
