@@ -107,16 +107,16 @@ def impressions(world: World) -> Iterator[ImpressionBatch]:
     readers = world.readers
     shown = np.full((len(readers.ids), SHOWN), -1, np.int32)
     shown_count = np.zeros(len(readers.ids), np.int64)
-    edges, counts = _window_plan(world, rng)
+    edges, counts = window_plan(world, rng)
     before = np.empty(0, np.int64)
     for start_s, end_s, count in zip(edges[:-1], edges[1:], counts, strict=True):
         publisher.advance(float(start_s))
         if not count:
             before = before[:0]
             continue
-        users = _visitors(world, before, int(count), (float(start_s), float(end_s)), rng)
+        users = visitors(world, before, int(count), (float(start_s), float(end_s)), rng)
         times_s = np.sort(rng.integers(int(start_s), max(int(end_s), int(start_s) + 1), len(users)))
-        _feel(world, users, before, times_s, rng)
+        feel(world, users, before, times_s, rng)
         rows, articles = publisher.slates(users, readers, rng)
         starts = np.concatenate(([0], np.cumsum(np.bincount(rows, minlength=len(users)))))
         positions = np.arange(len(rows)) - starts[rows]
@@ -148,11 +148,11 @@ def impressions(world: World) -> Iterator[ImpressionBatch]:
         publisher.observe(articles, clicked)
         shown[of_user, (shown_count[of_user] + positions) % SHOWN] = articles
         shown_count[users] += np.diff(starts)
-        _remember(readers, of_user[clicked], articles[clicked], world.articles.vectors)
+        remember(readers, of_user[clicked], articles[clicked], world.articles.vectors)
         before = users
 
 
-def _window_plan(world: World, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def window_plan(world: World, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Edges of the windows (w + 1,) and impressions in each (w,), never more than there are readers."""
     config = world.config
     length_s = config.hours * HOUR_S
@@ -171,7 +171,7 @@ def _window_plan(world: World, rng: np.random.Generator) -> tuple[NDArray[np.flo
     return edges, counts
 
 
-def _visitors(
+def visitors(
     world: World,
     before: NDArray[np.int64],
     count: int,
@@ -194,7 +194,7 @@ def _visitors(
     return rng.permutation(np.sort(chosen))
 
 
-def _feel(
+def feel(
     world: World,
     users: NDArray[np.int64],
     before: NDArray[np.int64],
@@ -238,7 +238,7 @@ def _clicks_given_one(
     return np.asarray(first | (after_first & again))
 
 
-def _remember(
+def remember(
     readers: Readers, users: NDArray[np.int64], articles: NDArray[np.int64], vectors: Floats
 ) -> None:
     """Enter clicks (n,), ordered by user, into histories and moods."""
