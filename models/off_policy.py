@@ -284,11 +284,12 @@ class _Sums:
             robust = lists.expected[counted] + weight * (reward - lists.predicted[counted])
 
         def by_user(values: NDArray[np.float64]) -> NDArray[np.float64]:
-            return np.bincount(of_user, values, users)
+            return np.bincount(of_user, weights=values, minlength=users).astype(np.float64)
 
         def by_position(values: NDArray[np.float64]) -> NDArray[np.float64]:
-            flat = np.bincount(of_user * width + normaliser, values, users * width)
-            return flat.reshape(users, width)
+            place = of_user * width + normaliser
+            sums = np.bincount(place, weights=values, minlength=users * width)
+            return sums.astype(np.float64).reshape(users, width)
 
         return cls(
             np.bincount(user, minlength=users).astype(np.float64),

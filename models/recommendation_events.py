@@ -100,6 +100,11 @@ class Recommendation(Event):
     """Set when the index did not answer: what was served instead."""
     unmet: tuple[UnmetRule, ...] = Field(default=(), exclude_if=not_)
     """Editorial rules that could not be fulfilled, and why."""
+    candidates: Annotated[tuple[Id, ...], Field(max_length=MAX_CANDIDATES)] = Field(
+        default=(), exclude_if=not_
+    )
+    """All that the items were chosen from, recorded where the list was drawn: what another ranker would have
+    shown is a choice from the same."""
     pushed: bool = False
     """Sent without a request, because push is on for the user."""
     experiment: Id | None = None
