@@ -33,7 +33,7 @@ class Control(Event):
         "rule-removed",
     ]
     subject: Id
-    """The bundle's version, the user's id, the article's id, the experiment's or the editorial rule's name."""
+    """The bundle's version, the user's or the article's id, the experiment's or the rule's name."""
     time: UtcTime
     rollback: bool | None = None
     """Set on ``bundle-promoted`` where it takes the latest promotion back."""
@@ -59,7 +59,7 @@ class Control(Event):
 
     @property
     def key(self) -> str:
-        """The key: ``push:U1``, ``article:N1``, ``experiment:E1``, ``rule:R1``, ``bundle:2026-03-02T08:02:00Z``."""
+        """The key: ``push:U1``, ``rule:R1`` and so on; ``bundle:2026-03-02T08:02:00Z``."""
         if self.kind == "bundle-promoted":
             return f"bundle:{self.time.isoformat().replace('+00:00', 'Z')}"
         return f"{_CONTROL_GROUPS[self.kind]}:{self.subject}"

@@ -116,13 +116,22 @@ class Quota(_Rule):
     def _bounds_one_topic(self) -> Self:
         if (self.category is None) == (self.subcategory is None):
             raise ValueError("a quota is of a category or of a subcategory")
-        bounds = (self.at_least, self.at_most, self.at_least_share, self.at_most_share)
-        if all(bound is None for bound in bounds):
+        if not (self.bounded_below or self.bounded_above):
             raise ValueError("a quota needs at_least, at_most, at_least_share or at_most_share")
         for lowest, highest in ((self.at_least, self.at_most), (self.at_least_share, self.at_most_share)):
             if lowest is not None and highest is not None and lowest > highest:
                 raise ValueError(f"a quota of at least {lowest:g} and at most {highest:g} cannot be met")
         return self
+
+    @property
+    def bounded_below(self) -> bool:
+        """Whether a list must hold some."""
+        return self.at_least is not None or self.at_least_share is not None
+
+    @property
+    def bounded_above(self) -> bool:
+        """Whether there is a limit."""
+        return self.at_most is not None or self.at_most_share is not None
 
 
 EditorialRule = Annotated[

@@ -1,0 +1,155 @@
+"""Editorial rules: which of them hold at a moment, and which articles each of them means.
+
+:mod:`freshet.models.editorial_enforcement` says what they do to a list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, Self
+
+import numpy as np
+
+from freshet.models.catalog import ArticleCatalog
+from freshet.models.editorial_rule import (
+    AtMost,
+    Bury,
+    EditorialRule,
+    Embargo,
+    MaxAge,
+    Pin,
+    Quota,
+    Withdraw,
+)
+from freshet.models.scored_slate import ScoredSlate
+
+
+@dataclass(frozen=True, slots=True)
+class RuledArticles:
+    """What rules look at, of n candidates."""
+
+    ids: Sequence[str]
+    categories: Sequence[str]
+    """Empty where unknown, here and in the next."""
+    subcategories: Sequence[str]
+    ages_s: Sequence[float]
+    """Infinite where unknown."""
+
+    @classmethod
+    def of(cls, slate: ScoredSlate, catalog: ArticleCatalog, now_s: float) -> Self:
+        """Of a slate's articles at ``now_s`` (Unix seconds)."""
+        rows = slate.rows
+        published_at_s = catalog.published_at_s[rows]
+        since_s = np.where(np.isnan(published_at_s), catalog.first_seen_s[rows], published_at_s)
+        ages_s = np.where(np.isnan(since_s), np.inf, now_s - since_s)
+        return cls(
+            slate.ids,
+            [catalog.category_names[code] for code in catalog.category[rows].tolist()],
+            [catalog.subcategory_names[code] for code in catalog.subcategory[rows].tolist()],
+            ages_s.tolist(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveRules:
+    """The rules that hold at one moment, by what they do, each kind in the order of precedence."""
+
+    removals: tuple[Withdraw | Embargo | MaxAge, ...] = ()
+    limits: tuple[AtMost | Quota, ...] = ()
+    """Upper bounds."""
+    burials: tuple[Bury, ...] = ()
+    pins: tuple[Pin, ...] = ()
+    quotas: tuple[Quota, ...] = ()
+    """Lower bounds."""
+
+    def __bool__(self) -> bool:
+        return bool(self.removals or self.limits or self.burials or self.pins or self.quotas)
+
+    def removed(self, articles: RuledArticles) -> dict[int, str]:
+        """Which candidates are not shown, with the name of the strongest rule that says so."""
+        return _meant(self.removals, articles)
+
+    def buried(self, articles: RuledArticles) -> dict[int, str]:
+        """Which candidates stand below all others, likewise."""
+        return _meant(self.burials, articles)
+
+    def concerning(self, articles: RuledArticles, i: int) -> tuple[str, ...]:
+        """The names of all rules that mean candidate ``i``, the strongest first."""
+        every = (*self.removals, *self.limits, *self.burials, *self.pins, *self.quotas)
+        return tuple(dict.fromkeys(rule.name for rule in every if means(rule, articles, i)))
+
+
+class RuleBook:
+    """Rules in force, prepared once for many answers.
+
+    Args:
+        rules: In any order.
+    """
+
+    def __init__(self, rules: Iterable[EditorialRule] = ()) -> None:
+        self.rules = tuple(sorted(rules, key=_by_name))
+
+    def active(self, now_s: float, request_rules: Iterable[EditorialRule] = ()) -> ActiveRules:
+        """What holds at ``now_s`` (Unix seconds), with the rules of a request after these."""
+        rules = (*self.rules, *sorted(request_rules, key=_by_name))
+        if not rules:
+            return NO_RULES
+        rules = tuple(rule for rule in rules if _holds(rule, now_s))
+        return ActiveRules(
+            removals=tuple(rule for rule in rules if isinstance(rule, Withdraw | Embargo | MaxAge)),
+            limits=tuple(
+                rule
+                for rule in rules
+                if isinstance(rule, AtMost) or (isinstance(rule, Quota) and rule.bounded_above)
+            ),
+            burials=tuple(rule for rule in rules if isinstance(rule, Bury)),
+            pins=tuple(rule for rule in rules if isinstance(rule, Pin)),
+            quotas=tuple(rule for rule in rules if isinstance(rule, Quota) and rule.bounded_below),
+        )
+
+
+def _by_name(rule: EditorialRule) -> tuple[str, str]:
+    return rule.name, rule.model_dump_json()
+
+
+def _holds(rule: EditorialRule, now_s: float) -> bool:
+    return (rule.since is None or rule.since.timestamp() <= now_s) and (
+        rule.until is None or now_s < rule.until.timestamp()
+    )
+
+
+def _meant(rules: Sequence[Withdraw | Embargo | MaxAge | Bury], articles: RuledArticles) -> dict[int, str]:
+    """The candidates that any of ``rules`` means, with the name of the first that does."""
+    meant: dict[int, str] = {}
+    for rule in rules:
+        for i in range(len(articles.ids)):
+            if i not in meant and means(rule, articles, i):
+                meant[i] = rule.name
+    return meant
+
+
+def means(rule: EditorialRule, articles: RuledArticles, i: int) -> bool:
+    """Whether a rule is about candidate ``i``."""
+    if isinstance(rule, Pin):
+        return articles.ids[i] == rule.news_id
+    if isinstance(rule, AtMost | Quota):
+        return bool(topic_of(rule, articles, i))
+    topical = articles.categories[i] in rule.categories or articles.subcategories[i] in rule.subcategories
+    if isinstance(rule, MaxAge):
+        everything = not (rule.categories or rule.subcategories)
+        return (everything or topical) and articles.ages_s[i] > rule.max_age_s
+    return topical or articles.ids[i] in rule.news_ids
+
+
+def topic_of(rule: AtMost | Quota, articles: RuledArticles, i: int) -> str:
+    """The category or subcategory that a rule counts candidate ``i`` as; empty if it does not count it."""
+    if isinstance(rule, AtMost):
+        return (articles.categories if rule.per == "category" else articles.subcategories)[i]
+    if rule.category is not None:
+        return rule.category if articles.categories[i] == rule.category else ""
+    return rule.subcategory or "" if articles.subcategories[i] == rule.subcategory else ""
+
+
+NO_RULES: Final = ActiveRules()
+EMPTY_BOOK: Final = RuleBook()
