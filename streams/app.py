@@ -20,7 +20,7 @@ from faust.types import StreamT
 from yarl import URL
 
 from freshet.models.catalog import ArticleCatalog
-from freshet.models.events import Control, Impression
+from freshet.models.events import Control
 from freshet.models.ports import FloatVector, IndexUnavailable
 from freshet.streams import metrics, topics
 from freshet.streams.bundle_index import BundleIndex
@@ -29,9 +29,11 @@ from freshet.streams.drift_monitor import DriftMonitor
 from freshet.streams.experiments import Experiments
 from freshet.streams.group_member import join_group
 from freshet.streams.kafka import MAX_REQUEST_BYTES, tls_context, topic_name
+from freshet.streams.learner_agent import LearnerAgent
 from freshet.streams.outbox import Outbox
 from freshet.streams.partitioned_table import PartitionedTable
 from freshet.streams.progress import Progress
+from freshet.streams.ranker_examples import RankerExamples
 from freshet.streams.ranker_weights import Rankers, RankerWeightsFollower
 from freshet.streams.recommender_agent import RecommenderAgent
 from freshet.streams.record_reader import RecordReader
@@ -75,7 +77,13 @@ class StreamApp:
         self.states = UserStates(users, serving.pooling, self.catalog, settings.cached_users)
         self.rankers = Rankers(serving.ranker, serving.model)
         self.experiments = Experiments(self.rankers)
-        self.rolling_auc = RollingAuc()
+        examples = RankerExamples(
+            settings=settings,
+            catalog=self.catalog,
+            rankers=self.rankers,
+            population=self._population_vector,
+            rolling_auc=RollingAuc(),
+        )
         self._drift = DriftMonitor(self.catalog, settings.drift_interval_s)
         self.user_agent = UserAgent(
             settings=settings,
@@ -84,6 +92,7 @@ class StreamApp:
             outbox=self._outboxes["user"],
             progress=self.progress,
             population=self._population_vector,
+            examples=examples,
         )
         self.stats_agent = StatsAgent(
             settings=settings,
@@ -103,7 +112,7 @@ class StreamApp:
             outbox=self._outboxes["recommender"],
             progress=self.progress,
             population=self._population_vector,
-            rolling_auc=self.rolling_auc,
+            examples=examples,
         )
         self.follower = CatalogFollower(
             settings,
@@ -119,7 +128,14 @@ class StreamApp:
             on_control=self._obey,
         )
         self._weights = RankerWeightsFollower(settings, self.rankers, self._outboxes["weights"])
-        self.user_agent.on_impression = self._shown
+        self.learner_agent = LearnerAgent(
+            settings=settings,
+            rankers=self.rankers,
+            outbox=self._outboxes["learner"],
+            progress=self.progress,
+            catch_up=self._weights.catch_up,
+        )
+        self.user_agent.on_impression = self.experiments.shown
         self.user_agent.on_clicks = self._push
         self.recommender_agent.before_answers = self.stats_agent.show
         self._register()
@@ -199,9 +215,13 @@ class StreamApp:
         async def requests(_: StreamT[Any]) -> None:
             await run(self.recommender_agent.run, topics.REQUESTS.name)
 
+        async def learner(_: StreamT[Any]) -> None:
+            await run(self.learner_agent.run, topics.RANKER_EXAMPLES.name)
+
         app.agent(channel(topics.IMPRESSIONS.name, topics.CLICKS.name), name="users")(users)
         app.agent(channel(topics.SLATES.name), name="statistics")(statistics)
         app.agent(channel(topics.REQUESTS.name), name="requests")(requests)
+        app.agent(channel(topics.RANKER_EXAMPLES.name), name="learner")(learner)
 
         app.on_partitions_revoked.connect(self._release)
         app.on_before_shutdown.connect(self._shut_down)
@@ -234,10 +254,11 @@ class StreamApp:
         async with self.user_agent.busy:
             self.states.forget()
         await self.stats_agent.release()
+        await self.learner_agent.release()
         await self.progress.release()
 
     async def _shut_down(self, *_: Any, **__: Any) -> None:
-        async with self.user_agent.busy, self.stats_agent.busy:
+        async with self.user_agent.busy, self.stats_agent.busy, self.learner_agent.busy:
             self.recommender_agent.close()
             if self.failure is None:  # else the consumer that would commit is gone
                 await self.progress.commit()
@@ -249,10 +270,6 @@ class StreamApp:
         self._index.open(bundle)
         self.states.pooling = replace(self.states.pooling, bundle=bundle)
         log.info("vectors of bundle %s", bundle)
-
-    def _shown(self, impression: Impression) -> None:
-        self.rolling_auc.learn(impression)
-        self.experiments.shown(impression)
 
     def _obey(self, control: Control) -> None:
         self.experiments.obey(control)

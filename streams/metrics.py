@@ -58,7 +58,21 @@ REQUEST_SECONDS = Histogram(
 CANDIDATES = Histogram("freshet_candidates", "Candidates ranked for one answer.", buckets=_SIZES)
 DEGRADED = Counter("freshet_degraded_answers_total", "Answers given without the index.", ["kind"])
 ROLLING_AUC = Gauge(
-    "freshet_rolling_auc_ratio", "AUC of answered rank requests whose clicks are known, recent impressions."
+    "freshet_rolling_auc_ratio", "AUC of answers whose impressions have clicks and skips, the last 1,000."
+)
+RANKER_EXAMPLES = Counter(
+    "freshet_ranker_examples_total", "Impressions and late clicks that the ranker learned from.", ["kind"]
+)
+RANKER_REFUSED = Counter(
+    "freshet_ranker_refused_total", "Examples and corrections that changed nothing, by reason.", ["reason"]
+)
+RANKER_ROLLBACKS = Counter(
+    "freshet_ranker_rollbacks_total", "Times that what was learned fell behind the start and was taken back."
+)
+RANKER_AUC = Gauge(
+    "freshet_ranker_auc_ratio",
+    "AUC of examples ranked before they were learned from, the last 500: by what was learned, by the start.",
+    ["ranker"],
 )
 RANKER_EXAMPLES_LEARNED = Gauge(
     "freshet_ranker_learned_events",

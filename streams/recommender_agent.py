@@ -27,7 +27,7 @@ from freshet.models.events import (
 )
 from freshet.models.ports import ArticleIndex, FloatVector, IndexUnavailable
 from freshet.models.ranking import LinearRanker
-from freshet.models.recommend import rank, recommend, recommend_from, trending_fallback
+from freshet.models.recommend import Answer, rank, recommend, recommend_from, trending_fallback
 from freshet.models.user_state import Pooling, UserState
 from freshet.models.user_view import UserView
 from freshet.streams import metrics, topics
@@ -36,9 +36,9 @@ from freshet.streams.intake import Intake
 from freshet.streams.kafka import topic_name
 from freshet.streams.outbox import Outbox
 from freshet.streams.progress import Progress
+from freshet.streams.ranker_examples import RankerExamples
 from freshet.streams.ranker_weights import Rankers
 from freshet.streams.record_reader import RecordReader
-from freshet.streams.rolling_auc import RollingAuc
 from freshet.streams.settings import Settings
 from freshet.streams.user_agent import Applied
 from freshet.streams.user_states import UserStates
@@ -50,7 +50,6 @@ _MAX_AT_ONCE = 64
 _MAX_IN_TURN = 8
 _MAX_SEARCHES = 4
 
-Items = list[RecommendedArticle]
 Degraded = Literal["cached", "trending"] | None
 
 
@@ -69,7 +68,7 @@ class RecommenderAgent:
         outbox: Outbox,
         progress: Progress,
         population: Callable[[float], FloatVector],
-        rolling_auc: RollingAuc,
+        examples: RankerExamples,
     ) -> None:
         self._settings = settings
         self._states = states
@@ -80,7 +79,7 @@ class RecommenderAgent:
         self._outbox = outbox
         self._progress = progress
         self._population = population
-        self._rolling_auc = rolling_auc
+        self._examples = examples
         self._intake = Intake(settings, outbox)
         self._answers = topic_name(settings, topics.RECOMMENDATIONS.name)
         self._cache: OrderedDict[str, dict[str, tuple[str, ...]]] = OrderedDict()
@@ -166,14 +165,13 @@ class RecommenderAgent:
         user = UserView.of(state, now_s, self._population(now_s), self._pooling_of_strangers())
         treatment = self._experiments.treatment(request.user_id, request.time)
         ranker = self._rankers.get() if treatment is None else treatment.ranker
-        items: Items
         degraded: Degraded = None
         if request.candidates is not None:
-            items = rank(request, user, self._catalog, ranker, now_s).items
-            self._rolling_auc.remember(request.request_id, items)
+            found = rank(request, user, self._catalog, ranker, now_s)
         else:
-            items, degraded = await self._recommended(request, user, ranker, now_s)
-        metrics.CANDIDATES.observe(len(items))
+            found, degraded = await self._recommended(request, user, ranker, now_s)
+        self._examples.answered(request.request_id, now_s, found)
+        metrics.CANDIDATES.observe(len(found.items))
         if degraded is not None:
             metrics.DEGRADED.labels(degraded).inc()
         answer = Recommendation(
@@ -182,7 +180,7 @@ class RecommenderAgent:
             time=request.time,
             bundle=self._states.pooling.bundle,
             ranker=ranker.id,
-            items=tuple(items),
+            items=tuple(found.items),
             user_clicks=user.clicks,
             degraded=degraded,
             pushed=pushed,
@@ -200,26 +198,25 @@ class RecommenderAgent:
 
     async def _recommended(
         self, request: RecommendationRequest, user: UserView, ranker: LinearRanker, now_s: float
-    ) -> tuple[Items, Degraded]:
+    ) -> tuple[Answer, Degraded]:
         search = partial(recommend, request, user, self._catalog, self._index, ranker, now_s)
         try:
             if self._threads is None:
-                items = search().items
+                found = search()
             else:
                 found = await asyncio.get_running_loop().run_in_executor(self._threads, search)
-                items = found.items
         except IndexUnavailable as error:
             log.warning("the index does not answer: %s", error)
             candidates = self._cache.get(request.user_id, {})
-            items = recommend_from(request, candidates, user, self._catalog, ranker, now_s).items
-            if items:
-                return items, "cached"
-            return trending_fallback(request, user, self._catalog, ranker, now_s).items, "trending"
-        self._cache[request.user_id] = {item.news_id: item.sources for item in items}
+            found = recommend_from(request, candidates, user, self._catalog, ranker, now_s)
+            if found.items:
+                return found, "cached"
+            return trending_fallback(request, user, self._catalog, ranker, now_s), "trending"
+        self._cache[request.user_id] = {item.news_id: item.sources for item in found.items}
         self._cache.move_to_end(request.user_id)
         if len(self._cache) > _MAX_CACHED_ANSWERS:
             self._cache.popitem(last=False)
-        return items, None
+        return found, None
 
 
 def _encoded(answer: Recommendation) -> bytes:

@@ -1,42 +1,31 @@
-"""How well recent rank requests were answered, as soon as their clicks are known: a gauge for dashboards."""
+"""How well recent answers were ordered, as soon as their clicks are known: a gauge for dashboards."""
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 
 import numpy as np
+from numpy.typing import NDArray
 
-from freshet.models.events import Impression, RecommendedArticle
 from freshet.models.ranking_metrics import auc
 from freshet.streams import metrics
 
-_MAX_OPEN = 20_000
 _WINDOW = 1_000
 
 
 class RollingAuc:
-    """Joins answers and impressions by request id; the mean AUC of the last 1,000 joined."""
+    """The mean AUC of the last 1,000 answers whose impressions have both clicks and skips."""
 
     def __init__(self) -> None:
-        self._open: OrderedDict[str, dict[str, float]] = OrderedDict()
         self._recent: deque[float] = deque(maxlen=_WINDOW)
 
-    def remember(self, request_id: str, items: list[RecommendedArticle]) -> None:
-        """Keep an answer until its impression comes; the oldest go when there are too many."""
-        self._open[request_id] = {item.news_id: item.score for item in items}
-        if len(self._open) > _MAX_OPEN:
-            self._open.popitem(last=False)
+    def add(self, clicked: NDArray[np.bool_], scores: NDArray[np.float64]) -> None:
+        """Count an answer.
 
-    def learn(self, impression: Impression) -> None:
-        """Score the answer that ``impression`` names, if it is known and both clicks and skips were seen."""
-        if impression.request_id is None:
-            return
-        scores = self._open.pop(impression.request_id, None)
-        if scores is None:
-            return
-        clicked = set(impression.clicked)
-        shown = [news_id for news_id in impression.candidates if news_id in scores]
-        labels = np.array([news_id in clicked for news_id in shown])
-        if labels.any() and not labels.all():
-            self._recent.append(auc(labels, np.array([scores[news_id] for news_id in shown])))
+        Args:
+            clicked: Shape (n,): what of it was clicked; without a click, or without a skip, it says nothing.
+            scores: Shape (n,), as they were answered.
+        """
+        if clicked.any() and not clicked.all():
+            self._recent.append(auc(clicked, scores))
             metrics.ROLLING_AUC.set(sum(self._recent) / len(self._recent))

@@ -69,6 +69,14 @@ class Settings(BaseSettings):
     max_clock_skew_s: float = Field(default=86_400.0, ge=0)
     """An event further in the future than this is a dead letter."""
 
+    # Learning
+    learn: bool = True
+    """Learn the ranker's weights from impressions; off, they stay what the bundle, or the topic, says."""
+    learn_share: float = Field(default=1.0, ge=0, le=1)
+    """The share of impressions to learn from, chosen by their ids."""
+    attribution_window_s: float = Field(default=1_800.0, gt=0)
+    """Event time, at most, from an answer to its impression, and from an impression to its late click."""
+
     # Metrics
     metrics_host: str = "127.0.0.1"
     metrics_port: int = Field(default=9_464, ge=0, le=65_535)

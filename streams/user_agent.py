@@ -1,8 +1,9 @@
 """The user agent: impressions and clicks move their user's vectors, each exactly once.
 
-Guarantee: an event is done only after its user's state, the ``user-vectors`` record and the slate batches
-that it causes have been delivered. A redelivered event changes no state, but sends all of these again,
-because the crash that caused the redelivery may have come before they were sent.
+Guarantee: an event is done only after its user's state, the ``user-vectors`` record, the slate batches and
+the examples for the ranker that it causes have been delivered. A redelivered event changes no state, but
+sends all of these but the examples again, because the crash that caused the redelivery may have come before
+they were sent.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from freshet.streams.intake import Intake
 from freshet.streams.kafka import topic_name
 from freshet.streams.outbox import Outbox
 from freshet.streams.progress import Progress
+from freshet.streams.ranker_examples import RankerExamples
 from freshet.streams.record_reader import RecordReader
 from freshet.streams.settings import Settings
 from freshet.streams.slates import SlateCollector
@@ -56,6 +58,7 @@ class UserAgent:
         outbox: Outbox,
         progress: Progress,
         population: Callable[[float], FloatVector],
+        examples: RankerExamples,
     ) -> None:
         self._settings = settings
         self._states = states
@@ -63,6 +66,7 @@ class UserAgent:
         self._outbox = outbox
         self._progress = progress
         self._population = population
+        self._examples = examples
         self._intake = Intake(settings, outbox)
         self._collected = SlateCollector(settings)
         self._impressions = topic_name(settings, topics.IMPRESSIONS.name)
@@ -102,6 +106,7 @@ class UserAgent:
                 click_timestamps.append(message.timestamp / 1_000)
         self._publish_vectors(changed)
         self._collected.publish(self._outbox)
+        self._examples.publish(self._outbox)
         await self._states.write(changed, self._outbox)
         now_s = time.time()
         for timestamp in click_timestamps:
@@ -120,7 +125,9 @@ class UserAgent:
             time_s = self._intake.checked_time_s(impression.time, now_s)
             user_id, shown, clicked = impression.user_id, impression.candidates, impression.clicked
             source = topics.IMPRESSIONS.name
-            new = self._states.get_or_create(partition, user_id).apply_impression(
+            state = self._states.get_or_create(partition, user_id)
+            self._examples.shown(impression, (source, partition, offset), time_s, state)
+            new = state.apply_impression(
                 (source, partition, offset),
                 time_s,
                 shown,
@@ -135,7 +142,9 @@ class UserAgent:
             time_s = self._intake.checked_time_s(click.time, now_s)
             user_id, shown, clicked = click.user_id, (), (click.news_id,)
             source = topics.CLICKS.name
-            new = self._states.get_or_create(partition, user_id).apply_click(
+            state = self._states.get_or_create(partition, user_id)
+            self._examples.clicked(click, (source, partition, offset), time_s, state)
+            new = state.apply_click(
                 (source, partition, offset),
                 time_s,
                 click.news_id,

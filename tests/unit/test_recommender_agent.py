@@ -17,6 +17,7 @@ from freshet.models.ranking import LinearRanker
 from freshet.models.user_state import UserState
 from freshet.streams.experiments import Experiments
 from freshet.streams.outbox import Outbox
+from freshet.streams.ranker_examples import RankerExamples
 from freshet.streams.ranker_weights import Rankers
 from freshet.streams.recommender_agent import RecommenderAgent
 from freshet.streams.record_reader import RecordBatch
@@ -65,17 +66,24 @@ class World:
         self.done: list[Any] = []
         states: Any = SimpleNamespace(get=lambda partition, user: self.state, pooling=pooling(_SETTINGS))
         progress: Any = SimpleNamespace(may_handle=lambda generation: True, done=self.done.extend)
+        rankers = Rankers(LinearRanker())
         self.agent = RecommenderAgent(
             settings=_SETTINGS,
             states=states,
             catalog=self.catalog,
             index=self.index,
-            rankers=(rankers := Rankers(LinearRanker())),
+            rankers=rankers,
             experiments=Experiments(rankers),
             outbox=self.outbox,
             progress=progress,
             population=lambda now_s: np.full(_D, 0.5, np.float32),
-            rolling_auc=RollingAuc(),
+            examples=RankerExamples(
+                settings=_SETTINGS,
+                catalog=self.catalog,
+                rankers=rankers,
+                population=lambda now_s: np.full(_D, 0.5, np.float32),
+                rolling_auc=RollingAuc(),
+            ),
         )
 
     def publish(self, news_id: str, category: str, *, indexed: bool = True) -> None:

@@ -1,0 +1,273 @@
+"""Attribution: which impression came of which answer, and which click of which impression.
+
+An answer's features and scores are remembered by its request's id, an impression's by its own. An impression
+that names an answer gives an :class:`Example`: what was known when the slate was ranked, and what was
+clicked. A click that comes later gives a :class:`Correction`: the same features, the labels before and after.
+
+Guarantees:
+
+- Each impression gives at most one example, each click at most one change of a label, in whatever order they
+  come: a click that is there first is in its impression's example.
+- The labels of an example and its corrections chain: each correction begins with the labels that the one
+  before it ended with. So the changes that they make to a sum over labelled impressions (a loss, a gradient
+  at given weights) add up to what the final labels make of it.
+- Nothing is joined whose times (event time) are further apart than the window.
+- Memory is bounded by the number of candidates remembered; the oldest are dropped first. What is dropped, or
+  lost with the process, gives no correction any more, never a wrong one.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_CANDIDATES_HELD: Final = 200_000
+"""Of answers, and again of impressions: each takes some 250 bytes."""
+MAX_EARLY_CLICKS: Final = 20_000
+"""Clicks that wait for their impression."""
+
+_MAX_EARLY_OF_ONE: Final = 200
+"""Clicks that wait for one impression."""
+_EXPIRED_AT_ONCE: Final = 2
+"""One event whose clock is far ahead must not make everything else look old."""
+
+
+@dataclass(frozen=True, slots=True)
+class RankedSlate:
+    """Candidates as they were when they were ranked."""
+
+    ids: tuple[str, ...]
+    """n distinct news ids."""
+    features: NDArray[np.float32]
+    """Shape (n, features)."""
+    scores: NDArray[np.float64]
+    """Shape (n,)."""
+
+    def among(self, shown: Collection[str]) -> RankedSlate:
+        """Those of the candidates that were ``shown``, in the same order."""
+        kept = [i for i, news_id in enumerate(self.ids) if news_id in shown]
+        if len(kept) == len(self.ids):
+            return self
+        return RankedSlate(tuple(self.ids[i] for i in kept), self.features[kept], self.scores[kept])
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """An impression with what is known of its clicks."""
+
+    slate: RankedSlate
+    """What was shown of what was ranked."""
+    clicked: NDArray[np.bool_]
+    """Shape (n,)."""
+    answered: bool
+    """Whether the slate is that of an answer, as it was given; else that of the moment of the impression."""
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """What a late click changes of an example."""
+
+    impression_id: str
+    slate: RankedSlate
+    before: NDArray[np.bool_]
+    """Shape (n,)."""
+    after: NDArray[np.bool_]
+    """Shape (n,)."""
+    answered: bool
+    """As of its example."""
+
+
+@dataclass(slots=True)
+class _Held:
+    """A slate in memory."""
+
+    time_s: float
+    slate: RankedSlate
+    clicked: NDArray[np.bool_]
+    request_id: str | None = None
+    answered: bool = False
+
+
+class Attribution:
+    """Joins answers, impressions and clicks.
+
+    Args:
+        window_s: The most event time, in seconds, between what is joined.
+        max_candidates: The most candidates remembered, of answers and again of impressions.
+    """
+
+    def __init__(self, window_s: float, max_candidates: int = MAX_CANDIDATES_HELD) -> None:
+        if not window_s > 0.0:
+            raise ValueError(f"window_s is {window_s}, must be more than 0")
+        self._window_s = window_s
+        self._answers = _Memory(window_s, max_candidates)
+        self._impressions = _Memory(window_s, max_candidates)
+        self._of_request: dict[str, list[str]] = {}
+        """The impressions remembered of each request, the oldest first."""
+        self._early: OrderedDict[tuple[str, str], list[tuple[float, str]]] = OrderedDict()
+        """Clicks (time, news id) that came before the impression, or the request's, that they name."""
+
+    def answered(self, request_id: str, time_s: float, slate: RankedSlate) -> None:
+        """Remember what a request was answered with; a repeated answer replaces the earlier one.
+
+        Args:
+            request_id: Of the request.
+            time_s: Event time of the request, Unix seconds.
+            slate: What was shown, or may be.
+        """
+        self._answers.put(request_id, _Held(time_s, slate, np.zeros(0, np.bool_)))
+
+    def shown(
+        self,
+        impression_id: str,
+        time_s: float,
+        candidates: Sequence[str],
+        clicked: Collection[str],
+        *,
+        request_id: str | None = None,
+        otherwise: Callable[[], RankedSlate] | None = None,
+    ) -> Example | None:
+        """Learn of an impression.
+
+        Args:
+            impression_id: Of the impression.
+            time_s: Event time, Unix seconds.
+            candidates: The news ids shown.
+            clicked: Those of them that are known to be clicked.
+            request_id: The request that was answered with the slate.
+            otherwise: Ranks the candidates as of now; asked where no answer is known. Without it such an
+                impression gives nothing.
+
+        Returns:
+            ``None`` if the impression is known already, or nothing is known of what was shown.
+        """
+        if impression_id in self._impressions:
+            return None
+        answer = None if request_id is None else self._answers.near(request_id, time_s)
+        if answer is not None:
+            slate = answer.slate.among(set(candidates))
+        elif otherwise is not None:
+            slate = otherwise()
+        else:
+            return None
+        if not slate.ids:
+            return None
+        clicks = {*clicked, *self._early_clicks(impression_id, request_id, time_s, slate)}
+        labels = np.fromiter((news_id in clicks for news_id in slate.ids), np.bool_, len(slate.ids))
+        held = _Held(time_s, slate, labels, request_id, answer is not None)
+        for gone_id, gone in self._impressions.put(impression_id, held):
+            self._forget(gone_id, gone)
+        if request_id is not None:
+            self._of_request.setdefault(request_id, []).append(impression_id)
+        return Example(slate, labels, answer is not None)
+
+    def clicked(
+        self, time_s: float, news_id: str, *, impression_id: str | None = None, request_id: str | None = None
+    ) -> Correction | None:
+        """Learn of a click.
+
+        Args:
+            time_s: Event time, Unix seconds.
+            news_id: What was clicked.
+            impression_id: The impression that showed it.
+            request_id: The request that was answered with it; asked where no impression is named.
+
+        Returns:
+            ``None`` if it changes no label: it names nothing, its impression is not known yet, did not show
+            the article, or says already that it was clicked.
+        """
+        if impression_id is not None:
+            names, key = [impression_id], ("impression", impression_id)
+        elif request_id is not None:
+            names, key = self._of_request.get(request_id, [])[::-1], ("request", request_id)
+        else:
+            return None
+        known = False
+        for name in names:
+            held = self._impressions.near(name, time_s)
+            if held is None:
+                continue
+            known = known or impression_id is not None
+            if news_id in held.slate.ids:
+                position = held.slate.ids.index(news_id)
+                before = held.clicked
+                if before[position]:
+                    return None
+                held.clicked = before.copy()
+                held.clicked[position] = True
+                return Correction(name, held.slate, before, held.clicked, held.answered)
+        if not known:
+            waiting = self._early.setdefault(key, [])
+            if len(waiting) < _MAX_EARLY_OF_ONE:
+                waiting.append((time_s, news_id))
+            if len(self._early) > MAX_EARLY_CLICKS:
+                self._early.popitem(last=False)
+        return None
+
+    def _early_clicks(
+        self, impression_id: str, request_id: str | None, time_s: float, slate: RankedSlate
+    ) -> set[str]:
+        """Take the clicks that came before their impression; those on other articles wait on."""
+        found: set[str] = set()
+        keys = [("impression", impression_id)]
+        if request_id is not None:
+            keys.append(("request", request_id))
+        for key in keys:
+            waiting = self._early.pop(key, [])
+            others = [click for click in waiting if click[1] not in slate.ids]
+            found.update(
+                news_id
+                for click_s, news_id in waiting
+                if news_id in slate.ids and abs(click_s - time_s) <= self._window_s
+            )
+            if others and key[0] == "request":
+                self._early[key] = others
+        return found
+
+    def _forget(self, impression_id: str, held: _Held) -> None:
+        if held.request_id is not None:
+            names = self._of_request[held.request_id]
+            names.remove(impression_id)
+            if not names:
+                del self._of_request[held.request_id]
+
+
+class _Memory:
+    """Slates by name, those that came last: bounded by their candidates and by the window."""
+
+    def __init__(self, window_s: float, max_candidates: int) -> None:
+        self._window_s = window_s
+        self._max_candidates = max_candidates
+        self._candidates = 0
+        self._held: OrderedDict[str, _Held] = OrderedDict()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._held
+
+    def near(self, name: str, time_s: float) -> _Held | None:
+        """The slate called ``name``, if it is at most the window away from ``time_s``."""
+        held = self._held.get(name)
+        return held if held is not None and abs(held.time_s - time_s) <= self._window_s else None
+
+    def put(self, name: str, held: _Held) -> list[tuple[str, _Held]]:
+        """Remember ``held``; returns what was forgotten for it."""
+        gone: list[tuple[str, _Held]] = []
+        if name in self._held:
+            self._candidates -= len(self._held.pop(name).slate.ids)
+        self._held[name] = held
+        self._candidates += len(held.slate.ids)
+        expired = 0
+        while len(self._held) > 1:
+            oldest = next(iter(self._held.values()))
+            if self._candidates <= self._max_candidates:
+                if expired == _EXPIRED_AT_ONCE or oldest.time_s >= held.time_s - self._window_s:
+                    break
+                expired += 1
+            gone.append(self._held.popitem(last=False))
+            self._candidates -= len(oldest.slate.ids)
+        return gone

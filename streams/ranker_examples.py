@@ -1,0 +1,159 @@
+"""What the ranker learns from: impressions and late clicks, on their way from the user agent to the learner.
+
+An impression that names an answer of this worker is learned from as it was answered; any other is ranked at
+the moment it arrives, before it moves its user's state: test, then train. So nothing of an impression is in
+the features that it teaches by.
+
+Guarantee: an impression that the user's state has applied already gives nothing, because its features could
+know its clicks. So a crash may lose the examples of the batch under way; none is ever counted twice.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from freshet.models.article_stats import Source
+from freshet.models.attribution import Attribution, RankedSlate
+from freshet.models.catalog import ArticleCatalog
+from freshet.models.events import Click, Impression, from_unix_s
+from freshet.models.ports import FloatVector
+from freshet.models.ranker_example_codec import FINGERPRINT, encoded
+from freshet.models.recommend import Answer
+from freshet.models.scored_slate import score_slate
+from freshet.models.user_state import UserState
+from freshet.models.user_view import UserView
+from freshet.streams import topics
+from freshet.streams.kafka import topic_name
+from freshet.streams.outbox import Outbox, partition_of
+from freshet.streams.ranker_weights import Rankers
+from freshet.streams.rolling_auc import RollingAuc
+from freshet.streams.settings import Settings
+
+
+class RankerExamples:
+    """Collects examples and corrections, and adds them to an outbox.
+
+    Args:
+        settings: Whether, and from which share of impressions, to learn.
+        catalog: What is known of articles.
+        rankers: Whose model is learned.
+        population: The mean of what is clicked, at a time.
+        rolling_auc: Told how well answers were ordered.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        catalog: ArticleCatalog,
+        rankers: Rankers,
+        population: Callable[[float], FloatVector],
+        rolling_auc: RollingAuc,
+    ) -> None:
+        self._catalog = catalog
+        self._rankers = rankers
+        self._population = population
+        self._rolling_auc = rolling_auc
+        self._attribution = Attribution(settings.attribution_window_s)
+        self._share = round(settings.learn_share * 2**32) if settings.learn else 0
+        self._topic = topic_name(settings, topics.RANKER_EXAMPLES.name)
+        self._key = rankers.model.encode()
+        self._partition = partition_of(rankers.model, settings.partitions)
+        self._records: list[bytes] = []
+
+    def answered(self, request_id: str, time_s: float, answer: Answer) -> None:
+        """Remember what a request was answered with at ``time_s`` (event time, Unix seconds)."""
+        slate, picks = answer.slate, answer.picks
+        ids = tuple(slate.ids[i] for i in picks.tolist())
+        ranked = RankedSlate(ids, slate.features[picks], slate.scores[picks])
+        self._attribution.answered(request_id, time_s, ranked)
+
+    def shown(self, impression: Impression, source: Source, time_s: float, state: UserState) -> None:
+        """Learn of an impression, before ``state``, its user's, has applied it.
+
+        Args:
+            impression: What was shown.
+            source: Topic, partition and offset of it.
+            time_s: Its event time, Unix seconds.
+            state: Seeded with the impression's history, if nothing was ever applied.
+        """
+        stream, partition, offset = source
+        if offset <= state.offsets.get((stream, partition), -1):
+            return
+
+        def rank_now() -> RankedSlate:
+            state.seed_history(time_s, impression.history, self._catalog)
+            user = UserView.of(state, time_s, self._population(time_s))
+            slate = score_slate(impression.candidates, user, self._catalog, self._rankers.get(), time_s)
+            return RankedSlate(tuple(slate.ids), slate.features, slate.scores)
+
+        chosen = self._chosen(impression.impression_id)
+        example = self._attribution.shown(
+            impression.impression_id,
+            time_s,
+            impression.candidates,
+            impression.clicked,
+            request_id=impression.request_id,
+            otherwise=rank_now if chosen else None,
+        )
+        if example is None:
+            return
+        if example.answered:
+            self._rolling_auc.add(example.clicked, example.slate.scores)
+        # Without a click there is nothing to learn yet; a late one's correction is then the whole lesson.
+        if chosen and example.clicked.any():
+            self._add(source, time_s, example.slate, example.clicked)
+
+    def clicked(self, click: Click, source: Source, time_s: float, state: UserState) -> None:
+        """Learn of a click, before ``state``, its user's, has applied it; arguments as of :meth:`shown`."""
+        stream, partition, offset = source
+        if offset <= state.offsets.get((stream, partition), -1):
+            return
+        correction = self._attribution.clicked(
+            time_s, click.news_id, impression_id=click.impression_id, request_id=click.request_id
+        )
+        if correction is None:
+            return
+        if correction.answered and not correction.before.any():
+            self._rolling_auc.add(correction.after, correction.slate.scores)
+        if self._chosen(correction.impression_id):
+            self._add(source, time_s, correction.slate, correction.after, correction.before)
+
+    def publish(self, outbox: Outbox) -> None:
+        """Add everything collected to the next flush of ``outbox``."""
+        for record in self._records:
+            outbox.add(self._topic, self._partition, self._key, record)
+        self._records.clear()
+
+    def _chosen(self, impression_id: str) -> bool:
+        """By its id, so that an impression and its late clicks are learned from both or neither."""
+        return zlib.crc32(impression_id.encode()) < self._share
+
+    def _add(
+        self,
+        source: Source,
+        time_s: float,
+        slate: RankedSlate,
+        clicked: NDArray[np.bool_],
+        before: NDArray[np.bool_] | None = None,
+    ) -> None:
+        stream, partition, offset = source
+        example = {
+            "version": 1,
+            "model": self._rankers.model,
+            "fingerprint": FINGERPRINT,
+            "features": encoded(slate.features),
+            "clicked": clicked.tolist(),
+            "source": stream,
+            "partition": partition,
+            "offset": offset,
+            "time": from_unix_s(time_s),
+        }
+        if before is not None:
+            example["clicked_before"] = before.tolist()
+        self._records.append(orjson.dumps(example))
