@@ -71,6 +71,8 @@ class Experiment(EventPart):
     """Experiments of the same salt put a user into the same bucket."""
     created_at: UtcTime
     """When it was first started. Where two experiments want a user, the earlier one has them."""
+    shares_since: UtcTime
+    """When its present variants and shares were published; what came before was of another experiment."""
     variants: Annotated[tuple[Variant, ...], Field(min_length=1, max_length=MAX_VARIANTS)]
     segments: Annotated[tuple[Segment, ...], Field(max_length=BUCKETS)] = ()
     """All buckets in order; left out: the variants' in their order, then those of no variant."""
@@ -161,8 +163,8 @@ def bucket_counts(shares: Sequence[float]) -> list[int]:
     return counts
 
 
-def reshared(experiment: Experiment, variants: Sequence[Variant]) -> Experiment:
-    """The experiment with other variants or shares; as few users change their variant as possible.
+def reshared(experiment: Experiment, variants: Sequence[Variant], at: datetime) -> Experiment:
+    """The experiment with other variants or shares from ``at`` on; as few users change theirs as possible.
 
     The share of users who change is the sum of what variants lose (those that are gone lose all, and so does
     the rest that is in no variant): half the L1 distance of the shares, below which no assignment can be.
@@ -204,7 +206,8 @@ def reshared(experiment: Experiment, variants: Sequence[Variant]) -> Experiment:
         else:
             segments.append(Segment(buckets=count, variant=name))
     fields = {name: getattr(experiment, name) for name in Experiment.model_fields}
-    return Experiment(**(fields | {"variants": tuple(variants), "segments": tuple(segments)}))
+    changed = {"variants": tuple(variants), "segments": tuple(segments), "shares_since": at}
+    return Experiment(**(fields | changed))
 
 
 @dataclass(frozen=True, slots=True)

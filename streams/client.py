@@ -30,6 +30,7 @@ from freshet.models.events import (
     EventError,
     Filters,
     Impression,
+    RankerWeights,
     Recommendation,
     RecommendationRequest,
     refusal,
@@ -39,7 +40,16 @@ from freshet.streams.errors import ClientClosed, KafkaUnreachable, PublishFailed
 from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config, topic_name
 from freshet.streams.reachability import missing, unreachable, wait_for_broker
 from freshet.streams.settings import Settings
-from freshet.streams.topics import ARTICLES, CLICKS, CONTROL, IMPRESSIONS, RECOMMENDATIONS, REQUESTS, Topic
+from freshet.streams.topics import (
+    ARTICLES,
+    CLICKS,
+    CONTROL,
+    IMPRESSIONS,
+    RANKER_WEIGHTS,
+    RECOMMENDATIONS,
+    REQUESTS,
+    Topic,
+)
 
 E = TypeVar("E", bound=Event)
 
@@ -270,6 +280,11 @@ class Freshet:
         """Publish an operator's instruction. Raises as :meth:`click`."""
         self._publish(CONTROL, [(control.key, control)])
         return control
+
+    def publish_weights(self, weights: RankerWeights) -> RankerWeights:
+        """Have workers rank with ``weights`` wherever their model is asked for. Raises as :meth:`click`."""
+        self._publish(RANKER_WEIGHTS, [(weights.model, weights)])
+        return weights
 
     def close(self) -> None:
         """Send what is under way, stop reading and let go; a second call does nothing."""

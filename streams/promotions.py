@@ -6,21 +6,14 @@ promotion is always dated after the last one that its publisher has seen.
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime, timedelta
 
-from kafka import KafkaConsumer, TopicPartition
-
-from freshet.models.events import Control, EventError
+from freshet.models.events import Control
 from freshet.models.promotions import promotions_of
-from freshet.streams import topics
 from freshet.streams.client import Freshet
-from freshet.streams.errors import KafkaUnreachable
-from freshet.streams.kafka import client_config, topic_name
 from freshet.streams.settings import Settings
+from freshet.streams.topic_history import read_controls
 
-_TIMEOUT_S = 30.0
-_POLL_MS = 200
 _STEP = timedelta(microseconds=1)
 
 
@@ -32,32 +25,7 @@ def read_promotions(settings: Settings) -> list[Control]:
     Raises:
         KafkaUnreachable: No broker answers in time, or the topic ``control`` does not exist.
     """
-    name = topic_name(settings, topics.CONTROL.name)
-    consumer = KafkaConsumer(**client_config(settings), enable_auto_commit=False, metrics_enabled=False)
-    try:
-        numbers = consumer.partitions_for_topic(name)
-        if not numbers:
-            raise KafkaUnreachable(
-                f"{settings.bootstrap_servers} has no topic {name}: start `freshet up` or `freshet stream`"
-            )
-        partitions = [TopicPartition(name, number) for number in sorted(numbers)]
-        consumer.assign(partitions)
-        consumer.seek_to_beginning(*partitions)
-        ends = consumer.end_offsets(partitions)
-        controls: list[Control] = []
-        deadline = time.monotonic() + _TIMEOUT_S
-        while any(consumer.position(partition) < end for partition, end in ends.items()):
-            if time.monotonic() > deadline:
-                raise KafkaUnreachable(f"{name} could not be read within {_TIMEOUT_S:g} s")
-            for records in consumer.poll(timeout_ms=_POLL_MS).values():
-                for record in records:
-                    try:
-                        controls.append(Control.from_json(record.value))
-                    except EventError:
-                        continue
-        return promotions_of(controls)
-    finally:
-        consumer.close()
+    return promotions_of(read_controls(settings))
 
 
 def promote(settings: Settings, bundle: str, *, rollback: bool = False) -> Control:

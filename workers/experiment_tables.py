@@ -1,0 +1,145 @@
+"""The report of an experiment, for people."""
+
+from __future__ import annotations
+
+import math
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from freshet.models.experiment_outcomes import METRICS, ExperimentOutcome, Measured
+from freshet.models.experiments import MISMATCH_P_VALUE, Experiment, SampleRatio
+from freshet.models.sequential_test import MIN_USERS, Comparison
+from freshet.workers.experiment_report import Report, verdict
+
+
+def report_tables(found: Report) -> RenderableType:
+    """Variants, the sample-ratio check, the comparisons, the verdicts."""
+    outcome = found.outcome
+    experiment = outcome.experiment
+    state = "running" if found.running else "stopped"
+    parts: list[RenderableType] = [
+        Text(
+            f"{experiment.name}, {state}, since {experiment.shares_since:%Y-%m-%d %H:%M:%S} UTC, "
+            f"decided by {experiment.metric}",
+            style="bold",
+        ),
+        _variants(outcome),
+        *_warnings(found),
+    ]
+    if outcome.comparisons:
+        parts.append(_comparisons(outcome))
+        parts += [Text(f"{verdict(outcome, name)}.", style="bold") for name in outcome.comparisons]
+    if min(variant.users_shown for variant in outcome.variants) < MIN_USERS:
+        parts.append(f"Comparisons begin with {MIN_USERS} users of each variant who saw an answer.")
+    return Group(*parts)
+
+
+def experiments_table(running: list[tuple[Experiment, bool]]) -> Table:
+    """Experiments, each with whether it runs."""
+    table = Table("experiment", "state", "since", "variants", "decided by")
+    for experiment, runs in running:
+        variants = ", ".join(
+            f"{variant.name}: {variant.ranker}, {variant.share:.1%}" for variant in experiment.variants
+        )
+        table.add_row(
+            experiment.name,
+            "running" if runs else "stopped",
+            f"{experiment.shares_since:%Y-%m-%d %H:%M}",
+            variants,
+            experiment.metric,
+        )
+    return table
+
+
+def _variants(outcome: ExperimentOutcome) -> Table:
+    table = Table(
+        "variant",
+        "ranker",
+        "share",
+        "users",
+        "who saw",
+        "impressions",
+        "clicks",
+        *METRICS,
+        caption="intervals: 95 %, users as the unit, for one look",
+    )
+    for variant in outcome.variants:
+        table.add_row(
+            variant.name,
+            variant.ranker,
+            f"{variant.share:.1%}",
+            f"{variant.users:,}",
+            f"{variant.users_shown:,}",
+            f"{variant.impressions:,}",
+            f"{variant.clicks:,}",
+            *(_measured(variant.metrics[metric]) for metric in METRICS),
+        )
+    return table
+
+
+def _warnings(found: Report) -> list[Text]:
+    outcome = found.outcome
+    lines = [
+        Text(f"Sample ratio of users {who}: {_ratio(ratio)}", style="bold red" if ratio.mismatch else "")
+        for who, ratio in (("answered", outcome.answered), ("who saw an answer", outcome.seen))
+    ]
+    if outcome.users_of_two_variants:
+        lines.append(
+            Text(f"{outcome.users_of_two_variants:,} users were served by two variants: left out.", "yellow")
+        )
+    if outcome.answers_sent_twice:
+        lines.append(Text(f"{outcome.answers_sent_twice:,} answers were sent twice: counted once."))
+    if found.unreadable:
+        lines.append(Text(f"{found.unreadable:,} records cannot be read: skipped.", "yellow"))
+    if found.answers_kept_since is not None:
+        lines.append(
+            Text(
+                f"Kafka has deleted answers from before {found.answers_kept_since:%Y-%m-%d %H:%M} UTC, which "
+                "are not in this report: raise retention.ms of the topic recommendations.",
+                "yellow",
+            )
+        )
+    return lines
+
+
+def _ratio(ratio: SampleRatio) -> str:
+    if ratio.mismatch:
+        return (
+            f"MISMATCH, p = {ratio.p_value:.2g} (below {MISMATCH_P_VALUE:g}): users are missing from a "
+            "variant. Find out why; until then no comparison below can be believed."
+        )
+    return f"fits the shares (chi-square {ratio.chi_square:.2f}, p = {ratio.p_value:.2g})"
+
+
+def _comparisons(outcome: ExperimentOutcome) -> Table:
+    control = outcome.experiment.variants[0].name
+    first = next(iter(next(iter(outcome.comparisons.values())).values()))
+    table = Table(
+        f"less {control}",
+        "metric",
+        "difference",
+        f"always-valid interval ({1 - first.alpha:.1%})",
+        "always-valid p",
+    )
+    for name, of in outcome.comparisons.items():
+        for metric, each in of.items():
+            deciding = metric == outcome.experiment.metric
+            table.add_row(name, metric, *_compared(each), style="bold" if deciding else "dim")
+    return table
+
+
+def _compared(each: Comparison) -> tuple[str, str, str]:
+    if math.isnan(each.difference):
+        return "", "", ""
+    interval = "not yet" if math.isinf(each.low) else f"{each.low:+.4f} to {each.high:+.4f}"
+    return f"{each.difference:+.4f}", interval, f"{each.p_value:.3g}"
+
+
+def _measured(measured: Measured) -> str:
+    if math.isnan(measured.value):
+        return ""
+    if math.isnan(measured.low):
+        return f"{measured.value:.4f}"
+    return f"{measured.value:.4f} ({measured.low:.4f} to {measured.high:.4f})"
