@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -34,6 +34,16 @@ class ScoredSlate:
     def best_first(self) -> NDArray[np.intp]:
         """Positions by falling score; ties keep the canonical order."""
         return np.argsort(-self.scores, kind="stable")
+
+    def take(self, positions: NDArray[np.intp]) -> ScoredSlate:
+        """Only the candidates at ``positions`` (m,); rising ones keep the canonical order."""
+        return replace(
+            self,
+            ids=[self.ids[i] for i in positions.tolist()],
+            rows=self.rows[positions],
+            features=self.features[positions],
+            scores=self.scores[positions],
+        )
 
 
 @lru_cache(maxsize=1 << 16)

@@ -30,6 +30,8 @@ class UserView:
     """Recent clicks by news id."""
     exposures: Mapping[str, int]
     """Times shown by news id, clicked or not."""
+    centre: NDArray[np.float32] | None = None
+    """Shape (d,): the mean of what is being clicked, from which explanations measure; unset, they cannot."""
 
     @classmethod
     def of(
@@ -65,4 +67,5 @@ class UserView:
         if pooling is not None:
             vectors = pooling.queries(vectors)
         offsets: NDArray[np.float32] = (vectors * population).sum(axis=1)
-        return cls(vectors, offsets, names, weights, clicks, seen, exposures)
+        centre: NDArray[np.float32] = population if population.ndim == 1 else population.mean(axis=0)
+        return cls(vectors, offsets, names, weights, clicks, seen, exposures, centre)
