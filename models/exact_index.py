@@ -212,11 +212,15 @@ class ExactIndex:
             kth = np.partition(scores, len(scores) - k)[len(scores) - k]
             kept = scores >= kth
             scores, slots = scores[kept], slots[kept]
-        order = sorted(
-            zip((-scores).tolist(), slots.tolist(), strict=True),
-            key=lambda pair: (pair[0], self._articles[pair[1]].news_id),
-        )
-        return [self._hit(slot, -negated) for negated, slot in order[:k]]
+        order = np.argsort(-scores, kind="stable")
+        ranked = scores[order]
+        chosen, values = slots[order].tolist(), ranked.tolist()
+        if (ranked[1:] == ranked[:-1]).any():
+            by_id = sorted(
+                zip(values, chosen, strict=True), key=lambda pair: (-pair[0], self._articles[pair[1]].news_id)
+            )
+            values, chosen = [value for value, _ in by_id], [slot for _, slot in by_id]
+        return [self._hit(slot, value) for slot, value in zip(chosen[:k], values[:k], strict=True)]
 
     def _hit(self, slot: int, score: float) -> Hit:
         article = self._articles[slot]

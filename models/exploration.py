@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,5 +47,20 @@ class Explorer(Protocol):
             catalog: What is known of articles.
             now_s: Event time, Unix seconds.
             seed: From 0 to 2 ** 64 - 1, a hash of the request's id.
+        """
+        ...
+
+
+@runtime_checkable
+class LearningExplorer(Explorer, Protocol):
+    """An explorer that learns from the lists that were shown, those of other policies included."""
+
+    def learn(self, ids: Sequence[str], x: NDArray[np.float32], clicked: NDArray[np.bool_]) -> None:
+        """Take in a list.
+
+        Args:
+            ids: Distinct articles, in any order.
+            x: Shape (n, len(FEATURES)), as they were when the list was made.
+            clicked: Shape (n,).
         """
         ...

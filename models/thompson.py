@@ -126,7 +126,7 @@ def _choice_probabilities(
     low = float((centres - 14.0 / np.minimum(clicks, 2.0)).min())
     high = float((centres + 14.0 / np.minimum(np.minimum(clicks, skips), 2.0)).max())
     narrowest = float(np.sqrt(1.0 / clicks + 1.0 / skips).min())
-    points = min(max(int(2.0 * (high - low) / narrowest), 256), _MAX_GRID)
+    points = min(max(int(1.5 * (high - low) / narrowest), 256), _MAX_GRID)
     grid = np.linspace(low, high, points)[None, :] - offsets[:, None]
     log_density = clicks[:, None] * grid - (clicks + skips)[:, None] * np.logaddexp(0.0, grid)
     density = np.exp(log_density - log_density.max(axis=1, keepdims=True))
