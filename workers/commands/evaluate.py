@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from freshet.streams.settings import Settings
     from freshet.workers.evaluate import EvaluateOptions
     from freshet.workers.evaluation import Protocol
+    from freshet.workers.off_policy import OffPolicyOptions
     from freshet.workers.trainable_models import DataKind
 
 
@@ -54,6 +55,29 @@ class _Begin(click.ParamType):
     metavar="SHARE|TIME",
     help="Where measuring begins. [default: after the bundle's training period; else 0.2, frozen 0.8]",
 )
+@click.option(
+    "--off-policy",
+    is_flag=True,
+    help="Estimate a ranker's clicks from a log with propensities, such as `freshet log` makes.",
+)
+@click.option(
+    "--weights",
+    metavar="FILE.json",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="With --off-policy: the ranker's weights by feature. [default: the bundle's, or the default ones]",
+)
+@click.option(
+    "--temperature",
+    metavar="T",
+    type=click.FloatRange(0, min_open=True),
+    help="With --off-policy: the ranker draws its lists from its scores / T. [default: by falling score]",
+)
+@click.option(
+    "--top",
+    metavar="K",
+    type=click.IntRange(2),
+    help="With --off-policy: count the clicks among the first K too. [default: 3]",
+)
 @click.option("--skip-bad-lines", is_flag=True, help="Go on at a line that cannot be read.")
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of resampling and samples."
@@ -70,6 +94,10 @@ def command(
     bundle: Path | None,
     protocol: Protocol,
     start: float | None,
+    off_policy: bool,
+    weights: Path | None,
+    temperature: float | None,
+    top: int | None,
     skip_bad_lines: bool,
     seed: int,
     encoder: str | None,
@@ -80,14 +108,25 @@ def command(
     """Measure how well the impressions of DIR are ranked: a MIND folder, by ids alone or with a bundle.
 
     A bundle is measured on impressions later than those it was trained on, beside baselines, with intervals
-    and by segments. Bundles trained on MovieLens or headline tests are measured on such folders.
+    and by segments. Bundles trained on MovieLens or headline tests are measured on such folders. With
+    --off-policy DIR is a log of recommendations, and what is measured is how many clicks the lists of a
+    ranker would have got in place of those that were shown.
     """
     from freshet.workers.connection_options import build_settings  # noqa: PLC0415
     from freshet.workers.errors import WorkerError  # noqa: PLC0415
     from freshet.workers.evaluate import EvaluateOptions  # noqa: PLC0415
+    from freshet.workers.off_policy import OffPolicyOptions  # noqa: PLC0415
     from freshet.workers.train import kind_of  # noqa: PLC0415
 
     settings = build_settings({"encoder": encoder, "data_dir": data_dir})
+    if off_policy:
+        if report is not None:
+            raise click.UsageError("--report is not for --off-policy")
+        judged = OffPolicyOptions(folder, bundle, weights, temperature, top or 3, start, skip_bad_lines, seed)
+        _evaluate_off_policy(judged, settings, as_json)
+        return
+    if weights is not None or temperature is not None or top is not None:
+        raise click.UsageError("--weights, --temperature and --top go with --off-policy")
     options = EvaluateOptions(folder, bundle, protocol, start, skip_bad_lines, seed)
     try:
         kind = kind_of(folder)
@@ -118,6 +157,22 @@ def _evaluate_mind(options: EvaluateOptions, settings: Settings, report: Path | 
             progress.note(f"{report}: {written / 1e3:,.0f} kB")
     if as_json:
         click.echo(orjson.dumps(found.as_json(), option=orjson.OPT_SERIALIZE_NUMPY).decode())
+    else:
+        Console().print(render(found))
+
+
+def _evaluate_off_policy(options: OffPolicyOptions, settings: Settings, as_json: bool) -> None:
+    import orjson  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415
+
+    from freshet.workers.off_policy import evaluate_off_policy  # noqa: PLC0415
+    from freshet.workers.off_policy_text import render  # noqa: PLC0415
+    from freshet.workers.stage_progress import StageProgress  # noqa: PLC0415
+
+    with StageProgress() as progress:
+        found = evaluate_off_policy(options, settings, progress)
+    if as_json:
+        click.echo(orjson.dumps(found.as_json()).decode())
     else:
         Console().print(render(found))
 

@@ -1,0 +1,97 @@
+"""Whether an off-policy estimate can be relied on, in sentences.
+
+What is asked, in this order: could everything that the ranker shows have been shown (support); do the weights
+come to 1 on average, as right propensities make them; does the estimate rest on enough lists, and on enough
+users for its interval (Owen, "Monte Carlo theory, methods and examples", 2013, ch. 9.3, reads importance
+weights alike). The thresholds are rules of thumb, named here once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from freshet.models.off_policy import OffPolicyEstimate
+
+MAX_UNSUPPORTED: Final = 0.01
+"""The share of lists without support that is too small to matter."""
+MAX_WEIGHT_ERROR: Final = 0.05
+"""How far from 1 the mean weight may be, if its interval leaves 1 out."""
+MIN_LISTS: Final = 100.0
+"""Effective lists below which a percentile bootstrap interval is too narrow to be believed."""
+FEW_LISTS: Final = 1_000.0
+MIN_USERS: Final = 30
+
+Verdict = Literal["yes", "with care", "no"]
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Whether to rely on an estimate, and why."""
+
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    """Full sentences, the gravest first."""
+
+
+def trust(found: OffPolicyEstimate) -> Trust:
+    """What to make of an estimate."""
+    wrong = [*_support(found), *_weights(found)]
+    if found.effective_sample_size < MIN_LISTS:
+        wrong.append(
+            f"It rests on no more than {found.effective_sample_size:,.0f} lists' worth of evidence "
+            f"(effective sample size; {found.lists:,} in all): the ranker shows too seldom what was shown. "
+            "A longer log, a temperature, or a policy that explores more would help."
+        )
+    if wrong:
+        return Trust("no", tuple(wrong))
+    doubts = []
+    if found.effective_sample_size < FEW_LISTS:
+        doubts.append(
+            f"It rests on {found.effective_sample_size:,.0f} lists' worth of evidence (effective sample "
+            f"size; {found.lists:,} in all), few enough for the interval to be too narrow."
+        )
+    if found.users < MIN_USERS:
+        doubts.append(f"The interval is that of {found.users} users; it takes more to know how users differ.")
+    low, high = found.mean_weight.low, found.mean_weight.high
+    if not low <= 1.0 <= high:
+        doubts.append(f"The mean weight, {found.mean_weight.mean:.3f}, is not quite 1: read SNIPS, not IPS.")
+    if doubts:
+        return Trust("with care", tuple(doubts))
+    if found.depth == 1:
+        return Trust(
+            "yes", ("Within the interval; clicks at position 1 need no model of how lists are read.",)
+        )
+    return Trust(
+        "yes",
+        (
+            "Within the interval, as far as a click depends on the article and its position, "
+            "not on the others.",
+        ),
+    )
+
+
+def _support(found: OffPolicyEstimate) -> list[str]:
+    if found.zero_support <= MAX_UNSUPPORTED:
+        return []
+    return [
+        f"On {found.zero_support:.0%} of the lists the policy that served left no choice (propensity 1) "
+        "where the ranker would show something else. How that would have fared is unknown: IPS counts it "
+        "as nothing, SNIPS as the rest. No weighting repairs that."
+    ]
+
+
+def _weights(found: OffPolicyEstimate) -> list[str]:
+    weight = found.mean_weight
+    if weight.low <= 1.0 <= weight.high or abs(weight.mean - 1.0) <= MAX_WEIGHT_ERROR:
+        return []
+    if weight.mean < 1.0:
+        return [
+            f"The mean weight is {weight.mean:.2f} ({weight.low:.2f} to {weight.high:.2f}), not 1: about "
+            f"{1.0 - weight.mean:.0%} of what the ranker shows was hardly ever shown there, or the "
+            "propensities are too large. IPS is too low; SNIPS speaks of the rest."
+        ]
+    return [
+        f"The mean weight is {weight.mean:.2f} ({weight.low:.2f} to {weight.high:.2f}), not 1: the "
+        "propensities are too small, or of other candidates than the ranker's."
+    ]
