@@ -166,9 +166,9 @@ class LearnerAgent:
         before = None if example.clicked_before is None else np.array(example.clicked_before)
         verdict = learning.guard.learn(x, clicked, before)
         learning.offsets[source] = example.offset
-        learning.unpublished = learning.unpublished or "learned"
         if verdict in {"learned", "rolled-back"}:
             learning.examples += 1
+            learning.unpublished = "learned"
             metrics.RANKER_EXAMPLES.labels("example" if before is None else "correction").inc()
         else:
             metrics.RANKER_REFUSED.labels(verdict).inc()

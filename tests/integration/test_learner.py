@@ -65,7 +65,7 @@ def impressions(first: int, n: int, clicked: Sequence[str] = ("S14",)) -> list[R
 
 def example(offset: int, x: np.ndarray, clicked: tuple[bool, ...], **changed: object) -> Record:
     """An example as a user agent would send it."""
-    event: Event = RankerExample.model_validate(
+    event = RankerExample.model_validate(
         {
             "model": "default",
             "fingerprint": FINGERPRINT,
@@ -78,7 +78,7 @@ def example(offset: int, x: np.ndarray, clicked: tuple[bool, ...], **changed: ob
         }
         | changed
     )
-    return keyed("ranker-examples", event, "default")
+    return keyed("ranker-examples", event, event.model)
 
 
 async def published(settings: Settings) -> list[RankerWeights]:
