@@ -14,6 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freshet.models.catalog import ArticleCatalog
+from freshet.models.editorial import ActiveRules, RuledArticles, means
+from freshet.models.editorial_enforcement import least_of
+from freshet.models.editorial_rule import MaxAge, Quota
 from freshet.models.events import RecommendationRequest
 from freshet.models.ports import ArticleFilter, ArticleIndex, Hit
 from freshet.models.user_view import UserView
@@ -22,6 +25,8 @@ TRENDING: Final = "trending"
 NEWEST: Final = "newest"
 REQUEST: Final = "request"
 EXPLORATION: Final = "exploration"
+PINNED: Final = "pinned"
+QUOTA: Final = "quota"
 
 PER_HEAD: Final = 100
 """Candidates asked of the index for each interest head; at least ``k``."""
@@ -60,6 +65,27 @@ class Eligibility:
             exclude_ids=tuple(sorted(excluded)),
         )
         return cls(where, frozenset(excluded))
+
+    def narrowed(self, rules: ActiveRules, now_s: float) -> Self:
+        """Without most of what ``rules`` hide, so that it takes no candidate's place.
+
+        Rules that the index cannot check are left to :mod:`freshet.models.editorial_enforcement`.
+        """
+        excluded, categories = set(self.excluded), set(self.where.exclude_categories)
+        after_s = [] if self.where.published_after_s is None else [self.where.published_after_s]
+        for rule in rules.removals:
+            if not isinstance(rule, MaxAge):
+                excluded.update(rule.news_ids)
+                categories.update(rule.categories)
+            elif not (rule.categories or rule.subcategories):
+                after_s.append(now_s - rule.max_age_s)
+        where = replace(
+            self.where,
+            exclude_ids=tuple(sorted(excluded)),
+            exclude_categories=tuple(sorted(categories)),
+            published_after_s=max(after_s, default=None),
+        )
+        return replace(self, where=where, excluded=frozenset(excluded))
 
     def allows(self, catalog: ArticleCatalog, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which ``rows`` (n,) satisfy the filter, its ids aside.
@@ -134,11 +160,15 @@ def index_candidates(
 
 
 def catalog_candidates(
-    k: int, eligibility: Eligibility, *, catalog: ArticleCatalog, now_s: float
+    k: int, eligibility: Eligibility, *, catalog: ArticleCatalog, now_s: float, topic: Quota | None = None
 ) -> Candidates:
-    """The trending and the newest of the catalog's dated articles: what is left without an index."""
+    """The trending and the newest of the catalog's dated articles, of one topic or all, without an index."""
     n = len(catalog.ids)
     allowed = eligibility.allows(catalog, np.arange(n))
+    if topic is not None and topic.category is not None:
+        allowed &= catalog.category[:n] == _code(catalog.category_names, topic.category)
+    elif topic is not None:
+        allowed &= catalog.subcategory[:n] == _code(catalog.subcategory_names, topic.subcategory)
     allowed &= ~np.isnan(catalog.published_at_s[:n])
     for row in catalog.rows(sorted(eligibility.excluded)):
         if row >= 0:
@@ -155,6 +185,38 @@ def catalog_candidates(
         for row in among[best].tolist():
             merged.setdefault(catalog.ids[row], []).append(source)
     return merged
+
+
+def editorial_candidates(
+    found: Candidates,
+    rules: ActiveRules,
+    k: int,
+    eligibility: Eligibility,
+    *,
+    catalog: ArticleCatalog,
+    now_s: float,
+) -> Candidates:
+    """``found``, and what rules want beside it: pinned articles, and more of a topic that has too few."""
+    merged = {news_id: list(sources) for news_id, sources in found.items()}
+    for pin in rules.pins:
+        if catalog.row(pin.news_id) >= 0:
+            merged.setdefault(pin.news_id, []).append(PINNED)
+    if rules.quotas:
+        ids = eligibility.admit(merged, catalog)
+        articles = RuledArticles.of(ids, catalog.rows(ids), catalog, now_s)
+        apart = rules.removed(articles).keys() | rules.buried(articles).keys()
+        for quota in rules.quotas:
+            have = sum(means(quota, articles, i) for i in range(len(ids)) if i not in apart)
+            if have < least_of(quota, k):
+                wanted = eligibility.narrowed(rules, now_s)
+                for news_id in catalog_candidates(k, wanted, catalog=catalog, now_s=now_s, topic=quota):
+                    merged.setdefault(news_id, [QUOTA])
+    return merged
+
+
+def _code(names: Sequence[str], name: str | None) -> int:
+    """A category's or subcategory's code; -1, which no article has, where the catalog has none of it."""
+    return names.index(name) if name in names else -1
 
 
 def _asked(where: ArticleFilter, catalog: ArticleCatalog, now_s: float) -> tuple[ArticleFilter, int]:

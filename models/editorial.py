@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from freshet.models.catalog import ArticleCatalog
 from freshet.models.editorial_rule import (
@@ -22,7 +23,6 @@ from freshet.models.editorial_rule import (
     Quota,
     Withdraw,
 )
-from freshet.models.scored_slate import ScoredSlate
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +37,13 @@ class RuledArticles:
     """Infinite where unknown."""
 
     @classmethod
-    def of(cls, slate: ScoredSlate, catalog: ArticleCatalog, now_s: float) -> Self:
-        """Of a slate's articles at ``now_s`` (Unix seconds)."""
-        rows = slate.rows
+    def of(cls, ids: Sequence[str], rows: NDArray[np.int64], catalog: ArticleCatalog, now_s: float) -> Self:
+        """Of ``ids`` (n), with their ``rows`` (n,) in ``catalog``, at ``now_s`` (Unix seconds)."""
         published_at_s = catalog.published_at_s[rows]
         since_s = np.where(np.isnan(published_at_s), catalog.first_seen_s[rows], published_at_s)
         ages_s = np.where(np.isnan(since_s), np.inf, now_s - since_s)
         return cls(
-            slate.ids,
+            ids,
             [catalog.category_names[code] for code in catalog.category[rows].tolist()],
             [catalog.subcategory_names[code] for code in catalog.subcategory[rows].tolist()],
             ages_s.tolist(),

@@ -163,7 +163,7 @@ class _Draft:
     def meet_quotas(self) -> None:
         """Choose the best of each topic of which the list must hold some."""
         for quota in self._rules.quotas:
-            least = max(quota.at_least or 0, _least(quota.at_least_share, self._length))
+            least = least_of(quota, self._length)
             have = sum(means(quota, self._articles, i) for i in self.chosen)
             for i in self._tiers.plain:
                 if have >= least or len(self.chosen) >= self._length:
@@ -244,5 +244,7 @@ def _most(rule: AtMost | Quota, length: int) -> int:
     return most
 
 
-def _least(share: float | None, length: int) -> int:
-    return 0 if share is None else math.ceil(share * length - _ROUNDING)
+def least_of(quota: Quota, length: int) -> int:
+    """How many of its topic a list of ``length`` articles must hold."""
+    share = quota.at_least_share or 0.0
+    return max(quota.at_least or 0, math.ceil(share * length - _ROUNDING))

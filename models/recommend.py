@@ -1,13 +1,16 @@
 """From a request to a ranked answer, with nothing but a catalog, an index, a ranker and the time.
 
 The steps, each a function of its own: candidates, filters, scores, maximal marginal relevance, exploration,
-items. The same code serves the stream and the offline evaluation. Guarantees:
+editorial rules, items. The same code serves the stream and the offline evaluation. Guarantees:
 
 - The answer does not depend on the order in which a request names its candidates: they are ranked in a
   fixed order of their ids' hashes, which also orders candidates of equal score.
 - Withdrawn articles, and those that a request's filters exclude, are never recommended, even where the index
   is behind the catalog. Given candidates are all ranked: whoever names them has chosen them.
 - Exploration depends on nothing that is random: its seed is a hash of the request's id.
+- Editorial rules have the last word, see :mod:`freshet.models.editorial_enforcement`. What is pinned, buried
+  or hidden has no part in diversity and exploration, so the propensities of all other items stay right. Where
+  rules count topics, what exploration drew is not all that decides, and the propensities are left out.
 - Without an explanation (``explain`` of the request) an item is its id, its score and, where it was chosen,
   its propensity, nothing else.
 """
@@ -22,20 +25,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freshet.models.candidates import (
-    EXPLORATION,
     REQUEST,
     Candidates,
     Eligibility,
     catalog_candidates,
+    editorial_candidates,
     index_candidates,
 )
 from freshet.models.catalog import ArticleCatalog
 from freshet.models.diversity import maximal_marginal_relevance
+from freshet.models.editorial import EMPTY_BOOK, ActiveRules, RuleBook, RuledArticles
+from freshet.models.editorial_enforcement import enforce, reorder
+from freshet.models.editorial_rule import UnmetRule
 from freshet.models.events import RecommendationRequest, RecommendedArticle
 from freshet.models.exploration import Explored, Explorer
 from freshet.models.ports import ArticleIndex
 from freshet.models.ranking import LinearRanker
-from freshet.models.recommendation_items import bare_items, explained_items
+from freshet.models.recommendation_items import Shown, bare_items, detailed_items, explained_items
 from freshet.models.scored_slate import ScoredSlate, score_slate
 from freshet.models.user_view import UserView
 
@@ -53,6 +59,8 @@ class Answer:
     """All candidates that were ranked."""
     picks: NDArray[np.intp]
     """Shape (len(items),): the items' positions in ``slate``."""
+    unmet: tuple[UnmetRule, ...] = ()
+    """Editorial rules that could not be fulfilled."""
 
 
 def rank(
@@ -61,20 +69,28 @@ def rank(
     catalog: ArticleCatalog,
     ranker: LinearRanker,
     now_s: float,
+    *,
+    book: RuleBook = EMPTY_BOOK,
 ) -> Answer:
-    """Every distinct candidate that ``request`` names, best first.
+    """Every distinct candidate that ``request`` names, best first, but for the rules about single articles.
 
     Raises:
         ValueError: The request names no candidates.
     """
     if request.candidates is None:
         raise ValueError(f"request {request.request_id} names no candidates to rank")
+    rules = book.active(now_s, request.rules)
     slate = score_slate(request.candidates, user, catalog, ranker, now_s)
     picks = slate.best_first()
-    if not request.explain:
-        return Answer(bare_items(slate, picks), slate, picks)
-    sources = {news_id: (REQUEST,) for news_id in slate.ids}
-    return Answer(explained_items(slate, picks, sources, catalog, ranker), slate, picks)
+    unknown = [None] * len(picks)
+    shown = Shown(picks, unknown)
+    if rules:
+        articles = RuledArticles.of(slate.ids, slate.rows, catalog, now_s)
+        enforced = reorder(articles, picks.tolist(), rules)
+        picks = np.array(enforced.order, np.intp)
+        shown = Shown(picks, unknown, moved_by=enforced.moved_by, unmet=enforced.unmet)
+    sources = {news_id: (REQUEST,) for news_id in slate.ids} if request.explain else {}
+    return _answer(_Question(request, user, catalog, ranker, now_s, rules), slate, shown, sources)
 
 
 def recommend(  # noqa: PLR0917 - with an index, one more than its two siblings
@@ -86,21 +102,34 @@ def recommend(  # noqa: PLR0917 - with an index, one more than its two siblings
     now_s: float,
     *,
     explorer: Explorer | None = None,
+    book: RuleBook = EMPTY_BOOK,
 ) -> Answer:
     """The user's best ``request.k`` articles; the candidates' ranking where the request names some.
 
     Candidates are the nearest to each interest head, the trending and the newest; they are ranked, and the
-    best of them diversified. The order of the answer is that of maximal marginal relevance; an item's score
-    is the ranker's, before it.
+    best of them diversified. The order of the answer is that of maximal marginal relevance, but for what
+    exploration and the rules change; an item's score is the ranker's, before all that.
+
+    Args:
+        request: What is wanted.
+        user: For whom.
+        catalog: What is known of articles.
+        index: Where candidates are found.
+        ranker: How features add up.
+        now_s: Event time, Unix seconds.
+        explorer: Which slots go to articles that little is known of.
+        book: The editorial rules in force; the request's own come after them.
 
     Raises:
         IndexUnavailable: The index did not answer.
     """
     if request.candidates is not None:
-        return rank(request, user, catalog, ranker, now_s)
-    eligibility = Eligibility.of(request, user, now_s)
-    found = index_candidates(request.k, eligibility, user=user, catalog=catalog, index=index, now_s=now_s)
-    return _chosen(request, found, eligibility, user, catalog, ranker, now_s, explorer)
+        return rank(request, user, catalog, ranker, now_s, book=book)
+    rules = book.active(now_s, request.rules)
+    question = _Question(request, user, catalog, ranker, now_s, rules)
+    wanted = question.eligibility.narrowed(rules, now_s)
+    found = index_candidates(request.k, wanted, user=user, catalog=catalog, index=index, now_s=now_s)
+    return _chosen(question, found, explorer)
 
 
 def recommend_from(  # noqa: PLR0917 - as its siblings
@@ -112,20 +141,14 @@ def recommend_from(  # noqa: PLR0917 - as its siblings
     now_s: float,
     *,
     explorer: Explorer | None = None,
+    book: RuleBook = EMPTY_BOOK,
 ) -> Answer:
-    """As :func:`recommend`, without an index: the best of candidates found earlier.
+    """As :func:`recommend`, without an index: the best of ``candidates`` found earlier.
 
-    Args:
-        request: What is wanted; its filters and exclusions hold here too.
-        candidates: Where each came from, by news id.
-        user: For whom.
-        catalog: What is known of articles.
-        ranker: How features add up.
-        now_s: Event time, Unix seconds.
-        explorer: Which slots go to articles that little is known of.
+    The request's filters and exclusions hold here too.
     """
-    eligibility = Eligibility.of(request, user, now_s)
-    return _chosen(request, candidates, eligibility, user, catalog, ranker, now_s, explorer)
+    rules = book.active(now_s, request.rules)
+    return _chosen(_Question(request, user, catalog, ranker, now_s, rules), candidates, explorer)
 
 
 def trending_fallback(
@@ -136,70 +159,125 @@ def trending_fallback(
     now_s: float,
     *,
     explorer: Explorer | None = None,
+    book: RuleBook = EMPTY_BOOK,
 ) -> Answer:
     """As :func:`recommend`, without an index: from the catalog's trending and newest articles."""
     if request.candidates is not None:
-        return rank(request, user, catalog, ranker, now_s)
-    eligibility = Eligibility.of(request, user, now_s)
-    found = catalog_candidates(request.k, eligibility, catalog=catalog, now_s=now_s)
-    return _chosen(request, found, eligibility, user, catalog, ranker, now_s, explorer)
+        return rank(request, user, catalog, ranker, now_s, book=book)
+    rules = book.active(now_s, request.rules)
+    question = _Question(request, user, catalog, ranker, now_s, rules)
+    wanted = question.eligibility.narrowed(rules, now_s)
+    return _chosen(question, catalog_candidates(request.k, wanted, catalog=catalog, now_s=now_s), explorer)
 
 
-def _chosen(  # noqa: PLR0917 - what its three callers are given, and what they found
-    request: RecommendationRequest,
-    candidates: Candidates,
-    eligibility: Eligibility,
-    user: UserView,
-    catalog: ArticleCatalog,
-    ranker: LinearRanker,
-    now_s: float,
-    explorer: Explorer | None,
-) -> Answer:
-    """Filter the candidates found, score, diversify, explore, describe."""
-    slate = score_slate(eligibility.admit(candidates, catalog), user, catalog, ranker, now_s)
-    order = _diversified(slate, request, catalog)
-    explored = _explored(slate, order, request, catalog, now_s, explorer)
-    if not request.explain:
-        items = bare_items(slate, explored.picks)
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """A request, with all that its answer depends on beside the candidates."""
+
+    request: RecommendationRequest
+    user: UserView
+    catalog: ArticleCatalog
+    ranker: LinearRanker
+    now_s: float
+    rules: ActiveRules
+
+    @property
+    def eligibility(self) -> Eligibility:
+        """Which articles the request allows."""
+        return Eligibility.of(self.request, self.user, self.now_s)
+
+
+def _chosen(question: _Question, candidates: Candidates, explorer: Explorer | None) -> Answer:
+    """Filter the candidates found, score, diversify, explore, obey, describe."""
+    request, catalog, now_s, rules = question.request, question.catalog, question.now_s, question.rules
+    eligibility = question.eligibility
+    if rules:
+        candidates = editorial_candidates(
+            candidates, rules, request.k, eligibility, catalog=catalog, now_s=now_s
+        )
+    admitted = eligibility.admit(candidates, catalog)
+    slate = score_slate(admitted, question.user, catalog, question.ranker, now_s)
+    if rules:
+        shown = _obedient(slate, question, explorer)
     else:
-        items = explained_items(slate, explored.picks, candidates, catalog, ranker)
-    for i, propensity in enumerate(explored.propensities.tolist()):
-        items[i] = items[i].model_copy(update={"propensity": propensity})
-    if request.explain:
-        for i in np.flatnonzero(explored.explored).tolist():
-            items[i] = items[i].model_copy(update={"sources": (*items[i].sources, EXPLORATION)})
-    return Answer(items, slate, explored.picks)
+        order = _diversified(slate, question)
+        explored = _explored(slate, order, request.k, question, explorer)
+        tried = frozenset(explored.picks[explored.explored].tolist())
+        shown = Shown(explored.picks, explored.propensities.tolist(), tried)
+    return _answer(question, slate, shown, candidates)
 
 
-def _diversified(
-    slate: ScoredSlate, request: RecommendationRequest, catalog: ArticleCatalog
-) -> NDArray[np.intp]:
+def _diversified(slate: ScoredSlate, question: _Question) -> NDArray[np.intp]:
     """All positions of ``slate``: first the ``k`` picks of maximal marginal relevance, then the best."""
-    order = slate.best_first()
+    order, request = slate.best_first(), question.request
     if request.diversity == 0:
         return order
     pool = order[: request.k * _POOL_PER_PICK]
-    picks = pool[
-        maximal_marginal_relevance(
-            slate.scores[pool], catalog.vectors[slate.rows[pool]], request.k, request.diversity
-        )
-    ]
+    vectors = question.catalog.vectors[slate.rows[pool]]
+    picks = pool[maximal_marginal_relevance(slate.scores[pool], vectors, request.k, request.diversity)]
     return np.concatenate([picks, order[~np.isin(order, picks)]])
 
 
-def _explored(  # noqa: PLR0917 - what Explorer.choose needs
-    slate: ScoredSlate,
-    order: NDArray[np.intp],
-    request: RecommendationRequest,
-    catalog: ArticleCatalog,
-    now_s: float,
-    explorer: Explorer | None,
+def _explored(
+    slate: ScoredSlate, order: NDArray[np.intp], k: int, question: _Question, explorer: Explorer | None
 ) -> Explored:
     """The ``k`` to show; without an explorer the first of ``order``, for certain."""
-    if explorer is not None:
-        return explorer.choose(slate, order, request.k, catalog, now_s, seed_of(request.request_id))
-    picks = order[: request.k]
+    if explorer is not None and k > 0:
+        seed = seed_of(question.request.request_id)
+        return explorer.choose(slate, order, k, question.catalog, question.now_s, seed)
+    picks = order[:k]
     return Explored(picks, np.ones(len(picks)), np.zeros(len(picks), np.bool_))
+
+
+def _obedient(slate: ScoredSlate, question: _Question, explorer: Explorer | None) -> Shown:
+    """What is shown under rules: all that they are silent about diversified and explored, then the rules."""
+    rules, k = question.rules, question.request.k
+    articles = RuledArticles.of(slate.ids, slate.rows, question.catalog, question.now_s)
+    apart = rules.removed(articles).keys() | rules.buried(articles).keys()
+    wanted = {pin.news_id for pin in rules.pins if pin.position <= k}
+    pinned = {i for i, news_id in enumerate(slate.ids) if news_id in wanted and i not in apart}
+    plain = np.array([i for i in range(len(slate.ids)) if i not in apart and i not in pinned], np.intp)
+    part = slate.take(plain)
+    order = _diversified(part, question)
+    explored = _explored(part, order, max(0, k - len(pinned)), question, explorer)
+    chosen = plain[explored.picks].tolist()
+    rest = plain[order[~np.isin(order, explored.picks)]].tolist()
+    ranking = [*chosen, *rest, *(i for i in slate.best_first().tolist() if i in apart or i in pinned)]
+    enforced = enforce(articles, ranking, k, rules)
+    propensities: list[float | None] = [
+        1.0 if explorer is None or i in pinned else None for i in enforced.order
+    ]
+    if not (rules.limits or rules.quotas) and [i for i in enforced.order if i not in pinned] == chosen:
+        drawn = iter(explored.propensities.tolist())
+        propensities = [1.0 if i in pinned else next(drawn) for i in enforced.order]
+    return Shown(
+        np.array(enforced.order, np.intp),
+        propensities,
+        frozenset(plain[explored.picks[explored.explored]].tolist()),
+        enforced.moved_by,
+        enforced.unmet,
+    )
+
+
+def _answer(question: _Question, slate: ScoredSlate, shown: Shown, sources: Candidates) -> Answer:
+    """Describe what is shown, as far as the request asks for it."""
+    request = question.request
+    if not request.explain:
+        return Answer(bare_items(slate, shown), slate, shown.picks, shown.unmet)
+    user, catalog, ranker = question.user, question.catalog, question.ranker
+    items = explained_items(slate, shown, sources, user=user, catalog=catalog, ranker=ranker)
+    if request.details:
+        items = detailed_items(
+            items,
+            slate,
+            shown,
+            question.rules,
+            user=user,
+            catalog=catalog,
+            ranker=ranker,
+            now_s=question.now_s,
+        )
+    return Answer(items, slate, shown.picks, shown.unmet)
 
 
 def seed_of(request_id: str) -> int:

@@ -1,49 +1,113 @@
-"""The items of an answer, from positions in a scored slate: bare, or with all that explains them."""
+"""The items of an answer, from positions in a scored slate: bare, or with all that explains them.
+
+Guarantee: what explains an item is computed for the items shown only, and only where it was asked for.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from freshet.models.candidates import Candidates
+from freshet.models.candidates import EXPLORATION, Candidates
 from freshet.models.catalog import ArticleCatalog
+from freshet.models.editorial import ActiveRules, RuledArticles
+from freshet.models.editorial_rule import UnmetRule
 from freshet.models.events import RecommendedArticle, from_unix_s
+from freshet.models.explanations import head_contributions, likest_clicks
 from freshet.models.ranking import FEATURES, LinearRanker
 from freshet.models.scored_slate import ScoredSlate
+from freshet.models.user_view import UserView
 
 
-def bare_items(slate: ScoredSlate, picks: NDArray[np.intp]) -> list[RecommendedArticle]:
-    """The id and the score of each of ``picks`` (n,), positions in ``slate``."""
-    scores: list[float] = slate.scores[picks].tolist()
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Which candidates of a slate are shown, and what put them there."""
+
+    picks: NDArray[np.intp]
+    """Shape (n,): positions in the slate, in the order shown."""
+    propensities: Sequence[float | None]
+    """Of each pick at its position; ``None`` where it is not known."""
+    explored: frozenset[int] = frozenset()
+    """Positions in the slate that exploration chose."""
+    moved_by: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    """Names of the rules that put a position of the slate where it is."""
+    unmet: tuple[UnmetRule, ...] = ()
+
+
+def bare_items(slate: ScoredSlate, shown: Shown) -> list[RecommendedArticle]:
+    """The id, the score and the propensity of each article shown."""
+    scores: list[float] = slate.scores[shown.picks].tolist()
     return [
-        RecommendedArticle(news_id=slate.ids[i], score=score)
-        for i, score in zip(picks.tolist(), scores, strict=True)
+        RecommendedArticle(news_id=slate.ids[i], score=score, propensity=propensity)
+        for i, score, propensity in zip(shown.picks.tolist(), scores, shown.propensities, strict=True)
     ]
 
 
 def explained_items(
     slate: ScoredSlate,
-    picks: NDArray[np.intp],
+    shown: Shown,
     sources: Candidates,
+    *,
+    user: UserView,
     catalog: ArticleCatalog,
     ranker: LinearRanker,
 ) -> list[RecommendedArticle]:
-    """As :func:`bare_items`, with what the article is, where it came from and what its score is made of."""
+    """As :func:`bare_items`, with what an article is, where it came from, and why it is where it is."""
+    picks = shown.picks
     rows: list[int] = slate.rows[picks].tolist()
     scores: list[float] = slate.scores[picks].tolist()
     contributions: list[list[float]] = ranker.contributions(slate.features[picks]).tolist()
+    because = likest_clicks(slate.rows[picks], user, catalog)
     items = []
-    for i, row, score, terms in zip(picks.tolist(), rows, scores, contributions, strict=True):
+    for n, i in enumerate(picks.tolist()):
+        news_id, row = slate.ids[i], rows[n]
         published_at_s = float(catalog.published_at_s[row])
         items.append(
             RecommendedArticle(
-                news_id=slate.ids[i],
-                score=score,
+                news_id=news_id,
+                score=scores[n],
                 title=catalog.titles[row] if row >= 0 else "",
                 category=catalog.category_names[catalog.category[row]],
                 published_at=None if np.isnan(published_at_s) else from_unix_s(published_at_s),
-                sources=tuple(sources[slate.ids[i]]),
-                reasons={name: term for name, term in zip(FEATURES, terms, strict=True) if term},
+                sources=(*sources[news_id], EXPLORATION) if i in shown.explored else tuple(sources[news_id]),
+                reasons=_not_zero(contributions[n]),
+                rules=shown.moved_by.get(i, ()),
+                because=because[n],
+                propensity=shown.propensities[n],
             )
         )
     return items
+
+
+def detailed_items(
+    items: Sequence[RecommendedArticle],
+    slate: ScoredSlate,
+    shown: Shown,
+    rules: ActiveRules,
+    *,
+    user: UserView,
+    catalog: ArticleCatalog,
+    ranker: LinearRanker,
+    now_s: float,
+) -> list[RecommendedArticle]:
+    """Explained ``items`` with features, heads, and every rule that concerns them."""
+    values: list[list[float]] = slate.features[shown.picks].tolist()
+    interests = head_contributions(slate, shown.picks, user, catalog, ranker)
+    articles = RuledArticles.of(slate.ids, slate.rows, catalog, now_s)
+    return [
+        item.model_copy(
+            update={
+                "features": _not_zero(of_features),
+                "interests": of_heads,
+                "rules": tuple(dict.fromkeys((*item.rules, *rules.concerning(articles, i)))),
+            }
+        )
+        for item, i, of_features, of_heads in zip(items, shown.picks.tolist(), values, interests, strict=True)
+    ]
+
+
+def _not_zero(of_features: Sequence[float]) -> dict[str, float]:
+    return {name: value for name, value in zip(FEATURES, of_features, strict=True) if value}

@@ -1,0 +1,92 @@
+r"""Why an article is recommended: what each head adds to its score, and the recent click that it is like.
+
+**Contributions per head.** A linear ranker's score is a sum of one term for each feature
+(:meth:`~freshet.models.ranking.LinearRanker.contributions`). The terms of the dot products are terms of the
+user's heads: ``dot_first`` of the first head, ``dot_last`` of the last interest head, ``dot_skips`` of the
+head that skips feed, ``dot_best`` of whichever head has the largest product. So the heads' contributions sum
+to those of the dot products.
+
+**"Because you read"** names the recent click i whose vector has the largest cosine with the article's,
+:math:`\cos(v - m, v_i - m)`, if that is at least ``LEAST_COSINE``. Both are measured from m, the mean of what
+is being clicked: all vectors of a sigmoid tower point the same way, and from the origin everything would be
+like everything.
+
+Neither looks beyond the model: a feature's term says what moved the score, not what would make a person
+click.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freshet.models.catalog import ArticleCatalog
+from freshet.models.ranking import FEATURES, LinearRanker
+from freshet.models.scored_slate import ScoredSlate
+from freshet.models.user_view import UserView
+
+# Of random articles, each with the likest of 20 random others (1,200 articles of MIND, MiniLM projected to 64
+# dimensions, 20,000 draws; 20 % of all pairs share a category, 4 % a subcategory):
+# from 0.3 on: 44 % claimed, of which 68 % share the category and 30 % the subcategory;
+# from 0.4 on: 14 %, 82 % and 46 %; from 0.5 on: 3 %, 89 % and 59 %.
+LEAST_COSINE: Final = 0.4
+"""Below it an article is not said to be like another."""
+
+_BY_HEAD: Final = ("dot_first", "dot_last", "dot_best", "dot_skips")
+
+
+def likest_clicks(rows: NDArray[np.int64], user: UserView, catalog: ArticleCatalog) -> list[str | None]:
+    """For each article the user's recent click that it is most like; ``None`` where it is like none.
+
+    An article is not like itself. Of two clicks as like the older one is named.
+
+    Args:
+        rows: Shape (n,): rows of ``catalog``, -1 where unknown.
+        user: Who clicked.
+        catalog: The articles' vectors.
+    """
+    nothing: list[str | None] = [None] * len(rows)
+    if user.centre is None or not user.seen or not len(rows):
+        return nothing
+    clicked = list(user.seen)
+    clicked_rows = catalog.rows(clicked)
+    cosines = _unit(catalog, rows, user.centre) @ _unit(catalog, clicked_rows, user.centre).T
+    cosines[rows[:, None] == clicked_rows[None, :]] = 0.0
+    likest = cosines.argmax(axis=1)
+    best: list[float] = cosines[np.arange(len(rows)), likest].tolist()
+    return [
+        clicked[j] if cosine >= LEAST_COSINE else None
+        for j, cosine in zip(likest.tolist(), best, strict=True)
+    ]
+
+
+def head_contributions(
+    slate: ScoredSlate, picks: NDArray[np.intp], user: UserView, catalog: ArticleCatalog, ranker: LinearRanker
+) -> Iterator[dict[str, float]]:
+    """For each of ``picks`` (n,), what each head adds to its score, by the head's name; zeros are left out.
+
+    Heads of one name (those of a user never seen are all ``population``) are added up.
+    """
+    terms = ranker.contributions(slate.features[picks])[:, [FEATURES.index(name) for name in _BY_HEAD]]
+    rows = slate.rows[picks]
+    dots = catalog.vectors[rows] @ user.vectors[:-1].T - user.dot_offsets[:-1]
+    last = len(user.vectors) - 2
+    for (first, longest, best, skips), head in zip(terms.tolist(), dots.argmax(axis=1).tolist(), strict=True):
+        by_head = dict.fromkeys(user.head_names, 0.0)
+        for j, term in ((0, first), (last, longest), (head, best), (-1, skips)):
+            by_head[user.head_names[j]] += term
+        yield {name: term for name, term in by_head.items() if term}
+
+
+def _unit(
+    catalog: ArticleCatalog, rows: NDArray[np.int64], centre: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Vectors (n, d) from the centre, of length 1; 0 where there is none."""
+    vectors: NDArray[np.float32] = catalog.vectors[rows] - centre
+    vectors[~catalog.has_vector[rows]] = 0.0
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors /= np.where(lengths > 0, lengths, 1.0)
+    return vectors
