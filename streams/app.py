@@ -136,6 +136,7 @@ class StreamApp:
             catch_up=self._weights.catch_up,
         )
         self.user_agent.on_impression = self.experiments.shown
+        self.user_agent.on_click = self.experiments.clicked
         self.user_agent.on_clicks = self._push
         self.recommender_agent.before_answers = self.stats_agent.show
         self._register()
@@ -273,6 +274,7 @@ class StreamApp:
 
     def _obey(self, control: Control) -> None:
         self.experiments.obey(control)
+        self.recommender_agent.editorial_rules.obey(control)
         if control.kind == "push-on":
             self.recommender_agent.push_users.add(control.subject)
         elif control.kind == "push-off":

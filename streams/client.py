@@ -21,6 +21,7 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError
 from pydantic import ValidationError
 
+from freshet.models.editorial_rule import EditorialRule
 from freshet.models.events import (
     MAX_EVENT_BYTES,
     Article,
@@ -188,6 +189,8 @@ class Freshet:
         history: Sequence[str] = (),
         time: datetime | None = None,
         explain: bool = True,
+        details: bool = False,
+        rules: Sequence[EditorialRule] = (),
         timeout_s: float = 5.0,
     ) -> Recommendation:
         """A user's best ``k`` articles now, or ``candidates`` in the best order.
@@ -212,6 +215,8 @@ class Freshet:
             exclude_seen=exclude_seen,
             diversity=diversity,
             explain=explain,
+            details=details,
+            rules=tuple(rules),
         )
         return self.request(request, timeout_s)
 
@@ -273,8 +278,17 @@ class Freshet:
         return self._control("push-on" if on else "push-off", user_id)
 
     def withdraw(self, news_id: str) -> Control:
-        """Take an article out of every recommendation. Raises as :meth:`click`."""
+        """Take an article out of every recommendation, for good. Raises as :meth:`click`."""
         return self._control("article-withdrawn", news_id)
+
+    def set_rule(self, rule: EditorialRule) -> Control:
+        """Have every answer obey an editorial rule; it replaces one of its name. Raises as :meth:`click`."""
+        control = Control(kind="rule-set", subject=rule.name, time=datetime.now(UTC), rule=rule)
+        return self.control(control)
+
+    def remove_rule(self, name: str) -> Control:
+        """Take an editorial rule back; without one of this name nothing changes. Raises as :meth:`click`."""
+        return self._control("rule-removed", name)
 
     def control(self, control: Control) -> Control:
         """Publish an operator's instruction. Raises as :meth:`click`."""
@@ -309,7 +323,9 @@ class Freshet:
     ) -> None:
         self.close()
 
-    def _control(self, kind: Literal["push-on", "push-off", "article-withdrawn"], subject: str) -> Control:
+    def _control(
+        self, kind: Literal["push-on", "push-off", "article-withdrawn", "rule-removed"], subject: str
+    ) -> Control:
         return self.control(_event(Control, kind=kind, subject=subject, time=datetime.now(UTC)))
 
     def _reading(self) -> Answers:

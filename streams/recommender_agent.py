@@ -31,6 +31,7 @@ from freshet.models.recommend import Answer, rank, recommend, recommend_from, tr
 from freshet.models.user_state import Pooling, UserState
 from freshet.models.user_view import UserView
 from freshet.streams import metrics, topics
+from freshet.streams.editorial_rules import EditorialRules
 from freshet.streams.experiments import Experiments
 from freshet.streams.intake import Intake
 from freshet.streams.kafka import topic_name
@@ -93,6 +94,8 @@ class RecommenderAgent:
         """Called before a batch of requests is answered."""
         self.push_users: set[str] = set()
         """Users who want a fresh list after each of their clicks."""
+        self.editorial_rules = EditorialRules()
+        """What editors decided for all answers."""
 
     async def run(self, reader: RecordReader) -> None:
         """Answer what ``reader`` reads. Ends where something cannot be delivered; nothing is committed."""
@@ -167,7 +170,8 @@ class RecommenderAgent:
         ranker = self._rankers.get() if treatment is None else treatment.ranker
         degraded: Degraded = None
         if request.candidates is not None:
-            found = rank(request, user, self._catalog, ranker, now_s)
+            book = self.editorial_rules.book
+            found = rank(request, user, self._catalog, ranker, now_s, book=book)
         else:
             found, degraded = await self._recommended(request, user, ranker, now_s)
         self._examples.answered(request.request_id, now_s, found)
@@ -182,6 +186,7 @@ class RecommenderAgent:
             ranker=ranker.id,
             items=tuple(found.items),
             user_clicks=user.clicks,
+            unmet=found.unmet,
             degraded=degraded,
             pushed=pushed,
             experiment=None if treatment is None else treatment.experiment,
@@ -199,7 +204,8 @@ class RecommenderAgent:
     async def _recommended(
         self, request: RecommendationRequest, user: UserView, ranker: LinearRanker, now_s: float
     ) -> tuple[Answer, Degraded]:
-        search = partial(recommend, request, user, self._catalog, self._index, ranker, now_s)
+        book = self.editorial_rules.book
+        search = partial(recommend, request, user, self._catalog, self._index, ranker, now_s, book=book)
         try:
             if self._threads is None:
                 found = search()
@@ -208,10 +214,10 @@ class RecommenderAgent:
         except IndexUnavailable as error:
             log.warning("the index does not answer: %s", error)
             candidates = self._cache.get(request.user_id, {})
-            found = recommend_from(request, candidates, user, self._catalog, ranker, now_s)
+            found = recommend_from(request, candidates, user, self._catalog, ranker, now_s, book=book)
             if found.items:
                 return found, "cached"
-            return trending_fallback(request, user, self._catalog, ranker, now_s), "trending"
+            return trending_fallback(request, user, self._catalog, ranker, now_s, book=book), "trending"
         self._cache[request.user_id] = {item.news_id: item.sources for item in found.items}
         self._cache.move_to_end(request.user_id)
         if len(self._cache) > _MAX_CACHED_ANSWERS:
