@@ -75,6 +75,8 @@ class UserAgent:
         """Held while a batch is under way; whoever gives partitions away waits for it."""
         self.on_impression: Callable[[Impression], None] | None = None
         """Told of every impression, once."""
+        self.on_click: Callable[[Click], None] | None = None
+        """Told of every click, once."""
         self.on_clicks: Callable[[list[Applied]], Awaitable[None]] | None = None
         """Told of the clicks of every batch, after it is durable."""
 
@@ -151,6 +153,8 @@ class UserAgent:
                 self._catalog,
                 impression_known=click.impression_id is not None,
             )
+            if new and self.on_click is not None:
+                self.on_click(click)
         if not new:
             metrics.DUPLICATES.labels(topic).inc()
         self._collected.add(
