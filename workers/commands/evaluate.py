@@ -119,16 +119,16 @@ def command(
     from freshet.workers.train import kind_of  # noqa: PLC0415
 
     settings = build_settings({"encoder": encoder, "data_dir": data_dir})
-    if off_policy:
-        if report is not None:
-            raise click.UsageError("--report is not for --off-policy")
-        judged = OffPolicyOptions(folder, bundle, weights, temperature, top or 3, start, skip_bad_lines, seed)
-        _evaluate_off_policy(judged, settings, as_json)
-        return
-    if weights is not None or temperature is not None or top is not None:
+    if off_policy and report is not None:
+        raise click.UsageError("--report is not for --off-policy")
+    if not off_policy and not (weights is temperature is top is None):
         raise click.UsageError("--weights, --temperature and --top go with --off-policy")
     options = EvaluateOptions(folder, bundle, protocol, start, skip_bad_lines, seed)
+    judged = OffPolicyOptions(folder, bundle, weights, temperature, top or 3, start, skip_bad_lines, seed)
     try:
+        if off_policy:
+            _evaluate_off_policy(judged, settings, as_json)
+            return
         kind = kind_of(folder)
         if kind == "mind":
             _evaluate_mind(options, settings, report, as_json)
