@@ -121,7 +121,7 @@ def command(
     settings = build_settings({"encoder": encoder, "data_dir": data_dir})
     if off_policy and report is not None:
         raise click.UsageError("--report is not for --off-policy")
-    if not off_policy and not (weights is temperature is top is None):
+    if not off_policy and (weights is not None or temperature is not None or top is not None):
         raise click.UsageError("--weights, --temperature and --top go with --off-policy")
     options = EvaluateOptions(folder, bundle, protocol, start, skip_bad_lines, seed)
     judged = OffPolicyOptions(folder, bundle, weights, temperature, top or 3, start, skip_bad_lines, seed)
