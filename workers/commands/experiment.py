@@ -10,26 +10,12 @@ import click
 from freshet.streams.settings import Settings
 from freshet.workers.client_session import client_session
 from freshet.workers.connection_options import connection_options
+from freshet.workers.event_time import EventTime
 
 if TYPE_CHECKING:
     from freshet.models.control import Control
 
 _AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-
-
-class _Time(click.ParamType):
-    """ISO 8601; UTC where no offset is given."""
-
-    name = "TIME"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        if isinstance(value, datetime):
-            return value
-        try:
-            time = datetime.fromisoformat(value)
-        except ValueError as error:
-            self.fail(f"{error}; write 2026-03-02T08:00", param, ctx)
-        return time.replace(tzinfo=UTC) if time.tzinfo is None else time
 
 
 @click.group(name="experiment")
@@ -62,8 +48,8 @@ def command() -> None:
     help="The difference worth finding, as a share of the metric.  [default: 0.05]",
 )
 @click.option("--salt", help="Of the assignment.  [default: the experiment's name]")
-@click.option("--from", "starts_at", type=_Time(), help="Event time before which nobody is in it.")
-@click.option("--until", "stops_at", type=_Time(), help="Event time from which on nobody is in it.")
+@click.option("--from", "starts_at", type=EventTime(), help="Event time before which nobody is in it.")
+@click.option("--until", "stops_at", type=EventTime(), help="Event time from which on nobody is in it.")
 @_AS_JSON
 @connection_options
 def start(settings: Settings, *, name: str, variants: tuple[str, ...], as_json: bool, **fixed: Any) -> None:
