@@ -72,7 +72,6 @@ class Example:
 class Correction:
     """What a late click changes of an example."""
 
-    impression_id: str
     slate: RankedSlate
     before: NDArray[np.bool_]
     """Shape (n,)."""
@@ -200,7 +199,7 @@ class Attribution:
                     return None
                 held.clicked = before.copy()
                 held.clicked[position] = True
-                return Correction(name, held.slate, before, held.clicked, held.answered)
+                return Correction(held.slate, before, held.clicked, held.answered)
         if not known:
             waiting = self._early.setdefault(key, [])
             if len(waiting) < _MAX_EARLY_OF_ONE:

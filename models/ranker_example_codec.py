@@ -7,8 +7,8 @@ another. So an example carries a fingerprint of their names in order.
 from __future__ import annotations
 
 import hashlib
-from base64 import b64decode, b64encode
-from binascii import Error as Base64Error
+from base64 import b64encode
+from binascii import a2b_base64
 from collections.abc import Sequence
 from typing import Final
 
@@ -34,7 +34,7 @@ def encoded(features: NDArray[np.float32]) -> str:
 
 
 def decoded(example: RankerExample) -> NDArray[np.float32]:
-    """The features (n, len(FEATURES)) of an example of this version's :data:`FINGERPRINT`.
+    """The features (n, len(FEATURES)), read-only, of an example of this version's :data:`FINGERPRINT`.
 
     They need not be finite: that is the learner's to judge.
 
@@ -48,8 +48,8 @@ def decoded(example: RankerExample) -> NDArray[np.float32]:
             "another version made it"
         )
     try:
-        data = b64decode(example.features, validate=True)
-    except (Base64Error, ValueError) as error:
+        data = a2b_base64(example.features, strict_mode=True)
+    except ValueError as error:
         raise EventError(f"RankerExample: features are not base64: {error}") from error
     shape = len(example.clicked), len(FEATURES)
     if len(data) != 4 * shape[0] * shape[1]:
@@ -57,4 +57,4 @@ def decoded(example: RankerExample) -> NDArray[np.float32]:
             f"RankerExample: {len(data)} bytes of features, must be 4 x {shape[0]} candidates x "
             f"{shape[1]} features"
         )
-    return np.frombuffer(data, "<f4").astype(np.float32).reshape(shape)
+    return np.frombuffer(data, "<f4").reshape(shape)

@@ -2,7 +2,8 @@
 
 An impression that names an answer of this worker is learned from as it was answered; any other is ranked at
 the moment it arrives, before it moves its user's state: test, then train. So nothing of an impression is in
-the features that it teaches by.
+the features that it teaches by. Ranking takes as long as all else that an impression causes: a worker that is
+behind ranks only a share of the impressions of no known answer.
 
 Guarantee: an impression that the user's state has applied already gives nothing, because its features could
 know its clicks. So a crash may lose the examples of the batch under way; none is ever counted twice.
@@ -39,7 +40,7 @@ class RankerExamples:
     """Collects examples and corrections, and adds them to an outbox.
 
     Args:
-        settings: Whether, and from which share of impressions, to learn.
+        settings: Whether to learn, and from which share of impressions when behind.
         catalog: What is known of articles.
         rankers: Whose model is learned.
         population: The mean of what is clicked, at a time.
@@ -60,7 +61,10 @@ class RankerExamples:
         self._population = population
         self._rolling_auc = rolling_auc
         self._attribution = Attribution(settings.attribution_window_s)
-        self._share = round(settings.learn_share * 2**32) if settings.learn else 0
+        self._learn = settings.learn
+        self._share = round(settings.learn_share * 2**32)
+        self.behind = False
+        """Whether impressions are waiting, so that only a share of them can be ranked."""
         self._topic = topic_name(settings, topics.RANKER_EXAMPLES.name)
         self._key = rankers.model.encode()
         self._partition = partition_of(rankers.model, settings.partitions)
@@ -92,21 +96,20 @@ class RankerExamples:
             slate = score_slate(impression.candidates, user, self._catalog, self._rankers.get(), time_s)
             return RankedSlate(tuple(slate.ids), slate.features, slate.scores)
 
-        chosen = self._chosen(impression.impression_id)
         example = self._attribution.shown(
             impression.impression_id,
             time_s,
             impression.candidates,
             impression.clicked,
             request_id=impression.request_id,
-            otherwise=rank_now if chosen else None,
+            otherwise=rank_now if self._is_ranked(impression.impression_id) else None,
         )
         if example is None:
             return
         if example.answered:
             self._rolling_auc.add(example.clicked, example.slate.scores)
         # Without a click there is nothing to learn yet; a late one's correction is then the whole lesson.
-        if chosen and example.clicked.any():
+        if self._learn and example.clicked.any():
             self._add(source, time_s, example.slate, example.clicked)
 
     def clicked(self, click: Click, source: Source, time_s: float, state: UserState) -> None:
@@ -121,7 +124,7 @@ class RankerExamples:
             return
         if correction.answered and not correction.before.any():
             self._rolling_auc.add(correction.after, correction.slate.scores)
-        if self._chosen(correction.impression_id):
+        if self._learn:
             self._add(source, time_s, correction.slate, correction.after, correction.before)
 
     def publish(self, outbox: Outbox) -> None:
@@ -130,9 +133,9 @@ class RankerExamples:
             outbox.add(self._topic, self._partition, self._key, record)
         self._records.clear()
 
-    def _chosen(self, impression_id: str) -> bool:
-        """By its id, so that an impression and its late clicks are learned from both or neither."""
-        return zlib.crc32(impression_id.encode()) < self._share
+    def _is_ranked(self, impression_id: str) -> bool:
+        """Whether to rank an impression of no known answer; by its id, not by chance."""
+        return self._learn and (not self.behind or zlib.crc32(impression_id.encode()) < self._share)
 
     def _add(
         self,

@@ -70,6 +70,7 @@ class UserAgent:
         self._intake = Intake(settings, outbox)
         self._collected = SlateCollector(settings)
         self._impressions = topic_name(settings, topics.IMPRESSIONS.name)
+        self._clicks = topic_name(settings, topics.CLICKS.name)
         self._vectors = topic_name(settings, topics.USER_VECTORS.name)
         self.busy = asyncio.Lock()
         """Held while a batch is under way; whoever gives partitions away waits for it."""
@@ -93,6 +94,7 @@ class UserAgent:
 
     async def _handle(self, messages: list[Any]) -> list[Applied]:
         started = time.perf_counter()
+        self._examples.behind = self._is_behind(len(messages))
         changed: dict[UserKey, float] = {}
         clicks: list[Applied] = []
         click_timestamps: list[float] = []
@@ -116,6 +118,12 @@ class UserAgent:
         metrics.BATCH_EVENTS.labels("user").observe(len(messages))
         metrics.PROCESSING_SECONDS.labels("user").observe(time.perf_counter() - started)
         return clicks
+
+    def _is_behind(self, under_way: int) -> bool:
+        """Whether another batch is waiting, a full one."""
+        names = {self._impressions, self._clicks}
+        waiting = sum(lag for tp, lag in self._progress.lags().items() if tp.topic in names)
+        return waiting - under_way >= self._settings.batch_events
 
     def _apply(self, message: Any) -> Applied:
         topic, partition, offset = message.topic, message.partition, message.offset

@@ -27,8 +27,8 @@ def test_features_come_back_bit_by_bit() -> None:
     x = np.random.default_rng(0).normal(size=(2, len(FEATURES))).astype(np.float32)
     x[0, :3] = np.nan, np.inf, -0.0
     back = decoded(example(encoded(x)))
+    assert (back.dtype, back.shape) == (x.dtype, x.shape)
     assert back.tobytes() == x.tobytes()
-    back[0, 0] = 1.0  # a learner may do what it wants with it
 
 
 @pytest.mark.parametrize(

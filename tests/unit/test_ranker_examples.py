@@ -167,9 +167,8 @@ def test_answers_are_measured_when_their_clicks_are_known(world: World) -> None:
     assert 0.0 <= metrics.ROLLING_AUC._value.get() <= 1.0
 
 
-@pytest.mark.parametrize("setting", [{"learn": False}, {"learn_share": 0.0}])
-def test_learning_can_be_turned_off(setting: dict[str, Any]) -> None:
-    world = World(**setting)
+def test_learning_can_be_turned_off() -> None:
+    world = World(learn=False)
     world.asked("R")
     world.shown(0, "A")
     world.shown(1, "A", request_id="R")
@@ -177,8 +176,9 @@ def test_learning_can_be_turned_off(setting: dict[str, Any]) -> None:
     assert world.records() == []
 
 
-def test_a_share_of_the_impressions_is_learned_from_whole() -> None:
+def test_a_worker_that_is_behind_ranks_a_share_and_learns_from_all_that_it_answered() -> None:
     world = World(learn_share=0.3)
+    world.examples.behind = True
     for offset in range(400):
         world.shown(offset, "A")
     examples = world.records()
@@ -186,3 +186,11 @@ def test_a_share_of_the_impressions_is_learned_from_whole() -> None:
     for offset in range(400):
         world.clicked(offset, "B", impression_id=f"I{offset}")
     assert len(world.records()) == len(examples)
+    for offset in range(400, 410):
+        world.asked(f"R{offset}")
+        world.shown(offset, "A", request_id=f"R{offset}")
+    assert len(world.records()) == 10
+    world.examples.behind = False
+    for offset in range(410, 420):
+        world.shown(offset, "A")
+    assert len(world.records()) == 10
