@@ -15,7 +15,6 @@ from freshet.models.sequential_test import MIN_USERS, cluster_variance, log_evid
 _EXPECTED_EFFECT = 0.2
 _LEVEL = 0.05
 _Z = 1.959964
-_RATE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +23,12 @@ class Readers:
 
     users: int = 1_500
     impressions: int = 4_000
+    rate: float = 0.1
+    """Of clicks per impression."""
     lift: float = 0.0
     """Of the second variant's click rates, as a share."""
     eagerness: float | None = None
-    """Click rates are Beta(0.1 c, 0.9 c): the smaller c, the less alike are readers; unset: all alike."""
+    """Click rates are Beta(rate c, (1 - rate) c): the smaller c, the less alike are readers; unset: all alike."""
     activity: float | None = None
     """Impressions of a reader are Pareto of this exponent; unset: all read alike."""
 
@@ -50,9 +51,9 @@ def peeked_at(readers: Readers, runs: int, seed: int, *, by_impression: bool = F
     """Simulate ``runs`` experiments; ``by_impression`` takes impressions as if they were independent."""
     random = np.random.default_rng(seed)
     shape = (runs, readers.users)
-    rates = np.full(shape, _RATE)
+    rates = np.full(shape, readers.rate)
     if readers.eagerness is not None:
-        rates = random.beta(_RATE * readers.eagerness, (1 - _RATE) * readers.eagerness, shape)
+        rates = random.beta(readers.rate * readers.eagerness, (1 - readers.rate) * readers.eagerness, shape)
     treated = random.random(shape) < 0.5
     rates = np.where(treated, np.minimum(1.0, rates * (1.0 + readers.lift)), rates)
     visits = _visits(readers, runs, random)
@@ -120,6 +121,7 @@ def main() -> None:
         ("equal variants, readers alike", Readers(), False, 1),
         ("equal variants, readers unlike", Readers(eagerness=5.0), False, 2),
         ("equal variants, few read most", Readers(eagerness=2.0, activity=1.5), False, 3),
+        ("equal variants, 1 % click", Readers(rate=0.01), False, 9),
         ("the same 600 readers, very unlike", Readers(users=600, eagerness=0.5), False, 4),
         ("  with impressions as the unit", Readers(users=600, eagerness=0.5), True, 4),
         ("20 % more clicks", Readers(lift=0.2), False, 5),

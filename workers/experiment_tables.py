@@ -54,28 +54,20 @@ def experiments_table(running: list[tuple[Experiment, bool]]) -> Table:
 
 
 def _variants(outcome: ExperimentOutcome) -> Table:
+    variants = outcome.variants
     table = Table(
         "variant",
-        "ranker",
-        "share",
-        "users",
-        "who saw",
-        "impressions",
-        "clicks",
-        *METRICS,
+        *(variant.name for variant in variants),
         caption="intervals: 95 %, users as the unit, for one look",
     )
-    for variant in outcome.variants:
-        table.add_row(
-            variant.name,
-            variant.ranker,
-            f"{variant.share:.1%}",
-            f"{variant.users:,}",
-            f"{variant.users_shown:,}",
-            f"{variant.impressions:,}",
-            f"{variant.clicks:,}",
-            *(_measured(variant.metrics[metric]) for metric in METRICS),
-        )
+    table.add_row("ranker", *(variant.ranker for variant in variants))
+    table.add_row("share", *(f"{variant.share:.1%}" for variant in variants))
+    table.add_row("users answered", *(f"{variant.users:,}" for variant in variants))
+    table.add_row("users who saw an answer", *(f"{variant.users_shown:,}" for variant in variants))
+    table.add_row("impressions", *(f"{variant.impressions:,}" for variant in variants))
+    table.add_row("clicks", *(f"{variant.clicks:,}" for variant in variants))
+    for metric in METRICS:
+        table.add_row(metric, *(_measured(variant.metrics[metric]) for variant in variants))
     return table
 
 
@@ -117,16 +109,19 @@ def _comparisons(outcome: ExperimentOutcome) -> Table:
     control = outcome.experiment.variants[0].name
     first = next(iter(next(iter(outcome.comparisons.values())).values()))
     table = Table(
-        f"less {control}",
+        "",
         "metric",
         "difference",
-        f"always-valid interval ({1 - first.alpha:.1%})",
-        "always-valid p",
+        f"interval ({1 - first.alpha:.1%})",
+        "p",
+        caption="always valid: at every look",
     )
     for name, of in outcome.comparisons.items():
         for metric, each in of.items():
             deciding = metric == outcome.experiment.metric
-            table.add_row(name, metric, *_compared(each), style="bold" if deciding else "dim")
+            table.add_row(
+                f"{name} less {control}", metric, *_compared(each), style="bold" if deciding else "dim"
+            )
     return table
 
 

@@ -3,66 +3,12 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime, timedelta
-from typing import Any
 
-import numpy as np
 import pytest
 
-from freshet.models.events import (
-    Click,
-    Impression,
-    Recommendation,
-    RecommendationRequest,
-    RecommendedArticle,
-    from_unix_s,
-)
+from freshet.models.events import Click
 from freshet.models.experiment_outcomes import ExperimentLog
-from freshet.models.experiments import Experiment, Variant
-
-NOW = from_unix_s(1_767_000_000.0)
-
-
-def experiment(*shares: float, **fields: Any) -> Experiment:
-    variants = tuple(Variant(name=chr(65 + i), share=share) for i, share in enumerate(shares or (0.5, 0.5)))
-    defaults = {"salt": "E", "created_at": NOW, "shares_since": NOW, "variants": variants}
-    return Experiment.model_validate({"name": "E", **defaults, **fields})
-
-
-def answer(
-    user: str, variant: str | None = "A", request: str = "", name: str = "E", **scores: float
-) -> Recommendation:
-    items = [RecommendedArticle(news_id=news_id, score=score) for news_id, score in scores.items()]
-    return Recommendation(
-        request_id=request or f"R-{user}",
-        user_id=user,
-        time=NOW,
-        bundle="b",
-        ranker="default-0",
-        items=tuple(items),
-        experiment=None if variant is None else name,
-        variant=variant,
-    )
-
-
-def shown(user: str, *clicked: str, request: str = "", number: int = 0, time: datetime = NOW) -> Impression:
-    return Impression(
-        impression_id=f"I{number}",
-        user_id=user,
-        time=time,
-        candidates=("N1", "N2", "N3", "N4"),
-        clicked=clicked,
-        request_id=request or f"R-{user}",
-    )
-
-
-def ranked(user: str, request: str = "") -> RecommendationRequest:
-    return RecommendationRequest(
-        request_id=request or f"R-{user}", user_id=user, time=NOW, candidates=("N1", "N2", "N3", "N4")
-    )
-
-
-SCORES = {"N1": 4.0, "N2": 3.0, "N3": 2.0, "N4": 1.0}
+from tests.experiment_logs import NOW, SCORES, answer, experiment, filled, ranked, shown
 
 
 def test_what_happened_is_counted_for_its_variant() -> None:
@@ -128,21 +74,9 @@ def test_users_of_two_variants_are_counted_and_left_out() -> None:
     assert [variant.answers for variant in outcome.variants] == [0, 1]
 
 
-def _filled(rates: dict[str, float], users: dict[str, int], **fields: Any) -> ExperimentLog:
-    random = np.random.default_rng(8)
-    log = ExperimentLog(experiment(**fields))
-    for variant, count in users.items():
-        for number in range(count):
-            user = f"{variant}{number}"
-            log.answer(answer(user, variant, **SCORES))
-            clicked = tuple(news_id for news_id in SCORES if random.random() < rates[variant])
-            log.impression(shown(user, *clicked, time=NOW + timedelta(seconds=number)))
-    return log
-
-
 def test_a_difference_is_found_and_how_soon_is_told() -> None:
     seen: list[tuple[int, int]] = []
-    log = _filled({"A": 0.1, "B": 0.3}, {"A": 1_000, "B": 1_000}, expected_effect=0.5)
+    log = filled({"A": 0.1, "B": 0.3}, {"A": 1_000, "B": 1_000}, expected_effect=0.5)
     outcome = log.outcome(on_progress=lambda done, total: seen.append((done, total)))
     found = outcome.comparisons["B"]["click-through-rate"]
     assert found.decided
@@ -155,7 +89,7 @@ def test_a_difference_is_found_and_how_soon_is_told() -> None:
 
 
 def test_missing_users_are_a_mismatch() -> None:
-    outcome = _filled({"A": 0.1, "B": 0.1}, {"A": 1_000, "B": 850}).outcome()
+    outcome = filled({"A": 0.1, "B": 0.1}, {"A": 1_000, "B": 850}).outcome()
     assert outcome.answered.mismatch
     assert outcome.mismatch
 

@@ -35,6 +35,9 @@ class TestSimulated:
         found = peeked_at(Readers(eagerness=2.0, activity=1.5), RUNS, seed=3)
         assert found.decided <= ALPHA
 
+    def test_rare_clicks_do_not_make_it_err(self) -> None:
+        assert peeked_at(Readers(rate=0.01), RUNS, seed=9).decided <= ALPHA
+
     def test_impressions_as_the_unit_would_err(self) -> None:
         """Why the user is the unit: a few readers, who are very unlike each other, in many impressions."""
         readers = Readers(users=600, eagerness=0.5)
