@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from typing import overload
 
 import numpy as np
 import orjson
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from freshet.models.article_stats import Source
 from freshet.models.attribution import Attribution, RankedSlate
 from freshet.models.catalog import ArticleCatalog
-from freshet.models.events import Click, Impression, from_unix_s
+from freshet.models.events import Click, Impression, RecommendationRequest, from_unix_s
 from freshet.models.ports import FloatVector
 from freshet.models.ranker_example_codec import FINGERPRINT, encoded
 from freshet.models.recommend import Answer
@@ -70,12 +71,12 @@ class RankerExamples:
         self._partition = partition_of(rankers.model, settings.partitions)
         self._records: list[bytes] = []
 
-    def answered(self, request_id: str, time_s: float, answer: Answer) -> None:
+    def answered(self, request: RecommendationRequest, time_s: float, answer: Answer) -> None:
         """Remember what a request was answered with at ``time_s`` (event time, Unix seconds)."""
         slate, picks = answer.slate, answer.picks
         ids = tuple(slate.ids[i] for i in picks.tolist())
         ranked = RankedSlate(ids, slate.features[picks], slate.scores[picks])
-        self._attribution.answered(request_id, time_s, ranked)
+        self._attribution.answered(_of_user(request, request.request_id), time_s, ranked)
 
     def shown(self, impression: Impression, source: Source, time_s: float, state: UserState) -> None:
         """Learn of an impression, before ``state``, its user's, has applied it.
@@ -97,11 +98,11 @@ class RankerExamples:
             return RankedSlate(tuple(slate.ids), slate.features, slate.scores)
 
         example = self._attribution.shown(
-            impression.impression_id,
+            _of_user(impression, impression.impression_id),
             time_s,
             impression.candidates,
             impression.clicked,
-            request_id=impression.request_id,
+            request_id=_of_user(impression, impression.request_id),
             otherwise=rank_now if self._is_ranked(impression.impression_id) else None,
         )
         if example is None:
@@ -118,7 +119,10 @@ class RankerExamples:
         if offset <= state.offsets.get((stream, partition), -1):
             return
         correction = self._attribution.clicked(
-            time_s, click.news_id, impression_id=click.impression_id, request_id=click.request_id
+            time_s,
+            click.news_id,
+            impression_id=_of_user(click, click.impression_id),
+            request_id=_of_user(click, click.request_id),
         )
         if correction is None:
             return
@@ -160,3 +164,19 @@ class RankerExamples:
         if before is not None:
             example["clicked_before"] = before.tolist()
         self._records.append(orjson.dumps(example))
+
+
+@overload
+def _of_user(event: Impression | Click | RecommendationRequest, name: str) -> str: ...
+
+
+@overload
+def _of_user(event: Impression | Click | RecommendationRequest, name: str | None) -> str | None: ...
+
+
+def _of_user(event: Impression | Click | RecommendationRequest, name: str | None) -> str | None:
+    """A request's or impression's id as one of this user: two logs may number theirs alike.
+
+    No id has a space.
+    """
+    return None if name is None else f"{event.user_id} {name}"

@@ -35,6 +35,8 @@ START: Final = "start"
 """What that one was before it learned anything."""
 
 _CATCH_UP_S = 30.0
+_MAX_WEIGHT = 1e6
+"""Weights are of roughly unit size, as features are."""
 
 
 class Rankers:
@@ -82,10 +84,16 @@ class Rankers:
         know keep the start's weight, if it is the served model's.
 
         Raises:
-            EventError: The record's name is one that no model may have.
+            EventError: The record's name is one that no model may have, a weight is so large that scores
+                would not be finite, or a sum of squares is not positive.
         """
         if record.model == START:
             raise EventError(f"RankerWeights: no model may be called {START!r}")
+        largest = max(map(abs, record.weights.values()), default=0.0)
+        if largest > _MAX_WEIGHT:
+            raise EventError(f"RankerWeights: a weight of {largest:g}, more than {_MAX_WEIGHT:g}")
+        if any(square <= 0.0 for square in (record.squares or {}).values()):
+            raise EventError("RankerWeights: a sum of squares is not positive")
         if record.model == DEFAULT != self.model:
             return  # learned while no bundle was trained; here the name is that of the bundle's own
         unknown = tuple(sorted(set(record.weights) - set(FEATURES)))

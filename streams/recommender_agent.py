@@ -174,7 +174,7 @@ class RecommenderAgent:
             found = rank(request, user, self._catalog, ranker, now_s, book=book)
         else:
             found, degraded = await self._recommended(request, user, ranker, now_s)
-        self._examples.answered(request.request_id, now_s, found)
+        self._examples.answered(request, now_s, found)
         metrics.CANDIDATES.observe(len(found.items))
         if degraded is not None:
             metrics.DEGRADED.labels(degraded).inc()

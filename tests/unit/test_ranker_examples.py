@@ -67,8 +67,8 @@ class World:
         self.examples.shown(impression, source, NOW_S, self.state)
         self.state.apply_impression(source, NOW_S, SLATE, clicked, self.catalog, history=impression.history)
 
-    def clicked(self, offset: int, news_id: str, **names: Any) -> None:
-        click = Click(user_id="U", news_id=news_id, time=from_unix_s(NOW_S + 1.0), **names)
+    def clicked(self, offset: int, news_id: str, user_id: str = "U", **names: Any) -> None:
+        click = Click(user_id=user_id, news_id=news_id, time=from_unix_s(NOW_S + 1.0), **names)
         source = ("clicks", 3, offset)
         self.examples.clicked(click, source, NOW_S + 1.0, self.state)
         self.state.apply_click(source, NOW_S + 1.0, news_id, self.catalog, impression_known=True)
@@ -78,9 +78,7 @@ class World:
             request_id=request_id, user_id="U", time=from_unix_s(NOW_S), candidates=SLATE
         )
         user = UserView.of(self.state, NOW_S, POPULATION)
-        self.examples.answered(
-            request_id, NOW_S, rank(request, user, self.catalog, self.rankers.get(), NOW_S)
-        )
+        self.examples.answered(request, NOW_S, rank(request, user, self.catalog, self.rankers.get(), NOW_S))
 
     def records(self) -> list[RankerExample]:
         outbox = Records(self.settings)
@@ -154,6 +152,15 @@ def test_a_late_click_corrects(world: World) -> None:
     assert first.clicked_before == (False,) * 4
     assert second.clicked_before == first.clicked
     assert sum(second.clicked) == 2
+
+
+def test_ids_are_a_users_own(world: World) -> None:
+    world.shown(0, "A")
+    world.records()
+    world.clicked(0, "B", user_id="V", impression_id="I0")
+    assert world.records() == []
+    world.clicked(1, "B", impression_id="I0")
+    assert len(world.records()) == 1
 
 
 def test_answers_are_measured_when_their_clicks_are_known(world: World) -> None:

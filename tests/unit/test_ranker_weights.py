@@ -65,6 +65,15 @@ def test_no_model_may_be_called_start() -> None:
         rankers.apply(weights("start", 1))
 
 
+def test_weights_that_could_not_rank_are_refused() -> None:
+    rankers = Rankers(LinearRanker())
+    broken = weights("default", 2).model_copy(update={"squares": {"fatigue": 0.0}})
+    for record in (weights("default", 1, fatigue=-1e300), broken):
+        with pytest.raises(EventError, match=r"weight|squares"):
+            rankers.apply(record)
+    assert rankers.get() == LinearRanker()
+
+
 def test_an_unknown_name_says_which_there_are() -> None:
     with pytest.raises(KeyError, match="default, start"):
         Rankers(LinearRanker()).get("other")
