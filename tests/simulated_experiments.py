@@ -28,7 +28,7 @@ class Readers:
     lift: float = 0.0
     """Of the second variant's click rates, as a share."""
     eagerness: float | None = None
-    """Click rates are Beta(rate c, (1 - rate) c): the smaller c, the less alike are readers; unset: all alike."""
+    """Click rates are Beta(rate c, (1 - rate) c): the smaller c, the less alike readers; unset: all alike."""
     activity: float | None = None
     """Impressions of a reader are Pareto of this exponent; unset: all read alike."""
 
