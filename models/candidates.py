@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freshet.models.catalog import ArticleCatalog
-from freshet.models.editorial import ActiveRules, RuledArticles, means
+from freshet.models.editorial import ActiveRules, RuledArticles, meant
 from freshet.models.editorial_enforcement import least_of
 from freshet.models.editorial_rule import MaxAge, Quota
 from freshet.models.events import RecommendationRequest
@@ -25,6 +25,7 @@ TRENDING: Final = "trending"
 NEWEST: Final = "newest"
 REQUEST: Final = "request"
 EXPLORATION: Final = "exploration"
+BURST: Final = "burst"
 PINNED: Final = "pinned"
 QUOTA: Final = "quota"
 
@@ -159,6 +160,18 @@ def index_candidates(
     return merged
 
 
+def with_bursts(found: Candidates, bursts: Sequence[str], catalog: ArticleCatalog) -> Candidates:
+    """``found``, and those of ``bursts`` that have been announced: the index may not have found them."""
+    if not bursts:
+        return found
+    merged = {news_id: list(sources) for news_id, sources in found.items()}
+    dated = ~np.isnan(catalog.published_at_s[catalog.rows(bursts)])
+    for news_id, announced in zip(bursts, dated.tolist(), strict=True):
+        if announced:
+            merged.setdefault(news_id, []).append(BURST)
+    return merged
+
+
 def catalog_candidates(
     k: int, eligibility: Eligibility, *, catalog: ArticleCatalog, now_s: float, topic: Quota | None = None
 ) -> Candidates:
@@ -206,7 +219,7 @@ def editorial_candidates(
         articles = RuledArticles.of(ids, catalog.rows(ids), catalog, now_s)
         apart = rules.removed(articles).keys() | rules.buried(articles).keys()
         for quota in rules.quotas:
-            have = sum(means(quota, articles, i) for i in range(len(ids)) if i not in apart)
+            have = sum(i not in apart for i in meant(quota, articles))
             if have < least_of(quota, k):
                 wanted = eligibility.narrowed(rules, now_s)
                 for news_id in catalog_candidates(k, wanted, catalog=catalog, now_s=now_s, topic=quota):

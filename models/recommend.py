@@ -18,6 +18,7 @@ editorial rules, items. The same code serves the stream and the offline evaluati
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,6 +32,7 @@ from freshet.models.candidates import (
     catalog_candidates,
     editorial_candidates,
     index_candidates,
+    with_bursts,
 )
 from freshet.models.catalog import ArticleCatalog
 from freshet.models.diversity import maximal_marginal_relevance
@@ -103,6 +105,7 @@ def recommend(  # noqa: PLR0917 - with an index, one more than its two siblings
     *,
     explorer: Explorer | None = None,
     book: RuleBook = EMPTY_BOOK,
+    bursts: Sequence[str] = (),
 ) -> Answer:
     """The user's best ``request.k`` articles; the candidates' ranking where the request names some.
 
@@ -119,6 +122,7 @@ def recommend(  # noqa: PLR0917 - with an index, one more than its two siblings
         now_s: Event time, Unix seconds.
         explorer: Which slots go to articles that little is known of.
         book: The editorial rules in force; the request's own come after them.
+        bursts: Articles that are clicked far more than expected just now: candidates too.
 
     Raises:
         IndexUnavailable: The index did not answer.
@@ -129,7 +133,7 @@ def recommend(  # noqa: PLR0917 - with an index, one more than its two siblings
     question = _Question(request, user, catalog, ranker, now_s, rules)
     wanted = question.eligibility.narrowed(rules, now_s)
     found = index_candidates(request.k, wanted, user=user, catalog=catalog, index=index, now_s=now_s)
-    return _chosen(question, found, explorer)
+    return _chosen(question, with_bursts(found, bursts, catalog), explorer)
 
 
 def recommend_from(  # noqa: PLR0917 - as its siblings
