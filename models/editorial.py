@@ -67,16 +67,19 @@ class ActiveRules:
 
     def removed(self, articles: RuledArticles) -> dict[int, str]:
         """Which candidates are not shown, with the name of the strongest rule that says so."""
-        return _meant(self.removals, articles)
+        return _first_to_mean(self.removals, articles)
 
     def buried(self, articles: RuledArticles) -> dict[int, str]:
         """Which candidates stand below all others, likewise."""
-        return _meant(self.burials, articles)
+        return _first_to_mean(self.burials, articles)
 
-    def concerning(self, articles: RuledArticles, i: int) -> tuple[str, ...]:
-        """The names of all rules that mean candidate ``i``, the strongest first."""
-        every = (*self.removals, *self.limits, *self.burials, *self.pins, *self.quotas)
-        return tuple(dict.fromkeys(rule.name for rule in every if means(rule, articles, i)))
+    def concerning(self, articles: RuledArticles) -> list[tuple[str, ...]]:
+        """For each candidate the names of all rules that mean it, the strongest first."""
+        names: list[dict[str, None]] = [{} for _ in articles.ids]
+        for rule in (*self.removals, *self.limits, *self.burials, *self.pins, *self.quotas):
+            for i in meant(rule, articles):
+                names[i][rule.name] = None
+        return [tuple(each) for each in names]
 
 
 class RuleBook:
@@ -118,36 +121,46 @@ def _holds(rule: EditorialRule, now_s: float) -> bool:
     )
 
 
-def _meant(rules: Sequence[Withdraw | Embargo | MaxAge | Bury], articles: RuledArticles) -> dict[int, str]:
-    """The candidates that any of ``rules`` means, with the name of the first that does."""
-    meant: dict[int, str] = {}
-    for rule in rules:
-        for i in range(len(articles.ids)):
-            if i not in meant and means(rule, articles, i):
-                meant[i] = rule.name
-    return meant
-
-
-def means(rule: EditorialRule, articles: RuledArticles, i: int) -> bool:
-    """Whether a rule is about candidate ``i``."""
+def meant(rule: EditorialRule, articles: RuledArticles) -> list[int]:
+    """The candidates that a rule is about, rising."""
     if isinstance(rule, Pin):
-        return articles.ids[i] == rule.news_id
+        return [i for i, news_id in enumerate(articles.ids) if news_id == rule.news_id]
     if isinstance(rule, AtMost | Quota):
-        return bool(topic_of(rule, articles, i))
-    topical = articles.categories[i] in rule.categories or articles.subcategories[i] in rule.subcategories
-    if isinstance(rule, MaxAge):
-        everything = not (rule.categories or rule.subcategories)
-        return (everything or topical) and articles.ages_s[i] > rule.max_age_s
-    return topical or articles.ids[i] in rule.news_ids
+        return [i for i, topic in enumerate(topics(rule, articles)) if topic]
+    chosen: set[int] = set()
+    for names, column in (
+        (rule.categories, articles.categories),
+        (rule.subcategories, articles.subcategories),
+    ):
+        if names:
+            chosen.update(i for i, name in enumerate(column) if name in names)
+    if not isinstance(rule, MaxAge):
+        news_ids = frozenset(rule.news_ids)
+        chosen.update(i for i, news_id in enumerate(articles.ids) if news_id in news_ids)
+        return sorted(chosen)
+    everything = not (rule.categories or rule.subcategories)
+    old = (i for i, age_s in enumerate(articles.ages_s) if age_s > rule.max_age_s)
+    return [i for i in old if everything or i in chosen]
 
 
-def topic_of(rule: AtMost | Quota, articles: RuledArticles, i: int) -> str:
-    """The category or subcategory that a rule counts candidate ``i`` as; empty if it does not count it."""
+def topics(rule: AtMost | Quota, articles: RuledArticles) -> Sequence[str]:
+    """The category or subcategory that a rule counts each candidate as; empty where it does not count it."""
     if isinstance(rule, AtMost):
-        return (articles.categories if rule.per == "category" else articles.subcategories)[i]
+        return articles.categories if rule.per == "category" else articles.subcategories
     if rule.category is not None:
-        return rule.category if articles.categories[i] == rule.category else ""
-    return rule.subcategory or "" if articles.subcategories[i] == rule.subcategory else ""
+        return [name if name == rule.category else "" for name in articles.categories]
+    return [name if name == rule.subcategory else "" for name in articles.subcategories]
+
+
+def _first_to_mean(
+    rules: Sequence[Withdraw | Embargo | MaxAge | Bury], articles: RuledArticles
+) -> dict[int, str]:
+    """The candidates that any of ``rules`` means, with the name of the first that does."""
+    names: dict[int, str] = {}
+    for rule in rules:
+        for i in meant(rule, articles):
+            names.setdefault(i, rule.name)
+    return names
 
 
 NO_RULES: Final = ActiveRules()

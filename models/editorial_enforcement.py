@@ -29,7 +29,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Self
 
-from freshet.models.editorial import ActiveRules, RuledArticles, means, topic_of
+from freshet.models.editorial import ActiveRules, RuledArticles, meant, topics
 from freshet.models.editorial_rule import AtMost, Pin, Quota, UnmetRule
 
 _ROUNDING: Final = 1e-9
@@ -127,6 +127,7 @@ class _Draft:
         self._wanted: defaultdict[int, list[str]] = defaultdict(list)
         """Chosen for a quota, with the quotas' names."""
         self._counts: Counter[tuple[int, str]] = Counter()
+        self._topics = [topics(rule, articles) for rule in rules.limits]
         self._refused: dict[str, None] = {}
         """Names of limits that kept an article out."""
         self._unmet: dict[str, str] = {}
@@ -164,11 +165,12 @@ class _Draft:
         """Choose the best of each topic of which the list must hold some."""
         for quota in self._rules.quotas:
             least = least_of(quota, self._length)
-            have = sum(means(quota, self._articles, i) for i in self.chosen)
+            members = set(meant(quota, self._articles))
+            have = len(members & self.chosen.keys())
             for i in self._tiers.plain:
                 if have >= least or len(self.chosen) >= self._length:
                     break
-                if i not in self.chosen and means(quota, self._articles, i) and self._take(i):
+                if i in members and i not in self.chosen and self._take(i):
                     self._wanted[i].append(quota.name)
                     have += 1
             if have < least:
@@ -219,8 +221,8 @@ class _Draft:
     def _take(self, i: int, pin: Pin | None = None) -> bool:
         """Choose a candidate, unless a limit is reached."""
         touched = []
-        for number, rule in enumerate(self._rules.limits):
-            topic = topic_of(rule, self._articles, i)
+        for number, (rule, of_all) in enumerate(zip(self._rules.limits, self._topics, strict=True)):
+            topic = of_all[i]
             if topic:
                 if self._counts[number, topic] >= _most(rule, self._length):
                     self._refused[rule.name] = None

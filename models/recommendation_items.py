@@ -96,13 +96,13 @@ def detailed_items(
     """Explained ``items`` with features, heads, and every rule that concerns them."""
     values: list[list[float]] = slate.features[shown.picks].tolist()
     interests = head_contributions(slate, shown.picks, user, catalog, ranker)
-    articles = RuledArticles.of(slate.ids, slate.rows, catalog, now_s)
+    concerning = rules.concerning(RuledArticles.of(slate.ids, slate.rows, catalog, now_s))
     return [
         item.model_copy(
             update={
                 "features": _not_zero(of_features),
                 "interests": of_heads,
-                "rules": tuple(dict.fromkeys((*item.rules, *rules.concerning(articles, i)))),
+                "rules": tuple(dict.fromkeys((*item.rules, *concerning[i]))),
             }
         )
         for item, i, of_features, of_heads in zip(items, shown.picks.tolist(), values, interests, strict=True)

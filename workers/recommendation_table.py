@@ -45,6 +45,7 @@ def recommendation_table(recommendation: Recommendation) -> RenderableType:
             "trending": "what is trending",
         }[recommendation.degraded]
         parts.append(Text(f"degraded: the index did not answer; this is {served}", style="yellow"))
+    parts += [Text(f"rule {each.rule}: {each.reason}", style="yellow") for each in recommendation.unmet]
     if not recommendation.items:
         parts.append(Text("No article satisfies the request."))
         return Group(*parts)
@@ -94,5 +95,7 @@ def _details(item: RecommendedArticle, at: datetime) -> str:
         f"{old} old" if old else "",
         f"score {item.score:.3f}{': ' if why else ''}{why}",
         f"from {', '.join(item.sources)}" if item.sources else "",
+        f"like {item.because}, read before" if item.because else "",
+        f"rules {', '.join(item.rules)}" if item.rules else "",
     )
     return " · ".join(part for part in parts if part)

@@ -98,3 +98,10 @@ def test_every_feature_of_the_ranker_has_words(feature: str) -> None:
 def test_an_age_is_in_its_largest_unit(old: timedelta, text: str) -> None:
     assert age(NOW - old, NOW) == text
     assert age(None, NOW) == ""
+
+
+def test_rules_and_the_click_that_an_article_is_like_are_shown() -> None:
+    item = RecommendedArticle(news_id="N1", score=1.0, rules=("lead",), because="N9")
+    text = shown(items=(item,), unmet=({"rule": "travel", "reason": "1 of 2 articles of travel"},))
+    assert "like N9, read before · rules lead" in text
+    assert "rule travel: 1 of 2 articles of travel" in text
