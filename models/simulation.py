@@ -39,6 +39,8 @@ class SimulationConfig:
     diversity: float = 0.3
     learning: bool = True
     """Whether the ranker's weights are learned."""
+    vectors: bool = True
+    """Whether the services know the articles' vectors; else they go by ids alone."""
     warm_up: float = 0.15
     """Share of the time before measuring begins."""
     hit_share: float = 0.05
@@ -77,8 +79,6 @@ class LoggedList:
     """Shape (n,): of a click on each item of the list without exploration."""
     history: tuple[str, ...]
     """Earlier clicks, where the reader had never been served."""
-    ranker: str
-    """Name and revision of the weights in use."""
     measured: bool
     """False in the warm-up."""
 
@@ -133,7 +133,12 @@ class _Run:
         self._ids = world.articles.ids
         self._readers = SimulatedReaders(world, config.world.seed)
         self._service = SimulatedService(
-            world.articles, explorer, k=config.k, learning=config.learning, diversity=config.diversity
+            world.articles,
+            explorer,
+            k=config.k,
+            learning=config.learning,
+            diversity=config.diversity,
+            vectors=config.vectors,
         )
         self._measured_from_s = config.time_s(config.warm_up)
         self._on_list = on_list
@@ -160,7 +165,6 @@ class _Run:
         shown = self._service.recommend(user, history, now_s, name)
         greedy = examination(np.arange(len(shown.greedy))) * self._readers.attractions(visit, shown.greedy)
         chances, clicked = self._readers.show(visit, shown.rows)
-        ranker = self._service.ranker_id
         self._service.learn(user, shown, clicked, now_s)
         measured = now_s >= self._measured_from_s
         self.measure.add(
@@ -183,7 +187,6 @@ class _Run:
                     float(greedy.sum()),
                     greedy,
                     tuple(self._ids[row] for row in history),
-                    ranker,
                     measured,
                 )
             )

@@ -51,6 +51,12 @@ class ShownList:
     """Shape (n,): the world's rows of the list without exploration, given the same candidates and scores."""
     features: NDArray[np.float32]
     """Shape (n, len(FEATURES)): of the articles shown."""
+    candidates: tuple[str, ...]
+    """All that the list was chosen from."""
+    user_clicks: int
+    """Of the reader, ever, before this list."""
+    ranker: str
+    """Name and revision of the weights."""
 
 
 class SimulatedService:
@@ -62,6 +68,7 @@ class SimulatedService:
         k: A list's length.
         learning: Whether the ranker learns; else its weights stay the default ones.
         diversity: 1 - lambda of maximal marginal relevance.
+        vectors: Whether the service knows the articles' vectors; else it goes by ids alone.
     """
 
     def __init__(
@@ -72,6 +79,7 @@ class SimulatedService:
         k: int,
         learning: bool = True,
         diversity: float = 0.3,
+        vectors: bool = True,
     ) -> None:
         self._articles = articles
         self._row_of = {news_id: row for row, news_id in enumerate(articles.ids)}
@@ -79,6 +87,7 @@ class SimulatedService:
         self._k = k
         self._diversity = diversity
         self._learning = learning
+        self._vectors = vectors
         self._ranker = OnlineRanker()
         self._pooling = Pooling(
             d=D,
@@ -104,7 +113,7 @@ class SimulatedService:
             topic = TOPICS[articles.topic[row]]
             article = IndexedArticle(
                 articles.ids[row],
-                articles.vectors[row],
+                articles.vectors[row] if self._vectors else np.zeros(D, np.float32),
                 float(articles.published_s[row]),
                 category=topic.category,
                 subcategory=topic.subcategory,
@@ -112,7 +121,7 @@ class SimulatedService:
             new.append(article)
             self.catalog.put_article(
                 article.news_id,
-                article.vector,
+                article.vector if self._vectors else None,
                 article.published_at_s,
                 category=article.category,
                 subcategory=article.subcategory,
@@ -155,6 +164,9 @@ class SimulatedService:
             self._policy.explored,
             self._rows(answer.slate, self._policy.greedy),
             answer.slate.features[answer.picks],
+            tuple(answer.slate.ids),
+            view.clicks,
+            self._ranker.ranker.id,
         )
 
     def learn(self, user: int, shown: ShownList, clicked: NDArray[np.bool_], now_s: float) -> None:
@@ -178,11 +190,6 @@ class SimulatedService:
             self._ranker.learn(shown.features, clicked)
         if isinstance(self._policy.explorer, LearningExplorer):
             self._policy.explorer.learn(ids, shown.features, clicked)
-
-    @property
-    def ranker_id(self) -> str:
-        """Name and revision of the ranker in use."""
-        return self._ranker.ranker.id
 
     def _rows(self, slate: ScoredSlate, positions: NDArray[np.intp]) -> NDArray[np.int64]:
         return np.array([self._row_of[slate.ids[i]] for i in positions.tolist()], np.int64)

@@ -71,7 +71,7 @@ def write_synth(
 
 def _write_files(folder: Path, config: SynthConfig, progress: Callable[[float], None]) -> SynthReport:
     world = build_world(config, lambda share: progress(_WORLD_SHARE * share))
-    _write_articles(folder, world)
+    write_articles(folder, world)
     measures = Measures(world)
     lines = _BehaviorsLines(world)
     done = 0
@@ -88,7 +88,8 @@ def _write_files(folder: Path, config: SynthConfig, progress: Callable[[float], 
     return report
 
 
-def _write_articles(folder: Path, world: World) -> None:
+def write_articles(folder: Path, world: World) -> None:
+    """Write ``news.tsv`` and ``published.tsv``."""
     articles = world.articles
     with (
         (folder / NEWS_FILE).open("w", encoding="utf-8", newline="\n") as news,

@@ -47,11 +47,11 @@ class ThompsonExplorer:
     """
 
     slots: ExplorationSlots = field(default_factory=ExplorationSlots)
-    prior_impressions: float = 20.0
+    prior_impressions: float = 10.0
     """Kappa."""
     prior_lift: float = 1.0
     """Rho."""
-    relevance: float = 0.0
+    relevance: float = 2.0
     """Beta, log-odds for each unit of score."""
     half_life_s: float = 86_400.0
     """Of the clicks and impressions; the catalog's nearest is taken."""

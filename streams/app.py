@@ -21,12 +21,15 @@ from yarl import URL
 
 from freshet.models.catalog import ArticleCatalog
 from freshet.models.events import Control
+from freshet.models.exploration import LearningExplorer
 from freshet.models.ports import FloatVector, IndexUnavailable
 from freshet.streams import metrics, topics
 from freshet.streams.bundle_index import BundleIndex
+from freshet.streams.burst_monitor import BurstMonitor
 from freshet.streams.catalog_follower import CatalogFollower
 from freshet.streams.drift_monitor import DriftMonitor
 from freshet.streams.experiments import Experiments
+from freshet.streams.exploration import explorer_of
 from freshet.streams.group_member import join_group
 from freshet.streams.kafka import MAX_REQUEST_BYTES, tls_context, topic_name
 from freshet.streams.learner_agent import LearnerAgent
@@ -85,6 +88,10 @@ class StreamApp:
             rolling_auc=RollingAuc(),
         )
         self._drift = DriftMonitor(self.catalog, settings.drift_interval_s)
+        self.bursts = BurstMonitor(self.catalog, settings.burst_interval_s)
+        explorer = explorer_of(settings)
+        if isinstance(explorer, LearningExplorer):
+            examples.on_example = explorer.learn
         self.user_agent = UserAgent(
             settings=settings,
             states=self.states,
@@ -113,6 +120,8 @@ class StreamApp:
             progress=self.progress,
             population=self._population_vector,
             examples=examples,
+            explorer=explorer,
+            bursts=lambda: self.bursts.ids,
         )
         self.follower = CatalogFollower(
             settings,
@@ -232,6 +241,7 @@ class StreamApp:
             self._write_popularity,
             self._measure_lag,
             self._measure_drift,
+            self._find_bursts,
             self._keep_progress,
         ):
             self.watch(running)
@@ -310,6 +320,10 @@ class StreamApp:
     async def _measure_drift(self) -> None:
         await self.follower.caught_up.wait()
         await self._drift.run()
+
+    async def _find_bursts(self) -> None:
+        await self.follower.caught_up.wait()
+        await self.bursts.run()
 
     async def _measure_lag(self) -> None:
         while True:

@@ -121,6 +121,8 @@ DRIFT_NOVELTY = Gauge(
 DRIFT_SAMPLED_ARTICLES = Gauge(
     "freshet_drift_sampled_articles", "Articles that the shifts of vectors rest on.", ["articles"]
 )
+BURSTS = Gauge("freshet_bursting_articles", "Articles clicked far more than their past and exposure explain.")
+BURSTS_BEGUN = Counter("freshet_bursts_begun_total", "Bursts of clicks seen to begin.")
 CATALOG_ARTICLES = Gauge("freshet_catalog_articles", "Articles known to this process.", ["state"])
 CACHED_USERS = Gauge("freshet_cached_users", "User states decoded in memory.")
 

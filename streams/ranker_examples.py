@@ -12,7 +12,7 @@ know its clicks. So a crash may lose the examples of the batch under way; none i
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import overload
 
 import numpy as np
@@ -70,6 +70,8 @@ class RankerExamples:
         self._key = rankers.model.encode()
         self._partition = partition_of(rankers.model, settings.partitions)
         self._records: list[bytes] = []
+        self.on_example: Callable[[Sequence[str], NDArray[np.float32], NDArray[np.bool_]], None] | None = None
+        """Told of each impression that was ranked: its articles, their features, which were clicked."""
 
     def answered(self, request: RecommendationRequest, time_s: float, answer: Answer) -> None:
         """Remember what a request was answered with at ``time_s`` (event time, Unix seconds)."""
@@ -107,6 +109,8 @@ class RankerExamples:
         )
         if example is None:
             return
+        if self.on_example is not None:
+            self.on_example(example.slate.ids, example.slate.features, example.clicked)
         if example.answered:
             self._rolling_auc.add(example.clicked, example.slate.scores)
         # Without a click there is nothing to learn yet; a late one's correction is then the whole lesson.

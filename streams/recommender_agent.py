@@ -11,11 +11,12 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Literal
 
+from freshet.models.candidates import EXPLORATION
 from freshet.models.catalog import ArticleCatalog
 from freshet.models.events import (
     MAX_EVENT_BYTES,
@@ -25,6 +26,7 @@ from freshet.models.events import (
     from_unix_s,
     to_unix_s,
 )
+from freshet.models.exploration import Explorer
 from freshet.models.ports import ArticleIndex, FloatVector, IndexUnavailable
 from freshet.models.ranking import LinearRanker
 from freshet.models.recommend import Answer, rank, recommend, recommend_from, trending_fallback
@@ -70,6 +72,8 @@ class RecommenderAgent:
         progress: Progress,
         population: Callable[[float], FloatVector],
         examples: RankerExamples,
+        explorer: Explorer | None = None,
+        bursts: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self._settings = settings
         self._states = states
@@ -81,6 +85,8 @@ class RecommenderAgent:
         self._progress = progress
         self._population = population
         self._examples = examples
+        self._explorer = explorer
+        self._bursts = bursts
         self._intake = Intake(settings, outbox)
         self._answers = topic_name(settings, topics.RECOMMENDATIONS.name)
         self._cache: OrderedDict[str, dict[str, tuple[str, ...]]] = OrderedDict()
@@ -205,7 +211,18 @@ class RecommenderAgent:
         self, request: RecommendationRequest, user: UserView, ranker: LinearRanker, now_s: float
     ) -> tuple[Answer, Degraded]:
         book = self.editorial_rules.book
-        search = partial(recommend, request, user, self._catalog, self._index, ranker, now_s, book=book)
+        search = partial(
+            recommend,
+            request,
+            user,
+            self._catalog,
+            self._index,
+            ranker,
+            now_s,
+            explorer=self._explorer,
+            book=book,
+            bursts=self._bursts(),
+        )
         try:
             if self._threads is None:
                 found = search()
@@ -218,7 +235,10 @@ class RecommenderAgent:
             if found.items:
                 return found, "cached"
             return trending_fallback(request, user, self._catalog, ranker, now_s, book=book), "trending"
-        self._cache[request.user_id] = {item.news_id: item.sources for item in found.items}
+        self._cache[request.user_id] = {
+            item.news_id: tuple(source for source in item.sources if source != EXPLORATION)
+            for item in found.items
+        }
         self._cache.move_to_end(request.user_id)
         if len(self._cache) > _MAX_CACHED_ANSWERS:
             self._cache.popitem(last=False)

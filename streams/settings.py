@@ -6,6 +6,7 @@ Secrets come from the environment only, are held as :class:`pydantic.SecretStr` 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -77,9 +78,25 @@ class Settings(BaseSettings):
     attribution_window_s: float = Field(default=1_800.0, gt=0)
     """Event time, at most, from an answer to its impression, and from an impression to its late click."""
 
+    # Exploration
+    exploration: Literal["none", "thompson", "linucb", "plackett-luce"] = "none"
+    """Which policy finds out about articles that little is known of."""
+    exploration_slots: int = Field(default=1, ge=0, le=200)
+    """The most slots of one list that explore; ``plackett-luce`` draws the whole list."""
+    exploration_max_age_s: float = Field(default=3 * 3_600.0, gt=0)
+    """Younger articles may be explored."""
+    exploration_max_impressions: float = Field(default=40.0, gt=0)
+    """Articles shown less often may be explored."""
+    exploration_temperature: float = Field(default=0.05, ge=0.01, le=100)
+    """Of ``plackett-luce``: near 0 the order of scores, large a shuffle."""
+    exploration_alpha: float = Field(default=0.3, ge=0)
+    """Of ``linucb``: how many standard deviations of doubt an article gets the benefit of."""
+
     # Metrics
     metrics_host: str = "127.0.0.1"
     metrics_port: int = Field(default=9_464, ge=0, le=65_535)
     """Prometheus endpoint; 0 turns it off."""
     drift_interval_s: float = Field(default=60.0, ge=0)
     """From one measurement of the drift gauges to the next; 0 turns them off."""
+    burst_interval_s: float = Field(default=10.0, ge=0)
+    """From one look for bursts of clicks to the next; 0 looks for none."""
