@@ -49,6 +49,7 @@ LIST = answer(
     unmet=(UnmetRule(rule="spread", reason="x"),),
 )
 POOL = answer(item("N2", 0.9), item("N3", 0.7), item("N1", 0.5), item("N4", 0.1))
+RANKING = answer(item("N2", 0.9), item("N3", 0.7), ALONE, item("N4", 0.1))
 
 
 def shown(explanation: Explanation) -> str:
@@ -58,13 +59,13 @@ def shown(explanation: Explanation) -> str:
 
 
 def test_the_place_the_sources_the_click_the_features_and_the_rules_are_told() -> None:
-    explanation = Explanation(ALONE, LIST, POOL, "Harbour reopens")
+    explanation = Explanation("N1", LIST, POOL, RANKING, "Harbour reopens")
     assert list(sentences(explanation)) == [
         "It is number 2 of U1's list of 2.",
         "It was found among: 7d, newest.",
         "Because U1 read “Harbour reopens” (N9), which is like it (cosine at least 0.4).",
-        "It is close to what U1 has read for long. (+0.70)",
-        "Its age speaks against it. (-0.20)",
+        "It is close to what U1 reads in the long run. (+0.70)",
+        "It is some time since it was published. (-0.20)",
         "The editorial rule spread concerns it.",
         "A rule could not be fulfilled: spread: x.",
     ]
@@ -74,18 +75,19 @@ def test_the_place_the_sources_the_click_the_features_and_the_rules_are_told() -
 
 
 def test_an_article_that_is_not_in_the_list_has_its_rank_by_score() -> None:
-    explanation = Explanation(item("N5", 0.8), answer(item("N2", 0.9), clicks=0), POOL)
+    ranking = answer(item("N2", 0.9), item("N5", 0.8), *POOL.items[1:])
+    explanation = Explanation("N5", answer(item("N2", 0.9), clicks=0), POOL, ranking)
     assert (explanation.position, explanation.rank) == (None, 2)
     assert list(sentences(explanation)) == [
         "The worker knows no article N5; it is ranked as an average one.",
-        "It is not in U1's list of 1; by score it would be number 2 among 4 candidates.",
+        "It is not in U1's list of 1; by score it would be number 2 among 5 candidates.",
         "It is not among the candidates: neither near enough to an interest, nor trending, nor new.",
         "Nothing is known of what U1 reads: this is the population's answer.",
     ]
 
 
 def test_as_json_everything_is_there() -> None:
-    found = Explanation(ALONE, LIST, POOL, "Harbour reopens").to_json()
+    found = Explanation("N1", LIST, POOL, RANKING, "Harbour reopens").to_json()
     assert (found["position"], found["rank"], found["candidates"]) == (2, 3, 4)
     assert found["because"] == {"news_id": "N9", "title": "Harbour reopens"}
     assert found["features"]["dot_last"] == {"value": 1.0, "contribution": 0.7}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -251,11 +250,10 @@ def test_details_show_values_heads_and_every_rule_that_concerns_an_article() -> 
 def test_what_is_like_a_recent_click_names_it_and_what_is_not_names_none() -> None:
     catalog, _ = world()
     clicked = catalog.vectors[catalog.row("N50")]
-    centre = catalog.population(NOW_S)
     catalog.put_article("like", clicked + np.float32(0.05), NOW_S)
-    catalog.put_article("unlike", 2 * centre - clicked, NOW_S)
+    catalog.put_article("unlike", -clicked, NOW_S)
     catalog.put_article("no vector", None, NOW_S)
-    user = replace(reader("N3", "N50"), centre=centre)
+    user = reader("N3", "N50")
     rows = catalog.rows(["like", "unlike", "no vector", "unknown", "N50"])
 
     because = likest_clicks(rows, user, catalog)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import click
 
@@ -11,6 +13,9 @@ from freshet.streams.settings import Settings
 from freshet.workers.client_session import client_session
 from freshet.workers.connection_options import connection_options
 from freshet.workers.event_time import EventTime
+
+_POOL = 100
+"""Articles that it is compared with: with all their details they fit into one record."""
 
 
 @click.command(name="explain")
@@ -46,20 +51,19 @@ def command(
     """
     from rich.console import Console  # noqa: PLC0415
 
-    from freshet.models.events import MAX_K  # noqa: PLC0415
     from freshet.workers.explanation_text import Explanation, explanation_table  # noqa: PLC0415
 
-    now = time or datetime.now(UTC)
+    asked: dict[str, Any] = {"time": time or datetime.now(UTC), "timeout_s": timeout_s}
     with client_session(settings) as client:
-        alone = client.recommend(user, candidates=(news,), details=True, time=now, timeout_s=timeout_s)
-        listed = client.recommend(user, k, time=now, timeout_s=timeout_s)
-        pool = client.recommend(user, MAX_K, diversity=0.0, time=now, timeout_s=timeout_s)
-        item = alone.items[0]
-        title = ""
-        if item.because is not None:
-            clicked = client.recommend(user, candidates=(item.because,), time=now, timeout_s=timeout_s)
-            title = clicked.items[0].title
-    explanation = Explanation(item, listed, pool, title)
+        listed = client.recommend(user, k, **asked)
+        pool = client.recommend(user, _POOL, diversity=0.0, **asked)
+        among = dict.fromkeys((news, *(item.news_id for item in pool.items)))
+        ranking = client.recommend(user, candidates=tuple(among), details=True, **asked)
+        explanation = Explanation(news, listed, pool, ranking)
+        because = explanation.item.because
+        if because is not None:
+            clicked = client.recommend(user, candidates=(because,), **asked)
+            explanation = replace(explanation, because_title=clicked.items[0].title)
     if as_json:
         click.echo(json.dumps(explanation.to_json()))
     else:
