@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from freshet.models.bursts import BurstDetector
 from freshet.models.exploration import Explorer
 from freshet.models.simulation_measures import Outcome, OutcomeMeasure, hits_of
 from freshet.models.simulation_readers import SimulatedReaders, Visits, visits
@@ -75,6 +76,8 @@ class LoggedList:
     """Shape (n,)."""
     greedy_value: float
     """Expected clicks of the list without exploration."""
+    greedy: tuple[str, ...]
+    """That list."""
     greedy_chances: NDArray[np.float64]
     """Shape (n,): of a click on each item of the list without exploration."""
     history: tuple[str, ...]
@@ -143,6 +146,7 @@ class _Run:
         self._measured_from_s = config.time_s(config.warm_up)
         self._on_list = on_list
         self._served: set[int] = set()
+        self._detector = BurstDetector()
 
     def serve(self, window: Visits) -> None:
         """Show a list to each visit of the window, and learn from it."""
@@ -154,6 +158,7 @@ class _Run:
             self._show(window.first + visit, visit, user, float(time_s), float(oracle[visit]))
         self._readers.end()
         self.measure.see_trending(self._service.catalog, window.end_s)
+        self.measure.see_bursts(self._detector.update(self._service.catalog, window.end_s), window.end_s)
 
     def _show(self, number: int, visit: int, user: int, now_s: float, oracle_value: float) -> None:
         history: list[int] = []
@@ -185,6 +190,7 @@ class _Run:
                     chances,
                     clicked,
                     float(greedy.sum()),
+                    tuple(self._ids[row] for row in shown.greedy.tolist()),
                     greedy,
                     tuple(self._ids[row] for row in history),
                     measured,

@@ -11,11 +11,13 @@ trending.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
+from freshet.models.bursts import Burst
 from freshet.models.catalog import ArticleCatalog
 from freshet.models.synth_stream import attraction
 from freshet.models.synth_world import HOUR_S, World
@@ -26,6 +28,7 @@ FOUND_AMONG_TRENDING = 10
 LONGEST_SEARCH_H = 6.0
 """A hit that is found later, or never, counts as found after this."""
 YOUNG_S = 3 * HOUR_S
+BREAKING_S = 5 * HOUR_S
 
 _READERS = 1_000
 
@@ -63,6 +66,10 @@ class Outcome:
     """Share of all exposures that were of hits."""
     young_hit_exposure: float
     """Share of the exposures of articles younger than 3 hours that were of hits."""
+    bursts: float
+    """Bursts of clicks seen to begin (:mod:`freshet.models.bursts`)."""
+    bursts_on_news: float
+    """Share of them that were of hits, or of stories that had begun to break less than 5 hours before."""
 
 
 OUTCOME_NAMES = tuple(field.name for field in fields(Outcome))
@@ -113,6 +120,9 @@ class OutcomeMeasure:
         self._found_s = {name: np.full(n, np.inf) for name in ("shown", "clicked", "trending")}
         self._lists = 0
         self._sums = np.zeros(7)
+        self._articles = world.articles
+        self._row_of = {news_id: row for row, news_id in enumerate(self._ids)}
+        self._bursts = self._bursts_on_news = 0
         self._exposures = np.zeros(4)
         """Of all articles, of hits, of young articles, of young hits."""
 
@@ -164,6 +174,14 @@ class OutcomeMeasure:
             if self._ids[row] in names:
                 self._found_s["trending"][row] = min(self._found_s["trending"][row], now_s)
 
+    def see_bursts(self, begun: Sequence[Burst], now_s: float) -> None:
+        """Count bursts that began."""
+        for burst in begun:
+            row = self._row_of[burst.news_id]
+            breaks = now_s - self._articles.story_start_s[row] < BREAKING_S
+            self._bursts += 1
+            self._bursts_on_news += bool(self._is_hit[row] or breaks)
+
     def outcome(self) -> Outcome:
         """What was added.
 
@@ -193,4 +211,6 @@ class OutcomeMeasure:
             hits_missed=float((hours["trending"] >= LONGEST_SEARCH_H).mean()),
             hit_exposure=of_hits / shown,
             young_hit_exposure=young_hits / max(young, 1.0),
+            bursts=float(self._bursts),
+            bursts_on_news=self._bursts_on_news / max(self._bursts, 1),
         )

@@ -1,0 +1,114 @@
+"""``freshet simulate``: exploration policies side by side on synthetic readers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command(name="simulate")
+@click.option(
+    "--policy",
+    "policies",
+    multiple=True,
+    type=click.Choice(["none", "thompson", "linucb", "plackett-luce"]),
+    help="Compared with none; may be repeated. [default: all]",
+)
+@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Worlds; for intervals.")
+@click.option("--seed", type=click.IntRange(0), default=7, show_default=True, help="Of the first world.")
+@click.option(
+    "--users", type=click.IntRange(20), default=1_500, show_default=True, help="Readers in a world."
+)
+@click.option("--articles", type=click.IntRange(100), default=1_000, show_default=True, help="In a world.")
+@click.option(
+    "--impressions", type=click.IntRange(1), default=6_000, show_default=True, help="Lists of each policy."
+)
+@click.option("--hours", type=click.FloatRange(1, 24 * 366), default=24.0, show_default=True)
+@click.option("--k", type=click.IntRange(1), default=10, show_default=True, help="Articles in a list.")
+@click.option("--diversity", type=click.FloatRange(0, 1), default=0.3, show_default=True)
+@click.option("--slots", metavar="N", help="The most slots of a list that explore.")
+@click.option("--max-age-s", metavar="SECONDS", help="Only younger articles are explored.")
+@click.option("--max-impressions", metavar="N", help="Only articles shown less often are explored.")
+@click.option("--temperature", metavar="T", help="Of plackett-luce.")
+@click.option("--alpha", metavar="A", help="Of linucb.")
+@click.option("--keep-weights", is_flag=True, help="Do not learn the ranker's weights.")
+@click.option("--ids-only", is_flag=True, help="Serve without the articles' vectors.")
+@click.option(
+    "--log",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write what the first world's lists were: a folder for each policy.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(
+    *,
+    policies: tuple[str, ...],
+    seeds: int,
+    seed: int,
+    users: int,
+    articles: int,
+    impressions: int,
+    hours: float,
+    k: int,
+    diversity: float,
+    slots: str | None,
+    max_age_s: str | None,
+    max_impressions: str | None,
+    temperature: str | None,
+    alpha: str | None,
+    keep_weights: bool,
+    ids_only: bool,
+    log: Path | None,
+    as_json: bool,
+) -> None:
+    """Let exploration policies serve the same synthetic readers, and learn from them.
+
+    The code that serves recommends; readers whose chances of a click are known decide. Reports clicks, regret
+    against an oracle, how soon new hits are found, and what that costs. What is not given here is as
+    FRESHET_EXPLORATION_* says.
+    """
+    import orjson  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415
+
+    from freshet.models.simulation import SimulationConfig  # noqa: PLC0415
+    from freshet.models.synth_world import SynthConfig  # noqa: PLC0415
+    from freshet.workers.connection_options import build_settings  # noqa: PLC0415
+    from freshet.workers.simulation import POLICIES, SimulateOptions, run  # noqa: PLC0415
+    from freshet.workers.simulation_text import render  # noqa: PLC0415
+    from freshet.workers.stage_progress import StageProgress  # noqa: PLC0415
+
+    settings = build_settings(
+        {
+            "exploration_slots": slots,
+            "exploration_max_age_s": max_age_s,
+            "exploration_max_impressions": max_impressions,
+            "exploration_temperature": temperature,
+            "exploration_alpha": alpha,
+        }
+    )
+    try:
+        config = SimulationConfig(
+            SynthConfig(users=users, articles=articles, impressions=impressions, seed=seed, hours=hours),
+            k=k,
+            diversity=diversity,
+            learning=not keep_weights,
+            vectors=not ids_only,
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    chosen = tuple(name for name in POLICIES if name == "none" or not policies or name in policies)
+    options = SimulateOptions(config, chosen, seeds, log)
+    try:
+        with StageProgress() as progress, progress.stage("lists") as told:
+            report = run(options, settings, told)
+    except FileExistsError as error:
+        raise click.ClickException(f"{error}. Name a new folder.") from error
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(f"{log}: cannot be written: {error.strerror}") from error
+    if as_json:
+        click.echo(orjson.dumps(report.as_json(), option=orjson.OPT_SERIALIZE_NUMPY).decode())
+    else:
+        Console().print(render(report))
