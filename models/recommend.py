@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -39,7 +39,7 @@ from freshet.models.diversity import maximal_marginal_relevance
 from freshet.models.editorial import EMPTY_BOOK, ActiveRules, RuleBook, RuledArticles
 from freshet.models.editorial_enforcement import enforce, reorder
 from freshet.models.editorial_rule import UnmetRule
-from freshet.models.events import RecommendationRequest, RecommendedArticle
+from freshet.models.events import MAX_CANDIDATES, RecommendationRequest, RecommendedArticle
 from freshet.models.exploration import Explored, Explorer
 from freshet.models.ports import ArticleIndex
 from freshet.models.ranking import LinearRanker
@@ -63,6 +63,8 @@ class Answer:
     """Shape (len(items),): the items' positions in ``slate``."""
     unmet: tuple[UnmetRule, ...] = ()
     """Editorial rules that could not be fulfilled."""
+    drawn_from: tuple[str, ...] = ()
+    """What exploration could choose from, in the slate's order; empty where nothing was drawn."""
 
 
 def rank(
@@ -201,14 +203,18 @@ def _chosen(question: _Question, candidates: Candidates, explorer: Explorer | No
         )
     admitted = eligibility.admit(candidates, catalog)
     slate = score_slate(admitted, question.user, catalog, question.ranker, now_s)
+    drawn_from = slate.ids
     if rules:
-        shown = _obedient(slate, question, explorer)
+        shown, drawn_from = _obedient(slate, question, explorer)
     else:
         order = _diversified(slate, question)
         explored = _explored(slate, order, request.k, question, explorer)
         tried = frozenset(explored.picks[explored.explored].tolist())
         shown = Shown(explored.picks, explored.propensities.tolist(), tried)
-    return _answer(question, slate, shown, candidates)
+    answer = _answer(question, slate, shown, candidates)
+    if explorer is None or len(drawn_from) > MAX_CANDIDATES:
+        return answer
+    return replace(answer, drawn_from=tuple(drawn_from))
 
 
 def _diversified(slate: ScoredSlate, question: _Question) -> NDArray[np.intp]:
@@ -233,8 +239,11 @@ def _explored(
     return Explored(picks, np.ones(len(picks)), np.zeros(len(picks), np.bool_))
 
 
-def _obedient(slate: ScoredSlate, question: _Question, explorer: Explorer | None) -> Shown:
-    """What is shown under rules: all that they are silent about diversified and explored, then the rules."""
+def _obedient(slate: ScoredSlate, question: _Question, explorer: Explorer | None) -> tuple[Shown, list[str]]:
+    """What is shown under rules: all that they are silent about diversified and explored, then the rules.
+
+    Gives also the ids of those that exploration could choose from.
+    """
     rules, k = question.rules, question.request.k
     articles = RuledArticles.of(slate.ids, slate.rows, question.catalog, question.now_s)
     apart = rules.removed(articles).keys() | rules.buried(articles).keys()
@@ -254,13 +263,14 @@ def _obedient(slate: ScoredSlate, question: _Question, explorer: Explorer | None
     if not (rules.limits or rules.quotas) and [i for i in enforced.order if i not in pinned] == chosen:
         drawn = iter(explored.propensities.tolist())
         propensities = [1.0 if i in pinned else next(drawn) for i in enforced.order]
-    return Shown(
+    shown = Shown(
         np.array(enforced.order, np.intp),
         propensities,
         frozenset(plain[explored.picks[explored.explored]].tolist()),
         enforced.moved_by,
         enforced.unmet,
     )
+    return shown, part.ids
 
 
 def _answer(question: _Question, slate: ScoredSlate, shown: Shown, sources: Candidates) -> Answer:

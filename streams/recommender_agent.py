@@ -193,6 +193,7 @@ class RecommenderAgent:
             items=tuple(found.items),
             user_clicks=user.clicks,
             unmet=found.unmet,
+            candidates=found.drawn_from,
             degraded=degraded,
             pushed=pushed,
             experiment=None if treatment is None else treatment.experiment,

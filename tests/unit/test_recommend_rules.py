@@ -213,6 +213,9 @@ def test_exploration_has_a_place_in_the_list_and_keeps_its_propensities_beside_a
     assert ids(found) == [plain[1], "N90", plain[0], *plain[2:4]]
     assert [item.propensity for item in found.items] == [0.5, 1.0, 0.5, 1.0, 1.0]
     assert ["exploration" in item.sources for item in found.items] == [False, False, True, False, False]
+    assert set(ids(found)) - {"N90"} < set(found.drawn_from)
+    assert "N90" not in found.drawn_from
+    assert answer("index", request(k=5), book).drawn_from == ()
 
 
 def test_where_rules_count_topics_the_propensities_of_exploration_are_unknown() -> None:
