@@ -15,16 +15,28 @@ from freshet.models.events import Recommendation, RecommendedArticle
 MAX_REASONS = 4
 
 _WORDS: Mapping[str, str] = {
-    **dict.fromkeys(("dot_first", "dot_last", "dot_best"), "interest"),
+    **dict.fromkeys(("dot_first", "dot_last", "dot_best", "dot_by_maturity"), "interest"),
     "dot_skips": "like skipped",
     **dict.fromkeys(
-        ("log_ctr_30min", "log_ctr_3h", "log_ctr_24h", "log_ctr_all", "log_impressions"), "popularity"
+        (f"log_{ratio}_{span}" for ratio in ("ctr", "lift") for span in ("30min", "3h", "24h", "all")),
+        "popularity",
     ),
-    "log_age": "age",
+    **dict.fromkeys(
+        ("log_impressions", "log_impressions_3h", "log_impressions_30min", "slate_rank", "lift_by_maturity"),
+        "popularity",
+    ),
+    "trend": "rising",
+    **dict.fromkeys(("log_age", "log_age_by_hour"), "age"),
+    "log_since_shown": "last shown",
+    "log_since_clicked": "last clicked",
     "unseen": "never shown",
+    "unclicked": "never clicked",
     "no_vector": "text unknown",
     "fatigue": "shown before",
     "clicked": "read before",
+    **dict.fromkeys(("co_click_surprise", "co_click_cosine", "co_click_by_maturity"), "like readers"),
+    **dict.fromkeys(("category_affinity", "subcategory_affinity"), "topic"),
+    "category_lift": "topic's popularity",
 }
 """What the ranker's features are about. A feature of another ranker keeps its name."""
 _LEAST_REASON = 0.01

@@ -5,10 +5,12 @@ from __future__ import annotations
 from io import StringIO
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from freshet.models.editorial_rule import UnmetRule
 from freshet.models.events import Recommendation, RecommendedArticle, from_unix_s
+from freshet.models.ranking import FEATURES
 from freshet.workers.explanation_text import Explanation, explanation_table, sentences
 
 TIME = from_unix_s(1_700_000_000.0)
@@ -84,6 +86,14 @@ def test_an_article_that_is_not_in_the_list_has_its_rank_by_score() -> None:
         "It is not among the candidates: neither near enough to an interest, nor trending, nor new.",
         "Nothing is known of what U1 reads: this is the population's answer.",
     ]
+
+
+@pytest.mark.parametrize("feature", FEATURES)
+@pytest.mark.parametrize("value", [1.0, -1.0])
+def test_every_feature_of_the_ranker_has_a_sentence(feature: str, value: float) -> None:
+    one = item("N1", 0.5, title="t", reasons={feature: 0.5}, features={feature: value})
+    (said,) = [each for each in sentences(Explanation("N1", LIST, POOL, answer(one))) if "(+0.50)" in each]
+    assert feature not in said.split()
 
 
 def test_as_json_everything_is_there() -> None:
