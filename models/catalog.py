@@ -14,12 +14,15 @@ Times are Unix seconds. Not safe for concurrent writers.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import count
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from freshet.models.category_rates import CategoryRates, CurrentRates
+from freshet.models.co_clicks import CoClicks
 
 STATS_HALF_LIVES_S: tuple[float | None, ...] = (1_800.0, 10_800.0, 86_400.0, None)
 """Half-lives of the clicks and impressions of an article; ``None`` does not decay."""
@@ -30,6 +33,8 @@ TRENDING_PRIOR_IMPRESSIONS = 50.0
 POPULATION_HALF_LIFE_S = 86_400.0
 
 _INITIAL_CAPACITY = 1_024
+_KINDS = 3
+"""Clicks, impressions, expected clicks."""
 _REVISIONS = count()
 
 _T = TypeVar("_T", bound=np.generic)
@@ -41,7 +46,9 @@ class ArticleCatalog:
     Public columns, all of the same capacity: ``vectors`` (capacity, d) float32, ``has_vector`` bool,
     ``published_at_s`` and ``first_seen_s`` float64 (NaN: unknown), ``category``, ``subcategory`` and
     ``language`` int32 codes (into ``category_names`` and so on; 0 is the empty name), ``withdrawn`` bool,
-    ``clicks`` and ``impressions`` (capacity, H) float64 as of ``stats_time_s`` float64 (NaN: no statistics).
+    ``clicks``, ``impressions`` and ``expected`` (capacity, H) float64 as of ``stats_time_s`` float64 (NaN: no
+    statistics), ``clicked_at_s`` float64, the last click (NaN: none). ``expected`` counts 1/n for a showing
+    in a slate of n: the clicks of that slate, if each had one and all of its articles the same chance.
     ``ids`` and ``titles`` have one entry for each row in use or freed (an empty id).
 
     Args:
@@ -75,16 +82,18 @@ class ArticleCatalog:
         self.subcategory: NDArray[np.int32] = np.zeros(capacity, np.int32)
         self.language: NDArray[np.int32] = np.zeros(capacity, np.int32)
         self.withdrawn: NDArray[np.bool_] = np.zeros(capacity, np.bool_)
-        self.clicks: NDArray[np.float64] = np.zeros((capacity, heads))
-        self.impressions: NDArray[np.float64] = np.zeros((capacity, heads))
+        self._counts: NDArray[np.float64] = np.zeros((capacity, _KINDS, heads))
+        """Clicks, impressions and expected clicks: one array, because they are read together."""
         self.stats_time_s: NDArray[np.float64] = np.full(capacity, np.nan)
+        self.clicked_at_s: NDArray[np.float64] = np.full(capacity, np.nan)
+        self.co_clicks = CoClicks()
+        self._rates_of_categories = CurrentRates()
         self._rates_per_s = tuple(0.0 if half_life is None else 1.0 / half_life for half_life in half_lives_s)
         self._rates: NDArray[np.float64] = np.array(self._rates_per_s)
         self._row_of: dict[str, int] = {}
         self._free: list[int] = []
         self._codes: tuple[dict[str, int], dict[str, int], dict[str, int]] = ({"": 0}, {"": 0}, {"": 0})
-        self._all_clicks = [0.0] * heads
-        self._all_impressions = [0.0] * heads
+        self._all_counts = [[0.0] * heads for _ in range(_KINDS)]
         self._all_time_s = -math.inf
         self._trending = self._nearest(TRENDING_HALF_LIFE_S)
         self._population = self._nearest(POPULATION_HALF_LIFE_S)
@@ -100,6 +109,26 @@ class ArticleCatalog:
     def capacity(self) -> int:
         """Rows allocated, the one that stands for unknown articles (the last) included."""
         return len(self.has_vector)
+
+    @property
+    def all_clicks(self) -> float:
+        """The undecayed clicks on all articles, where they are counted."""
+        return self._all_counts[0][self._undecayed]
+
+    @property
+    def clicks(self) -> NDArray[np.float64]:
+        """Shape (capacity, H)."""
+        return self._counts[:, 0]
+
+    @property
+    def impressions(self) -> NDArray[np.float64]:
+        """Shape (capacity, H)."""
+        return self._counts[:, 1]
+
+    @property
+    def expected(self) -> NDArray[np.float64]:
+        """Shape (capacity, H)."""
+        return self._counts[:, 2]
 
     def row(self, news_id: str) -> int:
         """The row of ``news_id``; -1 if it is unknown."""
@@ -159,6 +188,9 @@ class ArticleCatalog:
         clicks: Sequence[float],
         impressions: Sequence[float],
         first_seen_s: float,
+        *,
+        expected: Sequence[float] | None = None,
+        clicked_at_s: float = math.nan,
     ) -> bool:
         """Take a snapshot of an article's statistics, unless a newer one is held.
 
@@ -170,6 +202,8 @@ class ArticleCatalog:
             clicks: H decayed clicks, in the order of ``half_lives_s``.
             impressions: H decayed impressions.
             first_seen_s: The time of the article's first event.
+            expected: H decayed expected clicks; zeros where whoever counted did not know the slates' sizes.
+            clicked_at_s: The time of its last click; NaN if there is none.
 
         Returns:
             Whether the snapshot was taken.
@@ -177,31 +211,37 @@ class ArticleCatalog:
         Raises:
             ValueError: There are not H counts, or a number is not finite; nothing is changed then.
         """
-        if len(clicks) != len(self._rates_per_s) or len(impressions) != len(self._rates_per_s):
+        counts = (clicks, impressions, [0.0] * len(self._rates_per_s) if expected is None else expected)
+        if any(len(kind) != len(self._rates_per_s) for kind in counts):
             raise ValueError(
                 f"article {news_id!r}: statistics at {len(clicks)} and {len(impressions)} half-lives, "
                 f"not {len(self._rates_per_s)}"
             )
-        if not math.isfinite(time_s + first_seen_s + sum(clicks) + sum(impressions)):
+        if not math.isfinite(time_s + first_seen_s + sum(map(sum, counts))):
             raise ValueError(f"article {news_id!r}: its statistics are not finite")
         row = self._put(news_id)
-        held_clicks: list[float] = self.clicks[row].tolist()
-        held_impressions: list[float] = self.impressions[row].tolist()
+        held: list[list[float]] = self._counts[row].tolist()
         held_time_s = float(self.stats_time_s[row])
         last = self._undecayed
-        if clicks[last] + impressions[last] < held_clicks[last] + held_impressions[last]:
+        if clicks[last] + impressions[last] < held[0][last] + held[1][last]:
             return False
         self._advance(time_s)
         if held_time_s == held_time_s:  # noqa: PLR0124 - NaN, no statistics yet, differs from itself
-            self._count(held_time_s, held_clicks, held_impressions, -1.0)
-        self._count(time_s, clicks, impressions, 1.0)
-        self.clicks[row] = clicks
-        self.impressions[row] = impressions
+            self._count(held_time_s, held, -1.0)
+        self._count(time_s, counts, 1.0)
+        self._counts[row] = counts
         self.stats_time_s[row] = time_s
         self.first_seen_s[row] = first_seen_s
+        self.clicked_at_s[row] = clicked_at_s
         return True
 
-    def count_slate(self, ids: Sequence[str], clicked: NDArray[np.bool_], time_s: float) -> None:
+    def count_slate(
+        self,
+        ids: Sequence[str],
+        clicked: NDArray[np.bool_],
+        time_s: float,
+        context: Collection[str] = (),
+    ) -> None:
         """Count one impression of each of ``ids`` at ``time_s``, and a click where ``clicked`` (n,) is true.
 
         The columns then hold what :meth:`put_stats` of the articles' counts would put there, up to rounding,
@@ -211,18 +251,34 @@ class ArticleCatalog:
             ids: Distinct; they need not have been announced.
             clicked: Shape (n,).
             time_s: Event time.
+            context: What the user had lately clicked before, distinct.
         """
-        rows = np.array([self._put(news_id) for news_id in ids], np.int64)
+        get = self._row_of.get
+        found = [get(news_id, -1) for news_id in ids]
+        if -1 in found:
+            found = [self._put(news_id) for news_id in ids]
+        rows = np.array(found, np.int64)
         held_s = self.stats_time_s[rows]
-        left = self._decay(held_s, time_s)
-        weight = np.exp2(-np.fmax(held_s - time_s, 0.0)[:, None] * self._rates)
-        self.clicks[rows] = self.clicks[rows] * left + weight * clicked[:, None]
-        self.impressions[rows] = self.impressions[rows] * left + weight
+        counts = self._counts[rows] * self._decay(held_s, time_s)[:, None]
+        added = np.empty((len(rows), _KINDS, 1))
+        added[:, 0, 0] = clicked
+        added[:, 1] = 1.0
+        added[:, 2] = 1.0 / len(ids)
+        if (held_s > time_s).any():
+            counts += added * np.exp2(-np.fmax(held_s - time_s, 0.0)[:, None] * self._rates)[:, None]
+        else:
+            counts += added
+        self._counts[rows] = counts
         self.stats_time_s[rows] = np.fmax(held_s, time_s)
         self.first_seen_s[rows] = np.fmin(self.first_seen_s[rows], time_s)
         self._advance(time_s)
         heads = len(self._rates_per_s)
-        self._count(time_s, [float(clicked.sum())] * heads, [float(len(ids))] * heads, 1.0)
+        clicks = float(clicked.sum())
+        self._count(time_s, ([clicks] * heads, [float(len(ids))] * heads, [1.0] * heads), 1.0)
+        if clicks:
+            self.clicked_at_s[rows[clicked]] = np.fmax(self.clicked_at_s[rows[clicked]], time_s)
+            for slot in np.flatnonzero(clicked).tolist():
+                self.co_clicks.add(ids[slot], context)
 
     def set_withdrawn(self, news_id: str, withdrawn: bool) -> None:
         """Mark an article as withdrawn, or as back; it need not have been announced."""
@@ -235,17 +291,18 @@ class ArticleCatalog:
             return False
         held_time_s = float(self.stats_time_s[row])
         if not math.isnan(held_time_s):
-            self._count(held_time_s, self.clicks[row].tolist(), self.impressions[row].tolist(), -1.0)
+            self._count(held_time_s, self._counts[row].tolist(), -1.0)
         self.ids[row] = ""
         self.titles[row] = ""
         self.vectors[row] = 0.0
         self.has_vector[row] = False
         self.revision = next(_REVISIONS)
-        self.published_at_s[row] = self.first_seen_s[row] = self.stats_time_s[row] = np.nan
+        self.published_at_s[row] = self.first_seen_s[row] = np.nan
+        self.stats_time_s[row] = self.clicked_at_s[row] = np.nan
         self.category[row] = self.subcategory[row] = self.language[row] = 0
         self.withdrawn[row] = False
-        self.clicks[row] = 0.0
-        self.impressions[row] = 0.0
+        self._counts[row] = 0.0
+        self.co_clicks.replace(news_id, {})
         self._free.append(row)
         return True
 
@@ -256,15 +313,36 @@ class ArticleCatalog:
 
         A snapshot from after ``now_s`` is given as it is.
         """
-        decay = self._decay(self.stats_time_s[rows], now_s)
-        return self.clicks[rows] * decay, self.impressions[rows] * decay
+        counts = self.decayed_counts(rows, now_s)
+        return counts[:, 0], counts[:, 1]
+
+    def decayed_counts(self, rows: NDArray[np.int64], now_s: float) -> NDArray[np.float64]:
+        """Clicks, impressions and expected clicks (n, 3, H), as :meth:`decayed`."""
+        counts: NDArray[np.float64] = self._counts[rows]
+        counts *= self._decay(self.stats_time_s[rows], now_s)[:, None]
+        return counts
 
     def global_counts(self, now_s: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Clicks and impressions (H,) of all articles together as of ``now_s``."""
+        counts = self.global_decayed_counts(now_s)
+        return counts[0], counts[1]
+
+    def global_decayed_counts(self, now_s: float) -> NDArray[np.float64]:
+        """Clicks, impressions and expected clicks (3, H) of all articles together as of ``now_s``."""
         age_s = max(0.0, now_s - self._all_time_s)
         decay = np.array([2.0 ** (-age_s * rate) if rate else 1.0 for rate in self._rates_per_s])
-        clicks = np.maximum(np.array(self._all_clicks) * decay, 0.0)
-        return clicks, np.maximum(np.array(self._all_impressions) * decay, 0.0)
+        counts: NDArray[np.float64] = np.maximum(np.array(self._all_counts) * decay, 0.0)
+        return counts
+
+    def category_rates(self, now_s: float) -> tuple[CategoryRates, CategoryRates]:
+        """How much categories and subcategories are clicked, as of lately."""
+        names = (len(self.category_names), len(self.subcategory_names))
+        rates = self._rates_of_categories.fresh(names, now_s)
+        if rates is None:
+            rows = np.arange(len(self.ids))
+            codes = (self.category[rows], self.subcategory[rows])
+            rates = self._rates_of_categories.compute(codes, names, self.decayed_counts(rows, now_s), now_s)
+        return rates
 
     def trending_scores(self, now_s: float) -> NDArray[np.float64]:
         """How much each row (len(ids),) is clicked at ``now_s``: clicks / (impressions + prior), from 0 up.
@@ -324,19 +402,17 @@ class ArticleCatalog:
         for j, rate in enumerate(self._rates_per_s):
             if rate:
                 decay = 2.0 ** (-age_s * rate)
-                self._all_clicks[j] *= decay
-                self._all_impressions[j] *= decay
+                for counts in self._all_counts:
+                    counts[j] *= decay
         self._all_time_s = time_s
 
-    def _count(
-        self, time_s: float, clicks: Sequence[float], impressions: Sequence[float], sign: float
-    ) -> None:
-        """Add a row's counts to the global sums (``sign`` 1) or take them out (-1)."""
+    def _count(self, time_s: float, counts: Sequence[Sequence[float]], sign: float) -> None:
+        """Add a row's counts of each kind to the global sums (``sign`` 1) or take them out (-1)."""
         age_s = self._all_time_s - time_s
         for j, rate in enumerate(self._rates_per_s):
-            weight = sign * 2.0 ** (-age_s * rate)
-            self._all_clicks[j] += weight * clicks[j]
-            self._all_impressions[j] += weight * impressions[j]
+            weight = sign * 2.0 ** (-age_s * rate) if rate else sign
+            for of_all, of_row in zip(self._all_counts, counts, strict=True):
+                of_all[j] += weight * of_row[j]
 
     def _put(self, news_id: str) -> int:
         """The row of ``news_id``, allotted if need be."""
@@ -365,8 +441,8 @@ class ArticleCatalog:
         self.subcategory = _doubled(self.subcategory, 0)
         self.language = _doubled(self.language, 0)
         self.withdrawn = _doubled(self.withdrawn, False)
-        self.clicks = _doubled(self.clicks, 0)
-        self.impressions = _doubled(self.impressions, 0)
+        self._counts = _doubled(self._counts, 0)
+        self.clicked_at_s = _doubled(self.clicked_at_s, np.nan)
         self.stats_time_s = _doubled(self.stats_time_s, np.nan)
 
 

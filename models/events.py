@@ -236,8 +236,12 @@ class RankerWeights(Event):
     time: UtcTime
     """When they were published: the one time on the wire that is not an event's."""
     weights: Annotated[dict[str, Finite], Field(max_length=1_000)]
-    squares: Annotated[dict[str, Finite], Field(max_length=1_000)] | None = None
-    """AdaGrad's sums of squared gradients, by feature."""
+    features: Annotated[tuple[Label, ...], Field(max_length=256)] | None = None
+    """Names of the rows and columns of ``curvature``."""
+    curvature: Annotated[str, StringConstraints(max_length=MAX_EVENT_BYTES // 2)] | None = None
+    """The learner's curvature: base64 of little-endian float64, the upper triangle row by row."""
+    learned_until: UtcTime | None = None
+    """Event time up to which the curvature has been forgotten."""
     examples: Count | None = None
     """Examples and corrections learned from since the start."""
     auc: Annotated[float, Field(ge=0, le=1)] | None = None

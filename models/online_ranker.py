@@ -1,56 +1,87 @@
-"""A linear ranker that learns from every impression: listwise softmax, AdaGrad steps.
+"""A linear ranker that learns from every impression: listwise softmax, Newton's steps.
 
 The loss of an impression with scores s and m clicks is the cross-entropy between the clicks, each worth 1/m,
-and the softmax of the scores over the slate (ListNet's top-one form; Cao, Qin, Liu, Tsai, Li, "Learning to
-rank: from pairwise approach to listwise approach", ICML 2007). Its gradient is
+and the softmax p of the scores over the slate (ListNet's top-one form; Cao, Qin, Liu, Tsai, Li, "Learning to
+rank: from pairwise approach to listwise approach", ICML 2007). Its gradient and its Hessian are
 
-    g = sum_i (softmax(s)_i - clicked_i / m) x_i,
+    g = sum_i (p_i - clicked_i / m) x_i,    H = sum_i p_i (x_i - x)(x_i - x)^T,    x = sum_i p_i x_i,
 
-and each weight takes the step ``-rate * g / sqrt(G)``, G being the sum of its squared gradients so far
-(AdaGrad; Duchi, Hazan, Singer, JMLR 2011). G starts at ``initial_square``, so that the first steps are small.
+and the weights take the step ``- C^-1 g``, where C is the sum of all Hessians so far, from ``prior`` times
+the identity on, and forgets with a half-life (the online Newton step; Hazan, Agarwal, Kale, Machine Learning
+2007; with Hessians for outer products of gradients it is a recursive Laplace approximation of Bayesian
+regression). Click-through rates, lifts and counts are strongly correlated: AdaGrad, whose steps look at each
+weight alone (Duchi, Hazan, Singer, JMLR 2011; ``rule="adagrad"``), needs many more impressions for the same.
 
-Guarantees: what cannot be learned from (no click, no skip, a feature that is not finite) changes nothing; no
-step is larger than ``max_step``; the state is plain numbers, and a restored one goes on as if never stopped.
+Guarantees: what cannot be learned from (no click, no skip, a number that is not finite) changes nothing; no
+step changes a weight by more than ``max_step``; the state is plain numbers, and a restored one goes on as the
+one it was taken from.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from freshet.models.ranking import FEATURES, LinearRanker
+from freshet.models.features import FEATURES
+from freshet.models.ranking import LinearRanker
+
+_DIAGONAL = np.diag_indices(len(FEATURES))
 
 
 @dataclass(frozen=True, slots=True)
 class OnlineSettings:
-    """How fast to learn."""
+    """How to learn."""
 
-    rate: float = 0.05
-    initial_square: float = 1.0
-    max_step: float = 0.2
+    rule: Literal["newton", "adagrad"] = "newton"
+    prior: float = 3.0
+    """Impressions' worth of confidence in the start's weights."""
+    half_life_s: float = 7 * 86_400.0
+    """In event time, of what Newton's steps remember of the curvature."""
+    rate: float = 0.1
+    """AdaGrad's."""
+    max_step: float = 0.5
     """The most that one impression may change a weight."""
 
     def __post_init__(self) -> None:
-        for name in ("rate", "initial_square", "max_step"):
+        if self.rule not in {"newton", "adagrad"}:
+            raise ValueError(f"rule is {self.rule!r}, must be newton or adagrad")
+        for name in ("prior", "half_life_s", "rate", "max_step"):
             value = getattr(self, name)
-            if not 0.0 < value < np.inf:
+            if not 0.0 < value < math.inf:
                 raise ValueError(f"{name} is {value}, must be a positive number")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class OnlineState:
-    """All that an :class:`OnlineRanker` has learned, by the features' names."""
+    """All that an :class:`OnlineRanker` has learned."""
 
     name: str
     revision: int
-    """Impressions and corrections learned from, counted from the start's revision."""
+    """Steps taken, counted from the start's revision."""
     weights: Mapping[str, float]
-    squares: Mapping[str, float]
-    """The sums of squared gradients."""
+    features: tuple[str, ...]
+    """Names of the rows and columns of ``curvature``."""
+    curvature: NDArray[np.float64]
+    """Shape (F, F): symmetric; of AdaGrad the sums of squared gradients, on the diagonal."""
+    time_s: float = -math.inf
+    """Event time up to which the curvature has been forgotten."""
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, OnlineState):
+            return NotImplemented
+        mine, theirs = (
+            (state.name, state.revision, state.weights, state.features, state.time_s)
+            for state in (self, other)
+        )
+        return mine == theirs and bool(np.array_equal(self.curvature, other.curvature))
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.revision))
 
 
 class OnlineRanker:
@@ -58,7 +89,7 @@ class OnlineRanker:
 
     Args:
         start: Where to begin.
-        settings: How fast.
+        settings: How.
     """
 
     def __init__(self, start: LinearRanker | None = None, settings: OnlineSettings | None = None) -> None:
@@ -67,7 +98,8 @@ class OnlineRanker:
         self.name = start.name
         self.revision = start.revision
         self._weights: NDArray[np.float64] = np.array([start.weights.get(name, 0.0) for name in FEATURES])
-        self._squares: NDArray[np.float64] = np.full(len(FEATURES), self.settings.initial_square)
+        self._curvature: NDArray[np.float64] = np.eye(len(FEATURES)) * self._initial
+        self._time_s = -math.inf
         self._ranker: LinearRanker | None = start
 
     @property
@@ -78,25 +110,40 @@ class OnlineRanker:
             self._ranker = LinearRanker(weights, self.name, self.revision)
         return self._ranker
 
+    @property
+    def id(self) -> str:
+        """Name and revision, as answers carry them."""
+        return f"{self.name}-{self.revision}"
+
     def score(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         """Scores (n,) of candidates with the features ``x`` (n, len(FEATURES)), as :attr:`ranker` gives."""
         scores: NDArray[np.float64] = (x * self._weights).sum(axis=1)
         return scores
 
-    def learn(self, x: NDArray[np.float32], clicked: NDArray[np.bool_]) -> bool:
+    def learn(
+        self, x: NDArray[np.float32], clicked: NDArray[np.bool_], *, time_s: float | None = None
+    ) -> bool:
         """Take one step.
 
         Args:
             x: Shape (n, len(FEATURES)), as they were when the slate was ranked.
             clicked: Shape (n,).
+            time_s: Event time, Unix seconds; without it nothing is forgotten.
 
         Returns:
             False if there is nothing to learn: no click, no skip, or not finite. Nothing is changed then.
         """
-        clicks = int(clicked.sum())
+        clicks = int(np.count_nonzero(clicked))
         if not 0 < clicks < len(clicked):
             return False
-        return self._step(self._gradient(x, clicked / clicks))
+        scores = self.score(x)
+        shares = np.exp(scores - scores.max())
+        shares /= shares.sum()
+        gradient = (shares - clicked / clicks) @ x
+        if self.settings.rule == "adagrad":
+            return self._adagrad_step(gradient)
+        centred = (x - shares @ x) * np.sqrt(shares)[:, None]
+        return self._newton_step(gradient, centred.T @ centred, time_s)
 
     def correct(self, x: NDArray[np.float32], before: NDArray[np.bool_], after: NDArray[np.bool_]) -> bool:
         """Take the step that is missing because the slate's labels were ``before`` and are ``after``.
@@ -115,8 +162,11 @@ class OnlineRanker:
         clicks = int(after.sum())
         if not 0 < clicks < len(after) or bool((before == after).all()):
             return False
-        # The softmax is in both gradients and drops out of their difference.
-        return self._step((before / before.sum() - after / clicks) @ x)
+        # The softmax is in both gradients and drops out of their difference; the curvature has it already.
+        gradient = (before / before.sum() - after / clicks) @ x
+        if self.settings.rule == "adagrad":
+            return self._adagrad_step(gradient)
+        return self._newton_step(gradient, None, None)
 
     def state(self) -> OnlineState:
         """Everything learned, for :meth:`restore`."""
@@ -124,7 +174,9 @@ class OnlineRanker:
             self.name,
             self.revision,
             dict(zip(FEATURES, self._weights.tolist(), strict=True)),
-            dict(zip(FEATURES, self._squares.tolist(), strict=True)),
+            FEATURES,
+            self._curvature.copy(),
+            self._time_s,
         )
 
     @classmethod
@@ -132,33 +184,66 @@ class OnlineRanker:
         """The ranker whose :meth:`state` this was; features that the state does not know start anew.
 
         Raises:
-            ValueError: A number is not finite, or a sum of squares is not positive.
+            ValueError: A number is not finite, or the curvature is not of the features' shape or not that of
+                any impressions.
         """
         known = {name: weight for name, weight in state.weights.items() if name in FEATURES}
         restored = cls(LinearRanker(known, state.name, state.revision), settings)
-        initial = restored.settings.initial_square
-        squares = np.array([state.squares.get(name, initial) for name in FEATURES])
-        if not (np.isfinite(squares) & (squares > 0.0)).all():
-            raise ValueError(
-                f"ranker {state.name} revision {state.revision}: a sum of squares is not positive"
-            )
-        restored._squares = squares
+        size = len(state.features)
+        where = f"ranker {state.name} revision {state.revision}"
+        if state.curvature.shape != (size, size):
+            raise ValueError(f"{where}: a curvature of shape {state.curvature.shape} for {size} features")
+        if not np.isfinite(state.curvature).all() or not (np.diag(state.curvature) > 0.0).all():
+            raise ValueError(f"{where}: its curvature is not finite and positive")
+        column_of = {name: column for column, name in enumerate(state.features)}
+        kept = [(i, column_of[name]) for i, name in enumerate(FEATURES) if name in column_of]
+        mine, theirs = [i for i, _ in kept], [column for _, column in kept]
+        restored._curvature[np.ix_(mine, mine)] = state.curvature[np.ix_(theirs, theirs)]
+        restored._time_s = state.time_s
         return restored
 
-    def _gradient(self, x: NDArray[np.float32], wanted: NDArray[np.float64]) -> NDArray[np.float64]:
-        scores = self.score(x)
-        shares = np.exp(scores - scores.max())
-        shares /= shares.sum()
-        gradient: NDArray[np.float64] = (shares - wanted) @ x
-        return gradient
+    @property
+    def _initial(self) -> float:
+        return self.settings.prior if self.settings.rule == "newton" else 1.0
 
-    def _step(self, gradient: NDArray[np.float64]) -> bool:
-        squares = self._squares + gradient * gradient
+    def _adagrad_step(self, gradient: NDArray[np.float64]) -> bool:
+        squares = np.diag(self._curvature) + gradient * gradient
         if not np.isfinite(squares).all():
             return False
-        step = self.settings.rate * gradient / np.sqrt(squares)
-        self._squares = squares
-        self._weights = self._weights - np.clip(step, -self.settings.max_step, self.settings.max_step)
+        np.fill_diagonal(self._curvature, squares)
+        return self._move(self.settings.rate * gradient / np.sqrt(squares))
+
+    def _newton_step(
+        self, gradient: NDArray[np.float64], hessian: NDArray[np.float64] | None, time_s: float | None
+    ) -> bool:
+        if not math.isfinite(float(gradient.sum())):
+            return False
+        curvature = self._forgotten(time_s)
+        if hessian is not None:
+            curvature += hessian
+        try:
+            step: NDArray[np.float64] = np.linalg.solve(curvature, gradient).astype(np.float64, copy=False)
+        except np.linalg.LinAlgError:
+            return False
+        if not math.isfinite(float(step.sum())):
+            return False
+        self._curvature = curvature
+        if time_s is not None:
+            self._time_s = max(self._time_s, time_s)
+        return self._move(step)
+
+    def _forgotten(self, time_s: float | None) -> NDArray[np.float64]:
+        """A copy of the curvature as of ``time_s``."""
+        curvature: NDArray[np.float64] = self._curvature.copy()
+        if time_s is not None and -math.inf < self._time_s < time_s:
+            left = 2.0 ** ((self._time_s - time_s) / self.settings.half_life_s)
+            curvature *= left
+            curvature[_DIAGONAL] += (1.0 - left) * self.settings.prior
+        return curvature
+
+    def _move(self, step: NDArray[np.float64]) -> bool:
+        bound = self.settings.max_step
+        self._weights = self._weights - np.clip(step, -bound, bound)
         self.revision += 1
         self._ranker = None
         return True

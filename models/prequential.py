@@ -11,15 +11,17 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from freshet.models.catalog import ArticleCatalog
 from freshet.models.events import Impression, to_unix_s
+from freshet.models.online_ranker import OnlineRanker
 from freshet.models.ranking import LinearRanker
 from freshet.models.ranking_metrics import RankingReport, RankingScores
-from freshet.models.scored_slate import score_slate
+from freshet.models.scored_slate import ScoredSlate, score_slate
 from freshet.models.user_state import Pooling, UserState
 from freshet.models.user_view import UserView
 
@@ -41,7 +43,9 @@ class CtrBaseline:
         prior_impressions: Of an article never shown.
     """
 
-    def __init__(self, prior_clicks: float = 1.0, prior_impressions: float = 10.0) -> None:
+    PRIOR: ClassVar = (1.0, 10.0)
+
+    def __init__(self, prior_clicks: float = PRIOR[0], prior_impressions: float = PRIOR[1]) -> None:
         self._prior = (prior_clicks, prior_impressions)
         self._counts: dict[str, tuple[float, float]] = {}
 
@@ -67,6 +71,14 @@ def random_scores(impression_id: str, candidates: Iterable[str], seed: int = 0) 
     return np.array([zlib.crc32(news_id.encode(), salt) for news_id in candidates]) / 2.0**32
 
 
+def click_rates_so_far(catalog: ArticleCatalog, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """What :class:`CtrBaseline` scores, shape (n,), from the counts that a catalog has of ``rows``."""
+    prior_clicks, prior_impressions = CtrBaseline.PRIOR
+    clicks, impressions = catalog.clicks[rows, -1], catalog.impressions[rows, -1]
+    rates: NDArray[np.float64] = (clicks + prior_clicks) / (impressions + prior_impressions)
+    return rates
+
+
 @dataclass(frozen=True, slots=True)
 class PrequentialReport:
     """How well the same impressions were ranked by freshet and by the baselines."""
@@ -84,13 +96,40 @@ class PrequentialReport:
 class RankedImpression:
     """The scores of one impression's ``n`` candidates."""
 
+    impression_id: str
     ids: list[str]
     """In the order in which they were ranked."""
     labels: NDArray[np.float64]
     """Shape (n,): 1 clicked, 0 skipped; as the following."""
     ranker: NDArray[np.float64]
     click_through_rate: NDArray[np.float64]
-    random: NDArray[np.float64]
+    others: tuple[NDArray[np.float64], ...] = ()
+    """Of each further ranker."""
+
+
+class Learner(Protocol):
+    """A ranker that learns from impressions."""
+
+    def score(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Scores (n,) of candidates with features (n, len(FEATURES))."""
+        ...
+
+    def learn(
+        self, x: NDArray[np.float32], clicked: NDArray[np.bool_], *, time_s: float | None = None
+    ) -> bool:
+        """Learn from a slate as it was ranked; False if there is nothing to learn."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """An impression whose feedback is not due yet, as it was ranked."""
+
+    time_s: float
+    impression: Impression
+    slate: ScoredSlate | None
+    clicked: NDArray[np.bool_] | None
+    """Of each candidate of the slate."""
 
 
 class PrequentialEvaluation:
@@ -99,38 +138,43 @@ class PrequentialEvaluation:
     Args:
         catalog: The articles known beforehand, without statistics; the evaluation fills them in.
         pooling: How clicks make user vectors.
-        ranker: How features make scores.
+        ranker: How features make scores; one that learns does so from each impression.
         feedback_delay_s: Event time from an impression to what it teaches.
         seed: Of the random baseline.
         on_ranked: Is told of each measured impression's scores, which are then not reported: a caller that
             collects them itself need not have them measured twice.
+        others: Further rankers of the same candidates, which ``on_ranked`` is told of.
     """
 
     def __init__(
         self,
         catalog: ArticleCatalog,
         pooling: Pooling,
-        ranker: LinearRanker,
+        ranker: LinearRanker | OnlineRanker,
         *,
         feedback_delay_s: float = 0.0,
         seed: int = 0,
         on_ranked: Callable[[RankedImpression], None] | None = None,
+        others: Sequence[Learner] = (),
     ) -> None:
         if feedback_delay_s < 0:
             raise ValueError(f"feedback_delay_s must not be negative, got {feedback_delay_s}")
         self._catalog = catalog
         self._pooling = pooling
         self._ranker = ranker
+        self._others = tuple(others)
+        self._learners: tuple[Learner, ...] = self._others
+        if isinstance(ranker, OnlineRanker):
+            self._learners = (ranker, *self._others)
         self._delay_s = feedback_delay_s
         self._seed = seed
         self._on_ranked = on_ranked
         self._users: dict[str, UserState] = {}
-        self._pending: deque[tuple[float, Impression]] = deque()
+        self._pending: deque[_Pending] = deque()
         self._learned = 0
         self._now_s = -np.inf
         self._population: NDArray[np.float32] = np.zeros(catalog.d, np.float32)
         self._population_due_s = -np.inf
-        self._by_ctr = CtrBaseline()
         self._ranker_scores, self._ctr_scores, self._random_scores = (RankingScores() for _ in range(3))
 
     def add(self, impression: Impression, *, measured: bool = True) -> None:
@@ -150,11 +194,16 @@ class PrequentialEvaluation:
                 "before it: a prequential evaluation needs the order of time, sort the impressions first"
             )
         self._now_s = now_s
-        while self._pending and self._pending[0][0] + self._delay_s <= now_s:
-            self._learn(*self._pending.popleft())
-        if measured:
-            self._measure(now_s, impression)
-        self._pending.append((now_s, impression))
+        while self._pending and self._pending[0].time_s + self._delay_s <= now_s:
+            self._learn(self._pending.popleft())
+        slate = labels = None
+        if measured or self._learners:
+            slate = self._rank(now_s, impression)
+            clicked = set(impression.clicked)
+            labels = np.array([news_id in clicked for news_id in slate.ids])
+            if measured:
+                self._measure(impression, slate, labels)
+        self._pending.append(_Pending(now_s, impression, slate, labels))
 
     def report(self, *, bootstrap_seed: int = 0) -> PrequentialReport:
         """What was measured so far.
@@ -170,7 +219,7 @@ class PrequentialEvaluation:
             learned=self._learned,
         )
 
-    def _measure(self, now_s: float, impression: Impression) -> None:
+    def _rank(self, now_s: float, impression: Impression) -> ScoredSlate:
         state = self._users.get(impression.user_id)
         if state is None and impression.history:
             state = self._users[impression.user_id] = UserState.empty(self._pooling)
@@ -179,44 +228,54 @@ class PrequentialEvaluation:
             self._population = self._catalog.population(now_s)
             self._population_due_s = now_s + POPULATION_INTERVAL_S
         user = UserView.of(state, now_s, self._population, self._pooling)
-        slate = score_slate(impression.candidates, user, self._catalog, self._ranker, now_s)
-        clicked = set(impression.clicked)
-        labels = np.array([news_id in clicked for news_id in slate.ids], np.float64)
-        by_ctr = self._by_ctr.score(slate.ids)
-        by_chance = random_scores(impression.impression_id, slate.ids, self._seed)
+        return score_slate(impression.candidates, user, self._catalog, self._ranker, now_s)
+
+    def _measure(self, impression: Impression, slate: ScoredSlate, clicked: NDArray[np.bool_]) -> None:
+        by_ctr = click_rates_so_far(self._catalog, slate.rows)
+        labels = clicked.astype(np.float64)
         if self._on_ranked is not None:
-            self._on_ranked(RankedImpression(slate.ids, labels, slate.scores, by_ctr, by_chance))
+            others = tuple(ranker.score(slate.features) for ranker in self._others)
+            self._on_ranked(
+                RankedImpression(impression.impression_id, slate.ids, labels, slate.scores, by_ctr, others)
+            )
             return
         self._ranker_scores.add(labels, slate.scores)
         self._ctr_scores.add(labels, by_ctr)
-        self._random_scores.add(labels, by_chance)
+        self._random_scores.add(labels, random_scores(impression.impression_id, slate.ids, self._seed))
 
-    def _learn(self, time_s: float, impression: Impression) -> None:
+    def _learn(self, pending: _Pending) -> None:
+        time_s, impression = pending.time_s, pending.impression
         source = (_STREAM, 0, self._learned)
         self._learned += 1
         state = self._users.get(impression.user_id)
         if state is None:
             state = self._users[impression.user_id] = UserState.empty(self._pooling)
+        state.seed_history(time_s, impression.history, self._catalog)
+        context = dict.fromkeys([news_id for _, news_id in state.recent]) if impression.clicked else ()
         state.apply_impression(
             source,
             time_s,
             impression.candidates,
             impression.clicked,
             self._catalog,
-            history=impression.history,
         )
-        clicked = set(impression.clicked)
-        shown = list(dict.fromkeys(impression.candidates))
-        labels = np.fromiter((news_id in clicked for news_id in shown), np.bool_, len(shown))
-        self._catalog.count_slate(shown, labels, time_s)
-        self._by_ctr.learn(shown, clicked)
+        if pending.slate is not None and pending.clicked is not None:
+            shown, labels = pending.slate.ids, pending.clicked
+        else:
+            clicked = set(impression.clicked)
+            shown = list(dict.fromkeys(impression.candidates))
+            labels = np.array([news_id in clicked for news_id in shown])
+        self._catalog.count_slate(shown, labels, time_s, context)
+        if pending.slate is not None:
+            for learner in self._learners:
+                learner.learn(pending.slate.features, labels, time_s=time_s)
 
 
 def evaluate(
     impressions: Iterable[Impression],
     catalog: ArticleCatalog,
     pooling: Pooling,
-    ranker: LinearRanker,
+    ranker: LinearRanker | OnlineRanker,
     *,
     warm_up: int = 0,
     feedback_delay_s: float = 0.0,
@@ -228,7 +287,7 @@ def evaluate(
         impressions: With their clicks.
         catalog: The articles known beforehand, without statistics; the evaluation fills them in.
         pooling: How clicks make user vectors.
-        ranker: How features make scores.
+        ranker: How features make scores; one that learns does so from each impression.
         warm_up: So many impressions at the beginning are learned from but not measured.
         feedback_delay_s: Event time from an impression to what it teaches.
         seed: Of the random baseline and of the bootstrap.

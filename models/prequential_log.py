@@ -7,7 +7,7 @@ before the cut is learned from and not measured.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,12 @@ from freshet.models.events import Impression, from_unix_s
 from freshet.models.frozen import NEWEST, RANDOM
 from freshet.models.impression_log import ImpressionLog
 from freshet.models.mind_timeline import SHOWN_AFTER_S
+from freshet.models.online_ranker import OnlineRanker
 from freshet.models.pooling import Pooling
 from freshet.models.ports import FloatMatrix
-from freshet.models.prequential import PrequentialEvaluation, RankedImpression
+from freshet.models.prequential import Learner, PrequentialEvaluation, RankedImpression
 from freshet.models.ranking import LinearRanker
-from freshet.models.slate_scores import BATCH, Slates, SlateScores
+from freshet.models.slate_scores import BATCH, Slates, SlateScores, shuffled
 
 FRESHET, CLICK_RATE_SO_FAR = "freshet", "click rate so far"
 METHODS = (FRESHET, CLICK_RATE_SO_FAR, NEWEST, RANDOM)
@@ -34,10 +35,12 @@ class PrequentialLog:
         log: In the order of time.
         vectors: Shape (articles, d), zeros where an article has none; ``None``: by ids alone.
         pooling: How clicks make user vectors, of dimension d; 1 by ids alone.
-        ranker: How features make scores.
+        ranker: How features make scores; one that learns does so from each impression.
         published_at_s: Shape (articles,), Unix seconds.
-        scores: Collects what is measured, for :data:`METHODS`.
+        scores: Collects what is measured, for :data:`METHODS` and the names of ``others``.
         seed: Of the random baseline.
+        feedback_delay_s: Event time from an impression to what it teaches.
+        others: Further rankers, by name.
     """
 
     def __init__(  # noqa: PLR0917 - on what, with what, into what
@@ -45,27 +48,33 @@ class PrequentialLog:
         log: ImpressionLog,
         vectors: FloatMatrix | None,
         pooling: Pooling,
-        ranker: LinearRanker,
+        ranker: LinearRanker | OnlineRanker,
         published_at_s: NDArray[np.float64],
         scores: SlateScores,
         *,
         seed: int = 0,
+        feedback_delay_s: float = 0.0,
+        others: Mapping[str, Learner] | None = None,
     ) -> None:
+        others = others or {}
         self._log = log
         self._scores = scores
         self._published_at_s = published_at_s
+        self._seed = seed
         self._number_of = {news_id: number for number, news_id in enumerate(log.articles.ids)}
         self._evaluation = PrequentialEvaluation(
             _catalog(log, vectors, pooling.d, published_at_s),
             pooling,
             ranker,
-            seed=seed,
+            feedback_delay_s=feedback_delay_s,
             on_ranked=self._ranked,
+            others=tuple(others.values()),
         )
         self._positions: list[int] = []
         self._sizes: list[int] = []
         self._ids: list[str] = []
-        self._columns: list[list[NDArray[np.float64]]] = [[], [], [], []]
+        self._others = tuple(others)
+        self._columns: list[list[NDArray[np.float64]]] = [[] for _ in range(3 + len(others))]
 
     def run(self, start: int, stop: int, *, measured: bool) -> None:
         """Rank and learn the impressions from ``start`` to before ``stop``, which come after all before.
@@ -87,21 +96,24 @@ class PrequentialLog:
     def _ranked(self, ranked: RankedImpression) -> None:
         self._sizes.append(len(ranked.ids))
         self._ids += ranked.ids
-        columns = (ranked.labels, ranked.ranker, ranked.click_through_rate, ranked.random)
+        columns = (ranked.labels, ranked.ranker, ranked.click_through_rate, *ranked.others)
         for column, values in zip(self._columns, columns, strict=True):
             column.append(values)
 
     def _flush(self) -> None:
         if not self._sizes:
             return
-        labels, ranker, rate, chance = (np.concatenate(column) for column in self._columns)
+        labels, ranker, rate, *others = (np.concatenate(column) for column in self._columns)
         number_of = self._number_of
         candidates = np.fromiter((number_of[news_id] for news_id in self._ids), np.int32, len(self._ids))
         slates = Slates(
             np.array(self._positions, np.int64), candidates, labels > 0, np.array(self._sizes, np.int64)
         )
         newest = self._published_at_s[candidates]
-        self._scores.add(slates, dict(zip(METHODS, (ranker, rate, newest, chance), strict=True)))
+        positions = np.repeat(slates.positions, slates.sizes)
+        chance = shuffled(positions, candidates, self._seed).astype(np.float64)
+        methods = (*METHODS, *self._others)
+        self._scores.add(slates, dict(zip(methods, (ranker, rate, newest, chance, *others), strict=True)))
         self._positions.clear()
         self._sizes.clear()
         self._ids.clear()

@@ -115,7 +115,12 @@ class RankerGuard:
         return None if not self._aucs else sum(pair[1] for pair in self._aucs) / len(self._aucs)
 
     def learn(
-        self, x: NDArray[np.float32], clicked: NDArray[np.bool_], before: NDArray[np.bool_] | None = None
+        self,
+        x: NDArray[np.float32],
+        clicked: NDArray[np.bool_],
+        before: NDArray[np.bool_] | None = None,
+        *,
+        time_s: float | None = None,
     ) -> Verdict:
         """Rank an example, then learn from it, or from its correction.
 
@@ -123,6 +128,7 @@ class RankerGuard:
             x: Shape (n, features), as they were when the slate was ranked.
             clicked: Shape (n,): the labels as they are known now.
             before: Shape (n,): the labels given before, of a correction.
+            time_s: Event time, Unix seconds.
         """
         largest = np.abs(x).max(initial=0.0)
         if not np.isfinite(largest):
@@ -132,7 +138,9 @@ class RankerGuard:
         first = before is None or not before.any()
         aucs = self._measured(x, clicked) if first else None
         learned = (
-            self._ranker.learn(x, clicked) if before is None else self._ranker.correct(x, before, clicked)
+            self._ranker.learn(x, clicked, time_s=time_s)
+            if before is None
+            else self._ranker.correct(x, before, clicked)
         )
         if not learned:
             return "nothing"

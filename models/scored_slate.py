@@ -10,13 +10,22 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from freshet.models.catalog import ArticleCatalog
-from freshet.models.ranking import LinearRanker, features
+from freshet.models.features import features
 from freshet.models.user_view import UserView
+
+
+class Ranker(Protocol):
+    """What turns features into scores."""
+
+    def score(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Scores (n,) of candidates with features (n, len(FEATURES))."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +62,7 @@ def _canonical(news_id: str) -> tuple[int, str]:
 
 
 def score_slate(
-    candidates: Iterable[str], user: UserView, catalog: ArticleCatalog, ranker: LinearRanker, now_s: float
+    candidates: Iterable[str], user: UserView, catalog: ArticleCatalog, ranker: Ranker, now_s: float
 ) -> ScoredSlate:
     """Score each distinct candidate; what :func:`rank` serves and the evaluation measures.
 

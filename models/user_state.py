@@ -112,6 +112,11 @@ class UserState:
         """The newest clicks, the oldest first: article and time."""
         return [(news_id, time_s) for time_s, news_id in self._recent]
 
+    @property
+    def recent(self) -> Sequence[Click]:
+        """Times and news ids of the newest clicks, the oldest first; they may change with the state."""
+        return self._recent
+
     def apply_impression(  # noqa: PLR0917 - source and time, what, with what: one order everywhere
         self,
         source: Source,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from freshet.models.newest_clicks import Click
 from freshet.models.ports import FloatMatrix
 from freshet.models.user_state import Pooling, UserState
 
@@ -30,6 +31,8 @@ class UserView:
     """Recent clicks by news id."""
     exposures: Mapping[str, int]
     """Times shown by news id, clicked or not."""
+    recent: Sequence[Click] = ()
+    """Times and news ids of the recent clicks, the oldest first."""
     centre: NDArray[np.float32] | None = None
     """Shape (d,): the mean of what is being clicked, from which explanations measure; unset, they cannot."""
 
@@ -56,16 +59,18 @@ class UserView:
             vectors = np.broadcast_to(prior, (heads, prior.shape[-1])).astype(np.float32)
             names = ("population",) * (heads - 1) + ("skips",)
             weights = np.zeros(len(vectors))
-            clicks, seen, exposures = 0, Counter[str](), dict[str, int]()
+            clicks, exposures = 0, dict[str, int]()
+            recent: Sequence[Click] = ()
         else:
             vectors = state.vectors(now_s, prior)
             names = state.pooling.head_names
             weights = np.asarray(state.weights(now_s), np.float64)
             clicks = state.clicks
-            seen = Counter(news_id for news_id, _ in state.recent_clicks())
+            recent = state.recent
             exposures = state.exposures
         if pooling is not None:
             vectors = pooling.queries(vectors)
         offsets: NDArray[np.float32] = (vectors * population).sum(axis=1)
         centre: NDArray[np.float32] = population if population.ndim == 1 else population.mean(axis=0)
-        return cls(vectors, offsets, names, weights, clicks, seen, exposures, centre)
+        seen = Counter([news_id for _, news_id in recent])
+        return cls(vectors, offsets, names, weights, clicks, seen, exposures, recent, centre)

@@ -23,11 +23,10 @@ from typing import Any, Literal
 import numpy as np
 from aiokafka.errors import KafkaError
 
-from freshet.models.events import EventError, RankerExample, RankerWeights, SourceOffset
-from freshet.models.online_ranker import OnlineState
+from freshet.models.events import EventError, RankerExample, RankerWeights, SourceOffset, to_unix_s
+from freshet.models.online_state_codec import encoded_curvature, learned_until, state_of
 from freshet.models.ranker_example_codec import FINGERPRINT, decoded
 from freshet.models.ranker_guard import RankerGuard
-from freshet.models.ranking import FEATURES, LinearRanker
 from freshet.streams import metrics, topics
 from freshet.streams.intake import Intake
 from freshet.streams.kafka import topic_name
@@ -164,7 +163,7 @@ class LearnerAgent:
             return
         clicked = np.array(example.clicked)
         before = None if example.clicked_before is None else np.array(example.clicked_before)
-        verdict = learning.guard.learn(x, clicked, before)
+        verdict = learning.guard.learn(x, clicked, before, time_s=to_unix_s(example.time))
         learning.offsets[source] = example.offset
         if verdict in {"learned", "rolled-back"}:
             learning.examples += 1
@@ -193,7 +192,7 @@ class LearnerAgent:
             self._add(model, learning, "warm-start")
         else:
             learning = _Learning(
-                RankerGuard(start, _state(record, start)),
+                RankerGuard(start, state_of(record, start)),
                 record.examples or 0,
                 {(at.source, at.partition): at.offset for at in record.offsets or ()},
             )
@@ -225,7 +224,9 @@ class LearnerAgent:
             revision=state.revision,
             time=datetime.now(UTC),
             weights=dict(state.weights),
-            squares=dict(state.squares),
+            features=state.features,
+            curvature=encoded_curvature(state),
+            learned_until=learned_until(state),
             examples=learning.examples,
             auc=guard.auc,
             start_auc=guard.start_auc,
@@ -241,9 +242,3 @@ class LearnerAgent:
         if guard.auc is not None and guard.start_auc is not None:
             metrics.RANKER_AUC.labels("learned").set(guard.auc)
             metrics.RANKER_AUC.labels("start").set(guard.start_auc)
-
-
-def _state(record: RankerWeights, start: LinearRanker) -> OnlineState:
-    """Where a learner of ``record`` goes on; features that the record does not know begin as the start's."""
-    weights = {name: record.weights.get(name, start.weights.get(name, 0.0)) for name in FEATURES}
-    return OnlineState(record.model, record.revision, weights, dict(record.squares or {}))

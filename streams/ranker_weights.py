@@ -20,6 +20,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from freshet.models.events import EventError, RankerWeights
+from freshet.models.online_state_codec import state_of
 from freshet.models.ranking import FEATURES, LinearRanker
 from freshet.streams import metrics, topics
 from freshet.streams.intake import Intake
@@ -85,15 +86,14 @@ class Rankers:
 
         Raises:
             EventError: The record's name is one that no model may have, a weight is so large that scores
-                would not be finite, or a sum of squares is not positive.
+                would not be finite, or its curvature is not one.
         """
         if record.model == START:
             raise EventError(f"RankerWeights: no model may be called {START!r}")
         largest = max(map(abs, record.weights.values()), default=0.0)
         if largest > _MAX_WEIGHT:
             raise EventError(f"RankerWeights: a weight of {largest:g}, more than {_MAX_WEIGHT:g}")
-        if any(square <= 0.0 for square in (record.squares or {}).values()):
-            raise EventError("RankerWeights: a sum of squares is not positive")
+        state_of(record, self.start)
         if record.model == DEFAULT != self.model:
             return  # learned while no bundle was trained; here the name is that of the bundle's own
         unknown = tuple(sorted(set(record.weights) - set(FEATURES)))

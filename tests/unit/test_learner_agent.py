@@ -153,7 +153,7 @@ async def test_another_learner_goes_on_where_the_last_one_published() -> None:
     await parts.learn_all(*examples[:10])
     await parts.learn_all(*examples[5:30])  # the last records before a crash come again
     last = parts.topics.weights[-1]
-    assert (last.weights, last.squares) == (expected.weights, expected.squares)
+    assert (last.weights, last.curvature) == (expected.weights, expected.curvature)
     assert (last.revision, last.examples, last.offsets) == (30, 30, expected.offsets)
 
 

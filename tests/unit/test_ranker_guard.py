@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -106,7 +107,7 @@ def test_a_sudden_drop_goes_back_to_good_weights_and_then_to_the_start() -> None
     # Broken weights, as a flood of forged clicks would leave them.
     broken = guard.state()
     forged = {name: -weight for name, weight in broken.weights.items()}
-    guard._ranker = OnlineRanker.restore(type(broken)(broken.name, broken.revision, forged, broken.squares))
+    guard._ranker = OnlineRanker.restore(replace(broken, weights=forged))
     verdicts = feed(guard, {CTR: 1.0, OLD: 1.0}, 1_000, 1_100)
     assert verdicts.count("rolled-back") == 1, "soon, and once"
     assert guard.ranker.weights["log_age"] > 0.3, "what was good before"
@@ -115,7 +116,7 @@ def test_a_sudden_drop_goes_back_to_good_weights_and_then_to_the_start() -> None
     # Broken again before anything has proved good: back to the start.
     broken = guard.state()
     forged = {name: -weight for name, weight in broken.weights.items()}
-    guard._ranker = OnlineRanker.restore(type(broken)(broken.name, broken.revision, forged, broken.squares))
+    guard._ranker = OnlineRanker.restore(replace(broken, weights=forged))
     feed(guard, {CTR: 1.0}, 1_100, 1_100 + verdicts.index("rolled-back") + 60)
     assert guard.rollbacks == 2
     assert guard.ranker.weights["log_age"] < 0.2

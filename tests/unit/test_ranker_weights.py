@@ -67,9 +67,9 @@ def test_no_model_may_be_called_start() -> None:
 
 def test_weights_that_could_not_rank_are_refused() -> None:
     rankers = Rankers(LinearRanker())
-    broken = weights("default", 2).model_copy(update={"squares": {"fatigue": 0.0}})
+    broken = weights("default", 2).model_copy(update={"features": ("fatigue",), "curvature": "AAAA"})
     for record in (weights("default", 1, fatigue=-1e300), broken):
-        with pytest.raises(EventError, match=r"weight|squares"):
+        with pytest.raises(EventError, match=r"weight|curvature"):
             rankers.apply(record)
     assert rankers.get() == LinearRanker()
 

@@ -9,14 +9,8 @@ import numpy as np
 import pytest
 
 from freshet.models.catalog import ArticleCatalog
-from freshet.models.ranking import (
-    DEFAULT_WEIGHTS,
-    FEATURES,
-    PRIOR_IMPRESSIONS,
-    PRIOR_LIFT,
-    LinearRanker,
-    features,
-)
+from freshet.models.features import FEATURES, PRIOR_IMPRESSIONS, PRIOR_LIFT, features
+from freshet.models.ranking import DEFAULT_WEIGHTS, LinearRanker
 from freshet.models.user_view import UserView
 
 NOW_S = 1_700_000_000.0
@@ -60,7 +54,7 @@ def catalog() -> ArticleCatalog:
 def test_an_article_that_nobody_announced_or_showed_has_no_features_but_that(catalog: ArticleCatalog) -> None:
     found = row_of(catalog, "unknown")
 
-    assert {name for name, value in found.items() if value} == {"no_vector", "unseen"}
+    assert {name for name, value in found.items() if value} == {"no_vector", "unseen", "unclicked"}
 
 
 def test_dot_products_are_taken_per_head_relative_to_the_population(catalog: ArticleCatalog) -> None:
@@ -112,14 +106,15 @@ def test_fatigue_counts_showings_without_a_click(catalog: ArticleCatalog) -> Non
     assert row_of(catalog, "unknown", user)["clicked"] == 1
 
 
-def test_the_features_of_a_candidate_do_not_depend_on_the_others(catalog: ArticleCatalog) -> None:
+def test_no_feature_but_the_rank_depends_on_the_other_candidates(catalog: ArticleCatalog) -> None:
     ids = ["counted", "unknown", "known"]
     user = view(exposures={"known": 3})
 
     together = features(catalog, catalog.rows(ids), ids, user, NOW_S)
 
     for i, news_id in enumerate(ids):
-        assert together[i].tolist() == pytest.approx(list(row_of(catalog, news_id, user).values()))
+        alone = {**row_of(catalog, news_id, user), "slate_rank": together[i, FEATURES.index("slate_rank")]}
+        assert together[i].tolist() == pytest.approx(list(alone.values()))
 
 
 def test_a_score_is_the_sum_of_its_contributions(catalog: ArticleCatalog) -> None:
