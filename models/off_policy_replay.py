@@ -6,8 +6,9 @@ articles' statistics, nothing of this list or of later ones. Then everything lea
 it really was. So what is judged is the ranker's next list, given the past that the policy which served made;
 a past of its own may have taught it more or less.
 
-The ranker shows its candidates by falling score, without diversity, editorial rules or exploration; or, at a
-temperature T, draws them from Plackett-Luce (:mod:`freshet.models.plackett_luce`).
+The ranker shows its candidates by falling score, without diversity or exploration; or, at a temperature T,
+draws them from Plackett-Luce (:mod:`freshet.models.plackett_luce`). What is on a list without being among the
+candidates that it was chosen from was put there by an editorial rule: it would stand there for any ranker.
 
 Rewards are predicted for the doubly robust estimate by clicks over expected clicks (Zhang and Jones,
 "Comparing Click Logs and Editorial Labels for Training Query Rewriting", 2007), of the lists before: with
@@ -36,7 +37,7 @@ from freshet.models.pooling import Pooling
 from freshet.models.prequential import POPULATION_INTERVAL_S
 from freshet.models.ranking import LinearRanker
 from freshet.models.recommendation_log import LoggedImpression
-from freshet.models.scored_slate import score_slate
+from freshet.models.scored_slate import ScoredSlate, score_slate
 from freshet.models.user_state import UserState
 from freshet.models.user_view import UserView
 
@@ -220,7 +221,6 @@ class OffPolicyReplay:
         clicked: NDArray[np.bool_],
     ) -> None:
         self._counts["without_candidates"] += not recommendation.candidates
-        listed = [item.news_id for item in recommendation.items]
         state = self._users.get(impression.user_id)
         if state is None and impression.history:
             state = self._users[impression.user_id] = UserState.empty(self._pooling)
@@ -229,30 +229,54 @@ class OffPolicyReplay:
             self._population = self._catalog.population(now_s)
             self._population_due_s = now_s + POPULATION_INTERVAL_S
         user = UserView.of(state, now_s, self._population, self._pooling)
-        slate = score_slate([*recommendation.candidates, *listed], user, self._catalog, self._ranker, now_s)
-        place = {news_id: i for i, news_id in enumerate(slate.ids)}
-        whole = np.array([place[news_id] for news_id in listed])
-        rankings = self._rankings(slate.scores)
-        if self._temperature is None:
-            target = (rankings[0][: len(listed)] == whole).astype(np.float64)
-        else:
-            target = plackett_luce_propensities(slate.scores, self._temperature, whole)
+        listed = [item.news_id for item in recommendation.items]
+        slate = score_slate(recommendation.candidates or listed, user, self._catalog, self._ranker, now_s)
+        target, instead = self._shown_instead(slate, listed)
         expected = np.zeros(len(ids))
-        for ranking in rankings:
-            there = [slate.ids[i] for i in ranking[positions - 1].tolist()]
-            expected += self._predictor.predict(there, positions) / len(rankings)
+        for ranking in instead:
+            there = [ranking[position - 1] for position in positions.tolist()]
+            expected += self._predictor.predict(there, positions) / len(instead)
         predicted = self._predictor.predict(ids, positions)
         self._user.append(self._numbers.setdefault(impression.user_id, len(self._numbers)))
-        target = np.minimum(target[positions - 1], 1.0)
-        columns = (positions, clicked, propensities, target, predicted, expected)
+        columns = (positions, clicked, propensities, target[positions - 1], predicted, expected)
         for column, values in zip(self._columns, columns, strict=True):
             column.extend(values.astype(np.float64))
         self._end.append(len(self._columns[0]))
 
-    def _rankings(self, scores: NDArray[np.float64]) -> list[NDArray[np.intp]]:
+    def _shown_instead(
+        self, slate: ScoredSlate, listed: list[str]
+    ) -> tuple[NDArray[np.float64], list[list[str]]]:
+        """What the ranker would have shown in place of a list.
+
+        Args:
+            slate: What it chooses from.
+            listed: All n articles of the list.
+
+        Returns:
+            The probability (n,) that it puts each where it is, and one of its lists, or some drawn ones.
+        """
+        place = {news_id: i for i, news_id in enumerate(slate.ids)}
+        chosen = np.array([news_id in place for news_id in listed])
+        shown = np.array([place[news_id] for news_id in listed if news_id in place], np.intp)
+        target = np.ones(len(listed))
         if self._temperature is None:
-            return [np.argsort(-scores, kind="stable")]
-        return [plackett_luce_order(scores, self._temperature, self._random) for _ in range(DRAWS)]
+            rankings = [slate.best_first()]
+            target[chosen] = rankings[0][: len(shown)] == shown
+        else:
+            draws = range(DRAWS)
+            rankings = [plackett_luce_order(slate.scores, self._temperature, self._random) for _ in draws]
+            probabilities = plackett_luce_propensities(slate.scores, self._temperature, shown)
+            target[chosen] = np.minimum(probabilities, 1.0)
+        instead = []
+        for ranking in rankings:
+            others = iter(ranking.tolist())
+            instead.append(
+                [
+                    slate.ids[next(others)] if free else news_id
+                    for news_id, free in zip(listed, chosen.tolist(), strict=True)
+                ]
+            )
+        return target, instead
 
     def _learn(self, time_s: float, impression: Impression) -> None:
         state = self._users.get(impression.user_id)

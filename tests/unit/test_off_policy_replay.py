@@ -142,6 +142,25 @@ def test_of_a_list_only_what_was_on_screen_is_judged(tmp_path: Path) -> None:
     assert lists.position.tolist() == [3, 4] * 5
 
 
+def test_what_a_rule_put_there_stands_there_for_any_ranker(tmp_path: Path) -> None:
+    served = serve(200)
+
+    def pin(recommendation: Recommendation) -> Recommendation:
+        first, *rest = recommendation.items
+        candidates = tuple(c for c in recommendation.candidates if c != first.news_id)
+        pinned = first.model_copy(update={"propensity": 1.0})
+        return recommendation.model_copy(update={"items": (pinned, *rest), "candidates": candidates})
+
+    lists = _replay(write_log(tmp_path / "log", served, change=pin), ranker=OTHER).lists
+    first = lists.position == 1
+    assert (lists.target[first] == 1.0).all()
+    assert lists.predicted is not None
+    assert lists.expected is not None
+    assert np.array_equal(lists.predicted[first], lists.expected[first])
+    assert set(lists.target[~first]) == {0.0, 1.0}
+    assert estimate(lists).zero_support == 0.0
+
+
 def test_the_order_of_time_is_needed() -> None:
     replay = OffPolicyReplay(ArticleCatalog(1), POOLING, LinearRanker())
     impressions = serve(2).impressions
