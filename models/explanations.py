@@ -2,9 +2,9 @@ r"""Why an article is recommended: what each head adds to its score, and the rec
 
 **Contributions per head.** A linear ranker's score is a sum of one term for each feature
 (:meth:`~freshet.models.ranking.LinearRanker.contributions`). The terms of the dot products are terms of the
-user's heads: ``dot_first`` of the first head, ``dot_last`` of the last interest head, ``dot_skips`` of the
-head that skips feed, ``dot_best`` of whichever head has the largest product. So the heads' contributions sum
-to those of the dot products.
+user's heads: ``dot_first`` of the first head, ``dot_last`` and ``dot_by_maturity`` of the last interest head,
+``dot_skips`` of the head that skips feed, ``dot_best`` of whichever head has the largest product. So the
+heads' contributions sum to those of the dot products.
 
 **"Because you read"** names the recent click i whose vector has the largest cosine with the article's,
 :math:`\cos(v - m, v_i - m)`, if that is at least ``LEAST_COSINE``. Both are measured from m, the mean of the
@@ -37,7 +37,7 @@ LEAST_COSINE: Final = 0.4
 _SAMPLE: Final = 256
 """A mean over all of 100,000 articles would cost more than all else that an answer takes."""
 
-_BY_HEAD: Final = ("dot_first", "dot_last", "dot_best", "dot_skips")
+_BY_HEAD: Final = ("dot_first", "dot_last", "dot_by_maturity", "dot_best", "dot_skips")
 
 
 def likest_clicks(rows: NDArray[np.int64], user: UserView, catalog: ArticleCatalog) -> list[str | None]:
@@ -77,10 +77,10 @@ def head_contributions(
     rows = slate.rows[picks]
     dots = catalog.vectors[rows] @ user.vectors[:-1].T - user.dot_offsets[:-1]
     last = len(user.vectors) - 2
-    for (first, longest, best, skips), head in zip(terms.tolist(), dots.argmax(axis=1).tolist(), strict=True):
+    for of_article, best in zip(terms.tolist(), dots.argmax(axis=1).tolist(), strict=True):
         by_head = dict.fromkeys(user.head_names, 0.0)
-        for j, term in ((0, first), (last, longest), (head, best), (-1, skips)):
-            by_head[user.head_names[j]] += term
+        for head, term in zip((0, last, last, best, -1), of_article, strict=True):
+            by_head[user.head_names[head]] += term
         yield {name: term for name, term in by_head.items() if term}
 
 

@@ -33,8 +33,6 @@ class UserView:
     """Times shown by news id, clicked or not."""
     recent: Sequence[Click] = ()
     """Times and news ids of the recent clicks, the oldest first."""
-    centre: NDArray[np.float32] | None = None
-    """Shape (d,): the mean of what is being clicked, from which explanations measure; unset, they cannot."""
 
     @classmethod
     def of(
@@ -71,6 +69,5 @@ class UserView:
         if pooling is not None:
             vectors = pooling.queries(vectors)
         offsets: NDArray[np.float32] = (vectors * population).sum(axis=1)
-        centre: NDArray[np.float32] = population if population.ndim == 1 else population.mean(axis=0)
         seen = Counter([news_id for _, news_id in recent])
-        return cls(vectors, offsets, names, weights, clicks, seen, exposures, recent, centre)
+        return cls(vectors, offsets, names, weights, clicks, seen, exposures, recent)
