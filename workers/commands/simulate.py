@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+_BURST_ARTICLES = 200
+
 
 @click.command(name="simulate")
 @click.option(
@@ -40,6 +42,9 @@ import click
     type=click.Path(file_okay=False, path_type=Path),
     help="Write what the first world's lists were: a folder for each policy.",
 )
+@click.option(
+    "--bursts", is_flag=True, help="Instead: how soon the burst detector sees news break, in --seeds trials."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     *,
@@ -60,6 +65,7 @@ def command(
     keep_weights: bool,
     ids_only: bool,
     log: Path | None,
+    bursts: bool,
     as_json: bool,
 ) -> None:
     """Let exploration policies serve the same synthetic readers, and learn from them.
@@ -71,6 +77,9 @@ def command(
     import orjson  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415
 
+    if bursts:
+        _bursts(seeds, seed, as_json)
+        return
     from freshet.models.simulation import SimulationConfig  # noqa: PLC0415
     from freshet.models.synth_world import SynthConfig  # noqa: PLC0415
     from freshet.workers.connection_options import build_settings  # noqa: PLC0415
@@ -112,3 +121,22 @@ def command(
         click.echo(orjson.dumps(report.as_json(), option=orjson.OPT_SERIALIZE_NUMPY).decode())
     else:
         Console().print(render(report))
+
+
+def _bursts(seeds: int, seed: int, as_json: bool) -> None:
+    from dataclasses import asdict  # noqa: PLC0415
+
+    import orjson  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415
+
+    from freshet.workers.burst_trials import measure, render  # noqa: PLC0415
+    from freshet.workers.stage_progress import StageProgress  # noqa: PLC0415
+
+    with StageProgress() as progress, progress.stage("trials") as told:
+        rows = measure(seeds, seed, _BURST_ARTICLES, told)
+    if as_json:
+        click.echo(
+            orjson.dumps({"articles": _BURST_ARTICLES, "rows": [asdict(row) for row in rows]}).decode()
+        )
+    else:
+        Console().print(render(rows, _BURST_ARTICLES))
