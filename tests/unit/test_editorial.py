@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from freshet.models.editorial import RuleBook, RuledArticles
 from freshet.models.editorial_enforcement import Enforced, enforce, reorder
@@ -25,7 +26,7 @@ from freshet.models.editorial_rule import (
     Withdraw,
     parse_rule,
 )
-from freshet.models.events import EventError, from_unix_s
+from freshet.models.events import Control, EventError, from_unix_s
 
 NOW_S = 1_700_000_000.0
 HOUR_S = 3_600.0
@@ -364,3 +365,15 @@ def test_rules_about_numbers_do_not_apply_to_given_candidates() -> None:
 def test_a_rule_that_means_nothing_is_refused(rule: dict[str, Any], complaint: str) -> None:
     with pytest.raises(EventError, match=complaint):
         parse_rule(json.dumps(rule))
+
+
+@given(rules_of_any_kind)
+def test_a_rule_is_read_as_it_was_written(rule: EditorialRule) -> None:
+    control = Control(kind="rule-set", subject=rule.name, time=at(0), rule=rule)
+    assert Control.from_json(control.to_json()) == control
+    assert parse_rule(rule.model_dump_json()) == rule
+
+
+def test_a_rule_is_set_under_its_own_name() -> None:
+    with pytest.raises(ValidationError, match="its name as the subject"):
+        Control(kind="rule-set", subject="other", time=at(0), rule=Pin(name="lead", news_id="N1"))
