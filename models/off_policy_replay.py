@@ -30,16 +30,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freshet.models.catalog import ArticleCatalog
-from freshet.models.events import Impression, Recommendation, to_unix_s
+from freshet.models.events import Impression, Recommendation
 from freshet.models.off_policy import LoggedLists
 from freshet.models.plackett_luce import plackett_luce_order, plackett_luce_propensities
 from freshet.models.pooling import Pooling
-from freshet.models.prequential import POPULATION_INTERVAL_S
+from freshet.models.prequential import PrequentialEvaluation
 from freshet.models.ranking import LinearRanker
 from freshet.models.recommendation_log import LoggedImpression
-from freshet.models.scored_slate import ScoredSlate, score_slate
-from freshet.models.user_state import UserState
-from freshet.models.user_view import UserView
+from freshet.models.scored_slate import ScoredSlate
 
 PRIOR_CLICKS: Final = 1.0
 """Kappa: an article never shown gets the average of its position, as surely as after one expected click."""
@@ -47,7 +45,6 @@ DRAWS: Final = 8
 """Of the ranker's lists at a temperature, to predict what they would get."""
 
 _PRIOR_SHOWN = 20.0
-_STREAM = "impressions"
 
 
 class ClicksOverExpected:
@@ -127,17 +124,11 @@ class OffPolicyReplay:
     ) -> None:
         if temperature is not None and not temperature > 0:
             raise ValueError(f"temperature must be above 0, got {temperature}")
-        self._catalog = catalog
-        self._pooling = pooling
-        self._ranker = ranker
+        self._evaluation = PrequentialEvaluation(catalog, pooling, ranker)
         self._temperature = temperature
         self._random = np.random.default_rng(seed)
         self._predictor = ClicksOverExpected()
-        self._users: dict[str, UserState] = {}
         self._numbers: dict[str, int] = {}
-        self._population: NDArray[np.float32] = np.zeros(catalog.d, np.float32)
-        self._population_due_s = self._now_s = -np.inf
-        self._learned = 0
         self._counts: Counter[str] = Counter()
         self._user, self._end = array("q"), array("q")
         self._columns = tuple(array("d") for _ in range(6))
@@ -153,22 +144,15 @@ class OffPolicyReplay:
             ValueError: The impression is from before the last one.
         """
         impression = logged.impression
-        now_s = to_unix_s(impression.time)
-        if now_s < self._now_s:
-            raise ValueError(
-                f"impression {impression.impression_id} is {self._now_s - now_s:.0f} s older than the one "
-                "before it: the log must come in the order of time"
-            )
-        self._now_s = now_s
         shown = self._shown(logged, measured=measured)
         if shown is not None:
             ids, positions, propensities, recommendation = shown
             clicks = set(impression.clicked)
             clicked = np.array([news_id in clicks for news_id in ids])
             if measured:
-                self._note(now_s, impression, recommendation, ids, positions, propensities, clicked)
+                self._note(impression, recommendation, ids, positions, propensities, clicked)
             self._predictor.learn(ids, positions, clicked)
-        self._learn(now_s, impression)
+        self._evaluation.add(impression, measured=False)
 
     def result(self) -> Replayed:
         """What was noted so far."""
@@ -212,7 +196,6 @@ class OffPolicyReplay:
 
     def _note(  # noqa: PLR0917 - one list, by its columns
         self,
-        now_s: float,
         impression: Impression,
         recommendation: Recommendation,
         ids: list[str],
@@ -221,16 +204,8 @@ class OffPolicyReplay:
         clicked: NDArray[np.bool_],
     ) -> None:
         self._counts["without_candidates"] += not recommendation.candidates
-        state = self._users.get(impression.user_id)
-        if state is None and impression.history:
-            state = self._users[impression.user_id] = UserState.empty(self._pooling)
-            state.seed_history(now_s, impression.history, self._catalog)
-        if now_s >= self._population_due_s:
-            self._population = self._catalog.population(now_s)
-            self._population_due_s = now_s + POPULATION_INTERVAL_S
-        user = UserView.of(state, now_s, self._population, self._pooling)
         listed = [item.news_id for item in recommendation.items]
-        slate = score_slate(recommendation.candidates or listed, user, self._catalog, self._ranker, now_s)
+        slate = self._evaluation.rank(impression, recommendation.candidates or listed)
         target, instead = self._shown_instead(slate, listed)
         expected = np.zeros(len(ids))
         for ranking in instead:
@@ -277,21 +252,3 @@ class OffPolicyReplay:
                 ]
             )
         return target, instead
-
-    def _learn(self, time_s: float, impression: Impression) -> None:
-        state = self._users.get(impression.user_id)
-        if state is None:
-            state = self._users[impression.user_id] = UserState.empty(self._pooling)
-        state.apply_impression(
-            (_STREAM, 0, self._learned),
-            time_s,
-            impression.candidates,
-            impression.clicked,
-            self._catalog,
-            history=impression.history,
-        )
-        self._learned += 1
-        clicked = set(impression.clicked)
-        shown = list(dict.fromkeys(impression.candidates))
-        labels = np.fromiter((news_id in clicked for news_id in shown), np.bool_, len(shown))
-        self._catalog.count_slate(shown, labels, time_s)

@@ -187,23 +187,23 @@ class PrequentialEvaluation:
         Raises:
             ValueError: The impression is from before the last one.
         """
-        now_s = to_unix_s(impression.time)
-        if now_s < self._now_s:
-            raise ValueError(
-                f"impression {impression.impression_id} is {self._now_s - now_s:.0f} s older than the one "
-                "before it: a prequential evaluation needs the order of time, sort the impressions first"
-            )
-        self._now_s = now_s
-        while self._pending and self._pending[0].time_s + self._delay_s <= now_s:
-            self._learn(self._pending.popleft())
+        now_s = self._advance(impression)
         slate = labels = None
         if measured or self._learners:
-            slate = self._rank(now_s, impression)
+            slate = self._rank(now_s, impression, impression.candidates)
             clicked = set(impression.clicked)
             labels = np.array([news_id in clicked for news_id in slate.ids])
             if measured:
                 self._measure(impression, slate, labels)
         self._pending.append(_Pending(now_s, impression, slate, labels))
+
+    def rank(self, impression: Impression, candidates: Sequence[str]) -> ScoredSlate:
+        """Score any candidates for the user and at the time of ``impression``, which is not learned from.
+
+        Raises:
+            ValueError: The impression is from before the last one.
+        """
+        return self._rank(self._advance(impression), impression, candidates)
 
     def report(self, *, bootstrap_seed: int = 0) -> PrequentialReport:
         """What was measured so far.
@@ -219,7 +219,20 @@ class PrequentialEvaluation:
             learned=self._learned,
         )
 
-    def _rank(self, now_s: float, impression: Impression) -> ScoredSlate:
+    def _advance(self, impression: Impression) -> float:
+        """Learn from all whose feedback is due at the time of ``impression``, given in Unix seconds."""
+        now_s = to_unix_s(impression.time)
+        if now_s < self._now_s:
+            raise ValueError(
+                f"impression {impression.impression_id} is {self._now_s - now_s:.0f} s older than the one "
+                "before it: a prequential evaluation needs the order of time, sort the impressions first"
+            )
+        self._now_s = now_s
+        while self._pending and self._pending[0].time_s + self._delay_s <= now_s:
+            self._learn(self._pending.popleft())
+        return now_s
+
+    def _rank(self, now_s: float, impression: Impression, candidates: Sequence[str]) -> ScoredSlate:
         state = self._users.get(impression.user_id)
         if state is None and impression.history:
             state = self._users[impression.user_id] = UserState.empty(self._pooling)
@@ -228,7 +241,7 @@ class PrequentialEvaluation:
             self._population = self._catalog.population(now_s)
             self._population_due_s = now_s + POPULATION_INTERVAL_S
         user = UserView.of(state, now_s, self._population, self._pooling)
-        return score_slate(impression.candidates, user, self._catalog, self._ranker, now_s)
+        return score_slate(candidates, user, self._catalog, self._ranker, now_s)
 
     def _measure(self, impression: Impression, slate: ScoredSlate, clicked: NDArray[np.bool_]) -> None:
         by_ctr = click_rates_so_far(self._catalog, slate.rows)

@@ -20,11 +20,9 @@ from freshet.models.events import (
 from freshet.models.mind import behaviors_line, news_line
 from freshet.models.plackett_luce import plackett_luce_order, plackett_luce_propensities
 from freshet.models.pooling import Pooling
-from freshet.models.prequential import POPULATION_INTERVAL_S
+from freshet.models.prequential import PrequentialEvaluation
 from freshet.models.ranking import LinearRanker
-from freshet.models.scored_slate import ScoredSlate, score_slate
-from freshet.models.user_state import UserState
-from freshet.models.user_view import UserView
+from freshet.models.scored_slate import ScoredSlate
 
 START_S = 1_767_600_000
 LINEAR = LinearRanker()
@@ -64,54 +62,48 @@ def serve(
 ) -> ServedLists:
     """Serve lists drawn from the ranker's scores at a temperature, or by falling score."""
     random = np.random.default_rng(seed)
-    catalog, states, served = ArticleCatalog(1), {}, ServedLists()
+    catalog, served = ArticleCatalog(1), ServedLists()
     for number, news_id in enumerate(IDS):
         catalog.put_article(news_id, None, START_S - 3_600.0 * (number + 1))
-    population, due_s = np.zeros(1, np.float32), -np.inf
+    evaluation = PrequentialEvaluation(catalog, POOLING, ranker)
     for number in range(lists):
-        now_s = float(START_S + 60 * number)
-        user_id = f"U{random.integers(users)}"
-        state = states.setdefault(user_id, UserState.empty(POOLING))
-        if now_s >= due_s:
-            population, due_s = catalog.population(now_s), now_s + POPULATION_INTERVAL_S
-        view = UserView.of(state, now_s, population, POOLING)
         candidates = random.choice(IDS, CANDIDATES, replace=False).tolist()
-        slate = score_slate(candidates, view, catalog, ranker, now_s)
+        visit = Impression(
+            impression_id=f"R{number}",
+            user_id=f"U{random.integers(users)}",
+            time=from_unix_s(float(START_S + 60 * number)),
+            candidates=tuple(candidates),
+        )
+        slate = evaluation.rank(visit, candidates)
         shown, propensities = _drawn(slate, temperature, random)
-        other = score_slate(candidates, view, catalog, judged, now_s)
-        instead = [ATTRACTION[other.ids[i]] for i in other.best_first()[:SHOWN]]
-        served.values.append(float(instead @ EXAMINED))
-        ids = [slate.ids[i] for i in shown]
-        chances = np.array([ATTRACTION[news_id] for news_id in ids]) * EXAMINED
-        clicked = random.random(SHOWN) < chances
+        instead = np.argsort(-judged.score(slate.features), kind="stable")[:SHOWN]
+        served.values.append(float(_attraction(slate, instead) @ EXAMINED))
+        clicked = random.random(SHOWN) < _attraction(slate, shown) * EXAMINED
+        items = tuple(
+            RecommendedArticle(news_id=slate.ids[i], score=float(slate.scores[i]), propensity=float(p))
+            for i, p in zip(shown, propensities, strict=True)
+        )
         served.recommendations.append(
             Recommendation(
-                request_id=f"R{number}",
-                user_id=user_id,
-                time=from_unix_s(now_s),
+                request_id=visit.impression_id,
+                user_id=visit.user_id,
+                time=visit.time,
                 bundle="ids",
                 ranker=ranker.id,
-                items=tuple(
-                    RecommendedArticle(news_id=news_id, score=float(slate.scores[i]), propensity=float(p))
-                    for news_id, i, p in zip(ids, shown, propensities, strict=True)
-                ),
-                candidates=tuple(candidates),
+                items=items,
+                candidates=visit.candidates,
             )
         )
-        served.impressions.append(
-            Impression(
-                impression_id=f"R{number}",
-                user_id=user_id,
-                time=from_unix_s(now_s),
-                candidates=tuple(ids),
-                clicked=tuple(ids[i] for i in np.flatnonzero(clicked)),
-            )
-        )
-        state.apply_impression(
-            ("impressions", 0, number), now_s, ids, served.impressions[-1].clicked, catalog
-        )
-        catalog.count_slate(ids, clicked, now_s)
+        ids = tuple(item.news_id for item in items)
+        clicks = tuple(ids[i] for i in np.flatnonzero(clicked))
+        impression = visit.model_copy(update={"candidates": ids, "clicked": clicks})
+        served.impressions.append(impression)
+        evaluation.add(impression, measured=False)
     return served
+
+
+def _attraction(slate: ScoredSlate, positions: NDArray[np.intp]) -> NDArray[np.float64]:
+    return np.array([ATTRACTION[slate.ids[i]] for i in positions])
 
 
 def _drawn(

@@ -33,7 +33,7 @@ def _replay(
 
 @pytest.fixture(scope="module")
 def served() -> ServedLists:
-    return serve(3_000, seed=5, judged=OTHER)
+    return serve(2_000, seed=5, judged=OTHER)
 
 
 @pytest.fixture(scope="module")
@@ -102,9 +102,9 @@ def test_nothing_of_a_list_or_of_later_ones_reaches_what_is_noted(
 
 def test_the_warm_up_is_learned_from_and_not_judged(folder: Path) -> None:
     whole = _replay(folder, ranker=OTHER)
-    rest = _replay(folder, ranker=OTHER, warm_up=1_000)
-    assert rest.impressions == len(rest.lists) == 2_000
-    assert np.array_equal(rest.lists.target, whole.lists.target[1_000 * SHOWN :])
+    rest = _replay(folder, ranker=OTHER, warm_up=500)
+    assert rest.impressions == len(rest.lists) == 1_500
+    assert np.array_equal(rest.lists.target, whole.lists.target[500 * SHOWN :])
 
 
 def test_lists_that_cannot_be_judged_are_left_out_and_counted(tmp_path: Path) -> None:
