@@ -14,7 +14,7 @@ Times are Unix seconds. Not safe for concurrent writers.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import count
 from typing import Any, TypeVar
 
@@ -240,7 +240,7 @@ class ArticleCatalog:
         ids: Sequence[str],
         clicked: NDArray[np.bool_],
         time_s: float,
-        context: Collection[str] = (),
+        context: Iterable[str] = (),
     ) -> None:
         """Count one impression of each of ``ids`` at ``time_s``, and a click where ``clicked`` (n,) is true.
 
@@ -365,6 +365,8 @@ class ArticleCatalog:
         cache it for some seconds.
         """
         n = len(self.ids)
+        if not self.has_vector[:n].any():
+            return np.zeros(self.d, np.float32)
         weights = self.clicks[:n, self._population] * self._decay(
             self.stats_time_s[:n], now_s, self._population
         )

@@ -12,7 +12,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-INTERVAL_S = 900.0
+INTERVAL_S = 3_600.0
 _HALF_LIFE = 2
 """Which of the catalog's counts: 24 hours."""
 _PRIOR = 5.0

@@ -11,7 +11,8 @@ order of clicks as long as that bound is not reached.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from math import log1p, sqrt
 
 import numpy as np
@@ -25,30 +26,23 @@ _PRIOR_CLICKS = 5.0
 _NONE: Mapping[str, int] = {}
 
 
-def count_context(counts: dict[str, int], news_id: str, context: Iterable[str]) -> list[str]:
-    """Count a click on ``news_id`` in the counts (context to clicks) of that article.
-
-    Returns:
-        What had to go because there are more than ``MAX_CONTEXT``.
-    """
-    for before in context:
-        if before != news_id:
-            counts[before] = counts.get(before, 0) + 1
+def trim(counts: dict[str, int]) -> list[tuple[str, int]]:
+    """Take what joined first out of an article's counts, if they are more than ``MAX_CONTEXT``; gives it."""
     excess = len(counts) - MAX_CONTEXT
-    gone = [name for name, _ in zip(counts, range(excess), strict=False)] if excess > 0 else []
-    for name in gone:
+    if excess <= 0:
+        return []
+    gone = list(islice(counts.items(), excess))
+    for name, _ in gone:
         del counts[name]
     return gone
 
 
 class CoClicks:
-    """The counts of all articles, by context."""
+    """The counts of all articles."""
 
     def __init__(self) -> None:
         self._contexts: dict[str, dict[str, int]] = {}
         """Of each clicked article the counts by context."""
-        self._clicked_after: dict[str, dict[str, int]] = {}
-        """The same counts by context first."""
         self._context_clicks: dict[str, int] = {}
         """Of each context the sum of its counts."""
 
@@ -56,26 +50,27 @@ class CoClicks:
         """The counts of an article's clicks by context, the one that joined first first."""
         return self._contexts.get(news_id, _NONE)
 
-    def add(self, news_id: str, context: Collection[str]) -> None:
+    def add(self, news_id: str, context: Iterable[str]) -> None:
         """Count a click on ``news_id`` after those on ``context``, distinct articles."""
-        counts = self._contexts.setdefault(news_id, {})
-        held = {name: counts.get(name, 0) for name in context if name != news_id}
-        gone = count_context(counts, news_id, context)
-        for name, before in held.items():
-            self._set(name, news_id, before, counts.get(name, 0))
-        for name in gone:
-            if name not in held:
-                self._set(name, news_id, self._clicked_after.get(name, _NONE).get(news_id, 0), 0)
+        counts = self._contexts.get(news_id)
+        if counts is None:
+            counts = self._contexts[news_id] = {}
+        totals = self._context_clicks
+        for before in context:
+            if before != news_id:
+                counts[before] = counts.get(before, 0) + 1
+                totals[before] = totals.get(before, 0) + 1
+        for name, count in trim(counts):
+            self._add_total(name, -count)
 
     def replace(self, news_id: str, counts: Mapping[str, int]) -> None:
         """Take what an article's counts are now."""
-        held = self._contexts.get(news_id, {})
-        for name in held.keys() | counts.keys():
-            self._set(name, news_id, held.get(name, 0), counts.get(name, 0))
+        for name, count in self._contexts.pop(news_id, _NONE).items():
+            self._add_total(name, -count)
+        for name, count in counts.items():
+            self._add_total(name, count)
         if counts:
             self._contexts[news_id] = dict(counts)
-        else:
-            self._contexts.pop(news_id, None)
 
     def scores(
         self, ids: Sequence[str], recent: Iterable[str], clicks: NDArray[np.float64], all_clicks: float
@@ -98,37 +93,32 @@ class CoClicks:
             Surprise and cosine, each of shape (n,); zeros where nothing is shared.
         """
         surprise, cosine = np.zeros(len(ids)), np.zeros(len(ids))
-        after = [(b, counts) for b in recent if (counts := self._clicked_after.get(b))]
-        if not after:
+        totals, contexts = self._context_clicks, self._contexts
+        known = {b for b in recent if b in totals}
+        if not known:
             return surprise, cosine
-        candidates = set(ids)
-        found: dict[str, list[tuple[int, int]]] = {}
-        for b, counts in after:
-            for a in counts.keys() & candidates:
-                found.setdefault(a, []).append((counts[a], self._context_clicks[b]))
-        if not found:
-            return surprise, cosine
-        clicked: list[float] = clicks.tolist()
         for i, a in enumerate(ids):
-            for shared, of_context in found.get(a, ()):
-                surprise[i] += log1p(
-                    shared * all_clicks / ((of_context + _PRIOR_CLICKS) * (clicked[i] + _PRIOR_CLICKS))
+            counts = contexts.get(a)
+            if counts is None:
+                continue
+            # Sorted, because sums of floats in the order of a set would differ from process to process.
+            shared = sorted(counts.keys() & known)
+            if not shared:
+                continue
+            clicked = float(clicks[i])
+            of_surprise = of_cosine = 0.0
+            for b in shared:
+                count, total = counts[b], totals[b]
+                of_surprise += log1p(
+                    count * all_clicks / ((total + _PRIOR_CLICKS) * (clicked + _PRIOR_CLICKS))
                 )
-                cosine[i] += shared / sqrt((of_context + 1.0) * (clicked[i] + 1.0))
+                of_cosine += count / sqrt((total + 1.0) * (clicked + 1.0))
+            surprise[i], cosine[i] = of_surprise, of_cosine
         return surprise, cosine
 
-    def _set(self, context: str, news_id: str, before: int, now: int) -> None:
-        """Change one count in what is kept by context."""
-        if before == now:
-            return
-        total = self._context_clicks.get(context, 0) + now - before
-        after = self._clicked_after.setdefault(context, {})
-        if now:
-            after[news_id] = now
-        else:
-            after.pop(news_id, None)
-        if total:
+    def _add_total(self, context: str, count: int) -> None:
+        total = self._context_clicks.get(context, 0) + count
+        if total > 0:
             self._context_clicks[context] = total
         else:
             self._context_clicks.pop(context, None)
-            self._clicked_after.pop(context, None)
