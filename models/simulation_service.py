@@ -172,7 +172,9 @@ class SimulatedService:
     def learn(self, user: int, shown: ShownList, clicked: NDArray[np.bool_], now_s: float) -> None:
         """Learn from a list's clicks (n,)."""
         ids = [item.news_id for item in shown.items]
-        self._users[user].apply_impression(
+        state = self._users[user]
+        before = dict.fromkeys(news_id for _, news_id in state.recent) if clicked.any() else ()
+        state.apply_impression(
             (_STREAM, 0, self._learned),
             now_s,
             ids,
@@ -180,14 +182,14 @@ class SimulatedService:
             self.catalog,
         )
         self._learned += 1
-        self.catalog.count_slate(ids, clicked, now_s)
+        self.catalog.count_slate(ids, clicked, now_s, before)
         for row in self.catalog.rows([ids[i] for i in np.flatnonzero(clicked)]).tolist():
             # Forward decay: the order of popularities needs no update while nothing is clicked.
             recent = float(self.catalog.clicks[row, self._trending])
             value = math.log2(recent) + self.catalog.stats_time_s[row] / TRENDING_HALF_LIFE_S
             self._index.set_popularity({self.catalog.ids[row]: float(value)})
         if self._learning:
-            self._ranker.learn(shown.features, clicked)
+            self._ranker.learn(shown.features, clicked, time_s=now_s)
         if isinstance(self._policy.explorer, LearningExplorer):
             self._policy.explorer.learn(ids, shown.features, clicked)
 
