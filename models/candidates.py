@@ -72,6 +72,8 @@ class Eligibility:
 
         Rules that the index cannot check are left to :mod:`freshet.models.editorial_enforcement`.
         """
+        if not rules.removals:
+            return self
         excluded, categories = set(self.excluded), set(self.where.exclude_categories)
         after_s = [] if self.where.published_after_s is None else [self.where.published_after_s]
         for rule in rules.removals:

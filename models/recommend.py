@@ -133,9 +133,10 @@ def recommend(  # noqa: PLR0917 - with an index, one more than its two siblings
         return rank(request, user, catalog, ranker, now_s, book=book)
     rules = book.active(now_s, request.rules)
     question = _Question(request, user, catalog, ranker, now_s, rules)
-    wanted = question.eligibility.narrowed(rules, now_s)
+    eligibility = Eligibility.of(request, user, now_s)
+    wanted = eligibility.narrowed(rules, now_s)
     found = index_candidates(request.k, wanted, user=user, catalog=catalog, index=index, now_s=now_s)
-    return _chosen(question, with_bursts(found, bursts, catalog), explorer)
+    return _chosen(question, with_bursts(found, bursts, catalog), eligibility, explorer)
 
 
 def recommend_from(  # noqa: PLR0917 - as its siblings
@@ -154,7 +155,8 @@ def recommend_from(  # noqa: PLR0917 - as its siblings
     The request's filters and exclusions hold here too.
     """
     rules = book.active(now_s, request.rules)
-    return _chosen(_Question(request, user, catalog, ranker, now_s, rules), candidates, explorer)
+    question = _Question(request, user, catalog, ranker, now_s, rules)
+    return _chosen(question, candidates, Eligibility.of(request, user, now_s), explorer)
 
 
 def trending_fallback(
@@ -172,8 +174,10 @@ def trending_fallback(
         return rank(request, user, catalog, ranker, now_s, book=book)
     rules = book.active(now_s, request.rules)
     question = _Question(request, user, catalog, ranker, now_s, rules)
-    wanted = question.eligibility.narrowed(rules, now_s)
-    return _chosen(question, catalog_candidates(request.k, wanted, catalog=catalog, now_s=now_s), explorer)
+    eligibility = Eligibility.of(request, user, now_s)
+    wanted = eligibility.narrowed(rules, now_s)
+    found = catalog_candidates(request.k, wanted, catalog=catalog, now_s=now_s)
+    return _chosen(question, found, eligibility, explorer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,16 +191,12 @@ class _Question:
     now_s: float
     rules: ActiveRules
 
-    @property
-    def eligibility(self) -> Eligibility:
-        """Which articles the request allows."""
-        return Eligibility.of(self.request, self.user, self.now_s)
 
-
-def _chosen(question: _Question, candidates: Candidates, explorer: Explorer | None) -> Answer:
+def _chosen(
+    question: _Question, candidates: Candidates, eligibility: Eligibility, explorer: Explorer | None
+) -> Answer:
     """Filter the candidates found, score, diversify, explore, obey, describe."""
     request, catalog, now_s, rules = question.request, question.catalog, question.now_s, question.rules
-    eligibility = question.eligibility
     if rules:
         candidates = editorial_candidates(
             candidates, rules, request.k, eligibility, catalog=catalog, now_s=now_s
@@ -225,7 +225,14 @@ def _diversified(slate: ScoredSlate, question: _Question) -> NDArray[np.intp]:
     pool = order[: request.k * _POOL_PER_PICK]
     vectors = question.catalog.vectors[slate.rows[pool]]
     picks = pool[maximal_marginal_relevance(slate.scores[pool], vectors, request.k, request.diversity)]
-    return np.concatenate([picks, order[~np.isin(order, picks)]])
+    return np.concatenate([picks, _without(order, picks)])
+
+
+def _without(order: NDArray[np.intp], picks: NDArray[np.intp]) -> NDArray[np.intp]:
+    """``order``, a permutation, without ``picks``."""
+    left = np.ones(len(order), np.bool_)
+    left[picks] = False
+    return order[left[order]]
 
 
 def _explored(
@@ -254,7 +261,7 @@ def _obedient(slate: ScoredSlate, question: _Question, explorer: Explorer | None
     order = _diversified(part, question)
     explored = _explored(part, order, max(0, k - len(pinned)), question, explorer)
     chosen = plain[explored.picks].tolist()
-    rest = plain[order[~np.isin(order, explored.picks)]].tolist()
+    rest = plain[_without(order, explored.picks)].tolist()
     ranking = [*chosen, *rest, *(i for i in slate.best_first().tolist() if i in apart or i in pinned)]
     enforced = enforce(articles, ranking, k, rules)
     propensities: list[float | None] = [
