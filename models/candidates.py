@@ -28,6 +28,8 @@ EXPLORATION: Final = "exploration"
 BURST: Final = "burst"
 PINNED: Final = "pinned"
 QUOTA: Final = "quota"
+OF_ONE_LIST: Final = frozenset({EXPLORATION, PINNED, QUOTA})
+"""Sources that say what put an article on a list, not where it would be found again."""
 
 PER_HEAD: Final = 100
 """Candidates asked of the index for each interest head; at least ``k``."""

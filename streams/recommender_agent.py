@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Literal
 
-from freshet.models.candidates import EXPLORATION
+from freshet.models.candidates import OF_ONE_LIST
 from freshet.models.catalog import ArticleCatalog
 from freshet.models.events import (
     MAX_EVENT_BYTES,
@@ -237,8 +237,10 @@ class RecommenderAgent:
                 return found, "cached"
             return trending_fallback(request, user, self._catalog, ranker, now_s, book=book), "trending"
         self._cache[request.user_id] = {
-            item.news_id: tuple(source for source in item.sources if source != EXPLORATION)
+            item.news_id: again
             for item in found.items
+            if (again := tuple(source for source in item.sources if source not in OF_ONE_LIST))
+            or not item.sources
         }
         self._cache.move_to_end(request.user_id)
         if len(self._cache) > _MAX_CACHED_ANSWERS:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from freshet.models.catalog import ArticleCatalog
-from freshet.models.events import Filters, Recommendation, RecommendationRequest, from_unix_s
+from freshet.models.editorial_rule import Pin
+from freshet.models.events import Control, Filters, Recommendation, RecommendationRequest, from_unix_s
 from freshet.models.exact_index import ExactIndex
 from freshet.models.ports import EVERYTHING, ArticleFilter, FloatMatrix, Hit, IndexedArticle, IndexUnavailable
 from freshet.models.ranking import LinearRanker
@@ -158,6 +159,22 @@ async def test_what_is_served_from_before_still_is_what_is_asked_for(world: Worl
     assert answer.degraded == "cached"
     assert answer.user_clicks == 1
     assert _ids(answer) == {"S3", "S4", "S5"}
+
+
+async def test_what_was_pinned_is_no_candidate_after_its_rule_is_gone(world: World) -> None:
+    world.publish("X-old", "sport", indexed=False)
+    rules, time = world.agent.editorial_rules, from_unix_s(_NOW_S)
+    pin = Pin(name="lead", news_id="X-old")
+    rules.obey(Control(kind="rule-set", subject="lead", time=time, rule=pin))
+    before = await world.ask(k=3)
+    assert before.items[0].news_id == "X-old"
+    assert before.items[0].rules == ("lead",)
+    world.index.down = True
+    assert (await world.ask(k=3)).items[0].news_id == "X-old"
+    rules.obey(Control(kind="rule-removed", subject="lead", time=time))
+    after = await world.ask(k=3)
+    assert after.degraded == "cached"
+    assert _ids(after) == _ids(before) - {"X-old"}
 
 
 async def test_where_nothing_from_before_fits_what_is_known_does(world: World) -> None:
