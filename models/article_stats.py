@@ -1,4 +1,4 @@
-"""An article's clicks and impressions, decayed at several half-lives, each event counted once.
+"""An article's clicks, impressions and expected clicks, decayed at several half-lives, each counted once.
 
 The counts are sums of ``2 ** (-age / half_life)``, kept exactly: they do not depend on the order of events
 across sources (up to rounding), a late event counts with its true age, and an event at or before the last
@@ -8,6 +8,8 @@ Forward decay (Cormode, Shkapenyuk, Srivastava, Xu, "Forward decay", ICDE 2009):
 weight ``2 ** ((t - L) / half_life)`` for a landmark L before it, and the sums are scaled down when they are
 read. All events of a slate share that weight, so an event costs a few additions and no power. L is the start
 of the newest event's UTC day, so weights stay below 2^48 and nothing overflows.
+
+Beside the decayed counts stand the counts of co-clicks (:mod:`freshet.models.co_clicks`), which do not decay.
 """
 
 from __future__ import annotations
@@ -15,9 +17,13 @@ from __future__ import annotations
 import math
 import struct
 import zlib
+from collections.abc import Iterable
 from functools import lru_cache
 
+import orjson
+
 from freshet.models.catalog import STATS_HALF_LIVES_S
+from freshet.models.co_clicks import trim
 
 Source = tuple[str, int, int]
 """Where an event came from: stream (a topic's name), partition, offset."""
@@ -30,9 +36,11 @@ MAX_TIME_S = 253_402_300_800.0
 
 _DAY_S = 86_400.0
 _NO_DAY = -1
-_VERSION = 1
+_VERSION = 2
 _HEADER = struct.Struct("<BHiHdd8d")
-"""Version, sources, day, length of the streams' names, last and first event's time, the eight sums."""
+"""Version, sources, day, length of the streams' names, last and first event's time, the first eight sums."""
+_MORE = struct.Struct("<d4dI")
+"""Since version 2, after the header: last click's time, sums of expected clicks, bytes of the contexts."""
 _SOURCE = struct.Struct("<BHq")
 _CHECKSUM = struct.Struct("<I")
 
@@ -64,11 +72,17 @@ class ArticleCounts:
         "_clicks_middle",
         "_clicks_short",
         "_day",
+        "_expected",
+        "_expected_long",
+        "_expected_middle",
+        "_expected_short",
         "_impressions",
         "_impressions_long",
         "_impressions_middle",
         "_impressions_short",
         "_offsets",
+        "clicked_at_s",
+        "contexts",
         "first_seen_s",
         "time_s",
     )
@@ -82,6 +96,11 @@ class ArticleCounts:
         self._clicks_short = self._clicks_middle = self._clicks_long = self._clicks = 0.0
         self._impressions_short = self._impressions_middle = self._impressions_long = 0.0
         self._impressions = 0.0
+        self._expected_short = self._expected_middle = self._expected_long = self._expected = 0.0
+        self.clicked_at_s = -math.inf
+        """The newest click's time; minus infinity before the first."""
+        self.contexts: dict[str, int] = {}
+        """Clicks by what their users had clicked lately."""
         self._offsets: dict[tuple[str, int], int] = {}
 
     @property
@@ -89,8 +108,24 @@ class ArticleCounts:
         """The last offset applied of each (stream, partition)."""
         return dict(self._offsets)
 
-    def apply(self, source: Source, time_s: float, shown: int, clicked: int) -> bool:
+    def apply(  # noqa: PLR0917 - source and time, what, in which surroundings
+        self,
+        source: Source,
+        time_s: float,
+        shown: int,
+        clicked: int,
+        slate: int = 0,
+        context: Iterable[str] = (),
+    ) -> bool:
         """Count an event: ``shown`` impressions and ``clicked`` clicks at ``time_s``.
+
+        Args:
+            source: Where the event came from.
+            time_s: Event time, Unix seconds.
+            shown: Impressions.
+            clicked: Clicks.
+            slate: How many articles the slate showed; 0 where that is unknown: no click is expected then.
+            context: What the user had lately clicked before, distinct.
 
         Returns:
             False if this source's offset has been applied already; nothing is changed then.
@@ -121,7 +156,19 @@ class ArticleCounts:
             self._impressions_middle += middle * shown
             self._impressions_long += long * shown
             self._impressions += shown
+            if slate:
+                expected = shown / slate
+                self._expected_short += short * expected
+                self._expected_middle += middle * expected
+                self._expected_long += long * expected
+                self._expected += expected
         if clicked:
+            if time_s > self.clicked_at_s:  # noqa: PLR1730 - as below
+                self.clicked_at_s = time_s
+            contexts = self.contexts
+            for before in context:
+                contexts[before] = contexts.get(before, 0) + 1
+            trim(contexts)
             self._clicks_short += short * clicked
             self._clicks_middle += middle * clicked
             self._clicks_long += long * clicked
@@ -156,6 +203,18 @@ class ArticleCounts:
             ),
         )
 
+    def expected_at(self, now_s: float) -> Counts:
+        """Expected clicks, as :meth:`at` gives clicks and impressions."""
+        if self._day == _NO_DAY:
+            return (0.0,) * 4
+        ahead_s = max(now_s, self.time_s) - self._day * _DAY_S
+        return (
+            self._expected_short * 2.0 ** (-ahead_s / _SHORT_S),
+            self._expected_middle * 2.0 ** (-ahead_s / _MIDDLE_S),
+            self._expected_long * 2.0 ** (-ahead_s / _LONG_S),
+            self._expected,
+        )
+
     def merge(self, other: ArticleCounts) -> ArticleCounts:
         """The statistics of both event lists together; no event may be in both."""
         merged = ArticleCounts()
@@ -175,6 +234,14 @@ class ArticleCounts:
             merged._impressions_middle += part._impressions_middle * middle
             merged._impressions_long += part._impressions_long * long
             merged._impressions += part._impressions
+            merged._expected_short += part._expected_short * short
+            merged._expected_middle += part._expected_middle * middle
+            merged._expected_long += part._expected_long * long
+            merged._expected += part._expected
+            merged.clicked_at_s = max(merged.clicked_at_s, part.clicked_at_s)
+            for before, count in part.contexts.items():
+                merged.contexts[before] = merged.contexts.get(before, 0) + count
+            trim(merged.contexts)
             merged.time_s = max(merged.time_s, part.time_s)
             merged.first_seen_s = min(merged.first_seen_s, part.first_seen_s)
             for key, offset in part._offsets.items():
@@ -202,8 +269,17 @@ class ArticleCounts:
             self._impressions_long,
             self._impressions,
         )
+        contexts = orjson.dumps(self.contexts) if self.contexts else b""
+        body += _MORE.pack(
+            self.clicked_at_s,
+            self._expected_short,
+            self._expected_middle,
+            self._expected_long,
+            self._expected,
+            len(contexts),
+        )
         code = {stream: index for index, stream in enumerate(streams)}
-        body += names
+        body += names + contexts
         body += b"".join(
             _SOURCE.pack(code[stream], partition, offset) for (stream, partition), offset in sources
         )
@@ -218,8 +294,8 @@ class ArticleCounts:
         """
         if len(value) < _HEADER.size + _CHECKSUM.size:
             raise ValueError(f"article statistics of {len(value)} bytes, too short")
-        if value[0] != _VERSION:
-            raise ValueError(f"article statistics of version {value[0]}, this program reads {_VERSION}")
+        if value[0] not in {1, _VERSION}:
+            raise ValueError(f"article statistics of version {value[0]}, this program reads 1 and {_VERSION}")
         end = len(value) - _CHECKSUM.size
         if _CHECKSUM.unpack_from(value, end)[0] != zlib.crc32(value[:end]):
             raise ValueError(f"article statistics of {len(value)} bytes are damaged: their checksum differs")
@@ -240,10 +316,26 @@ class ArticleCounts:
             counts._impressions_long,
             counts._impressions,
         ) = _HEADER.unpack_from(value)
-        start = _HEADER.size + names_bytes
+        begin, contexts_bytes = _HEADER.size, 0
+        if value[0] > 1:
+            if end < begin + _MORE.size:
+                raise ValueError(f"article statistics of {len(value)} bytes, too short")
+            (
+                counts.clicked_at_s,
+                counts._expected_short,
+                counts._expected_middle,
+                counts._expected_long,
+                counts._expected,
+                contexts_bytes,
+            ) = _MORE.unpack_from(value, begin)
+            begin += _MORE.size
+        names_end = begin + names_bytes
+        start = names_end + contexts_bytes
         if end - start != n_sources * _SOURCE.size:
             raise ValueError(f"article statistics of {len(value)} bytes do not hold {n_sources} sources")
-        streams = value[_HEADER.size : start].decode().split("\n")
+        streams = value[begin:names_end].decode().split("\n")
+        if contexts_bytes:
+            counts.contexts = orjson.loads(value[names_end:start])
         for code, partition, offset in _SOURCE.iter_unpack(value[start:end]):
             counts._offsets[_shared((streams[code], partition))] = offset
         return counts
@@ -261,4 +353,7 @@ class ArticleCounts:
             self._impressions_short *= short
             self._impressions_middle *= middle
             self._impressions_long *= long
+            self._expected_short *= short
+            self._expected_middle *= middle
+            self._expected_long *= long
         self._day = day

@@ -149,6 +149,8 @@ class DecayedCount(EventPart):
     """``None``: no decay, the plain count."""
     clicks: Annotated[float, Field(ge=0)]
     impressions: Annotated[float, Field(ge=0)]
+    expected: Annotated[float, Field(ge=0)] | None = None
+    """Expected clicks: each impression in a slate of n counts 1/n."""
 
 
 class ArticleStats(Event):
@@ -158,6 +160,15 @@ class ArticleStats(Event):
     time: UtcTime
     counts: Annotated[tuple[DecayedCount, ...], Field(min_length=1, max_length=16)]
     first_seen: UtcTime
+    last_click: UtcTime | None = None
+
+
+class CoClickCounts(Event):
+    """What those who clicked an article had lately clicked before. Key: ``news_id``."""
+
+    news_id: Id
+    contexts: Annotated[dict[Id, Annotated[int, Field(ge=1, lt=1 << 63)]], Field(max_length=1_000)]
+    """Clicks by the other article; the one that joined first comes first."""
 
 
 class Impression(Event):
@@ -290,6 +301,10 @@ class SlateEvent(EventPart):
     """Event time, Unix seconds."""
     shown: Annotated[tuple[Id, ...], Field(max_length=MAX_CANDIDATES)] = ()
     clicked: Annotated[tuple[Id, ...], Field(max_length=MAX_CANDIDATES)] = ()
+    slate: Count = 0
+    """How many articles the whole slate showed; 0 where that is unknown."""
+    context: Annotated[tuple[Id, ...], Field(max_length=100)] = ()
+    """What the user had lately clicked before, where something was clicked."""
 
 
 class SlateBatch(Event):

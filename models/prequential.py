@@ -264,7 +264,7 @@ class PrequentialEvaluation:
         if state is None:
             state = self._users[impression.user_id] = UserState.empty(self._pooling)
         state.seed_history(time_s, impression.history, self._catalog)
-        context = dict.fromkeys([news_id for _, news_id in state.recent]) if impression.clicked else ()
+        context = state.context(time_s) if impression.clicked else ()
         state.apply_impression(
             source,
             time_s,

@@ -45,6 +45,7 @@ from freshet.models.user_state_codec import StoredState, decode, encode
 __all__ = ["HISTORY_SPACING_S", "Pooling", "Source", "UserState", "VectorLookup"]
 
 HISTORY_SPACING_S = 6 * 3_600.0
+MAX_CONTEXT_CLICKS = 50
 
 
 class UserState:
@@ -116,6 +117,14 @@ class UserState:
     def recent(self) -> Sequence[Click]:
         """Times and news ids of the newest clicks, the oldest first; they may change with the state."""
         return self._recent
+
+    def context(self, time_s: float) -> tuple[str, ...]:
+        """What a click at ``time_s`` follows: the newest clicks before it, distinct, the oldest first.
+
+        It is the same however often, and however late, the click itself is applied.
+        """
+        before = dict.fromkeys([news_id for clicked_s, news_id in self._recent if clicked_s < time_s])
+        return tuple(before)[-MAX_CONTEXT_CLICKS:]
 
     def apply_impression(  # noqa: PLR0917 - source and time, what, with what: one order everywhere
         self,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
@@ -22,6 +23,7 @@ from freshet.models.catalog import ArticleCatalog
 from freshet.models.events import (
     ArticleStats,
     ArticleVector,
+    CoClickCounts,
     Control,
     EventError,
     parse_vector_key,
@@ -50,7 +52,7 @@ class CatalogFollower:
     Args:
         index: Told of withdrawn articles; with ``replicate`` also given every vector.
         replicate: For an embedded index that no embedding worker of this process fills.
-        known: Whether what a partition's and offset's record of ``article-stats`` says is in the catalog.
+        known: Whether what a topic's, partition's and offset's record says is in the catalog already.
         publish_popularity: Told how popular articles are that the index holds, where it may not know; what
             an index of this process' own gets with an article, it knows.
         bundle: Whose vectors to take; unset: those of the first vector read that is not of ``other_bundles``.
@@ -68,7 +70,7 @@ class CatalogFollower:
         index: ArticleIndex,
         replicate: bool,
         publish_popularity: Callable[[Mapping[str, float]], None],
-        known: Callable[[int, int], bool],
+        known: Callable[[str, int, int], bool],
         bundle: str | None,
         other_bundles: Collection[str],
         on_bundle: Callable[[str], None],
@@ -90,6 +92,7 @@ class CatalogFollower:
             topic_name(settings, topics.CONTROL.name): self._apply_control,
             topic_name(settings, topics.ARTICLE_VECTORS.name): self._apply_vector,
             topic_name(settings, topics.ARTICLE_STATS.name): self._apply_stats,
+            topic_name(settings, topics.CO_CLICKS.name): self._apply_co_clicks,
         }
         self._to_index: dict[str, IndexedArticle | None] = {}
         self._changed_popularity: set[str] = set()
@@ -205,7 +208,7 @@ class CatalogFollower:
     def _apply_stats(self, record: Any) -> None:
         if record.value is None:
             return
-        if self._known(record.partition, record.offset):
+        if self._known(record.topic, record.partition, record.offset):
             news_id = record.key.decode()
         else:
             stats = self._intake.keyed(record, ArticleStats, "news_id")
@@ -216,9 +219,17 @@ class CatalogFollower:
                 [count.clicks for count in stats.counts],
                 [count.impressions for count in stats.counts],
                 to_unix_s(stats.first_seen),
+                expected=[count.expected or 0.0 for count in stats.counts],
+                clicked_at_s=math.nan if stats.last_click is None else to_unix_s(stats.last_click),
             )
         if self._replicate:
             self._changed_popularity.add(news_id)
+
+    def _apply_co_clicks(self, record: Any) -> None:
+        if record.value is None or self._known(record.topic, record.partition, record.offset):
+            return
+        counts = self._intake.keyed(record, CoClickCounts, "news_id")
+        self._catalog.co_clicks.replace(counts.news_id, counts.contexts)
 
     def _tell_popularity(self, news_id: str) -> None:
         value = self._popularity_of(news_id)

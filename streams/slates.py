@@ -40,11 +40,16 @@ class SlateCollector:
         time_s: float,
         shown: tuple[str, ...],
         clicked: tuple[str, ...],
+        context: tuple[str, ...] = (),
     ) -> None:
-        """Collect the event at ``source``'s ``partition`` and ``offset``; a repeated article counts once."""
+        """Collect the event at ``source``'s ``partition`` and ``offset``; a repeated article counts once.
+
+        ``context`` is what the user had lately clicked before.
+        """
         target_of = self._target_of
         by_target: dict[int, tuple[list[str], list[str]]] = {}
-        for news_id in dict.fromkeys(shown):
+        distinct = dict.fromkeys(shown)
+        for news_id in distinct:
             target = target_of[news_id]
             if target in by_target:
                 by_target[target][0].append(news_id)
@@ -53,7 +58,15 @@ class SlateCollector:
         for news_id in dict.fromkeys(clicked):
             by_target.setdefault(target_of[news_id], ([], []))[1].append(news_id)
         for target, names in by_target.items():
-            event = {"offset": offset, "time_s": time_s, "shown": names[0], "clicked": names[1]}
+            event: dict[str, Any] = {
+                "offset": offset,
+                "time_s": time_s,
+                "shown": names[0],
+                "clicked": names[1],
+                "slate": len(distinct),
+            }
+            if names[1] and context:
+                event["context"] = context
             self._events[source, partition, target].append(event)
 
     def publish(self, outbox: Outbox) -> None:
@@ -84,7 +97,7 @@ def _parts(events: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     parts: list[list[dict[str, Any]]] = [[]]
     articles = 0
     for event in events:
-        size = len(event["shown"]) + len(event["clicked"])
+        size = len(event["shown"]) + len(event["clicked"]) + len(event.get("context", ()))
         if parts[-1] and articles + size > _MAX_ARTICLES:
             parts.append([])
             articles = 0

@@ -9,6 +9,7 @@ once.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -62,12 +63,16 @@ class StatsAgent:
         self._publish_popularity = publish_popularity
         self._intake = Intake(settings, outbox)
         self._topic = topic_name(settings, topics.ARTICLE_STATS.name)
+        self._co_clicks = topic_name(settings, topics.CO_CLICKS.name)
         self._counts: defaultdict[int, dict[str, ArticleCounts]] = defaultdict(dict)
         """By partition, here and below."""
         self._changed: defaultdict[int, set[str]] = defaultdict(set)
         self._unshown: defaultdict[int, set[str]] = defaultdict(set)
-        self._published_from: dict[int, int] = {}
-        """The first offset of ``article-stats`` that is this agent's, where it owns the partition."""
+        self._clicked: defaultdict[int, set[str]] = defaultdict(set)
+        """Of the changed those that were clicked."""
+        self._unshown_clicks: defaultdict[int, set[str]] = defaultdict(set)
+        self._published_from: dict[tuple[str, int], int] = {}
+        """By topic and partition the first offset that is this agent's, where it owns the partition."""
         self._unpublished: list[Any] = []
         self.busy = asyncio.Lock()
         """Held while counts change or are published; whoever gives partitions away waits for it."""
@@ -94,12 +99,23 @@ class StatsAgent:
             for news_id in news_ids:
                 counts = held[news_id]
                 clicks, impressions = counts.at(counts.time_s)
-                self._catalog.put_stats(news_id, counts.time_s, clicks, impressions, counts.first_seen_s)
+                self._catalog.put_stats(
+                    news_id,
+                    counts.time_s,
+                    clicks,
+                    impressions,
+                    counts.first_seen_s,
+                    expected=counts.expected_at(counts.time_s),
+                    clicked_at_s=counts.clicked_at_s if counts.clicked_at_s > -math.inf else math.nan,
+                )
+            for news_id in self._unshown_clicks[partition]:
+                self._catalog.co_clicks.replace(news_id, held[news_id].contexts)
         self._unshown.clear()
+        self._unshown_clicks.clear()
 
-    def published(self, partition: int, offset: int) -> bool:
-        """Whether this agent wrote that record of ``article-stats``: then the catalog knows what it says."""
-        return offset >= self._published_from.get(partition, offset + 1)
+    def published(self, topic: str, partition: int, offset: int) -> bool:
+        """Whether this agent wrote that record of ``topic``: then the catalog knows what it says."""
+        return offset >= self._published_from.get((topic, partition), offset + 1)
 
     async def release(self) -> None:
         """Publish what has changed and forget everything decoded: partitions are about to move."""
@@ -126,11 +142,19 @@ class StatsAgent:
             time_s, clicked = event.time_s, event.clicked
             for news_id in event.shown:
                 counts = held.get(news_id) or self._load(partition, news_id)
-                counts.apply(offset, time_s, 1, clicked.count(news_id) if clicked else 0)
+                if clicked and news_id in clicked:
+                    context = [before for before in event.context if before != news_id]
+                    counts.apply(offset, time_s, 1, clicked.count(news_id), event.slate, context)
+                else:
+                    counts.apply(offset, time_s, 1, 0, event.slate)
             for news_id in clicked:
                 # One that was shown as well has its offset applied by now, which leaves it as it is.
                 counts = held.get(news_id) or self._load(partition, news_id)
-                counts.apply(offset, time_s, 0, clicked.count(news_id))
+                context = [before for before in event.context if before != news_id]
+                counts.apply(offset, time_s, 0, clicked.count(news_id), 0, context)
+            if event.context:
+                self._clicked[partition].update(clicked)
+                self._unshown_clicks[partition].update(clicked)
             for names in (changed, unshown):
                 names.update(event.shown)
                 names.update(clicked)
@@ -170,6 +194,7 @@ class StatsAgent:
     async def _publish(self) -> None:
         self.show()
         changed, self._changed = self._changed, defaultdict(set)
+        co_clicked, self._clicked = self._clicked, defaultdict(set)
         messages, self._unpublished = self._unpublished, []
         stored: dict[int, list[tuple[bytes, bytes | None]]] = {}
         for partition, news_ids in changed.items():
@@ -180,13 +205,18 @@ class StatsAgent:
                 key = news_id.encode()
                 items.append((key, counts.to_bytes()))
                 self._outbox.add(self._topic, partition, key, self._snapshot(news_id, counts))
+            for news_id in co_clicked[partition]:
+                value = {"version": 1, "news_id": news_id, "contexts": held[news_id].contexts}
+                self._outbox.add(self._co_clicks, partition, news_id.encode(), orjson.dumps(value))
             self._table.write_changelog(self._outbox, partition, items)
             await asyncio.sleep(0)  # thousands of articles change at full speed, and requests wait
         offsets = await self._outbox.flush()
         for partition, items in stored.items():
             self._table.write_store(partition, items, offsets[self._table.changelog, partition])
-            last = offsets[self._topic, partition]
-            self._published_from.setdefault(partition, last - len(items) + 1)
+            for topic, written in ((self._topic, len(items)), (self._co_clicks, len(co_clicked[partition]))):
+                if written:
+                    first = offsets[topic, partition] - written + 1
+                    self._published_from.setdefault((topic, partition), first)
         self._progress.done(messages)
         if self._publish_popularity is not None:
             self._publish_popularity(
@@ -199,17 +229,24 @@ class StatsAgent:
 
     def _snapshot(self, news_id: str, counts: ArticleCounts) -> bytes:
         clicks, impressions = counts.at(counts.time_s)
-        return orjson.dumps(
-            {
-                "version": 1,
-                "news_id": news_id,
-                "time": from_unix_s(counts.time_s),
-                "counts": [
-                    {"half_life_s": half_life_s, "clicks": clicked, "impressions": shown}
-                    for half_life_s, clicked, shown in zip(
-                        STATS_HALF_LIVES_S, clicks, impressions, strict=True
-                    )
-                ],
-                "first_seen": datetime.fromtimestamp(counts.first_seen_s, UTC),
-            }
-        )
+        expected = counts.expected_at(counts.time_s)
+        snapshot: dict[str, Any] = {
+            "version": 1,
+            "news_id": news_id,
+            "time": from_unix_s(counts.time_s),
+            "counts": [
+                {
+                    "half_life_s": half_life_s,
+                    "clicks": clicked,
+                    "impressions": shown,
+                    "expected": of_slates,
+                }
+                for half_life_s, clicked, shown, of_slates in zip(
+                    STATS_HALF_LIVES_S, clicks, impressions, expected, strict=True
+                )
+            ],
+            "first_seen": datetime.fromtimestamp(counts.first_seen_s, UTC),
+        }
+        if counts.clicked_at_s > -math.inf:
+            snapshot["last_click"] = datetime.fromtimestamp(counts.clicked_at_s, UTC)
+        return orjson.dumps(snapshot)

@@ -10,6 +10,7 @@ from freshet.models.events import (
     ArticleStats,
     ArticleVector,
     Click,
+    CoClickCounts,
     Control,
     DeadLetter,
     Event,
@@ -45,6 +46,7 @@ _DAY_MS = 24 * 3_600 * 1_000
 ARTICLES = Topic("articles", "news_id", Article, "compact", tombstones_ms=4 * _WEEK_MS)
 ARTICLE_VECTORS = Topic("article-vectors", "bundle/news_id", ArticleVector, "compact")
 ARTICLE_STATS = Topic("article-stats", "news_id", ArticleStats, "compact")
+CO_CLICKS = Topic("co-clicks", "news_id", CoClickCounts, "compact")
 IMPRESSIONS = Topic("impressions", "user_id", Impression, "delete", _WEEK_MS, keyed_by_user=True)
 CLICKS = Topic("clicks", "user_id", Click, "delete", _WEEK_MS, keyed_by_user=True)
 USER_VECTORS = Topic("user-vectors", "user_id", UserVector, "compact", keyed_by_user=True)
@@ -62,6 +64,7 @@ TOPICS: tuple[Topic, ...] = (
     ARTICLES,
     ARTICLE_VECTORS,
     ARTICLE_STATS,
+    CO_CLICKS,
     IMPRESSIONS,
     CLICKS,
     USER_VECTORS,

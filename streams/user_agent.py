@@ -137,13 +137,14 @@ class UserAgent:
             source = topics.IMPRESSIONS.name
             state = self._states.get_or_create(partition, user_id)
             self._examples.shown(impression, (source, partition, offset), time_s, state)
+            state.seed_history(time_s, impression.history, self._catalog)
+            context = state.context(time_s) if clicked else ()
             new = state.apply_impression(
                 (source, partition, offset),
                 time_s,
                 shown,
                 clicked,
                 self._catalog,
-                history=impression.history,
             )
             if new and self.on_impression is not None:
                 self.on_impression(impression)
@@ -154,6 +155,7 @@ class UserAgent:
             source = topics.CLICKS.name
             state = self._states.get_or_create(partition, user_id)
             self._examples.clicked(click, (source, partition, offset), time_s, state)
+            context = state.context(time_s)
             new = state.apply_click(
                 (source, partition, offset),
                 time_s,
@@ -166,7 +168,13 @@ class UserAgent:
         if not new:
             metrics.DUPLICATES.labels(topic).inc()
         self._collected.add(
-            source=source, partition=partition, offset=offset, time_s=time_s, shown=shown, clicked=clicked
+            source=source,
+            partition=partition,
+            offset=offset,
+            time_s=time_s,
+            shown=shown,
+            clicked=clicked,
+            context=context,
         )
         return Applied((partition, user_id), time_s, bool(clicked), f"{source}-{partition}-{offset}")
 

@@ -136,14 +136,47 @@ GOLDEN_V1 = (
 )
 
 
-def test_version_1_is_still_written_and_read() -> None:
+def test_version_1_is_still_read() -> None:
     counts = ArticleCounts()
     counts.apply(("impressions", 3, 17), START_S, 1, 1)
     counts.apply(("clicks", 0, 2), START_S + 86_400, 0, 1)
-    assert counts.to_bytes().hex() == GOLDEN_V1
     restored = ArticleCounts.from_bytes(bytes.fromhex(GOLDEN_V1))
     assert restored.at(START_S + 86_400) == counts.at(START_S + 86_400)
     assert restored.offsets == {("impressions", 3): 17, ("clicks", 0): 2}
+    assert restored.expected_at(START_S + 86_400) == (0.0,) * 4
+    assert restored.contexts == {}
+
+
+GOLDEN_V2 = (
+    "020200204700001200000000002c71d741000000a0d770d741100000000000f03f000000000010f03f000000000000f8"
+    "3f0000000000000040000000000000f03c000000000000703f000000000000e03f000000000000f03f000000002c71d7"
+    "41000000000000d03c000000000000503f000000000000c03f000000000000d03f0f000000636c69636b730a696d7072"
+    "657373696f6e737b224e37223a322c224e38223a317d00000002000000000000000103001100000000000000fd8f4069"
+)
+
+
+def test_version_2_is_still_written_and_read() -> None:
+    counts = counts_of_version_2()
+    assert counts.to_bytes().hex() == GOLDEN_V2
+    restored = ArticleCounts.from_bytes(bytes.fromhex(GOLDEN_V2))
+    assert restored.at(START_S + 86_400) == counts.at(START_S + 86_400)
+    assert restored.expected_at(START_S + 86_400) == counts.expected_at(START_S + 86_400)
+    assert (restored.contexts, restored.clicked_at_s) == ({"N7": 2, "N8": 1}, START_S + 86_400)
+
+
+def counts_of_version_2() -> ArticleCounts:
+    counts = ArticleCounts()
+    counts.apply(("impressions", 3, 17), START_S, 1, 1, 4, ["N7"])
+    counts.apply(("clicks", 0, 2), START_S + 86_400, 0, 1, 0, ["N7", "N8"])
+    return counts
+
+
+def test_a_slate_of_n_expects_one_click_in_n() -> None:
+    counts = ArticleCounts()
+    counts.apply(("impressions", 0, 0), START_S, 1, 0, 4)
+    counts.apply(("impressions", 0, 1), START_S, 1, 0, 10)
+    counts.apply(("impressions", 0, 2), START_S, 1, 0)  # the slate's size is not known
+    assert counts.expected_at(START_S + 10_800)[1::2] == pytest.approx((0.175, 0.35))
 
 
 @LAW

@@ -21,6 +21,7 @@ from freshet.models.events import (
     ArticleStats,
     ArticleVector,
     Click,
+    CoClickCounts,
     Control,
     DeadLetter,
     DecayedCount,
@@ -56,6 +57,7 @@ MINIMAL: dict[type[Event], dict[str, Any]] = {
         "counts": [{"clicks": 0, "impressions": 0}],
         "first_seen": TIME,
     },
+    CoClickCounts: {"news_id": "N1", "contexts": {"N2": 1}},
     Impression: {"impression_id": "I1", "user_id": "U1", "time": TIME, "candidates": ["N1"]},
     Click: {"user_id": "U1", "news_id": "N1", "time": TIME},
     UserVector: {
@@ -153,6 +155,8 @@ def test_unknown_fields_are_ignored_at_every_depth(event: type[Event]) -> None:
     fields = extended(MINIMAL[event])
     if event is RankerWeights:
         fields["weights"] = {}  # a mapping of names to numbers, where no name is unknown
+    if event is CoClickCounts:
+        fields["contexts"] = {"N2": 1}
     assert event.from_json(encoded(fields)) == event.from_json(encoded(MINIMAL[event]))
 
 
