@@ -1,11 +1,13 @@
 """What each group of features is worth: rankers that learn without it, beside the one that has them all.
 
-All see the same impressions in one pass, so that the differences can be resampled in pairs.
+All see the same impressions in one pass, so that the differences can be resampled in pairs. Groups overlap in
+what they know (a click-through rate is nearly a lift): that one can be spared says nothing of two.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Final
 
@@ -15,6 +17,9 @@ from numpy.typing import NDArray
 from freshet.models.features import FEATURES
 from freshet.models.online_ranker import OnlineRanker, OnlineSettings
 from freshet.models.ranking import LinearRanker
+from freshet.models.ranking_metrics import Estimate
+from freshet.models.segments import estimates
+from freshet.models.slate_scores import METRICS, SlateScores
 
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
@@ -80,6 +85,65 @@ class WithoutFeatures:
         return self._ranker.learn(x * self._kept, clicked, time_s=time_s)
 
 
+@dataclass(frozen=True, slots=True)
+class AblatedGroup:
+    """What one group of features is worth."""
+
+    group: str
+    features: tuple[str, ...]
+    without: Estimate
+    """AUC of a ranker that learns without the group."""
+    loss: Estimate
+    """How much lower that is, resampled in pairs."""
+    alone: Estimate
+    """AUC of a ranker that learns from nothing but the group."""
+
+    def as_json(self) -> dict[str, object]:
+        """Plain JSON values."""
+        return {
+            "group": self.group,
+            "features": list(self.features),
+            "without": asdict(self.without),
+            "loss": asdict(self.loss),
+            "alone": asdict(self.alone),
+        }
+
+
 def ablated(start: LinearRanker, settings: OnlineSettings) -> dict[str, WithoutFeatures]:
-    """A ranker without each of :data:`GROUPS`, by what it lacks."""
-    return {f"without {group}": WithoutFeatures(names, start, settings) for group, names in GROUPS.items()}
+    """By name a ranker without each of :data:`GROUPS`, and one with nothing else."""
+    rankers = {}
+    for group, names in GROUPS.items():
+        rankers[_without(group)] = WithoutFeatures(names, start, settings)
+        others = [name for name in FEATURES if name not in names]
+        rankers[_alone(group)] = WithoutFeatures(others, start, settings)
+    return rankers
+
+
+def ablation(scores: SlateScores, method: str, seed: int = 0) -> tuple[AblatedGroup, ...]:
+    """What each group is worth to ``method``, the largest loss first.
+
+    Args:
+        scores: Of ``method``, compared with all of :func:`ablated`.
+        method: The ranker that has all features.
+        seed: Of the resampling.
+    """
+    own = scores.values[:, scores.methods.index(method), METRICS.index("auc")].astype(np.float64)
+    auc = dict(zip(scores.compared, scores.compared_auc.T.astype(np.float64), strict=True))
+    columns = []
+    for group in GROUPS:
+        without = auc[_without(group)]
+        columns += [without, own - without, auc[_alone(group)]]
+    found = estimates(np.column_stack(columns), seed)
+    groups = [
+        AblatedGroup(group, names, *found[3 * i : 3 * i + 3])
+        for i, (group, names) in enumerate(GROUPS.items())
+    ]
+    return tuple(sorted(groups, key=lambda group: -group.loss.mean))
+
+
+def _without(group: str) -> str:
+    return f"without {group}"
+
+
+def _alone(group: str) -> str:
+    return f"only {group}"

@@ -37,10 +37,11 @@ class PrequentialLog:
         pooling: How clicks make user vectors, of dimension d; 1 by ids alone.
         ranker: How features make scores; one that learns does so from each impression.
         published_at_s: Shape (articles,), Unix seconds.
-        scores: Collects what is measured, for :data:`METHODS` and the names of ``others``.
+        scores: Collects what is measured, for :data:`METHODS` and the names of ``others`` and ``given``.
         seed: Of the random baseline.
         feedback_delay_s: Event time from an impression to what it teaches.
         others: Further rankers, by name.
+        given: By name, scores known beforehand (slots,) of every slot of the log's slates.
     """
 
     def __init__(  # noqa: PLR0917 - on what, with what, into what
@@ -55,8 +56,10 @@ class PrequentialLog:
         seed: int = 0,
         feedback_delay_s: float = 0.0,
         others: Mapping[str, Learner] | None = None,
+        given: Mapping[str, NDArray[np.float64]] | None = None,
     ) -> None:
         others = others or {}
+        self._given = given or {}
         self._log = log
         self._scores = scores
         self._published_at_s = published_at_s
@@ -113,12 +116,27 @@ class PrequentialLog:
         positions = np.repeat(slates.positions, slates.sizes)
         chance = shuffled(positions, candidates, self._seed).astype(np.float64)
         methods = (*METHODS, *self._others)
-        self._scores.add(slates, dict(zip(methods, (ranker, rate, newest, chance, *others), strict=True)))
+        found = dict(zip(methods, (ranker, rate, newest, chance, *others), strict=True))
+        if self._given:
+            slots = self._slots(positions, candidates)
+            found |= {name: values[slots] for name, values in self._given.items()}
+        self._scores.add(slates, found)
         self._positions.clear()
         self._sizes.clear()
         self._ids.clear()
         for column in self._columns:
             column.clear()
+
+    def _slots(self, positions: NDArray[np.int64], candidates: NDArray[np.int32]) -> NDArray[np.intp]:
+        """Where in the log each candidate (n,) of the impression at its position (n,) stands."""
+        log = self._log
+        first, last = int(log.slate_start[positions[0]]), int(log.slate_start[positions[-1] + 1])
+        starts = log.slate_start[int(positions[0]) : int(positions[-1]) + 2]
+        of_log = np.repeat(np.arange(positions[0], positions[-1] + 1), np.diff(starts))
+        order = np.lexsort((log.candidates[first:last], of_log))
+        slots = np.empty(len(positions), np.intp)
+        slots[np.lexsort((candidates, positions))] = first + order
+        return slots
 
 
 def impressions(log: ImpressionLog, start: int, stop: int) -> Iterator[Impression]:

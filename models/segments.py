@@ -21,12 +21,16 @@ from numpy.typing import NDArray
 
 from freshet.models.impression_log import ImpressionLog
 from freshet.models.ranking_metrics import Estimate, bootstrap
-from freshet.models.slate_scores import METRICS, Parts, SlateScores
+from freshet.models.slate_scores import METRICS, AgeParts, Division, Parts, SlateScores
 
 MIN_SEGMENT = 5
 """Impressions; a smaller segment is not reported."""
 MAX_CATEGORIES = 20
 """The most frequent are reported, the rest together."""
+_AGES = ("first hour", "1 to 6 hours", "6 to 24 hours", "1 to 7 days", "older")
+_AGE_LIMITS_S = (3_600.0, 21_600.0, 86_400.0, 604_800.0)
+_EARLIER_CLICKS = ("none", "1 to 4", "5 to 19", "20 and more")
+_CLICK_LIMITS = (1, 5, 20)
 OTHER = "(others)"
 NO_CATEGORY = "(unknown)"
 _BOOTSTRAP_ROWS = 10_000_000
@@ -122,17 +126,21 @@ def differences(scores: SlateScores, method: str, seed: int = 0) -> Mapping[str,
     return {scores.methods[m]: estimate for m, estimate in zip(others, found, strict=True)}
 
 
-def article_parts(log: ImpressionLog, shown_in_training: NDArray[np.integer]) -> dict[str, Parts]:
-    """How candidates are divided: shown before the cut or not, with or without a news row, by category.
+def article_parts(
+    log: ImpressionLog, shown_in_training: NDArray[np.integer], published_at_s: NDArray[np.float64]
+) -> dict[str, Division]:
+    """How candidates are divided: by whether they were shown before the cut, by age, news row and category.
 
     Args:
         log: Whose articles.
         shown_in_training: Shape (articles,): how often each was shown before the cut.
+        published_at_s: Shape (articles,), Unix seconds, as far as is known.
     """
-    parts = {
+    parts: dict[str, Division] = {
         "article": Parts(
             ("shown before the cut", "not shown before the cut"), (shown_in_training == 0).astype(np.int32)
-        )
+        ),
+        "age when shown": AgeParts(_AGES, np.array(_AGE_LIMITS_S), published_at_s, log.time_s),
     }
     announced = log.articles.announced
     if announced.any() and not announced.all():
@@ -173,6 +181,15 @@ def segment_tables(
     tables = [
         _table(
             "users", metric, _USERS, _user_kinds(log, position, measured), values, scores.methods, seed=seed
+        ),
+        _table(
+            "clicks of the user before",
+            metric,
+            _EARLIER_CLICKS,
+            np.searchsorted(_CLICK_LIMITS, earlier_clicks(log)[measured], side="right"),
+            values,
+            scores.methods,
+            seed=seed,
         ),
         _table(
             "hour of the day (UTC)",
@@ -227,6 +244,19 @@ def _user_kinds(log: ImpressionLog, position: int, measured: NDArray[np.int64]) 
     has_history[users_seen] = np.diff(log.history_start)[log.history[first_line]] > 0
     users = log.user[measured]
     return np.where(known[users], 0, np.where(has_history[users], 1, 2))
+
+
+def earlier_clicks(log: ImpressionLog) -> NDArray[np.int64]:
+    """Clicks (impressions,) of each impression's user before it: in the log, and in the first history."""
+    before = np.concatenate([np.zeros(1, np.int64), np.cumsum(log.clicked)])
+    clicks = before[log.slate_start[1:]] - before[log.slate_start[:-1]]
+    order = np.argsort(log.user, kind="stable")
+    _, first, lines = np.unique(log.user[order], return_index=True, return_counts=True)
+    so_far = np.cumsum(clicks[order]) - clicks[order]
+    history = np.diff(log.history_start)[log.history[order[first]]]
+    earlier = np.empty(len(log), np.int64)
+    earlier[order] = so_far - np.repeat(so_far[first] - history, lines)
+    return earlier
 
 
 def _span(numbers: NDArray[np.int64]) -> int:

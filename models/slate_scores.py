@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,13 +65,50 @@ class Slates:
         return cls(np.arange(start, stop), log.candidates[part], log.clicked[part], sizes)
 
 
+class Division(Protocol):
+    """How slates are divided by the kinds of their candidates."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the parts."""
+        ...
+
+    def codes_of(self, positions: NDArray[np.integer], candidates: NDArray[np.integer]) -> NDArray[np.int32]:
+        """The part (n,) of each candidate (n,) in the impression at its position (n,), -1 for none."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """How slates are divided by the kinds of their candidates."""
+    """A division by what the articles are."""
 
     names: tuple[str, ...]
     codes: NDArray[np.int32]
     """Shape (articles,): each article's part, -1 for none."""
+
+    def codes_of(self, positions: NDArray[np.integer], candidates: NDArray[np.integer]) -> NDArray[np.int32]:
+        """As :meth:`Division.codes_of`."""
+        codes: NDArray[np.int32] = self.codes[candidates]
+        return codes
+
+
+@dataclass(frozen=True, slots=True)
+class AgeParts:
+    """A division by how long before the impression the articles were published."""
+
+    names: tuple[str, ...]
+    limits_s: NDArray[np.float64]
+    """Shape (parts - 1,), rising: an article of exactly that age is in the part after."""
+    published_at_s: NDArray[np.float64]
+    """Shape (articles,), Unix seconds."""
+    time_s: NDArray[np.float64]
+    """Shape (impressions of the log,), Unix seconds."""
+
+    def codes_of(self, positions: NDArray[np.integer], candidates: NDArray[np.integer]) -> NDArray[np.int32]:
+        """As :meth:`Division.codes_of`."""
+        age_s = self.time_s[positions] - self.published_at_s[candidates]
+        codes: NDArray[np.int32] = np.searchsorted(self.limits_s, age_s, side="right").astype(np.int32)
+        return codes
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +128,7 @@ class SlateScores:
 
     Args:
         methods: Names of what ranks.
+        compared: Further ones, of which nothing but the AUC of whole slates is measured.
         parts: Divisions of the candidates, by name.
         vectors: Shape (articles, d), for the diversity of lists; without it, that is NaN.
         information: Shape (articles,), for their novelty; without it, that is NaN.
@@ -99,11 +138,13 @@ class SlateScores:
         self,
         methods: Sequence[str],
         *,
-        parts: Mapping[str, Parts] | None = None,
+        compared: Sequence[str] = (),
+        parts: Mapping[str, Division] | None = None,
         vectors: FloatMatrix | None = None,
         information: NDArray[np.float64] | None = None,
     ) -> None:
         self.methods = tuple(methods)
+        self.compared = tuple(compared)
         self.parts = dict(parts or {})
         self.left_out = 0
         """Impressions with one label only."""
@@ -111,6 +152,7 @@ class SlateScores:
         self._information = information
         self._positions: list[NDArray[np.int64]] = []
         self._values: list[NDArray[np.float32]] = []
+        self._compared: list[NDArray[np.float32]] = []
         self._part_scores: dict[str, list[PartScores]] = {name: [] for name in self.parts}
         self._listed: dict[str, set[int]] = {name: set() for name in self.methods}
         self._candidates: set[int] = set()
@@ -122,7 +164,7 @@ class SlateScores:
 
         Args:
             slates: The impressions.
-            scores: By method, shape (sum of sizes,), larger is better.
+            scores: By method, the compared ones included, shape (sum of sizes,), larger is better.
 
         Raises:
             ValueError: A score is NaN; the message names the method.
@@ -148,11 +190,22 @@ class SlateScores:
             ranked = RankedSlates.of(labels, score, sizes)
             self._measure(values[:, m], m, ranked)
             self._measure_lists(values[:, m], method, _best(positions, candidates, score, ranked))
+        compared = [
+            RankedSlates.of(labels, np.asarray(scores[name], np.float64)[kept], sizes).auc()
+            for name in self.compared
+        ]
+        self._compared.append(np.array(compared, np.float32).reshape(len(compared), len(sizes)).T)
         self._shown_at_rank += (sizes[:, None] > np.arange(MAX_RANK)).sum(axis=0)
         self._values.append(values)
         for name, parts in self.parts.items():
             self._part_scores[name].append(
-                _measure_parts(positions, parts.codes[candidates], labels, columns, sizes)
+                _measure_parts(
+                    positions,
+                    parts.codes_of(np.repeat(positions, sizes), candidates),
+                    labels,
+                    columns,
+                    sizes,
+                )
             )
 
     def __len__(self) -> int:
@@ -169,6 +222,11 @@ class SlateScores:
         """Shape (n, methods, len(METRICS)); NaN where a list allows no measure."""
         empty = np.empty((0, len(self.methods), len(METRICS)), np.float32)
         return np.concatenate([empty, *self._values])
+
+    @property
+    def compared_auc(self) -> NDArray[np.float32]:
+        """Shape (n, compared methods)."""
+        return np.concatenate([np.empty((0, len(self.compared)), np.float32), *self._compared])
 
     def part_scores(self, name: str) -> PartScores:
         """The AUCs within the parts of one division."""

@@ -15,12 +15,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from rich.table import Table
 
-from freshet.models.frozen import Baselines
-from freshet.models.impression_log import read_impression_log
 from freshet.models.ranking_metrics import Estimate
-from freshet.models.segments import article_parts, overall, segment_tables
-from freshet.models.slate_scores import Slates, SlateScores
-from freshet.models.synth_truth import TRUTH_FILE, oracle_scores
 from freshet.streams.settings import Settings
 from freshet.workers.errors import WorkerError
 from freshet.workers.evaluate import EvaluateOptions, evaluate
@@ -30,7 +25,6 @@ from freshet.workers.train import TrainOptions, train_bundle
 from freshet.workers.train_progress import TrainingProgress
 from freshet.workers.trainable_models import MODELS
 
-ORACLE = "oracle"
 _BUNDLE = "bundle"
 _SEEN, _UNSEEN = "shown before the cut", "not shown before the cut"
 
@@ -140,8 +134,6 @@ def compare(options: CompareOptions, settings: Settings) -> Comparison:
     if last is None:
         raise WorkerError("no model to compare: name some with --models")
     methods += [_method(name, last, name) for name in last.overall if name != _BUNDLE]
-    if (options.folder / TRUTH_FILE).exists():
-        methods.append(_oracle(options))
     methods.sort(key=lambda method: -method.metrics["auc"].mean)
     return Comparison(last.folder, last.cut, last.measured, tuple(methods))
 
@@ -198,25 +190,6 @@ def _method(name: str, found: Evaluation, key: str, **speeds: float | None) -> C
                 segment.name: segment.estimates[key] for segment in table.segments if key in segment.estimates
             }
     return ComparedMethod(name, found.overall[key], parts.get(_SEEN), parts.get(_UNSEEN), **speeds)
-
-
-def _oracle(options: CompareOptions) -> ComparedMethod:
-    """The scores that the clicks were drawn from; ``freshet synth`` writes its lines in the order of time."""
-    log = read_impression_log(options.folder, skip_bad_lines=options.skip_bad_lines)
-    flat = np.concatenate(list(oracle_scores(options.folder)))
-    if len(flat) != len(log.candidates):
-        raise WorkerError(f"{options.folder}: {TRUTH_FILE} is not of this behaviors.tsv")
-    position = log.position_at(options.until)
-    scores = SlateScores((ORACLE,), parts=article_parts(log, Baselines(log, position).shown))
-    first = int(log.slate_start[position])
-    scores.add(Slates.of(log, position, len(log)), {ORACLE: flat[first:]})
-    parts = {
-        segment.name: segment.estimates[ORACLE]
-        for table in segment_tables(scores, log, position)
-        if table.of_candidates
-        for segment in table.segments
-    }
-    return ComparedMethod(ORACLE, overall(scores)[ORACLE], parts.get(_SEEN), parts.get(_UNSEEN))
 
 
 def _mean(estimate: Estimate | None) -> str:

@@ -6,7 +6,7 @@ Two protocols that are never mixed: **frozen** (:mod:`freshet.models.frozen`) an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -16,28 +16,30 @@ from numpy.typing import NDArray
 
 from freshet.models.bundle import Bundle, BundleError, load_bundle
 from freshet.models.bundle_scorer import BundleScorer
-from freshet.models.frozen import BASELINES, Baselines, Cut, CutError, cut
+from freshet.models.frozen import Baselines, Cut, CutError, cut
 from freshet.models.impression_log import ImpressionLog, read_impression_log
 from freshet.models.mind import MindError
-from freshet.models.pooling import Pooling
-from freshet.models.ports import FloatMatrix
-from freshet.models.prequential_log import METHODS, PrequentialLog
-from freshet.models.ranking import LinearRanker
-from freshet.models.segments import article_parts, differences, over_time, overall, segment_tables
-from freshet.models.slate_scores import BATCH, Slates, SlateScores
+from freshet.models.segments import differences, over_time, overall, segment_tables
 from freshet.models.space_metrics import SpaceReport, measure_space, principal_plane
+from freshet.models.synth_truth import TRUTH_FILE, TruthError, oracle_scores
 from freshet.streams.settings import Settings
 from freshet.workers.errors import WorkerError
-from freshet.workers.evaluation import ArticleMap, Evaluation, Protocol, Speed
+from freshet.workers.evaluation import ORACLE, ArticleMap, Evaluation, Protocol, Speed
+from freshet.workers.evaluation_protocols import (
+    EvaluatedBundle,
+    Learning,
+    PrequentialOptions,
+    Ranked,
+    rank_frozen,
+    rank_prequential,
+)
 from freshet.workers.stage_progress import StageProgress
 from freshet.workers.text_vectors import CACHE_FOLDER, ChosenEncoder, text_vectors_of
 
-BUNDLE = "bundle"
 FROZEN_FROM, PREQUENTIAL_FROM = 0.8, 0.2
 """Where measuring begins by default, as a share of the impressions."""
 MAP_ARTICLES = 1_500
 """Drawn on the map: a few kB each thousand."""
-_FLOOR_IMPRESSIONS = 4_096
 
 
 class EvaluateError(WorkerError):
@@ -55,27 +57,10 @@ class EvaluateOptions:
     """A share of the impressions from 0 to 1, or Unix seconds."""
     skip_bad_lines: bool = False
     seed: int = 0
-
-
-@dataclass(frozen=True)
-class _Model:
-    """A bundle with the vectors of a log's articles."""
-
-    bundle: Bundle
-    scorer: BundleScorer
-    text_vectors: FloatMatrix | None
-
-
-@dataclass(frozen=True)
-class _Ranked:
-    """What one protocol measured, and how long it took."""
-
-    scores: SlateScores
-    main: str
-    learn_s: float
-    evaluate_s: float
-    model_s: float | None = None
-    dot_products_s: float | None = None
+    learner: Learning | None = None
+    """Of the prequential protocol, as the two following; ``None``: as the workers do."""
+    feedback_delay_s: float = 0.0
+    ablation: bool = False
 
 
 def evaluate(options: EvaluateOptions, settings: Settings, progress: StageProgress) -> Evaluation:
@@ -87,7 +72,7 @@ def evaluate(options: EvaluateOptions, settings: Settings, progress: StageProgre
     """
     try:
         return _evaluate(options, settings, progress)
-    except (BundleError, CutError, MindError) as error:
+    except (BundleError, CutError, MindError, TruthError) as error:
         raise EvaluateError(str(error)) from error
 
 
@@ -108,14 +93,21 @@ def _evaluate(options: EvaluateOptions, settings: Settings, progress: StageProgr
     progress.note(begin.note)
     model = None if bundle is None else _model(bundle, log, settings, progress)
     vectors_made = perf_counter()
-    notes = _notes(log, model)
+    learning = PrequentialOptions(
+        options.learner or ("newton" if settings.learn else "none"),
+        options.feedback_delay_s,
+        options.ablation,
+        options.seed,
+    )
+    notes = (*_notes(log, model), *(() if frozen else _learning_notes(learning)))
     for note in notes:
         progress.note(note)
+    oracle = _oracle(options.folder, log, progress)
     baselines = Baselines(log, begin.position, options.seed)
     ranked = (
-        _frozen(log, model, baselines, begin, progress)
+        rank_frozen(log, model, baselines, begin, oracle, progress)
         if frozen
-        else _prequential(log, model, baselines, begin, settings, options.seed, progress)
+        else rank_prequential(log, model, baselines, begin, oracle, settings, learning, progress)
     )
     if not len(ranked.scores):
         raise EvaluateError(
@@ -135,7 +127,9 @@ def _evaluate(options: EvaluateOptions, settings: Settings, progress: StageProgr
         return _evaluation(options, log, model, begin, ranked, speed, notes, baselines, progress)
 
 
-def _model(bundle: Bundle, log: ImpressionLog, settings: Settings, progress: StageProgress) -> _Model:
+def _model(
+    bundle: Bundle, log: ImpressionLog, settings: Settings, progress: StageProgress
+) -> EvaluatedBundle:
     text_vectors = None
     if bundle.manifest.tower.uses_text:
         if log.unannounced == len(log.articles):
@@ -154,10 +148,10 @@ def _model(bundle: Bundle, log: ImpressionLog, settings: Settings, progress: Sta
         raise EvaluateError(f"{bundle.folder}: {error}") from error
     if not np.isfinite(scorer.vectors).all():
         raise EvaluateError(f"{bundle.folder}: it gives article vectors that are not finite")
-    return _Model(bundle, scorer, text_vectors)
+    return EvaluatedBundle(bundle, scorer, text_vectors)
 
 
-def _notes(log: ImpressionLog, model: _Model | None) -> tuple[str, ...]:
+def _notes(log: ImpressionLog, model: EvaluatedBundle | None) -> tuple[str, ...]:
     """What a reader must know of the data to read the figures."""
     notes = []
     if log.unannounced:
@@ -178,126 +172,33 @@ def _notes(log: ImpressionLog, model: _Model | None) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _frozen(
-    log: ImpressionLog, model: _Model | None, baselines: Baselines, begin: Cut, progress: StageProgress
-) -> _Ranked:
-    start, n = begin.position, len(log)
-    scorer = None if model is None else model.scorer
-    learn_s = 0.0
-    if scorer is not None:
-        before = perf_counter()
-        users: NDArray[np.bool_] = np.zeros(len(log.user_ids), np.bool_)
-        users[log.user[start:]] = True
-        with progress.stage("user states") as told:
-            for first in range(0, start, BATCH):
-                scorer.learn(log, first, min(first + BATCH, start), users)
-                told(first, start)
-            scorer.settle(log, start)
-        learn_s = perf_counter() - before
-    scores = SlateScores(
-        BASELINES if scorer is None else (BUNDLE, *BASELINES),
-        parts=article_parts(log, baselines.shown),
-        vectors=None if scorer is None else scorer.vectors,
-        information=baselines.information,
-    )
-    model_s, dot_products_s, compared = 0.0, 0.0, 0
-    before = perf_counter()
-    with progress.stage("ranking") as told:
-        for first in range(start, n, BATCH):
-            stop = min(first + BATCH, n)
-            slates = Slates.of(log, first, stop)
-            found = dict(baselines.scores(slates))
-            if scorer is not None:
-                began = perf_counter()
-                found[BUNDLE] = scorer.scores(log, first, stop).astype(np.float64)
-                model_s += perf_counter() - began
-            scores.add(slates, found)
-            told(stop - start, n - start)
-    evaluate_s = perf_counter() - before
-    if scorer is not None:
-        compared = min(n - start, _FLOOR_IMPRESSIONS)
-        dot_products_s = _dot_products_s(scorer, log, start, start + compared) * (n - start) / compared
-    return _Ranked(
-        scores,
-        BASELINES[0] if scorer is None else BUNDLE,
-        learn_s,
-        evaluate_s,
-        model_s if scorer is not None else None,
-        dot_products_s if scorer is not None else None,
-    )
+def _learning_notes(learning: PrequentialOptions) -> Iterator[str]:
+    if learning.learner == "none":
+        yield "the ranker keeps its start weights: nothing but users and statistics is learned"
+    if learning.feedback_delay_s:
+        yield f"clicks and skips are known {learning.feedback_delay_s:g} s after their impression"
 
 
-def _dot_products_s(scorer: BundleScorer, log: ImpressionLog, start: int, stop: int) -> float:
-    """How long a plain loop takes that multiplies each slate's vectors with its user's, and nothing else."""
-    users, vectors = scorer.user_vectors(log, start, stop), scorer.articles.vectors
-    slates: Sequence[NDArray[np.int32]] = [log.slate(position)[0] for position in range(start, stop)]
-    before = perf_counter()
-    for user, slate in zip(users, slates, strict=True):
-        vectors[slate] @ user
-    return perf_counter() - before
+def _oracle(folder: Path, log: ImpressionLog, progress: StageProgress) -> Mapping[str, NDArray[np.float64]]:
+    """What the clicks of a synthetic folder were drawn from, of every slot; nothing of any other folder.
 
-
-def _prequential(  # noqa: PLR0917 - as its sibling, and what a server is set to
-    log: ImpressionLog,
-    model: _Model | None,
-    baselines: Baselines,
-    begin: Cut,
-    settings: Settings,
-    seed: int,
-    progress: StageProgress,
-) -> _Ranked:
-    recent, shown = settings.max_recent_clicks, settings.max_exposures
-    if model is None:
-        half_lives_s = settings.half_lives_s
-        pooling = Pooling(
-            1, half_lives_s, settings.negative_half_life_s, settings.prior_weight, recent, shown
-        )
-        ranker = LinearRanker()
-    else:
-        pooling = Pooling.of_bundle(model.bundle, max_recent_clicks=recent, max_exposures=shown)
-        ranker = _ranker(model.bundle)
-    scores = SlateScores(
-        METHODS,
-        parts=article_parts(log, baselines.shown),
-        vectors=None if model is None else model.scorer.vectors,
-        information=baselines.information,
-    )
-    evaluation = PrequentialLog(
-        log,
-        None if model is None else model.scorer.vectors,
-        pooling,
-        ranker,
-        baselines.published_at_s,
-        scores,
-        seed=seed,
-    )
-    seconds = []
-    for measured, first, last in ((False, 0, begin.position), (True, begin.position, len(log))):
-        before = perf_counter()
-        with progress.stage("ranking" if measured else "warm-up") as told:
-            for start in range(first, last, BATCH):
-                evaluation.run(start, min(start + BATCH, last), measured=measured)
-                told(start - first, last - first)
-        seconds.append(perf_counter() - before)
-    return _Ranked(scores, METHODS[0], seconds[0], seconds[1])
-
-
-def _ranker(bundle: Bundle) -> LinearRanker:
-    weights = bundle.manifest.ranker_weights
-    if weights is None:
-        return LinearRanker()
-    try:
-        return LinearRanker(weights, bundle.manifest.name)
-    except ValueError as error:
-        raise EvaluateError(f"{bundle.folder}: {error}") from error
+    ``freshet synth`` writes its lines in the order of time, so that the slots stand as in the log.
+    """
+    if not (folder / TRUTH_FILE).exists():
+        return {}
+    found = np.concatenate(list(oracle_scores(folder))).astype(np.float64)
+    if len(found) != len(log.candidates):
+        progress.note(f"{TRUTH_FILE} is not of this behaviors.tsv: no oracle")
+        return {}
+    return {ORACLE: found}
 
 
 def _evaluation(  # noqa: PLR0917 - everything that was found
     options: EvaluateOptions,
     log: ImpressionLog,
-    model: _Model | None,
+    model: EvaluatedBundle | None,
     begin: Cut,
-    ranked: _Ranked,
+    ranked: Ranked,
     speed: Speed,
     notes: tuple[str, ...],
     baselines: Baselines,
@@ -331,13 +232,16 @@ def _evaluation(  # noqa: PLR0917 - everything that was found
         slates_at_rank=[int(slates) for slates in slates_at_rank[long_enough]],
         space=space,
         speed=speed,
+        learner=ranked.learner,
+        weights=ranked.weights,
+        ablation=ranked.ablation,
         notes=notes,
         map=drawn,
     )
 
 
 def _space(
-    log: ImpressionLog, model: _Model, baselines: Baselines, seed: int, progress: StageProgress
+    log: ImpressionLog, model: EvaluatedBundle, baselines: Baselines, seed: int, progress: StageProgress
 ) -> tuple[SpaceReport | None, ArticleMap | None]:
     vectors = model.scorer.vectors
     report = None

@@ -9,10 +9,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from freshet.models.ablation import AblatedGroup
 from freshet.models.bundle import Manifest
 from freshet.models.ranking_metrics import DEFAULT_CONFIDENCE, Estimate
 from freshet.models.segments import SegmentTable, as_json
 from freshet.models.space_metrics import SpaceReport
+
+ORACLE = "oracle"
+"""The method that knows what a synthetic folder's clicks were drawn from."""
 
 Protocol = Literal["prequential", "frozen"]
 
@@ -98,6 +102,11 @@ class Evaluation:
     """How many slates those rest on."""
     space: SpaceReport | None
     speed: Speed
+    learner: str | None = None
+    """How the ranker's weights were learned; ``None`` in the frozen protocol."""
+    weights: Mapping[str, float] | None = None
+    """Of the ranker at the end, by feature."""
+    ablation: tuple[AblatedGroup, ...] = ()
     notes: tuple[str, ...] = ()
     """What a reader must know to read the figures."""
     map: ArticleMap | None = field(default=None, repr=False)
@@ -134,5 +143,8 @@ class Evaluation:
             "slates_by_rank": list(self.slates_at_rank),
             "space": None if self.space is None else self.space.as_json(),
             "speed": self.speed.as_json(),
+            "learner": self.learner,
+            "weights": None if self.weights is None else dict(self.weights),
+            "ablation": [group.as_json() for group in self.ablation],
             "notes": list(self.notes),
         }

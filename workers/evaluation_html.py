@@ -20,7 +20,7 @@ from freshet.models.mind import format_time
 from freshet.models.ranking_metrics import DEFAULT_CONFIDENCE, Estimate
 from freshet.models.segments import SegmentTable
 from freshet.workers.errors import WorkerError
-from freshet.workers.evaluation import Evaluation
+from freshet.workers.evaluation import ORACLE, Evaluation
 from freshet.workers.evaluation_text import METRIC_NAMES
 
 MAX_REPORT_BYTES = 2_000_000
@@ -111,6 +111,8 @@ def _document(evaluation: Evaluation) -> Iterator[str]:
     yield "<h2>How well impressions were ranked</h2>"
     yield _overall(evaluation)
     yield _differences(evaluation)
+    if evaluation.ablation:
+        yield _ablation(evaluation)
     for plot in plots(evaluation):
         yield f"<figure>{plot.svg}"
         yield f"<figcaption><strong>{escape(plot.title)}.</strong> {escape(plot.description)}</figcaption>"
@@ -136,7 +138,7 @@ def _document(evaluation: Evaluation) -> Iterator[str]:
 def _summary(evaluation: Evaluation) -> str:
     auc = evaluation.overall[evaluation.main]["auc"]
     best = max(
-        (method for method in evaluation.overall if method != evaluation.main),
+        (method for method in evaluation.overall if method not in {evaluation.main, ORACLE}),
         key=lambda method: evaluation.overall[method]["auc"].mean,
     )
     difference = evaluation.differences[best]
@@ -176,6 +178,15 @@ def _differences(evaluation: Evaluation) -> str:
     rows = [(method, [_cell(found, signed=True)]) for method, found in evaluation.differences.items()]
     caption = f"AUC of {evaluation.main} less that of each other method, resampled in pairs"
     return _table(caption, ["less that of", "difference"], rows)
+
+
+def _ablation(evaluation: Evaluation) -> str:
+    rows = [
+        (group.group, [_cell(group.without), _cell(group.loss, signed=True), _cell(group.alone)])
+        for group in evaluation.ablation
+    ]
+    caption = f"AUC of {evaluation.main} when it learns without a group of features, and from it alone"
+    return _table(caption, ["group", "without it", "loss, in pairs", "from it alone"], rows)
 
 
 def _segments(evaluation: Evaluation, table: SegmentTable) -> str:

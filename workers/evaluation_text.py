@@ -27,6 +27,7 @@ METRIC_NAMES = {
 }
 _FIRST_TABLE = ("auc", "mrr", "ndcg@5", "ndcg@10")
 _ROWS_SHOWN = 12
+_BARS = "▁▂▃▄▅▆▇█"
 
 
 def render(evaluation: Evaluation) -> RenderableType:
@@ -48,6 +49,12 @@ def _parts(evaluation: Evaluation) -> Iterator[RenderableType]:
             f"AUC of {evaluation.main} less that of {method}: {difference.mean:+.4f} "
             f"({difference.low:+.4f} to {difference.high:+.4f})"
         )
+    if evaluation.ablation:
+        yield ""
+        yield _ablation(evaluation)
+    if len(evaluation.over_time.segments) > 1:
+        yield ""
+        yield _over_time(evaluation)
     for table in evaluation.tables:
         if not table.title.startswith(("hour", "day")):
             yield ""
@@ -71,6 +78,39 @@ def _metrics(evaluation: Evaluation, title: str, metrics: tuple[str, ...]) -> Ta
         if with_coverage:
             cells.append(f"{evaluation.coverage[method]:.3f}")
         table.add_row(escape(method), *cells)
+    return table
+
+
+def _ablation(evaluation: Evaluation) -> Table:
+    table = _new_table(f"AUC of {evaluation.main} without each group of features, and with nothing else")
+    for column in ("group", "without", "loss", "95 % interval", "alone"):
+        table.add_column(column, justify="left" if column == "group" else "right")
+    for group in evaluation.ablation:
+        loss = group.loss
+        table.add_row(
+            escape(group.group),
+            f"{group.without.mean:.4f}",
+            f"{loss.mean:+.4f}",
+            f"{loss.low:+.4f} to {loss.high:+.4f}",
+            _cell(group.alone),
+        )
+    return table
+
+
+def _over_time(evaluation: Evaluation) -> Table:
+    """A bar for each stretch of equally many impressions, of one scale for all methods."""
+    segments = evaluation.over_time.segments
+    curves = {m: [segment.estimates[m].mean for segment in segments] for m in evaluation.overall}
+    least, most = min(map(min, curves.values())), max(map(max, curves.values()))
+    table = _new_table(
+        f"AUC over time, from {segments[0].name} (UTC) on; bars from {least:.3f} to {most:.3f}"
+    )
+    for column in ("ranked by", "", "first", "last"):
+        table.add_column(column, justify="right" if column in {"first", "last"} else "left", no_wrap=True)
+    for method, curve in curves.items():
+        heights = [(auc - least) / max(most - least, 1e-9) * (len(_BARS) - 1) for auc in curve]
+        bars = "".join(_BARS[round(height)] for height in heights)
+        table.add_row(escape(method), bars, f"{curve[0]:.3f}", f"{curve[-1]:.3f}")
     return table
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from freshet.models.frozen import publication_times
 from freshet.models.impression_log import ImpressionLog
 from freshet.models.segments import (
     SegmentTable,
@@ -36,7 +37,7 @@ def measured(folder: Path) -> tuple[ImpressionLog, SlateScores]:
         lines.append((f"U{user}", 1_800.0 * i, history, text))
     log = log_of(folder, lines, {f"N{n}": ("sports", "travel")[n % 2] for n in range(12)})
     shown = np.bincount(log.candidates[: log.slate_start[CUT]], minlength=len(log.articles))
-    scores = SlateScores(["one", "other"], parts=article_parts(log, shown))
+    scores = SlateScores(["one", "other"], parts=article_parts(log, shown, publication_times(log)))
     slates = Slates.of(log, CUT, len(log))
     one = random.normal(size=len(slates.candidates)) + 0.5 * slates.clicked
     scores.add(slates, {"one": one, "other": random.normal(size=len(one))})

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from freshet.streams.settings import Settings
     from freshet.workers.evaluate import EvaluateOptions
     from freshet.workers.evaluation import Protocol
+    from freshet.workers.evaluation_protocols import Learning
     from freshet.workers.off_policy import OffPolicyOptions
     from freshet.workers.trainable_models import DataKind
 
@@ -56,6 +57,23 @@ class _Begin(click.ParamType):
     help="Where measuring begins. [default: after the bundle's training period; else 0.2, frozen 0.8]",
 )
 @click.option(
+    "--learner",
+    type=click.Choice(["newton", "adagrad", "none"]),
+    help="Prequential: how the ranker learns its weights. [default: newton; FRESHET_LEARN=false: none]",
+)
+@click.option(
+    "--feedback-delay",
+    "feedback_delay_s",
+    metavar="SECONDS",
+    type=click.FloatRange(0),
+    help="Prequential: event time from an impression to what it teaches. [default: 0]",
+)
+@click.option(
+    "--ablation",
+    is_flag=True,
+    help="Prequential: rankers beside that lack a group of features, or the others.",
+)
+@click.option(
     "--off-policy",
     is_flag=True,
     help="Estimate a ranker's clicks from a log with propensities, such as `freshet log` makes.",
@@ -94,6 +112,9 @@ def command(
     bundle: Path | None,
     protocol: Protocol,
     start: float | None,
+    learner: Learning | None,
+    feedback_delay_s: float | None,
+    ablation: bool,
     off_policy: bool,
     weights: Path | None,
     temperature: float | None,
@@ -108,9 +129,9 @@ def command(
     """Measure how well the impressions of DIR are ranked: a MIND folder, by ids alone or with a bundle.
 
     A bundle is measured on impressions later than those it was trained on, beside baselines, with intervals
-    and by segments. Bundles trained on MovieLens or headline tests are measured on such folders. With
-    --off-policy DIR is a log of recommendations, and what is measured is how many clicks the lists of a
-    ranker would have got in place of those that were shown.
+    and by segments; on folders of `freshet synth` beside the oracle. Bundles trained on MovieLens or headline
+    tests are measured on such folders. With --off-policy DIR is a log of recommendations, and what is
+    measured is how many clicks the lists of a ranker would have got in place of those that were shown.
     """
     from freshet.workers.connection_options import build_settings  # noqa: PLC0415
     from freshet.workers.errors import WorkerError  # noqa: PLC0415
@@ -123,7 +144,22 @@ def command(
         raise click.UsageError("--report is not for --off-policy")
     if not off_policy and (weights is not None or temperature is not None or top is not None):
         raise click.UsageError("--weights, --temperature and --top go with --off-policy")
-    options = EvaluateOptions(folder, bundle, protocol, start, skip_bad_lines, seed)
+    learning = bool(learner) or feedback_delay_s is not None or ablation
+    if learning and (off_policy or protocol == "frozen"):
+        raise click.UsageError("--learner, --feedback-delay and --ablation go with --protocol prequential")
+    if ablation and learner == "none":
+        raise click.UsageError("--ablation compares rankers that learn: not with --learner none")
+    options = EvaluateOptions(
+        folder,
+        bundle,
+        protocol,
+        start,
+        skip_bad_lines,
+        seed,
+        learner or ("newton" if ablation else None),
+        feedback_delay_s or 0.0,
+        ablation,
+    )
     judged = OffPolicyOptions(folder, bundle, weights, temperature, top or 3, start, skip_bad_lines, seed)
     try:
         if off_policy:
@@ -132,6 +168,8 @@ def command(
         kind = kind_of(folder)
         if kind == "mind":
             _evaluate_mind(options, settings, report, as_json)
+        elif learning:
+            raise click.UsageError("--learner, --feedback-delay and --ablation are for impressions")
         else:
             _evaluate_other(kind, options, settings, report, as_json)
     except WorkerError as error:
