@@ -201,3 +201,13 @@ def test_a_worker_that_is_behind_ranks_a_share_and_learns_from_all_that_it_answe
     for offset in range(410, 420):
         world.shown(offset, "A")
     assert len(world.records()) == 10
+
+
+def test_an_explorer_learns_from_each_impression_once(world: World) -> None:
+    told: list[tuple[list[str], list[bool]]] = []
+    world.examples.on_example = lambda ids, x, clicked: told.append((sorted(ids), clicked.tolist()))
+    world.shown(0, "B")
+    world.shown(0, "B")
+    world.shown(1)
+    assert [ids for ids, _ in told] == [sorted(SLATE)] * 2
+    assert [sum(clicked) for _, clicked in told] == [1, 0]

@@ -13,6 +13,8 @@ from freshet.models.catalog import ArticleCatalog
 from freshet.models.editorial_rule import Pin
 from freshet.models.events import Control, Filters, Recommendation, RecommendationRequest, from_unix_s
 from freshet.models.exact_index import ExactIndex
+from freshet.models.exploration import Explorer
+from freshet.models.plackett_luce import PlackettLuceExplorer
 from freshet.models.ports import EVERYTHING, ArticleFilter, FloatMatrix, Hit, IndexedArticle, IndexUnavailable
 from freshet.models.ranking import LinearRanker
 from freshet.models.user_state import UserState
@@ -59,7 +61,7 @@ class Answers(Outbox):
 class World:
     """A recommender agent, the user's state and the articles that it knows of."""
 
-    def __init__(self) -> None:
+    def __init__(self, explorer: Explorer | None = None, bursts: tuple[str, ...] = ()) -> None:
         self.catalog = ArticleCatalog(_D)
         self.index = FragileIndex(_D)
         self.outbox = Answers()
@@ -85,6 +87,8 @@ class World:
                 population=lambda now_s: np.full(_D, 0.5, np.float32),
                 rolling_auc=RollingAuc(),
             ),
+            explorer=explorer,
+            bursts=lambda: bursts,
         )
 
     def publish(self, news_id: str, category: str, *, indexed: bool = True) -> None:
@@ -199,3 +203,28 @@ async def test_an_index_that_is_back_is_asked_again(world: World) -> None:
     assert (await world.ask()).degraded == "trending"
     world.index.down = False
     assert (await world.ask()).degraded is None
+
+
+async def test_an_explored_answer_says_how_likely_it_was_and_what_it_was_drawn_from() -> None:
+    world = World(PlackettLuceExplorer(1.0))
+    for i in range(6):
+        world.publish(f"S{i}", "sport")
+    answer, again = [await world.ask(k=3) for _ in range(2)]
+    assert all(0 < (item.propensity or 0) < 1 for item in answer.items)
+    assert all("exploration" in item.sources for item in answer.items)
+    assert set(answer.candidates) == {f"S{i}" for i in range(6)}
+    assert [item.news_id for item in again.items] == [item.news_id for item in answer.items]
+    world.index.down = True
+    cached = await world.ask(k=3)
+    assert cached.degraded == "cached"
+    assert not any("exploration" in item.sources for item in cached.items)
+    world.agent.close()
+
+
+async def test_what_bursts_is_a_candidate_wherever_else_it_was_not_found() -> None:
+    world = World(bursts=("X1",))
+    world.publish("S1", "sport")
+    world.publish("X1", "sport", indexed=False)
+    answer = await world.ask(k=2)
+    assert {item.news_id: "burst" in item.sources for item in answer.items} == {"S1": False, "X1": True}
+    world.agent.close()
