@@ -44,6 +44,7 @@ from freshet.streams.rolling_auc import RollingAuc
 from freshet.streams.serving import Serving
 from freshet.streams.settings import Settings
 from freshet.streams.stats_agent import StatsAgent
+from freshet.streams.topic_admin import ensure_changelogs
 from freshet.streams.user_agent import UserAgent
 from freshet.streams.user_states import UserStates
 
@@ -77,6 +78,7 @@ class StreamApp:
         self.progress = Progress(self.faust, settings)
         users = PartitionedTable(self.faust, "user-state", settings.partitions)
         counts = PartitionedTable(self.faust, "article-counts", settings.partitions)
+        self._tables = (users, counts)
         self.states = UserStates(users, serving.pooling, self.catalog, settings.cached_users)
         self.rankers = Rankers(serving.ranker, serving.model)
         self.experiments = Experiments(self.rankers)
@@ -153,6 +155,8 @@ class StreamApp:
     async def start(self) -> None:
         """Connect, recover the tables, read the catalog, start the agents; or fail, see :attr:`failure`."""
         self.faust.finalize()
+        changelogs = [table.changelog for table in self._tables]
+        await asyncio.to_thread(ensure_changelogs, self.settings, changelogs)
         join_group(self.faust, self.progress)
         await self.faust.start()
         known = asyncio.create_task(self._caught_up())

@@ -6,7 +6,7 @@ are the operator's decision, so :func:`check_topics` names the command instead.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -56,14 +56,21 @@ def ensure_topics(settings: Settings) -> list[str]:
         KafkaUnreachable: No broker answered.
         KafkaError: The broker refused.
     """
-    with _admin(settings) as admin:
-        existing = set(admin.list_topics())
-        missing = {topic_name(settings, topic.name): topic for topic in TOPICS}
-        missing = {name: topic for name, topic in missing.items() if name not in existing}
-        created = [name for name, topic in missing.items() if _create(admin, settings, name, topic)]
-        if missing:
-            admin.wait_for_topics(list(missing), timeout_ms=_TIMEOUT_MS)
-    return created
+    return _ensure(settings, {topic_name(settings, topic.name): topic_configs(topic) for topic in TOPICS})
+
+
+def ensure_changelogs(settings: Settings, names: Iterable[str]) -> list[str]:
+    """As :func:`ensure_topics`, for tables' changelogs by full name, before their worker joins its group.
+
+    Faust creates them too, but does not wait: a worker that joined before the broker told of one was assigned
+    nothing of it. As a static member it kept that assignment over a crash, and did not restore the table.
+
+    Raises:
+        KafkaUnreachable: No broker answered.
+        KafkaError: The broker refused.
+    """
+    configs = {"cleanup.policy": "compact", "max.message.bytes": str(MAX_REQUEST_BYTES)}
+    return _ensure(settings, dict.fromkeys(names, configs))
 
 
 def check_topics(settings: Settings) -> list[Problem]:
@@ -89,11 +96,21 @@ def check_topics(settings: Settings) -> list[Problem]:
     return problems
 
 
-def _create(admin: KafkaAdminClient, settings: Settings, name: str, topic: Topic) -> bool:
+def _ensure(settings: Settings, configs: Mapping[str, dict[str, str]]) -> list[str]:
+    with _admin(settings) as admin:
+        existing = set(admin.list_topics())
+        missing = {name: wanted for name, wanted in configs.items() if name not in existing}
+        created = [name for name, wanted in missing.items() if _create(admin, settings, name, wanted)]
+        if missing:
+            admin.wait_for_topics(list(missing), timeout_ms=_TIMEOUT_MS)
+    return created
+
+
+def _create(admin: KafkaAdminClient, settings: Settings, name: str, configs: dict[str, str]) -> bool:
     request = {
         "num_partitions": settings.partitions,
         "replication_factor": settings.replication,
-        "configs": topic_configs(topic),
+        "configs": configs,
     }
     try:
         admin.create_topics({name: request}, timeout_ms=_TIMEOUT_MS)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 from kafka import KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType
 
 from freshet.streams.kafka import MAX_REQUEST_BYTES
 from freshet.streams.settings import Settings
-from freshet.streams.topic_admin import check_topics, ensure_topics
+from freshet.streams.topic_admin import check_topics, ensure_changelogs, ensure_topics
 from freshet.streams.topics import TOPICS
 
 pytestmark = pytest.mark.broker
@@ -27,6 +28,21 @@ def test_partitions_follow_the_settings(settings: Settings) -> None:
     finally:
         admin.close()
     assert counts == dict.fromkeys(names, settings.partitions)
+
+
+def test_changelogs_are_compacted_and_as_wide_as_the_topics(settings: Settings) -> None:
+    name = f"{settings.topic_prefix}stream-counts-changelog"
+    assert ensure_changelogs(settings, [name]) == [name]
+    assert ensure_changelogs(settings, [name]) == []
+    admin = KafkaAdminClient(bootstrap_servers=settings.bootstrap_servers)
+    try:
+        (topic,) = admin.describe_topics([name])
+        resource = ConfigResource(ConfigResourceType.TOPIC, name)
+        config = admin.describe_configs([resource], config_filter="all")["topic"][name]
+    finally:
+        admin.close()
+    assert len(topic["partitions"]) == settings.partitions
+    assert str(config["cleanup.policy"]["value"]) == "compact"
 
 
 def test_a_missing_topic_is_a_problem_that_names_the_verb(settings: Settings) -> None:
