@@ -23,7 +23,11 @@ def render(report: OffPolicyReport) -> RenderableType:
         title=(
             f"Ranker {escape(report.ranker)}, {shows}, on {found.lists:,} logged lists of "
             f"{found.users:,} users; {found.confidence:.0%} intervals"
-        )
+        ),
+        caption=(
+            "effective lists: so many of weight 1 would say as much; no support: lists on which the ranker "
+            "would show what could not be shown"
+        ),
     )
     table.add_column("")
     for name in report.values:
@@ -32,10 +36,10 @@ def render(report: OffPolicyReport) -> RenderableType:
         table.add_row(label, *(cell(value) for value in report.values.values()))
         if label in {_SERVED, _GAIN}:
             table.add_section()
-    lines = [
-        f"{name}: can it be trusted? {trust.verdict}. {' '.join(trust.reasons)}"
-        for name, trust in report.trusts().items()
-    ]
+    said: dict[str, list[str]] = {}
+    for name, trust in report.trusts().items():
+        said.setdefault(f"{trust.verdict}. {' '.join(trust.reasons)}", []).append(name)
+    lines = [f"{', '.join(names)}: can it be trusted? {sentence}" for sentence, names in said.items()]
     return Group(table, *(escape(line) for line in lines))
 
 
@@ -45,8 +49,8 @@ def _cell(estimate: Estimate | None, form: str = ".4f") -> str:
     return f"{estimate.mean:{form}} ({estimate.low:{form}} to {estimate.high:{form}})"
 
 
-_SERVED = "the policy that served"
-_GAIN = "SNIPS less the policy that served"
+_SERVED = "served (logged)"
+_GAIN = "SNIPS - served"
 _ROWS: tuple[tuple[str, Callable[[OffPolicyEstimate], str]], ...] = (
     (_SERVED, lambda found: _cell(found.on_policy)),
     ("IPS", lambda found: _cell(found.ips)),
@@ -54,9 +58,9 @@ _ROWS: tuple[tuple[str, Callable[[OffPolicyEstimate], str]], ...] = (
     ("SNIPS", lambda found: _cell(found.snips)),
     ("doubly robust", lambda found: _cell(found.doubly_robust)),
     (_GAIN, lambda found: _cell(found.gain, "+.4f")),
-    ("effective sample size (lists)", lambda found: f"{found.effective_sample_size:,.0f}"),
+    ("effective lists", lambda found: f"{found.effective_sample_size:,.0f}"),
     ("mean weight", lambda found: _cell(found.mean_weight, ".3f")),
     ("largest weight", lambda found: f"{found.largest_weight:,.1f}"),
     ("slots clipped (at)", lambda found: f"{found.clipped_slots:,} ({found.clip:,.1f})"),
-    ("lists without support", lambda found: f"{found.zero_support:.1%}"),
+    ("no support", lambda found: f"{found.zero_support:.1%}"),
 )

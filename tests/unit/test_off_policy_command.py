@@ -47,7 +47,7 @@ def test_json_holds_every_estimate_and_its_verdict(folder: Path, weights: Path) 
 def test_the_table_has_a_sentence_for_each_value(folder: Path) -> None:
     run = _run(folder, "--off-policy", "--temperature", 0.5)
     assert run.exit_code == 0, run.stderr
-    for text in ("drawn at temperature 0.5", "SNIPS", "effective sample", "can it be trusted?"):
+    for text in ("drawn at temperature 0.5", "SNIPS", "effective lists", "can it be trusted?"):
         assert text in run.stdout
 
 
