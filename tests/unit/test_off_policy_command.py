@@ -11,7 +11,8 @@ from click.testing import CliRunner, Result
 from freshet.models.ranking import LinearRanker
 from freshet.workers.commands.evaluate import command
 from freshet.workers.off_policy import OffPolicyUnmeasurable, read_ranker
-from tests.recommendation_logs import serve, write_log
+from tests.bundles import random_bundle
+from tests.recommendation_logs import IDS, START_S, serve, write_log
 
 WEIGHTS = {"log_ctr_all": 1.0, "log_age": -0.3}
 
@@ -88,6 +89,25 @@ def test_measuring_begins_where_it_is_told(folder: Path) -> None:
     run = _run(folder, "--off-policy", "--from", "2030-01-01")
     assert run.exit_code == 1
     assert "--from" in run.stderr
+
+
+def test_a_bundle_brings_vectors_and_is_judged_on_later_lists(folder: Path, tmp_path: Path) -> None:
+    bundle = random_bundle(
+        tmp_path / "b",
+        features=("news_id",),
+        vocabularies={"news_id": tuple(IDS)},
+        ranker_weights={"dot_best": 1.0},
+        end_s=START_S + 60.0 * 299,
+    )
+    run = _run(folder, "--off-policy", "--bundle", bundle.folder, "--temperature", 1, "--json")
+    assert run.exit_code == 0, run.stderr
+    found = json.loads(run.stdout)
+    assert (found["bundle"], found["ranker"], found["lists"]) == (bundle.id, "random-0", 300)
+    without = json.loads(_run(folder, "--off-policy", "--temperature", 1, "--from", 0.5, "--json").stdout)
+    assert found["values"]["clicks per list"]["ips"] != without["values"]["clicks per list"]["ips"]
+    leaking = _run(folder, "--off-policy", "--bundle", bundle.folder, "--from", 0.1)
+    assert leaking.exit_code == 1
+    assert "was trained on" in leaking.stderr
 
 
 @pytest.mark.parametrize(
