@@ -9,6 +9,7 @@ weights alike). The thresholds are rules of thumb, named here once.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Final, Literal
 
 from freshet.models.off_policy import OffPolicyEstimate
@@ -16,7 +17,9 @@ from freshet.models.off_policy import OffPolicyEstimate
 MAX_UNSUPPORTED: Final = 0.01
 """The share of lists without support that is too small to matter."""
 MAX_WEIGHT_ERROR: Final = 0.05
-"""How far from 1 the mean weight may be, if its interval leaves 1 out."""
+"""How far from 1 the mean weight may be, whatever the evidence that it is not 1."""
+WEIGHT_DEVIATIONS: Final = 3.3
+"""Standard errors from 1 at which the mean weight tells of wrong propensities; chance: once in 1,000."""
 MIN_LISTS: Final = 100.0
 """Effective lists below which a percentile bootstrap interval is too narrow to be believed."""
 FEW_LISTS: Final = 1_000.0
@@ -55,7 +58,10 @@ def trust(found: OffPolicyEstimate) -> Trust:
         doubts.append(f"The interval is that of {found.users} users; it takes more to know how users differ.")
     low, high = found.mean_weight.low, found.mean_weight.high
     if not low <= 1.0 <= high:
-        doubts.append(f"The mean weight, {found.mean_weight.mean:.3f}, is not quite 1: read SNIPS, not IPS.")
+        doubts.append(
+            f"The mean weight is {found.mean_weight.mean:.3f} ({low:.3f} to {high:.3f}), not quite 1: "
+            "read SNIPS, not IPS."
+        )
     if doubts:
         return Trust("with care", tuple(doubts))
     if found.depth == 1:
@@ -82,8 +88,9 @@ def _support(found: OffPolicyEstimate) -> list[str]:
 
 
 def _weights(found: OffPolicyEstimate) -> list[str]:
-    weight = found.mean_weight
-    if weight.low <= 1.0 <= weight.high or abs(weight.mean - 1.0) <= MAX_WEIGHT_ERROR:
+    weight, error = found.mean_weight, abs(found.mean_weight.mean - 1.0)
+    width = 2.0 * NormalDist().inv_cdf(0.5 + found.confidence / 2.0)
+    if error <= max(MAX_WEIGHT_ERROR, WEIGHT_DEVIATIONS * (weight.high - weight.low) / width):
         return []
     if weight.mean < 1.0:
         return [

@@ -49,6 +49,7 @@ def test_what_is_in_order_is_relied_on_and_says_what_it_assumes() -> None:
         ({"effective_sample_size": 400.0}, "with care", "400 lists"),
         ({"users": 12}, "with care", "12 users"),
         ({"mean_weight": Estimate(0.97, 0.95, 0.99)}, "with care", "not quite 1"),
+        ({"mean_weight": Estimate(1.095, 1.003, 1.198)}, "with care", "not quite 1"),
         ({"mean_weight": Estimate(0.7, 0.3, 1.1)}, "yes", "Within the interval"),
     ],
 )
