@@ -13,9 +13,9 @@ from freshet.models.synth_bursts import BurstTrial, run
 FACTORS = (3.0, 5.0, 10.0)
 MEDIANS = (20.0, 60.0)
 KINDS = {
-    "more clicks from the same exposure": {"exposed": True},
-    "more clicks, no exposure known": {"exposed": False},
-    "more exposure: no news": {"exposed": True, "more_exposure": True},
+    "clicks, same exposure": {"exposed": True},
+    "clicks, exposure unknown": {"exposed": False},
+    "exposure: no news": {"exposed": True, "more_exposure": True},
 }
 
 
@@ -69,7 +69,7 @@ def render(rows: tuple[BurstRow, ...], articles: int) -> Table:
     """The rows for a terminal."""
     table = Table(title=f"Bursts of two hours among {articles} articles")
     for name in ("what", "clicks/h", "times", "found", "median", "9 of 10", "false alarms/day"):
-        table.add_column(name, justify="left" if name == "what" else "right")
+        table.add_column(name, justify="left" if name == "what" else "right", no_wrap=True)
     for row in rows:
         table.add_row(
             row.kind,
