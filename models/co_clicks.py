@@ -94,26 +94,29 @@ class CoClicks:
         """
         surprise, cosine = np.zeros(len(ids)), np.zeros(len(ids))
         totals, contexts = self._context_clicks, self._contexts
-        known = {b for b in recent if b in totals}
+        known = {
+            b: (all_clicks / (total + _PRIOR_CLICKS), 1.0 / sqrt(total + 1.0))
+            for b in recent
+            if (total := totals.get(b))
+        }
         if not known:
             return surprise, cosine
+        names = known.keys()
         for i, a in enumerate(ids):
             counts = contexts.get(a)
             if counts is None:
                 continue
-            # Sorted, because sums of floats in the order of a set would differ from process to process.
-            shared = sorted(counts.keys() & known)
+            shared = counts.keys() & names
             if not shared:
                 continue
             clicked = float(clicks[i])
+            scale = 1.0 / (clicked + _PRIOR_CLICKS)
             of_surprise = of_cosine = 0.0
-            for b in shared:
-                count, total = counts[b], totals[b]
-                of_surprise += log1p(
-                    count * all_clicks / ((total + _PRIOR_CLICKS) * (clicked + _PRIOR_CLICKS))
-                )
-                of_cosine += count / sqrt((total + 1.0) * (clicked + 1.0))
-            surprise[i], cosine[i] = of_surprise, of_cosine
+            for b in sorted(shared):
+                count, (lift, root) = counts[b], known[b]
+                of_surprise += log1p(count * lift * scale)
+                of_cosine += count * root
+            surprise[i], cosine[i] = of_surprise, of_cosine / sqrt(clicked + 1.0)
         return surprise, cosine
 
     def _add_total(self, context: str, count: int) -> None:
