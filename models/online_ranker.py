@@ -20,7 +20,7 @@ one it was taken from.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -29,8 +29,6 @@ from numpy.typing import NDArray
 
 from freshet.models.features import FEATURES
 from freshet.models.ranking import LinearRanker
-
-_DIAGONAL = np.diag_indices(len(FEATURES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,23 +88,31 @@ class OnlineRanker:
     Args:
         start: Where to begin.
         settings: How.
+        further_inputs: Names of columns after those of the features, whose weights begin with 0.
     """
 
-    def __init__(self, start: LinearRanker | None = None, settings: OnlineSettings | None = None) -> None:
+    def __init__(
+        self,
+        start: LinearRanker | None = None,
+        settings: OnlineSettings | None = None,
+        further_inputs: Sequence[str] = (),
+    ) -> None:
         start = LinearRanker() if start is None else start
         self.settings = OnlineSettings() if settings is None else settings
         self.name = start.name
         self.revision = start.revision
-        self._weights: NDArray[np.float64] = np.array([start.weights.get(name, 0.0) for name in FEATURES])
-        self._curvature: NDArray[np.float64] = np.eye(len(FEATURES)) * self._initial
+        self.inputs = (*FEATURES, *further_inputs)
+        self._weights: NDArray[np.float64] = np.array([start.weights.get(name, 0.0) for name in self.inputs])
+        self._curvature: NDArray[np.float64] = np.eye(len(self.inputs)) * self._initial
+        self._diagonal = np.diag_indices(len(self.inputs))
         self._time_s = -math.inf
         self._ranker: LinearRanker | None = start
 
     @property
     def ranker(self) -> LinearRanker:
-        """A snapshot of what was learned so far; it does not change."""
+        """A snapshot of what was learned so far of the features; it does not change."""
         if self._ranker is None:
-            weights = dict(zip(FEATURES, self._weights.tolist(), strict=True))
+            weights = dict(zip(FEATURES, self._weights[: len(FEATURES)].tolist(), strict=True))
             self._ranker = LinearRanker(weights, self.name, self.revision)
         return self._ranker
 
@@ -115,8 +121,12 @@ class OnlineRanker:
         """Name and revision, as answers carry them."""
         return f"{self.name}-{self.revision}"
 
+    def contributions(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
+        """What each input adds to each score, shape (n, len(self.inputs))."""
+        return x * self._weights
+
     def score(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Scores (n,) of candidates with the features ``x`` (n, len(FEATURES)), as :attr:`ranker` gives."""
+        """Scores (n,) of candidates with the inputs ``x`` (n, len(self.inputs)), as :attr:`ranker` gives."""
         scores: NDArray[np.float64] = (x * self._weights).sum(axis=1)
         return scores
 
@@ -126,7 +136,7 @@ class OnlineRanker:
         """Take one step.
 
         Args:
-            x: Shape (n, len(FEATURES)), as they were when the slate was ranked.
+            x: Shape (n, len(self.inputs)), as they were when the slate was ranked.
             clicked: Shape (n,).
             time_s: Event time, Unix seconds; without it nothing is forgotten.
 
@@ -149,7 +159,7 @@ class OnlineRanker:
         """Take the step that is missing because the slate's labels were ``before`` and are ``after``.
 
         Args:
-            x: Shape (n, len(FEATURES)), as they were when the slate was ranked.
+            x: Shape (n, len(self.inputs)), as they were when the slate was ranked.
             before: Shape (n,): the labels that were learned from; nothing was, if none is a click.
             after: Shape (n,): the labels known now.
 
@@ -173,8 +183,8 @@ class OnlineRanker:
         return OnlineState(
             self.name,
             self.revision,
-            dict(zip(FEATURES, self._weights.tolist(), strict=True)),
-            FEATURES,
+            dict(zip(self.inputs, self._weights.tolist(), strict=True)),
+            self.inputs,
             self._curvature.copy(),
             self._time_s,
         )
@@ -238,7 +248,7 @@ class OnlineRanker:
         if time_s is not None and -math.inf < self._time_s < time_s:
             left = 2.0 ** ((self._time_s - time_s) / self.settings.half_life_s)
             curvature *= left
-            curvature[_DIAGONAL] += (1.0 - left) * self.settings.prior
+            curvature[self._diagonal] += (1.0 - left) * self.settings.prior
         return curvature
 
     def _move(self, step: NDArray[np.float64]) -> bool:
