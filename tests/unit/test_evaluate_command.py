@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from freshet.models.ablation import GROUPS
 from freshet.models.bundle import EncoderSpec
 from freshet.models.impression_log import read_impression_log
+from freshet.models.ranking import DEFAULT_WEIGHTS
 from freshet.models.synth import write_synth
 from freshet.models.synth_world import SynthConfig
 from freshet.workers import text_vectors
@@ -69,6 +71,84 @@ def test_a_folder_is_measured_by_ids_alone(synth: Path, protocol: str) -> None:
     titles = {table["title"] for table in found["segments"]}
     assert {"users", "hour of the day (UTC)", "candidates by category"} <= titles
     assert found["speed"]["impressions_per_s"] > 0
+
+
+def test_the_ranker_learns_beside_what_it_began_with_and_the_oracle(synth: Path) -> None:
+    found = run(synth, "--json").json
+
+    assert (found["main"], found["learner"]) == ("freshet", "newton")
+    assert {"start weights", "oracle", "click rate so far"} <= set(found["methods"])
+    assert found["methods"]["oracle"]["auc"]["low"] > found["methods"]["freshet"]["auc"]["high"]
+    gain = found["auc_differences"]["start weights"]
+    assert gain["low"] <= gain["mean"] <= gain["high"]
+    assert found["weights"] != DEFAULT_WEIGHTS
+    titles = {table["title"] for table in found["segments"]}
+    assert {"clicks of the user before", "candidates by age when shown"} <= titles
+    assert found["ablation"] == []
+
+
+@pytest.mark.parametrize("learner", ["adagrad", "none"])
+def test_how_to_learn_can_be_chosen(synth: Path, learner: str) -> None:
+    found = run(synth, "--learner", learner, "--json").json
+
+    assert found["learner"] == learner
+    assert ("start weights" in found["methods"]) is (learner != "none")
+    assert (found["weights"] == DEFAULT_WEIGHTS) is (learner == "none")
+
+
+def test_what_the_workers_do_not_learn_is_not_learned(synth: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FRESHET_LEARN", "false")
+    assert run(synth, "--json").json["learner"] == "none"
+
+
+def test_delayed_feedback_is_told_of_and_worth_less(synth: Path) -> None:
+    at_once, late = (run(synth, "--feedback-delay", s, "--json").json for s in (0, 86_400))
+
+    assert not any("after their impression" in note for note in at_once["notes"])
+    assert "clicks and skips are known 86400 s after their impression" in late["notes"]
+    auc = [found["methods"]["click rate so far"]["auc"]["mean"] for found in (at_once, late)]
+    assert auc[0] > auc[1]
+
+
+def test_the_ablation_is_in_text_report_and_json(synth: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report.html"
+    ran = run(synth, "--ablation", "--report", report)
+    assert ran.status == 0, ran.err
+    text = report.read_text()
+    for page in (ran.out, text):
+        assert "co-clicks" in page and "alone" in page
+    assert "AUC over time" in ran.out and "AUC over time" in text
+    # What is only compared is not drawn, nor divided into segments.
+    assert "without co-clicks" not in text
+
+    groups = run(synth, "--ablation", "--json").json["ablation"]
+    assert {group["group"] for group in groups} == set(GROUPS)
+    losses = [group["loss"]["mean"] for group in groups]
+    assert losses == sorted(losses, reverse=True)
+
+
+def test_a_truth_of_other_impressions_is_no_oracle(tmp_path: Path, synth: Path) -> None:
+    folder = write_log(tmp_path / "log", LINES)
+    (folder / "truth.npy").write_bytes((synth / "truth.npy").read_bytes())
+    ran = run(folder, "--json")
+
+    assert "oracle" not in ran.json["methods"]
+    assert "truth.npy is not of this behaviors.tsv" in ran.err
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("--ablation", "--protocol", "frozen"),
+        ("--learner", "newton", "--off-policy"),
+        ("--feedback-delay", "60", "--protocol", "frozen"),
+        ("--feedback-delay", "-1"),
+        ("--ablation", "--learner", "none"),
+        ("--learner", "sgd"),
+    ],
+)
+def test_learning_goes_with_the_prequential_protocol(synth: Path, args: tuple[str, ...]) -> None:
+    assert run(synth, *args).status == 2
 
 
 def test_a_run_can_be_repeated(synth: Path) -> None:

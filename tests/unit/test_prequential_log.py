@@ -83,3 +83,18 @@ def test_a_bundle_ranks_with_its_vectors(log: ImpressionLog, tmp_path: Path) -> 
     assert len(scores) > 200
     assert np.isfinite(own[:, METRICS.index("auc")]).all()
     assert np.isfinite(own[:, METRICS.index("diversity@5")]).any()
+
+
+def test_scores_that_are_given_reach_the_candidates_that_they_are_of(log: ImpressionLog) -> None:
+    methods = (*METHODS, "labels")
+    scores = SlateScores(methods)
+    given = {"labels": log.clicked.astype(np.float64)}
+    evaluation = PrequentialLog(
+        log, None, POOLING, LinearRanker(), publication_times(log), scores, given=given
+    )
+    evaluation.run(0, WARM_UP, measured=False)
+    evaluation.run(WARM_UP, len(log), measured=True)
+
+    auc = scores.values[:, :, METRICS.index("auc")]
+    assert (auc[:, methods.index("labels")] == 1.0).all()
+    np.testing.assert_array_equal(auc[:, :-1], run(log).values[:, :, METRICS.index("auc")])

@@ -13,6 +13,7 @@ from freshet.models.segments import (
     SegmentTable,
     article_parts,
     differences,
+    earlier_clicks,
     estimates,
     over_time,
     overall,
@@ -90,6 +91,32 @@ def test_candidates_are_told_apart_by_cut_news_row_and_category(tmp_path: Path) 
     assert names["candidates by article"] == ["shown before the cut", "not shown before the cut"]
     assert names["candidates by news row"][0] == "with a line in news.tsv"
     assert names["candidates by category"] == ["sports", "travel", "(unknown)"]
+
+
+def test_candidates_are_of_the_age_that_they_have_when_shown(tmp_path: Path) -> None:
+    lines: list[Line] = [
+        ("U0", 0.0, "", "N1-1 N2-0"),
+        ("U1", 3_599.0, "", "N1-1 N2-0 N3-0 N4-1"),
+        ("U2", 3_600.0, "", "N1-0 N2-1 N3-1 N4-0"),
+    ]
+    log = log_of(tmp_path, lines)
+    division = article_parts(log, np.zeros(len(log.articles), int), publication_times(log))["age when shown"]
+    positions = np.repeat(np.arange(3), [2, 4, 4])
+    named = [division.names[code] for code in division.codes_of(positions, log.candidates).tolist()]
+
+    assert named == ["first hour"] * 6 + ["1 to 6 hours"] * 2 + ["first hour"] * 2
+
+
+def test_clicks_before_are_those_of_the_first_history_and_of_earlier_impressions(tmp_path: Path) -> None:
+    lines: list[Line] = [
+        ("U0", 0.0, "N8 N9", "N1-1 N2-0"),
+        ("U1", 1.0, "", "N1-1 N2-1 N3-0"),
+        ("U0", 2.0, "N8 N9 N1", "N1-0 N2-0"),
+        ("U1", 3.0, "", "N1-1 N2-0"),
+        ("U0", 4.0, "", "N1-1 N2-0"),
+    ]
+
+    assert earlier_clicks(log_of(tmp_path, lines)).tolist() == [2, 0, 3, 2, 3]
 
 
 def test_the_stretches_of_time_are_equally_many_impressions(tmp_path: Path) -> None:
