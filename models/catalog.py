@@ -16,13 +16,24 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from itertools import count
-from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from freshet.models.category_rates import CategoryRates, CurrentRates
 from freshet.models.co_clicks import CoClicks
+from freshet.models.statistics_columns import (
+    CLICKS,
+    EXPECTED,
+    FIRST_SEEN,
+    IMPRESSIONS,
+    KINDS,
+    LAST_CLICK,
+    LAST_EVENT,
+    PUBLISHED,
+    StatisticsColumns,
+    doubled,
+)
 
 STATS_HALF_LIVES_S: tuple[float | None, ...] = (1_800.0, 10_800.0, 86_400.0, None)
 """Half-lives of the clicks and impressions of an article; ``None`` does not decay."""
@@ -33,11 +44,7 @@ TRENDING_PRIOR_IMPRESSIONS = 50.0
 POPULATION_HALF_LIFE_S = 86_400.0
 
 _INITIAL_CAPACITY = 1_024
-_KINDS = 3
-"""Clicks, impressions, expected clicks."""
 _REVISIONS = count()
-
-_T = TypeVar("_T", bound=np.generic)
 
 
 class ArticleCatalog:
@@ -61,7 +68,6 @@ class ArticleCatalog:
             raise ValueError(f"d is {d}, must be at least 1")
         if not half_lives_s or any(half_life is not None and half_life <= 0 for half_life in half_lives_s):
             raise ValueError(f"half_lives_s is {half_lives_s}, must be positive numbers or None")
-        heads = len(half_lives_s)
         self.d = d
         self.revision = next(_REVISIONS)
         """Changes whenever an article gets or loses a vector; no other catalog of this process has it."""
@@ -76,25 +82,18 @@ class ArticleCatalog:
         capacity = _INITIAL_CAPACITY
         self.vectors: NDArray[np.float32] = np.zeros((capacity, d), np.float32)
         self.has_vector: NDArray[np.bool_] = np.zeros(capacity, np.bool_)
-        self.published_at_s: NDArray[np.float64] = np.full(capacity, np.nan)
-        self.first_seen_s: NDArray[np.float64] = np.full(capacity, np.nan)
+        self.vectors_held = 0
+        """Articles that have one."""
         self.category: NDArray[np.int32] = np.zeros(capacity, np.int32)
         self.subcategory: NDArray[np.int32] = np.zeros(capacity, np.int32)
         self.language: NDArray[np.int32] = np.zeros(capacity, np.int32)
         self.withdrawn: NDArray[np.bool_] = np.zeros(capacity, np.bool_)
-        self._counts: NDArray[np.float64] = np.zeros((capacity, _KINDS, heads))
-        """Clicks, impressions and expected clicks: one array, because they are read together."""
-        self.stats_time_s: NDArray[np.float64] = np.full(capacity, np.nan)
-        self.clicked_at_s: NDArray[np.float64] = np.full(capacity, np.nan)
+        self.statistics = StatisticsColumns(half_lives_s, capacity)
         self.co_clicks = CoClicks()
         self._rates_of_categories = CurrentRates()
-        self._rates_per_s = tuple(0.0 if half_life is None else 1.0 / half_life for half_life in half_lives_s)
-        self._rates: NDArray[np.float64] = np.array(self._rates_per_s)
         self._row_of: dict[str, int] = {}
         self._free: list[int] = []
         self._codes: tuple[dict[str, int], dict[str, int], dict[str, int]] = ({"": 0}, {"": 0}, {"": 0})
-        self._all_counts = [[0.0] * heads for _ in range(_KINDS)]
-        self._all_time_s = -math.inf
         self._trending = self._nearest(TRENDING_HALF_LIFE_S)
         self._population = self._nearest(POPULATION_HALF_LIFE_S)
         self._undecayed = half_lives_s.index(None) if None in half_lives_s else -1
@@ -111,24 +110,39 @@ class ArticleCatalog:
         return len(self.has_vector)
 
     @property
-    def all_clicks(self) -> float:
-        """The undecayed clicks on all articles, where they are counted."""
-        return self._all_counts[0][self._undecayed]
-
-    @property
     def clicks(self) -> NDArray[np.float64]:
         """Shape (capacity, H)."""
-        return self._counts[:, 0]
+        return self.statistics.of(CLICKS)
 
     @property
     def impressions(self) -> NDArray[np.float64]:
         """Shape (capacity, H)."""
-        return self._counts[:, 1]
+        return self.statistics.of(IMPRESSIONS)
 
     @property
     def expected(self) -> NDArray[np.float64]:
         """Shape (capacity, H)."""
-        return self._counts[:, 2]
+        return self.statistics.of(EXPECTED)
+
+    @property
+    def published_at_s(self) -> NDArray[np.float64]:
+        """Shape (capacity,), as the following."""
+        return self.statistics.times_s[:, PUBLISHED]
+
+    @property
+    def first_seen_s(self) -> NDArray[np.float64]:
+        """The first event."""
+        return self.statistics.times_s[:, FIRST_SEEN]
+
+    @property
+    def stats_time_s(self) -> NDArray[np.float64]:
+        """The time of the counts."""
+        return self.statistics.times_s[:, LAST_EVENT]
+
+    @property
+    def clicked_at_s(self) -> NDArray[np.float64]:
+        """The last click."""
+        return self.statistics.times_s[:, LAST_CLICK]
 
     def row(self, news_id: str) -> int:
         """The row of ``news_id``; -1 if it is unknown."""
@@ -172,6 +186,7 @@ class ArticleCatalog:
         self.vectors[row] = 0.0 if checked is None else checked
         if self.has_vector[row] != (checked is not None):
             self.has_vector[row] = checked is not None
+            self.vectors_held += 1 if checked is not None else -1
             self.revision = next(_REVISIONS)
         self.published_at_s[row] = published_at_s
         self.newest_published_at_s = max(self.newest_published_at_s, published_at_s)
@@ -211,26 +226,20 @@ class ArticleCatalog:
         Raises:
             ValueError: There are not H counts, or a number is not finite; nothing is changed then.
         """
-        counts = (clicks, impressions, [0.0] * len(self._rates_per_s) if expected is None else expected)
-        if any(len(kind) != len(self._rates_per_s) for kind in counts):
+        heads = len(self.half_lives_s)
+        counts = (clicks, impressions, [0.0] * heads if expected is None else expected)
+        if any(len(kind) != heads for kind in counts):
             raise ValueError(
                 f"article {news_id!r}: statistics at {len(clicks)} and {len(impressions)} half-lives, "
-                f"not {len(self._rates_per_s)}"
+                f"not {heads}"
             )
         if not math.isfinite(time_s + first_seen_s + sum(map(sum, counts))):
             raise ValueError(f"article {news_id!r}: its statistics are not finite")
         row = self._put(news_id)
-        held: list[list[float]] = self._counts[row].tolist()
-        held_time_s = float(self.stats_time_s[row])
         last = self._undecayed
-        if clicks[last] + impressions[last] < held[0][last] + held[1][last]:
+        if clicks[last] + impressions[last] < self.clicks[row, last] + self.impressions[row, last]:
             return False
-        self._advance(time_s)
-        if held_time_s == held_time_s:  # noqa: PLR0124 - NaN, no statistics yet, differs from itself
-            self._count(held_time_s, held, -1.0)
-        self._count(time_s, counts, 1.0)
-        self._counts[row] = counts
-        self.stats_time_s[row] = time_s
+        self.statistics.put(row, time_s, counts)
         self.first_seen_s[row] = first_seen_s
         self.clicked_at_s[row] = clicked_at_s
         return True
@@ -257,28 +266,10 @@ class ArticleCatalog:
         found = [get(news_id, -1) for news_id in ids]
         if -1 in found:
             found = [self._put(news_id) for news_id in ids]
-        rows = np.array(found, np.int64)
-        held_s = self.stats_time_s[rows]
-        counts = self._counts[rows] * self._decay(held_s, time_s)[:, None]
-        added = np.empty((len(rows), _KINDS, 1))
-        added[:, 0, 0] = clicked
-        added[:, 1] = 1.0
-        added[:, 2] = 1.0 / len(ids)
-        if (held_s > time_s).any():
-            counts += added * np.exp2(-np.fmax(held_s - time_s, 0.0)[:, None] * self._rates)[:, None]
-        else:
-            counts += added
-        self._counts[rows] = counts
-        self.stats_time_s[rows] = np.fmax(held_s, time_s)
-        self.first_seen_s[rows] = np.fmin(self.first_seen_s[rows], time_s)
-        self._advance(time_s)
-        heads = len(self._rates_per_s)
-        clicks = float(clicked.sum())
-        self._count(time_s, ([clicks] * heads, [float(len(ids))] * heads, [1.0] * heads), 1.0)
-        if clicks:
-            self.clicked_at_s[rows[clicked]] = np.fmax(self.clicked_at_s[rows[clicked]], time_s)
-            for slot in np.flatnonzero(clicked).tolist():
-                self.co_clicks.add(ids[slot], context)
+        slots = clicked.nonzero()[0]
+        self.statistics.count(np.array(found, np.int64), slots, time_s)
+        for slot in slots.tolist():
+            self.co_clicks.add(ids[slot], context)
 
     def set_withdrawn(self, news_id: str, withdrawn: bool) -> None:
         """Mark an article as withdrawn, or as back; it need not have been announced."""
@@ -289,19 +280,15 @@ class ArticleCatalog:
         row = self._row_of.pop(news_id, None)
         if row is None:
             return False
-        held_time_s = float(self.stats_time_s[row])
-        if not math.isnan(held_time_s):
-            self._count(held_time_s, self._counts[row].tolist(), -1.0)
+        self.statistics.clear(row)
         self.ids[row] = ""
         self.titles[row] = ""
         self.vectors[row] = 0.0
+        self.vectors_held -= int(self.has_vector[row])
         self.has_vector[row] = False
         self.revision = next(_REVISIONS)
-        self.published_at_s[row] = self.first_seen_s[row] = np.nan
-        self.stats_time_s[row] = self.clicked_at_s[row] = np.nan
         self.category[row] = self.subcategory[row] = self.language[row] = 0
         self.withdrawn[row] = False
-        self._counts[row] = 0.0
         self.co_clicks.replace(news_id, {})
         self._free.append(row)
         return True
@@ -314,25 +301,17 @@ class ArticleCatalog:
         A snapshot from after ``now_s`` is given as it is.
         """
         counts = self.decayed_counts(rows, now_s)
-        return counts[:, 0], counts[:, 1]
+        return counts[:, CLICKS], counts[:, IMPRESSIONS]
 
     def decayed_counts(self, rows: NDArray[np.int64], now_s: float) -> NDArray[np.float64]:
         """Clicks, impressions and expected clicks (n, 3, H), as :meth:`decayed`."""
-        counts: NDArray[np.float64] = self._counts[rows]
-        counts *= self._decay(self.stats_time_s[rows], now_s)[:, None]
-        return counts
+        counts, _ = self.statistics.at(rows, now_s)
+        return counts.reshape(len(rows), KINDS, len(self.half_lives_s))
 
     def global_counts(self, now_s: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Clicks and impressions (H,) of all articles together as of ``now_s``."""
-        counts = self.global_decayed_counts(now_s)
-        return counts[0], counts[1]
-
-    def global_decayed_counts(self, now_s: float) -> NDArray[np.float64]:
-        """Clicks, impressions and expected clicks (3, H) of all articles together as of ``now_s``."""
-        age_s = max(0.0, now_s - self._all_time_s)
-        decay = np.array([2.0 ** (-age_s * rate) if rate else 1.0 for rate in self._rates_per_s])
-        counts: NDArray[np.float64] = np.maximum(np.array(self._all_counts) * decay, 0.0)
-        return counts
+        counts = self.statistics.all_at(now_s)
+        return np.array(counts[CLICKS]), np.array(counts[IMPRESSIONS])
 
     def category_rates(self, now_s: float) -> tuple[CategoryRates, CategoryRates]:
         """How much categories and subcategories are clicked, as of lately."""
@@ -351,7 +330,7 @@ class ArticleCatalog:
         evidence that is recent. Withdrawn articles have 0.
         """
         n = len(self.ids)
-        decay = self._decay(self.stats_time_s[:n], now_s, self._trending)
+        decay = self.statistics.decay(self.stats_time_s[:n], now_s, self._trending)
         clicks = self.clicks[:n, self._trending] * decay
         impressions = self.impressions[:n, self._trending] * decay
         scores: NDArray[np.float64] = clicks / (impressions + TRENDING_PRIOR_IMPRESSIONS)
@@ -367,7 +346,7 @@ class ArticleCatalog:
         n = len(self.ids)
         if not self.has_vector[:n].any():
             return np.zeros(self.d, np.float32)
-        weights = self.clicks[:n, self._population] * self._decay(
+        weights = self.clicks[:n, self._population] * self.statistics.decay(
             self.stats_time_s[:n], now_s, self._population
         )
         weights *= self.has_vector[:n]
@@ -386,35 +365,6 @@ class ArticleCatalog:
             range(len(self.half_lives_s)),
             key=lambda j: abs(math.log((self.half_lives_s[j] or math.inf) / half_life_s)),
         )
-
-    def _decay(
-        self, time_s: NDArray[np.float64], now_s: float, head: int | None = None
-    ) -> NDArray[np.float64]:
-        """What is left at ``now_s`` of counts (n,) as of ``time_s``: (n, H), or (n,) for one head."""
-        age_s = np.fmax(now_s - time_s, 0.0)
-        rates = self._rates if head is None else self._rates[head]
-        decay: NDArray[np.float64] = np.exp2(-(age_s[:, None] if head is None else age_s) * rates)
-        return decay
-
-    def _advance(self, time_s: float) -> None:
-        """Move the reference time of the global sums forward."""
-        if time_s <= self._all_time_s:
-            return
-        age_s = time_s - self._all_time_s
-        for j, rate in enumerate(self._rates_per_s):
-            if rate:
-                decay = 2.0 ** (-age_s * rate)
-                for counts in self._all_counts:
-                    counts[j] *= decay
-        self._all_time_s = time_s
-
-    def _count(self, time_s: float, counts: Sequence[Sequence[float]], sign: float) -> None:
-        """Add a row's counts of each kind to the global sums (``sign`` 1) or take them out (-1)."""
-        age_s = self._all_time_s - time_s
-        for j, rate in enumerate(self._rates_per_s):
-            weight = sign * 2.0 ** (-age_s * rate) if rate else sign
-            for of_all, of_row in zip(self._all_counts, counts, strict=True):
-                of_all[j] += weight * of_row[j]
 
     def _put(self, news_id: str) -> int:
         """The row of ``news_id``, allotted if need be."""
@@ -435,23 +385,13 @@ class ArticleCatalog:
         return row
 
     def _grow(self) -> None:
-        self.vectors = _doubled(self.vectors, 0)
-        self.has_vector = _doubled(self.has_vector, False)
-        self.published_at_s = _doubled(self.published_at_s, np.nan)
-        self.first_seen_s = _doubled(self.first_seen_s, np.nan)
-        self.category = _doubled(self.category, 0)
-        self.subcategory = _doubled(self.subcategory, 0)
-        self.language = _doubled(self.language, 0)
-        self.withdrawn = _doubled(self.withdrawn, False)
-        self._counts = _doubled(self._counts, 0)
-        self.clicked_at_s = _doubled(self.clicked_at_s, np.nan)
-        self.stats_time_s = _doubled(self.stats_time_s, np.nan)
-
-
-def _doubled(column: NDArray[_T], fill: Any) -> NDArray[_T]:
-    grown: NDArray[_T] = np.full((2 * len(column), *column.shape[1:]), fill, column.dtype)
-    grown[: len(column)] = column
-    return grown
+        self.vectors = doubled(self.vectors, 0)
+        self.has_vector = doubled(self.has_vector, False)
+        self.category = doubled(self.category, 0)
+        self.subcategory = doubled(self.subcategory, 0)
+        self.language = doubled(self.language, 0)
+        self.withdrawn = doubled(self.withdrawn, False)
+        self.statistics.grow()
 
 
 def _code(codes: dict[str, int], names: list[str], name: str) -> int:

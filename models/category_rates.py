@@ -23,8 +23,8 @@ _PRIOR = 5.0
 class CategoryRates:
     """Of each code (0 is the empty name), the share of all clicks and the logarithm of its lift."""
 
-    log_share: NDArray[np.float64]
-    """Shape (categories,): the logarithm of the share of all clicks, shrunk towards an equal one."""
+    share: NDArray[np.float64]
+    """Shape (categories,): the share of all clicks, shrunk towards an equal one."""
     lift: NDArray[np.float64]
     """Shape (categories,): log of clicks over expected clicks, both shrunk; 0 for the empty name."""
 
@@ -38,7 +38,7 @@ class CategoryRates:
         lift = np.log((clicks + _PRIOR) / (expected + _PRIOR))
         lift[0] = 0.0
         share = (clicks + 1.0) / (total + names)
-        return cls(np.log(share), lift)
+        return cls(share, lift)
 
 
 class CurrentRates:

@@ -15,9 +15,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from math import log1p, sqrt
 
-import numpy as np
-from numpy.typing import NDArray
-
 MAX_CONTEXT = 500
 """Articles in the contexts of one article's clicks; those that joined first go."""
 
@@ -73,8 +70,8 @@ class CoClicks:
             self._contexts[news_id] = dict(counts)
 
     def scores(
-        self, ids: Sequence[str], recent: Iterable[str], clicks: NDArray[np.float64], all_clicks: float
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        self, ids: Sequence[str], recent: Iterable[str], clicks: Sequence[float], all_clicks: float
+    ) -> tuple[list[float], list[float]] | None:
         """How much a user's recent clicks speak for each candidate.
 
         With n(b, a) the counts, n(b) their sum over a, c(a) the clicks on a and c those on all articles:
@@ -86,13 +83,12 @@ class CoClicks:
         Args:
             ids: The candidates, distinct.
             recent: What the user has lately clicked, distinct.
-            clicks: Shape (n,): the clicks on each candidate.
+            clicks: On each candidate.
             all_clicks: Those on all articles.
 
         Returns:
-            Surprise and cosine, each of shape (n,); zeros where nothing is shared.
+            Surprise and cosine, n of each; None if no candidate shares anything.
         """
-        surprise, cosine = np.zeros(len(ids)), np.zeros(len(ids))
         totals, contexts = self._context_clicks, self._contexts
         known = {
             b: (all_clicks / (total + _PRIOR_CLICKS), 1.0 / sqrt(total + 1.0))
@@ -100,8 +96,9 @@ class CoClicks:
             if (total := totals.get(b))
         }
         if not known:
-            return surprise, cosine
-        names = known.keys()
+            return None
+        surprise, cosine = [0.0] * len(ids), [0.0] * len(ids)
+        found, names = False, known.keys()
         for i, a in enumerate(ids):
             counts = contexts.get(a)
             if counts is None:
@@ -109,7 +106,8 @@ class CoClicks:
             shared = counts.keys() & names
             if not shared:
                 continue
-            clicked = float(clicks[i])
+            found = True
+            clicked = clicks[i]
             scale = 1.0 / (clicked + _PRIOR_CLICKS)
             of_surprise = of_cosine = 0.0
             for b in sorted(shared):
@@ -117,7 +115,7 @@ class CoClicks:
                 of_surprise += log1p(count * lift * scale)
                 of_cosine += count * root
             surprise[i], cosine[i] = of_surprise, of_cosine / sqrt(clicked + 1.0)
-        return surprise, cosine
+        return (surprise, cosine) if found else None
 
     def _add_total(self, context: str, count: int) -> None:
         total = self._context_clicks.get(context, 0) + count

@@ -67,6 +67,7 @@ from numpy.typing import NDArray
 
 from freshet.models.catalog import ArticleCatalog
 from freshet.models.newest_clicks import Click
+from freshet.models.statistics_columns import FIRST_SEEN, PUBLISHED
 
 _HALF_LIFE_NAMES = ("30min", "3h", "24h", "all")
 
@@ -126,21 +127,44 @@ _DAY_S = 86_400.0
 _COLUMN = {name: column for column, name in enumerate(FEATURES)}
 _DOT = _COLUMN["dot_first"]
 _NO_VECTOR = _COLUMN["no_vector"]
-_RATIOS = slice(_COLUMN["log_ctr_30min"], _COLUMN["trend"] + 1)
+_LOGARITHMS = slice(_COLUMN["log_ctr_30min"], _COLUMN["log_impressions_30min"] + 1)
 _LIFT_24H = _COLUMN["log_lift_24h"]
-_IMPRESSIONS = slice(_COLUMN["log_impressions"], _COLUMN["log_impressions_30min"] + 1)
-_UNSEEN, _UNCLICKED = _COLUMN["unseen"], _COLUMN["unclicked"]
+_NEVER = slice(_COLUMN["unseen"], _COLUMN["unclicked"] + 1)
 _AGES = slice(_COLUMN["log_age"], _COLUMN["log_since_clicked"] + 1)
 _FATIGUE, _CLICKED = _COLUMN["fatigue"], _COLUMN["clicked"]
-_CO_CLICK = _COLUMN["co_click_surprise"]
+_CO_CLICK = slice(_COLUMN["co_click_surprise"], _COLUMN["co_click_cosine"] + 1)
 _AFFINITY = _COLUMN["category_affinity"]
 _CATEGORY_LIFT = _COLUMN["category_lift"]
 _SLATE_RANK = _COLUMN["slate_rank"]
 _AGE_BY_HOUR = _COLUMN["log_age_by_hour"]
 _BY_MATURITY = slice(_COLUMN["dot_by_maturity"], _COLUMN["co_click_by_maturity"] + 1)
-_OF_MATURITY = [_COLUMN["dot_last"], _LIFT_24H, _CO_CLICK]
+_OF_MATURITY = np.array([_COLUMN["dot_last"], _LIFT_24H, _CO_CLICK.start])
 _AGE_SCALE = 1.0 / math.log(25.0)
-_LOG_LIFT = math.log(PRIOR_LIFT)
+_CO_CLICK_SCALE = np.array([1.0, 10.0])
+
+# Each of the columns _LOGARITHMS is scale * log((a x + b) / (c y + d)) - offset, of two counts:
+# clicks are counts 0 to 3, by half-life, impressions 4 to 7, expected clicks 8 to 11. A count that decays at
+# half-life h holds the events of h / ln 2: of an hourly rate, that many hours.
+_OF_COUNTS = np.array([0, 1, 2, 3, 0, 1, 2, 3, 1, 7, 5, 4, 4, 5, 6, 7, 8, 9, 10, 11, 2, 7, 5, 4])
+"""x of each column, then y."""
+_ADDED = np.array(
+    [PRIOR_LIFT * PRIOR_IMPRESSIONS] * 4
+    + [PRIOR_EXPECTED] * 4
+    + [_TREND_PRIOR]
+    + [1.0] * 3
+    + [PRIOR_IMPRESSIONS] * 4
+    + [PRIOR_EXPECTED] * 4
+    + [_TREND_PRIOR]
+    + [1.0] * 3
+)
+"""b, then d."""
+_OF_NUMERATORS = (1.0, 1.0, 1.0, 1.0, 1.0 / 3.0, 1.0, 1.0, 1.0)
+_OF_IMPRESSIONS = (1.0, 1.0, 1.0, 1.0)
+"""a of the lifts, the trend and the impressions, then c of the rates; the others depend on everybody's."""
+_SCALE = np.array([1.0] * 8 + [1.0 / 3.0] + [1.0 / 5.0] * 3)
+_OFFSET = np.array([math.log(PRIOR_LIFT)] * 4 + [0.0] * 8)
+_UNDECAYED = np.array([7, 3])
+"""Impressions and clicks, of the columns _NEVER."""
 
 
 class RankedUser(Protocol):
@@ -196,59 +220,60 @@ def features(
     Returns:
         Shape (n, len(FEATURES)), finite.
     """
-    x = np.zeros((len(ids), len(FEATURES)), np.float32)
-    clicks = _statistics(x, catalog, rows, now_s)
-    _ages(x, catalog, rows, now_s)
+    x = np.zeros((len(ids), len(FEATURES)))
+    counts, times_s = catalog.statistics.at(rows, now_s)
+    all_clicks = _counts(x, counts, catalog.statistics.all_at(now_s))
+    _times(x, times_s, now_s)
     _dots(x, catalog, rows, user)
     _user_counts(x, ids, user)
     if user.seen:
-        _co_clicks(x, catalog, ids, user, clicks)
+        clicks = counts[:, _UNDECAYED[1]].tolist()
+        _co_clicks(x, catalog.co_clicks.scores(ids, user.seen, clicks, all_clicks))
     if len(catalog.category_names) > 1:
         _categories(x, catalog, rows, user, now_s)
     _crosses(x, user, now_s)
-    return x
+    return x.astype(np.float32)
 
 
-def _statistics(
-    x: NDArray[np.float32], catalog: ArticleCatalog, rows: NDArray[np.int64], now_s: float
-) -> NDArray[np.float64]:
-    """Fills in what the counts say; gives the undecayed clicks (n,)."""
-    counts = catalog.decayed_counts(rows, now_s)
-    clicks, impressions, expected = counts[:, 0], counts[:, 1], counts[:, 2]
-    all_clicks, all_impressions, all_expected = catalog.global_decayed_counts(now_s)
-    rate = (all_clicks + _GLOBAL_PRIOR_CLICKS) / (all_impressions + _GLOBAL_PRIOR_IMPRESSIONS)
-    of_expected = (all_clicks + 1.0) / (all_expected + 1.0)
-    ratios = np.empty((len(rows), 9))
-    ratios[:, :4] = (clicks / rate + PRIOR_LIFT * PRIOR_IMPRESSIONS) / (impressions + PRIOR_IMPRESSIONS)
-    ratios[:, 4:8] = (clicks + PRIOR_EXPECTED) / (expected * of_expected + PRIOR_EXPECTED)
-    # A count that decays at half-life h holds the events of h / ln 2: of an hourly rate, that many hours.
-    ratios[:, 8] = (clicks[:, 1] / 3.0 + _TREND_PRIOR) / (clicks[:, 2] / 24.0 + _TREND_PRIOR)
-    np.log(ratios, out=ratios)
-    ratios[:, :4] -= _LOG_LIFT
-    ratios[:, 8] /= 3.0
-    x[:, _RATIOS] = ratios
-    x[:, _IMPRESSIONS] = np.log1p(impressions[:, [3, 1, 0]]) / 5.0
-    x[:, _UNSEEN] = impressions[:, 3] == 0
-    undecayed: NDArray[np.float64] = clicks[:, 3]
-    x[:, _UNCLICKED] = undecayed == 0
-    return undecayed
+def _counts(
+    x: NDArray[np.float64], counts: NDArray[np.float64], everybody: Sequence[Sequence[float]]
+) -> float:
+    """Fills in what the counts (n, 12) say beside the sums over all articles; gives everybody's clicks."""
+    clicks, impressions, expected = everybody
+    of_clicks = [
+        (shown + _GLOBAL_PRIOR_IMPRESSIONS) / (clicked + _GLOBAL_PRIOR_CLICKS)
+        for clicked, shown in zip(clicks, impressions, strict=True)
+    ]
+    of_expected = [(clicked + 1.0) / (wanted + 1.0) for clicked, wanted in zip(clicks, expected, strict=True)]
+    ratios: NDArray[np.float64] = counts.take(_OF_COUNTS, axis=1)
+    ratios *= (*of_clicks, *_OF_NUMERATORS, *_OF_IMPRESSIONS, *of_expected, 1.0 / 24.0, 0.0, 0.0, 0.0)
+    ratios += _ADDED
+    columns = x[:, _LOGARITHMS]
+    np.divide(ratios[:, : len(_SCALE)], ratios[:, len(_SCALE) :], out=columns)
+    np.log(columns, out=columns)
+    columns *= _SCALE
+    columns -= _OFFSET
+    np.equal(counts.take(_UNDECAYED, axis=1), 0.0, out=x[:, _NEVER])
+    return clicks[-1]
 
 
-def _ages(x: NDArray[np.float32], catalog: ArticleCatalog, rows: NDArray[np.int64], now_s: float) -> None:
-    since_s = np.empty((len(rows), 3))
-    published_at_s = catalog.published_at_s[rows]
-    since_s[:, 0] = np.where(np.isnan(published_at_s), catalog.first_seen_s[rows], published_at_s)
-    since_s[:, 1] = catalog.stats_time_s[rows]
-    since_s[:, 2] = catalog.clicked_at_s[rows]
+def _times(x: NDArray[np.float64], times_s: NDArray[np.float64], now_s: float) -> None:
+    published_at_s = times_s[:, PUBLISHED]
+    np.copyto(times_s[:, FIRST_SEEN], published_at_s, where=~np.isnan(published_at_s))
+    hours = now_s - times_s[:, FIRST_SEEN:]
+    hours /= 3_600.0
     # fmax drops NaN: an article that is not even dated counts as new, and so does one from the future.
-    x[:, _AGES] = np.log1p(np.fmax((now_s - since_s) / 3_600.0, 0.0)) * _AGE_SCALE
+    np.fmax(hours, 0.0, out=hours)
+    np.log1p(hours, out=hours)
+    np.multiply(hours, _AGE_SCALE, out=x[:, _AGES])
 
 
-def _dots(x: NDArray[np.float32], catalog: ArticleCatalog, rows: NDArray[np.int64], user: RankedUser) -> None:
+def _dots(x: NDArray[np.float64], catalog: ArticleCatalog, rows: NDArray[np.int64], user: RankedUser) -> None:
+    if not catalog.vectors_held:
+        x[:, _NO_VECTOR] = 1.0
+        return
     has_vector = catalog.has_vector[rows]
     x[:, _NO_VECTOR] = ~has_vector
-    if not has_vector.any():
-        return
     dots = catalog.vectors[rows] @ user.vectors.T - user.dot_offsets
     dots[~has_vector] = 0.0
     interests = dots[:, :-1]
@@ -258,7 +283,7 @@ def _dots(x: NDArray[np.float32], catalog: ArticleCatalog, rows: NDArray[np.int6
     x[:, _DOT + 3] = dots[:, -1]
 
 
-def _user_counts(x: NDArray[np.float32], ids: Sequence[str], user: RankedUser) -> None:
+def _user_counts(x: NDArray[np.float64], ids: Sequence[str], user: RankedUser) -> None:
     exposures, seen = user.exposures, user.seen
     if not exposures and not seen:
         return
@@ -277,61 +302,67 @@ def _user_counts(x: NDArray[np.float32], ids: Sequence[str], user: RankedUser) -
 
 
 def _co_clicks(
-    x: NDArray[np.float32],
-    catalog: ArticleCatalog,
-    ids: Sequence[str],
-    user: RankedUser,
-    clicks: NDArray[np.float64],
+    x: NDArray[np.float64],
+    scores: tuple[list[float], list[float]] | None,
 ) -> None:
-    surprise, cosine = catalog.co_clicks.scores(ids, user.seen, clicks, catalog.all_clicks)
-    x[:, _CO_CLICK] = np.log1p(surprise) / 3.0
-    x[:, _CO_CLICK + 1] = np.log1p(10.0 * cosine) / 3.0
+    if scores is None:
+        return
+    columns = x[:, _CO_CLICK]
+    columns[:, 0], columns[:, 1] = scores
+    columns *= _CO_CLICK_SCALE
+    np.log1p(columns, out=columns)
+    columns /= 3.0
 
 
 def _categories(
-    x: NDArray[np.float32],
+    x: NDArray[np.float64],
     catalog: ArticleCatalog,
     rows: NDArray[np.int64],
     user: RankedUser,
     now_s: float,
 ) -> None:
-    codes = (catalog.category[rows], catalog.subcategory[rows])
-    known = codes[0] > 0
-    if not known.any():
+    codes = catalog.category[rows]
+    if not codes.any():
         return
     rates = catalog.category_rates(now_s)
-    x[:, _CATEGORY_LIFT] = rates[0].lift[codes[0]]
+    x[:, _CATEGORY_LIFT] = rates[0].lift[codes]
     if not user.recent:
         return
     recent = catalog.rows([news_id for _, news_id in user.recent])
-    ages_s = np.array([now_s - time_s for time_s, _ in user.recent])
-    weights = np.exp2(-np.maximum(ages_s, 0.0) / _AFFINITY_HALF_LIFE_S)
-    for k, (of_candidates, of_articles) in enumerate(
-        zip(codes, (catalog.category, catalog.subcategory), strict=True)
-    ):
-        of_recent = of_articles[recent]
-        named = of_recent > 0
-        if not named.any():
+    weights = np.array(
+        [
+            2.0 ** ((time_s - now_s) / _AFFINITY_HALF_LIFE_S) if time_s < now_s else 1.0
+            for time_s, _ in user.recent
+        ]
+    )
+    for k, of_articles in enumerate((catalog.category, catalog.subcategory)):
+        # Of each code; code 0 is the empty name.
+        share = np.bincount(of_articles[recent], weights, len(rates[k].share)).astype(np.float64, copy=False)
+        share[0] = 0.0
+        total = float(share.sum())
+        if total == 0.0:
             continue
-        share = np.bincount(of_recent[named], weights[named], len(rates[k].log_share))
-        total = float(weights[named].sum())
-        everybody = np.exp(rates[k].log_share[of_candidates])
-        affinity = (share[of_candidates] / everybody + _AFFINITY_PRIOR_CLICKS) / (
-            total + _AFFINITY_PRIOR_CLICKS
-        )
-        x[:, _AFFINITY + k] = np.where(of_candidates > 0, np.log(affinity), 0.0)
+        share /= rates[k].share
+        share += _AFFINITY_PRIOR_CLICKS
+        share /= total + _AFFINITY_PRIOR_CLICKS
+        np.log(share, out=share)
+        share[0] = 0.0
+        x[:, _AFFINITY + k] = share[of_articles[rows] if k else codes]
 
 
-def _crosses(x: NDArray[np.float32], user: RankedUser, now_s: float) -> None:
+def _crosses(x: NDArray[np.float64], user: RankedUser, now_s: float) -> None:
     x[:, _SLATE_RANK] = _ranks(x[:, _LIFT_24H])
-    x[:, _AGE_BY_HOUR] = x[:, _AGES.start] * math.cos(now_s % _DAY_S / _DAY_S * 2.0 * math.pi)
+    np.multiply(x[:, _AGES.start], math.cos(now_s % _DAY_S / _DAY_S * 2.0 * math.pi), out=x[:, _AGE_BY_HOUR])
     if user.clicks:
-        x[:, _BY_MATURITY] = x[:, _OF_MATURITY] * (user.clicks / (user.clicks + _MATURE_CLICKS))
+        maturity = user.clicks / (user.clicks + _MATURE_CLICKS)
+        np.multiply(x.take(_OF_MATURITY, axis=1), maturity, out=x[:, _BY_MATURITY])
 
 
-def _ranks(values: NDArray[np.float32]) -> NDArray[np.float64]:
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Ranks (n,) from -0.5 to 0.5, the mean rank for equal values."""
-    ordered = np.sort(values)
-    below = np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")
+    # Rounded, because equal counts that were summed in another order must not be ranked by that.
+    rounded = values.astype(np.float32)
+    ordered = np.sort(rounded)
+    below = ordered.searchsorted(rounded, "left") + ordered.searchsorted(rounded, "right")
     ranks: NDArray[np.float64] = below / (2.0 * len(values)) - 0.5
     return ranks
