@@ -22,6 +22,7 @@ from freshet.models.mind import MindError
 from freshet.models.segments import differences, over_time, overall, segment_tables
 from freshet.models.space_metrics import SpaceReport, measure_space, principal_plane
 from freshet.models.synth_truth import TRUTH_FILE, TruthError, oracle_scores
+from freshet.models.tree_fitting import TreeFittingError
 from freshet.streams.settings import Settings
 from freshet.workers.errors import WorkerError
 from freshet.workers.evaluation import ORACLE, ArticleMap, Evaluation, Protocol, Speed
@@ -61,6 +62,7 @@ class EvaluateOptions:
     """Of the prequential protocol, as the two following; ``None``: as the workers do."""
     feedback_delay_s: float = 0.0
     ablation: bool = False
+    trees: bool = False
 
 
 def evaluate(options: EvaluateOptions, settings: Settings, progress: StageProgress) -> Evaluation:
@@ -72,7 +74,7 @@ def evaluate(options: EvaluateOptions, settings: Settings, progress: StageProgre
     """
     try:
         return _evaluate(options, settings, progress)
-    except (BundleError, CutError, MindError, TruthError) as error:
+    except (BundleError, CutError, MindError, TreeFittingError, TruthError) as error:
         raise EvaluateError(str(error)) from error
 
 
@@ -98,6 +100,7 @@ def _evaluate(options: EvaluateOptions, settings: Settings, progress: StageProgr
         options.feedback_delay_s,
         options.ablation,
         options.seed,
+        options.trees,
     )
     notes = (*_notes(log, model), *(() if frozen else _learning_notes(learning)))
     for note in notes:

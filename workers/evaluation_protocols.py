@@ -28,11 +28,12 @@ from freshet.models.prequential_log import METHODS, PrequentialLog
 from freshet.models.ranking import LinearRanker
 from freshet.models.segments import article_parts
 from freshet.models.slate_scores import BATCH, Slates, SlateScores
+from freshet.models.stacked_ranker import StackedRanker
 from freshet.streams.settings import Settings
 from freshet.workers.errors import WorkerError
 from freshet.workers.stage_progress import StageProgress
 
-BUNDLE, START_WEIGHTS = "bundle", "start weights"
+BUNDLE, START_WEIGHTS, WITH_TREES = "bundle", "start weights", "freshet with trees"
 _FLOOR_IMPRESSIONS = 4_096
 
 Learning = Literal["newton", "adagrad", "none"]
@@ -73,6 +74,8 @@ class PrequentialOptions:
     ablation: bool = False
     """Rankers that learn without each group of features, beside."""
     seed: int = 0
+    trees: bool = False
+    """The same ranker with boosted trees as one more input, beside."""
 
 
 def rank_frozen(  # noqa: PLR0917 - on what, with what, from where
@@ -228,7 +231,10 @@ def _rankers(
         return start, {}, {}
     settings = OnlineSettings(rule=options.learner)
     compared = ablated(start, settings) if options.ablation else {}
-    return OnlineRanker(start, settings), {START_WEIGHTS: _Unchanging(start)}, compared
+    beside: dict[str, Learner] = {START_WEIGHTS: _Unchanging(start)}
+    if options.trees:
+        beside[WITH_TREES] = StackedRanker(start, settings)
+    return OnlineRanker(start, settings), beside, compared
 
 
 def _scores(

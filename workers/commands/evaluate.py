@@ -74,6 +74,11 @@ class _Begin(click.ParamType):
     help="Prequential: rankers beside that lack a group of features, or the others.",
 )
 @click.option(
+    "--trees",
+    is_flag=True,
+    help="Prequential: a ranker beside that boosted trees help; needs the extra `train`.",
+)
+@click.option(
     "--off-policy",
     is_flag=True,
     help="Estimate a ranker's clicks from a log with propensities, such as `freshet log` makes.",
@@ -115,6 +120,7 @@ def command(
     learner: Learning | None,
     feedback_delay_s: float | None,
     ablation: bool,
+    trees: bool,
     off_policy: bool,
     weights: Path | None,
     temperature: float | None,
@@ -144,11 +150,13 @@ def command(
         raise click.UsageError("--report is not for --off-policy")
     if not off_policy and (weights is not None or temperature is not None or top is not None):
         raise click.UsageError("--weights, --temperature and --top go with --off-policy")
-    learning = bool(learner) or feedback_delay_s is not None or ablation
+    learning = bool(learner) or feedback_delay_s is not None or ablation or trees
     if learning and (off_policy or protocol == "frozen"):
-        raise click.UsageError("--learner, --feedback-delay and --ablation go with --protocol prequential")
-    if ablation and learner == "none":
-        raise click.UsageError("--ablation compares rankers that learn: not with --learner none")
+        raise click.UsageError(
+            "--learner, --feedback-delay, --ablation and --trees go with --protocol prequential"
+        )
+    if (ablation or trees) and learner == "none":
+        raise click.UsageError("--ablation and --trees compare rankers that learn: not with --learner none")
     options = EvaluateOptions(
         folder,
         bundle,
@@ -156,9 +164,10 @@ def command(
         start,
         skip_bad_lines,
         seed,
-        learner or ("newton" if ablation else None),
+        learner or ("newton" if ablation or trees else None),
         feedback_delay_s or 0.0,
         ablation,
+        trees,
     )
     judged = OffPolicyOptions(folder, bundle, weights, temperature, top or 3, start, skip_bad_lines, seed)
     try:
@@ -169,7 +178,7 @@ def command(
         if kind == "mind":
             _evaluate_mind(options, settings, report, as_json)
         elif learning:
-            raise click.UsageError("--learner, --feedback-delay and --ablation are for impressions")
+            raise click.UsageError("--learner, --feedback-delay, --ablation and --trees are for impressions")
         else:
             _evaluate_other(kind, options, settings, report, as_json)
     except WorkerError as error:
