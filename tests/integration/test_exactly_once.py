@@ -91,7 +91,7 @@ def _expected(settings: Settings) -> tuple[dict[str, UserState], dict[str, Artic
             )
             for news_id in event.candidates:
                 count = counts.setdefault(news_id, ArticleCounts())
-                count.apply(source, time_s, 1, int(news_id in event.clicked))
+                count.apply(source, time_s, 1, int(news_id in event.clicked), len(set(event.candidates)))
         else:
             state.apply_click(source, time_s, event.news_id, catalog, impression_known=True)
             counts.setdefault(event.news_id, ArticleCounts()).apply(source, time_s, 0, 1)
@@ -170,7 +170,8 @@ def _assert_counts(stored: dict[str, bytes], expected: dict[str, ArticleCounts])
 
 def _flat(counts: ArticleCounts) -> list[float]:
     clicks, impressions = counts.at(_END_S)
-    return [counts.time_s, counts.first_seen_s, *clicks, *impressions]
+    times = [counts.time_s, counts.first_seen_s, counts.clicked_at_s]
+    return [*times, *clicks, *impressions, *counts.expected_at(_END_S)]
 
 
 @pytest.mark.parametrize(
