@@ -39,6 +39,7 @@ class Topic:
     keyed_by_user: bool = False
 
 
+_HOUR_MS = 3_600 * 1_000
 _WEEK_MS = 7 * 24 * 3_600 * 1_000
 _DAY_MS = 24 * 3_600 * 1_000
 
@@ -55,7 +56,8 @@ REQUESTS = Topic(
 )
 RECOMMENDATIONS = Topic("recommendations", "user_id", Recommendation, "delete", _DAY_MS, keyed_by_user=True)
 SLATES = Topic("slate-batches", "partition", SlateBatch, "delete", _DAY_MS)
-RANKER_EXAMPLES = Topic("ranker-examples", "model", RankerExample, "delete", _DAY_MS)
+# Learned within seconds, and large: a day of 200 a second is 120 GB.
+RANKER_EXAMPLES = Topic("ranker-examples", "model", RankerExample, "delete", _HOUR_MS)
 RANKER_WEIGHTS = Topic("ranker-weights", "model", RankerWeights, "compact")
 CONTROL = Topic("control", "group:subject", Control, "compact")
 DEAD_LETTERS = Topic("dead-letters", "the record's own", DeadLetter, "delete", 4 * _WEEK_MS)
