@@ -126,7 +126,7 @@ def test_what_the_list_shows_anyway_does_not_compete() -> None:
 @pytest.mark.parametrize("name", EXPLORERS)
 def test_propensities_are_the_frequencies_over_many_seeds(name: str) -> None:
     explorer = EXPLORERS[name](2)
-    draws = 4_000
+    draws = 2_500
     slate, order, catalog = fresh_and_old()
     counts: Counter[tuple[int, int]] = Counter()
     told: dict[tuple[int, int], float] = {}
