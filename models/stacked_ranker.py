@@ -6,6 +6,10 @@ enough has been learned since. Their output is one more input of an
 0 on (stacking; Wolpert, Neural Networks 1992). So trees that are of no use get no weight, and between two
 fits the ranker still learns from every impression.
 
+That weight is the likelihood's choice, which is not always what ranks best. So the output is added once more,
+times one of a few shares: the one whose scores had the highest AUC so far, each impression ranked before it
+was learned from (follow the leader; Hannan, "Approximation to Bayes risk in repeated play", 1957).
+
 Guarantees: trees are fitted only to impressions that :meth:`StackedRanker.learn` was given before; so what
 the online ranker sees of them on an impression is what they say of one that they have not seen, and an
 evaluation that scores before it learns, with whatever delay, measures no leak. Memory is bounded by the
@@ -15,8 +19,9 @@ impression stays the same.
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -27,6 +32,7 @@ from freshet.models.boosted_trees import TREE_INPUTS, BoostedTrees
 from freshet.models.features import FEATURES
 from freshet.models.online_ranker import OnlineRanker, OnlineSettings
 from freshet.models.ranking import LinearRanker
+from freshet.models.ranking_metrics import RankedSlates
 from freshet.models.tree_fitting import TreeSettings, fit_trees
 
 TREES: Final = "trees"
@@ -47,8 +53,12 @@ class StackingSettings:
     max_impressions: int = 20_000
     """In the window."""
     max_candidates: int = 500_000
-    """In the window: with the features' names of today 68 MB."""
+    """In the window: with the features of today 68 MB."""
     trees: TreeSettings = field(default_factory=TreeSettings)
+    shares: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0)
+    """What the trees' output can be multiplied by when it is added once more; the first until one leads."""
+    leader_memory: float = 10_000.0
+    """Impressions that the shares' AUCs are remembered for, exponentially."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.first_fit <= self.max_impressions:
@@ -59,6 +69,10 @@ class StackingSettings:
             raise ValueError(f"refit_share is {self.refit_share}, must be above 0 and at most 1")
         if self.max_candidates < 1:
             raise ValueError(f"max_candidates is {self.max_candidates}, must be at least 1")
+        if not self.shares or not all(0.0 <= share < math.inf for share in self.shares):
+            raise ValueError(f"shares is {self.shares}, must be numbers that are not negative")
+        if not 1.0 <= self.leader_memory < math.inf:
+            raise ValueError(f"leader_memory is {self.leader_memory}, must be at least 1")
 
 
 class StackedRanker:
@@ -76,7 +90,7 @@ class StackedRanker:
         start: LinearRanker | None = None,
         online: OnlineSettings | None = None,
         stacking: StackingSettings | None = None,
-        fit: Callable[[Iterable[Slate], TreeSettings], BoostedTrees] = fit_trees,
+        fit: Callable[[Sequence[Slate], TreeSettings], BoostedTrees] = fit_trees,
     ) -> None:
         self._online = OnlineRanker(start, online, (TREES,))
         self._settings = stacking or StackingSettings()
@@ -84,6 +98,7 @@ class StackedRanker:
         self._window: deque[Slate] = deque()
         self._candidates = 0
         self._since_fit = 0
+        self._aucs: NDArray[np.float64] = np.zeros(len(self._settings.shares))
         self.trees = BoostedTrees([])
         """Those of the last fit, none before."""
         self.fits = 0
@@ -94,7 +109,9 @@ class StackedRanker:
 
     def score(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         """Scores (n,) of a slate's candidates with features (n, len(FEATURES))."""
-        return self._online.score(self._inputs(x))
+        trees = self.trees.score(x)
+        scores: NDArray[np.float64] = self._online.score(_inputs(x, trees)) + self.share * trees
+        return scores
 
     def contributions(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         """What each input of the trees adds to each score, itself and by the trees.
@@ -105,7 +122,7 @@ class StackedRanker:
         Returns:
             Shape (n, len(TREE_INPUTS)); a row sums to :meth:`score`'s.
         """
-        inputs = self._inputs(x)
+        inputs = _inputs(x, self.trees.score(x))
         total = np.zeros((len(x), len(TREE_INPUTS)))
         total[:, : len(FEATURES)] = self._online.contributions(inputs)[:, : len(FEATURES)]
         total += self.weight * self.trees.contributions(x)
@@ -113,8 +130,13 @@ class StackedRanker:
 
     @property
     def weight(self) -> float:
-        """Of the trees' output."""
-        return self._online.state().weights[TREES]
+        """Of the trees' output: what the online ranker has learned, and :attr:`share`."""
+        return self._online.state().weights[TREES] + self.share
+
+    @property
+    def share(self) -> float:
+        """By which the trees' output is added once more: the leader's."""
+        return self._settings.shares[int(self._aucs.argmax())]
 
     def learn(
         self, x: NDArray[np.float32], clicked: NDArray[np.bool_], *, time_s: float | None = None
@@ -132,8 +154,15 @@ class StackedRanker:
         Raises:
             TreeFittingError: scikit-learn is not installed.
         """
-        if not np.isfinite(x).all() or not self._online.learn(self._inputs(x), clicked, time_s=time_s):
+        if not 0 < int(np.count_nonzero(clicked)) < len(clicked) or not np.isfinite(x).all():
             return False
+        trees = self.trees.score(x)
+        inputs = _inputs(x, trees)
+        scores = self._online.score(inputs)
+        if not self._online.learn(inputs, clicked, time_s=time_s):
+            return False
+        if self.fits:
+            self._compare(scores, trees, clicked)
         self._window.append((x, clicked))
         self._candidates += len(x)
         while len(self._window) > self._settings.max_impressions or (
@@ -143,10 +172,22 @@ class StackedRanker:
         self._since_fit += 1
         due = self._settings.refit_share * len(self._window) if self.fits else self._settings.first_fit
         if self._since_fit >= due:
-            self.trees = self._fit(self._window, self._settings.trees)
+            self.trees = self._fit(tuple(self._window), self._settings.trees)
             self.fits += 1
             self._since_fit = 0
         return True
 
-    def _inputs(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.column_stack([x, self.trees.score(x).astype(np.float32)])
+    def _compare(
+        self, scores: NDArray[np.float64], trees: NDArray[np.float64], clicked: NDArray[np.bool_]
+    ) -> None:
+        """Add to each share's AUC that of an impression, from the scores (n,) that came before learning."""
+        shares = np.array(self._settings.shares)
+        mixed = scores + shares[:, None] * trees
+        labels = np.tile(clicked.astype(np.float64), len(shares))
+        aucs = RankedSlates.of(labels, mixed.ravel(), np.full(len(shares), len(scores), np.intp)).auc()
+        self._aucs *= 1.0 - 1.0 / self._settings.leader_memory
+        self._aucs += aucs
+
+
+def _inputs(x: NDArray[np.float32], trees: NDArray[np.float64]) -> NDArray[np.float32]:
+    return np.column_stack([x, trees.astype(np.float32)])

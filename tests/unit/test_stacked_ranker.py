@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from freshet.models.boosted_trees import TREE_INPUTS, BoostedTrees
+from freshet.models.boosted_trees import TREE_INPUTS, BoostedTrees, Tree
 from freshet.models.features import FEATURES
+from freshet.models.online_ranker import OnlineSettings
 from freshet.models.ranking import LinearRanker
 from freshet.models.stacked_ranker import Slate, StackedRanker, StackingSettings
 from freshet.models.tree_fitting import TreeSettings, fit_trees
@@ -49,7 +51,7 @@ class Recorder:
     def __init__(self) -> None:
         self.windows: list[list[Slate]] = []
 
-    def __call__(self, window: Iterable[Slate], settings: TreeSettings) -> BoostedTrees:
+    def __call__(self, window: Sequence[Slate], settings: TreeSettings) -> BoostedTrees:
         self.windows.append(list(window))
         return BoostedTrees([])
 
@@ -111,6 +113,23 @@ def test_the_window_is_bounded_by_impressions_and_by_candidates() -> None:
     assert len(by_candidates) == 7
 
 
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_the_share_of_the_trees_is_the_one_that_ranked_best(sign: float) -> None:
+    """Of trees that know or mistake the clicks, beside a ranker that knows nothing."""
+
+    def fit(window: Sequence[Slate], settings: TreeSettings) -> BoostedTrees:
+        return BoostedTrees(
+            [Tree((0, -1, -1), (0.0, 0.0, 0.0), (1, -1, -1), (2, -1, -1), (0.0, -sign, sign))]
+        )
+
+    stacking = StackingSettings(first_fit=1, refit_share=1.0)
+    ranker = StackedRanker(NOTHING, OnlineSettings(prior=1e6), stacking, fit)
+    assert ranker.share == 0.0
+    for x, _ in slates(200, seed=8):
+        ranker.learn(x, x[:, 0] + 0.5 * x[:, 1] > 0.3)
+    assert (ranker.share > 0.0) == (sign > 0.0)
+
+
 def test_contributions_sum_to_the_score() -> None:
     ranker = StackedRanker(stacking=StackingSettings(first_fit=100, trees=SMALL))
     prequential_aucs(ranker, slates(150))
@@ -141,7 +160,17 @@ def test_what_cannot_be_learned_from_changes_nothing() -> None:
     assert len(ranker) == 30
 
 
-@pytest.mark.parametrize("wrong", [{"first_fit": 0}, {"refit_share": 0.0}, {"max_candidates": 0}])
-def test_settings_that_make_no_sense_are_refused(wrong: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"first_fit": 0},
+        {"refit_share": 0.0},
+        {"max_candidates": 0},
+        {"shares": ()},
+        {"shares": (-1.0,)},
+        {"leader_memory": 0.0},
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        StackingSettings(**wrong)  # type: ignore[arg-type] # one at a time, whatever its type
+        StackingSettings(**wrong)
