@@ -28,6 +28,7 @@ from freshet.models.prequential import Learner, PrequentialEvaluation, RankedImp
 from freshet.models.prequential_log import METHODS, PrequentialLog
 from freshet.models.ranking import DEFAULT_WEIGHTS, LinearRanker
 from freshet.models.ranking_metrics import RankingScores
+from freshet.models.scored_slate import ScoredSlate
 from freshet.models.slate_scores import SlateScores
 from freshet.models.synth import write_synth
 from freshet.models.synth_world import SynthConfig
@@ -198,6 +199,17 @@ class SeesOwnCoClicks(PrequentialEvaluation):
         super().add(impression, measured=measured)
 
 
+def telling(feature: str) -> Evaluation:
+    """An evaluation in which one feature carries the clicks of the impression that is ranked."""
+
+    class Telling(PrequentialEvaluation):
+        def _measure(self, impression: Impression, slate: ScoredSlate, clicked: NDArray[np.bool_]) -> None:
+            slate.features[clicked, FEATURES.index(feature)] += 0.01
+            super()._measure(impression, slate, clicked)
+
+    return Telling
+
+
 class LearnsWeightsFirst(PrequentialEvaluation):
     """Takes the step of an impression before it is ranked."""
 
@@ -212,7 +224,7 @@ class LearnsWeightsFirst(PrequentialEvaluation):
 class BreaksTiesByFile(PrequentialEvaluation):
     """Ranks what stands first in the file a little higher."""
 
-    def _measure(self, impression: Impression, slate: object, clicked: NDArray[np.bool_]) -> None:
+    def _measure(self, impression: Impression, slate: ScoredSlate, clicked: NDArray[np.bool_]) -> None:
         place = {news_id: i for i, news_id in enumerate(impression.candidates)}
         slate.scores[:] -= [1e-9 * place[name] for name in slate.ids]
         super()._measure(impression, slate, clicked)
@@ -239,9 +251,11 @@ def check_shuffled_labels(evaluation: Evaluation) -> None:
         assert auc.low <= 0.5 <= auc.high, (name, auc)
 
 
-def check_own_clicks(evaluation: Evaluation, position: int = 30, seed: int = 0, delay_s: float = 0.0) -> None:
+def check_own_clicks(
+    evaluation: Evaluation, position: int = 30, seed: int = 0, delay_s: float = 0.0, n: int = 60
+) -> None:
     """Other clicks of one impression change neither it nor what comes before its feedback."""
-    one = stream(60, seed)
+    one = stream(n, seed)
     other = list(one)
     changed = one[position]
     first, *_, last = changed.candidates
@@ -344,6 +358,12 @@ def test_nothing_leaks(check: Check) -> None:
 def test_a_leak_is_noticed(check: Check, leaking: Evaluation) -> None:
     with pytest.raises(AssertionError):
         check(leaking)
+
+
+@pytest.mark.parametrize("feature", FEATURES)
+def test_a_leak_through_any_feature_is_noticed(feature: str) -> None:
+    with pytest.raises(AssertionError, match="knows of the clicks"):
+        check_own_clicks(telling(feature), position=10, n=12)
 
 
 @given(st.integers(0, 59), st.integers(0, 3), st.sampled_from([0.0, 1.0, 300.0, 1_000.0, 3_600.0]))
