@@ -20,7 +20,7 @@ from itertools import count
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from freshet.models.category_rates import CategoryRates, CurrentRates
+from freshet.models.category_rates import HALF_LIFE, CategoryRates, CurrentRates
 from freshet.models.co_clicks import CoClicks
 from freshet.models.statistics_columns import (
     CLICKS,
@@ -318,9 +318,15 @@ class ArticleCatalog:
         names = (len(self.category_names), len(self.subcategory_names))
         rates = self._rates_of_categories.fresh(names, now_s)
         if rates is None:
-            rows = np.arange(len(self.ids))
-            codes = (self.category[rows], self.subcategory[rows])
-            rates = self._rates_of_categories.compute(codes, names, self.decayed_counts(rows, now_s), now_s)
+            n = len(self.ids)
+            left = self.statistics.decay(self.stats_time_s[:n], now_s, HALF_LIFE)
+            rates = self._rates_of_categories.compute(
+                (self.category[:n], self.subcategory[:n]),
+                names,
+                self.clicks[:n, HALF_LIFE] * left,
+                self.expected[:n, HALF_LIFE] * left,
+                now_s,
+            )
         return rates
 
     def trending_scores(self, now_s: float) -> NDArray[np.float64]:

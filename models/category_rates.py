@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 INTERVAL_S = 3_600.0
-_HALF_LIFE = 2
+HALF_LIFE = 2
 """Which of the catalog's counts: 24 hours."""
 _PRIOR = 5.0
 """Clicks at the expected rate that count as seen of every category."""
@@ -29,10 +29,16 @@ class CategoryRates:
     """Shape (categories,): log of clicks over expected clicks, both shrunk; 0 for the empty name."""
 
     @classmethod
-    def of(cls, codes: NDArray[np.int32], names: int, counts: NDArray[np.float64]) -> Self:
-        """The rates of ``names`` codes, from those of n articles and their counts (n, 3) of each kind."""
-        clicks = np.bincount(codes, counts[:, 0], names)
-        expected = np.bincount(codes, counts[:, 2], names)
+    def of(
+        cls,
+        codes: NDArray[np.int32],
+        names: int,
+        clicks_of_articles: NDArray[np.float64],
+        expected_of_articles: NDArray[np.float64],
+    ) -> Self:
+        """The rates of ``names`` codes, from those of n articles (n,) and their counts (n,)."""
+        clicks = np.bincount(codes, clicks_of_articles, names)
+        expected = np.bincount(codes, expected_of_articles, names)
         total = clicks.sum()
         expected *= (total + 1.0) / (expected.sum() + 1.0)
         lift = np.log((clicks + _PRIOR) / (expected + _PRIOR))
@@ -59,7 +65,8 @@ class CurrentRates:
         self,
         codes: tuple[NDArray[np.int32], NDArray[np.int32]],
         names: tuple[int, int],
-        counts: NDArray[np.float64],
+        clicks: NDArray[np.float64],
+        expected: NDArray[np.float64],
         now_s: float,
     ) -> tuple[CategoryRates, CategoryRates]:
         """The rates of categories and of subcategories.
@@ -67,13 +74,13 @@ class CurrentRates:
         Args:
             codes: The n articles' categories and subcategories.
             names: How many there are of each.
-            counts: Shape (n, 3, H): clicks, impressions and expected clicks as of ``now_s``.
+            clicks: Shape (n,): of each article, as of ``now_s``, at the half-life :data:`HALF_LIFE`.
+            expected: Expected clicks, of the same.
             now_s: Event time, Unix seconds.
         """
-        of_day = counts[:, :, _HALF_LIFE]
         self._rates = (
-            CategoryRates.of(codes[0], names[0], of_day),
-            CategoryRates.of(codes[1], names[1], of_day),
+            CategoryRates.of(codes[0], names[0], clicks, expected),
+            CategoryRates.of(codes[1], names[1], clicks, expected),
         )
         self._at_s, self._names = now_s, names
         return self._rates
