@@ -104,7 +104,6 @@ class OnlineRanker:
         self.inputs = (*FEATURES, *further_inputs)
         self._weights: NDArray[np.float64] = np.array([start.weights.get(name, 0.0) for name in self.inputs])
         self._curvature: NDArray[np.float64] = np.eye(len(self.inputs)) * self._initial
-        self._diagonal = np.diag_indices(len(self.inputs))
         self._time_s = -math.inf
         self._ranker: LinearRanker | None = start
 
@@ -127,7 +126,7 @@ class OnlineRanker:
 
     def score(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         """Scores (n,) of candidates with the inputs ``x`` (n, len(self.inputs)), as :attr:`ranker` gives."""
-        scores: NDArray[np.float64] = (x * self._weights).sum(axis=1)
+        scores: NDArray[np.float64] = np.vecdot(x, self._weights)
         return scores
 
     def learn(
@@ -146,14 +145,18 @@ class OnlineRanker:
         clicks = int(np.count_nonzero(clicked))
         if not 0 < clicks < len(clicked):
             return False
-        scores = self.score(x)
-        shares = np.exp(scores - scores.max())
-        shares /= shares.sum()
-        gradient = (shares - clicked / clicks) @ x
+        inputs = x.astype(np.float64)
+        shares = np.vecdot(inputs, self._weights)
+        shares -= np.maximum.reduce(shares)
+        np.exp(shares, out=shares)
+        shares /= np.add.reduce(shares)
+        mean = shares @ inputs
+        gradient = mean - (clicked @ inputs) / clicks
         if self.settings.rule == "adagrad":
             return self._adagrad_step(gradient)
-        centred = (x - shares @ x) * np.sqrt(shares)[:, None]
-        return self._newton_step(gradient, centred.T @ centred, time_s)
+        inputs -= mean
+        inputs *= np.sqrt(shares)[:, None]
+        return self._newton_step(gradient, inputs.T @ inputs, time_s)
 
     def correct(self, x: NDArray[np.float32], before: NDArray[np.bool_], after: NDArray[np.bool_]) -> bool:
         """Take the step that is missing because the slate's labels were ``before`` and are ``after``.
@@ -226,16 +229,16 @@ class OnlineRanker:
     def _newton_step(
         self, gradient: NDArray[np.float64], hessian: NDArray[np.float64] | None, time_s: float | None
     ) -> bool:
-        if not math.isfinite(float(gradient.sum())):
+        if not math.isfinite(float(np.add.reduce(gradient))):
             return False
         curvature = self._forgotten(time_s)
         if hessian is not None:
             curvature += hessian
         try:
-            step: NDArray[np.float64] = np.linalg.solve(curvature, gradient).astype(np.float64, copy=False)
+            step = np.asarray(np.linalg.solve(curvature, gradient), np.float64)
         except np.linalg.LinAlgError:
             return False
-        if not math.isfinite(float(step.sum())):
+        if not math.isfinite(float(np.add.reduce(step))):
             return False
         self._curvature = curvature
         if time_s is not None:
@@ -248,12 +251,13 @@ class OnlineRanker:
         if time_s is not None and -math.inf < self._time_s < time_s:
             left = 2.0 ** ((self._time_s - time_s) / self.settings.half_life_s)
             curvature *= left
-            curvature[self._diagonal] += (1.0 - left) * self.settings.prior
+            # Every len + 1st number is on the diagonal.
+            curvature.reshape(-1)[:: len(curvature) + 1] += (1.0 - left) * self.settings.prior
         return curvature
 
     def _move(self, step: NDArray[np.float64]) -> bool:
         bound = self.settings.max_step
-        self._weights = self._weights - np.clip(step, -bound, bound)
+        self._weights = self._weights - np.minimum(np.maximum(step, -bound), bound)
         self.revision += 1
         self._ranker = None
         return True

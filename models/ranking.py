@@ -81,6 +81,6 @@ class LinearRanker:
 
     def score(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         """Scores, shape (n,): the sums of :meth:`contributions`."""
-        # A row's sum, unlike a matrix product, is the same wherever the row stands: equal rows tie exactly.
-        total: NDArray[np.float64] = self.contributions(x).sum(axis=1)
+        # A product by row, unlike a matrix product, does not depend on where the row stands: equal rows tie.
+        total: NDArray[np.float64] = np.vecdot(x, self._vector)
         return total
