@@ -133,6 +133,8 @@ class Pooling:
     """Whether those queries are scaled to norm 1."""
     all_half_lives_s: tuple[float, ...] = field(init=False, repr=False, compare=False)
     """Of every head, that of skips last."""
+    head_names: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    """The half-lives in words, such as ``2h`` and ``7d``, then ``skips``."""
     fingerprint: int = field(init=False, repr=False)
     """32 bits that differ where the sums of a state mean something else."""
 
@@ -158,7 +160,9 @@ class Pooling:
         if self.attention is not None:
             for weights in (self.attention.weight, self.attention.bias):
                 fingerprint = zlib.crc32(np.ascontiguousarray(weights, "<f4").tobytes(), fingerprint)
+        names = (*(_in_words(half_life_s) for half_life_s in self.half_lives_s), SKIPS)
         object.__setattr__(self, "all_half_lives_s", half_lives_s)
+        object.__setattr__(self, "head_names", names)
         object.__setattr__(self, "fingerprint", fingerprint)
 
     @classmethod
@@ -234,11 +238,6 @@ class Pooling:
     def heads(self) -> int:
         """How many vectors a user has."""
         return len(self.all_half_lives_s)
-
-    @property
-    def head_names(self) -> tuple[str, ...]:
-        """The half-lives in words, such as ``2h`` and ``7d``, then ``skips``."""
-        return (*(_in_words(half_life_s) for half_life_s in self.half_lives_s), SKIPS)
 
 
 def _in_words(seconds: float) -> str:

@@ -243,6 +243,8 @@ class UserState:
 
     def weights(self, now_s: float) -> NDArray[np.float64]:
         """Z of each head (heads,) at ``now_s``: how many fresh events its vector rests on."""
+        if not any(self._weights):
+            return np.zeros(len(self._weights))
         return np.maximum(np.array(self._weights) * self._left_at(now_s), 0.0)
 
     def vectors(self, now_s: float, population: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -252,6 +254,9 @@ class UserState:
             now_s: The time.
             population: The vector that a head without evidence has: (d,), or (heads, d).
         """
+        if not any(self._weights):
+            # Of no event with a vector: by ids alone, nobody has one.
+            return np.broadcast_to(population, self._sums.shape).astype(np.float32)
         prior = self.pooling.prior_weight
         left = self._left_at(now_s)
         # A click can take back more of a skip than its age has left, so that Z falls below 0.
@@ -380,6 +385,8 @@ class UserState:
             return [2.0 ** (ahead_s / half_life_s) for half_life_s in half_lives_s]
         if ahead_s > 0.0:
             self._reference_s = time_s
+            if not any(self._weights):
+                return [1.0] * len(half_lives_s)
             left = [2.0 ** (-ahead_s / half_life_s) for half_life_s in half_lives_s]
             self._weights = [weight * rest for weight, rest in zip(self._weights, left, strict=True)]
             self._sums *= np.array(left, np.float32)[:, None]

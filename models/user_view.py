@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -68,6 +67,8 @@ class UserView:
             exposures = state.exposures
         if pooling is not None:
             vectors = pooling.queries(vectors)
-        offsets: NDArray[np.float32] = (vectors * population).sum(axis=1)
-        seen = Counter([news_id for _, news_id in recent])
+        offsets: NDArray[np.float32] = np.vecdot(vectors, population)
+        seen: dict[str, int] = {}
+        for _, news_id in recent:
+            seen[news_id] = seen.get(news_id, 0) + 1
         return cls(vectors, offsets, names, weights, clicks, seen, exposures, recent)
