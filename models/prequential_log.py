@@ -108,7 +108,7 @@ class PrequentialLog:
             return
         labels, ranker, rate, *others = (np.concatenate(column) for column in self._columns)
         number_of = self._number_of
-        candidates = np.fromiter((number_of[news_id] for news_id in self._ids), np.int32, len(self._ids))
+        candidates = np.array(list(map(number_of.__getitem__, self._ids)), np.int32)
         slates = Slates(
             np.array(self._positions, np.int64), candidates, labels > 0, np.array(self._sizes, np.int64)
         )

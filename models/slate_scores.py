@@ -189,7 +189,7 @@ class SlateScores:
             columns.append(score)
             ranked = RankedSlates.of(labels, score, sizes)
             self._measure(values[:, m], m, ranked)
-            self._measure_lists(values[:, m], method, _best(positions, candidates, score, ranked))
+            self._measure_lists(values[:, m], method, _best(positions, candidates, ranked))
         compared = [
             RankedSlates.of(labels, np.asarray(scores[name], np.float64)[kept], sizes).auc()
             for name in self.compared
@@ -281,18 +281,21 @@ class SlateScores:
 
 
 def _best(
-    positions: NDArray[np.int64],
-    candidates: NDArray[np.int32],
-    scores: NDArray[np.float64],
-    ranked: RankedSlates,
+    positions: NDArray[np.int64], candidates: NDArray[np.int32], ranked: RankedSlates
 ) -> NDArray[np.int32]:
     """The articles (b, LIST_LENGTH) of the best scores, -1 where a slate is shorter."""
     order, sizes = ranked.order, ranked.sizes
     slate = np.repeat(np.arange(len(sizes)), sizes)
-    if len(ranked.ties) < len(order):
-        order = np.lexsort((shuffled(positions[slate], candidates), -scores, slate))
     ranks = ranked.ranks.astype(np.intp) - 1
     near = ranks < LIST_LENGTH
+    if len(ranked.ties) < len(order):
+        # Only what ties with another and begins near the top is put in another order.
+        lengths = np.diff(ranked.ties, append=len(order))
+        moved = np.repeat((lengths > 1) & near[ranked.ties], lengths)
+        group = np.repeat(np.arange(len(lengths)), lengths)[moved]
+        tied = order[moved]
+        order = order.copy()
+        order[moved] = tied[np.lexsort((shuffled(positions[slate[moved]], candidates[tied]), group))]
     lists = np.full((len(sizes), LIST_LENGTH), -1, np.int32)
     lists[slate[near], ranks[near]] = candidates[order[near]]
     return lists
