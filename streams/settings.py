@@ -73,7 +73,7 @@ class Settings(BaseSettings):
     # Learning
     learn: bool = True
     """Learn the ranker's weights from impressions; off, they stay what the bundle, or the topic, says."""
-    learn_share: float = Field(default=0.1, ge=0, le=1)
+    learn_share: float = Field(default=0.02, ge=0, le=1)
     """Of impressions that name no answer of the worker: what to learn from while it is behind; else all."""
     attribution_window_s: float = Field(default=1_800.0, gt=0)
     """Event time, at most, from an answer to its impression, and from an impression to its late click."""
