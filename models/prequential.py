@@ -11,7 +11,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,7 +74,7 @@ def random_scores(impression_id: str, candidates: Iterable[str], seed: int = 0) 
 def click_rates_so_far(catalog: ArticleCatalog, rows: NDArray[np.int64]) -> NDArray[np.float64]:
     """What :class:`CtrBaseline` scores, shape (n,), from the counts that a catalog has of ``rows``."""
     prior_clicks, prior_impressions = CtrBaseline.PRIOR
-    clicks, impressions = catalog.clicks[rows, -1], catalog.impressions[rows, -1]
+    clicks, impressions = catalog.clicks[:, -1][rows], catalog.impressions[:, -1][rows]
     rates: NDArray[np.float64] = (clicks + prior_clicks) / (impressions + prior_impressions)
     return rates
 
@@ -121,12 +121,34 @@ class Learner(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Pending:
+class Shown(NamedTuple):
+    """What ranking an impression and learning from it need; of a log, made in a third of an event's time."""
+
+    impression_id: str
+    user_id: str
+    time_s: float
+    """Unix seconds."""
+    candidates: Sequence[str]
+    clicked: Sequence[str]
+    history: Sequence[str]
+
+    @classmethod
+    def of(cls, impression: Impression) -> Shown:
+        """The same of an event."""
+        return cls(
+            impression.impression_id,
+            impression.user_id,
+            to_unix_s(impression.time),
+            impression.candidates,
+            impression.clicked,
+            impression.history,
+        )
+
+
+class _Pending(NamedTuple):
     """An impression whose feedback is not due yet, as it was ranked."""
 
-    time_s: float
-    impression: Impression
+    impression: Shown
     slate: ScoredSlate | None
     clicked: NDArray[np.bool_] | None
     """Of each candidate of the slate."""
@@ -177,7 +199,7 @@ class PrequentialEvaluation:
         self._population_due_s = -np.inf
         self._ranker_scores, self._ctr_scores, self._random_scores = (RankingScores() for _ in range(3))
 
-    def add(self, impression: Impression, *, measured: bool = True) -> None:
+    def add(self, impression: Impression | Shown, *, measured: bool = True) -> None:
         """Rank ``impression``, measure the ranking, and learn from it when its feedback is due.
 
         Args:
@@ -187,15 +209,16 @@ class PrequentialEvaluation:
         Raises:
             ValueError: The impression is from before the last one.
         """
-        now_s = self._advance(impression)
+        shown = Shown.of(impression) if isinstance(impression, Impression) else impression
+        self._advance(shown)
         slate = labels = None
         if measured or self._learners:
-            slate = self._rank(now_s, impression, impression.candidates)
-            clicked = set(impression.clicked)
+            slate = self._rank(shown, shown.candidates)
+            clicked = set(shown.clicked)
             labels = np.array([news_id in clicked for news_id in slate.ids])
             if measured:
-                self._measure(impression, slate, labels)
-        self._pending.append(_Pending(now_s, impression, slate, labels))
+                self._measure(shown.impression_id, slate, labels)
+        self._pending.append(_Pending(shown, slate, labels))
 
     def rank(self, impression: Impression, candidates: Sequence[str]) -> ScoredSlate:
         """Score any candidates for the user and at the time of ``impression``, which is not learned from.
@@ -203,7 +226,9 @@ class PrequentialEvaluation:
         Raises:
             ValueError: The impression is from before the last one.
         """
-        return self._rank(self._advance(impression), impression, candidates)
+        shown = Shown.of(impression)
+        self._advance(shown)
+        return self._rank(shown, candidates)
 
     def report(self, *, bootstrap_seed: int = 0) -> PrequentialReport:
         """What was measured so far.
@@ -219,20 +244,20 @@ class PrequentialEvaluation:
             learned=self._learned,
         )
 
-    def _advance(self, impression: Impression) -> float:
-        """Learn from all whose feedback is due at the time of ``impression``, given in Unix seconds."""
-        now_s = to_unix_s(impression.time)
+    def _advance(self, impression: Shown) -> None:
+        """Learn from all whose feedback is due at the time of ``impression``."""
+        now_s = impression.time_s
         if now_s < self._now_s:
             raise ValueError(
                 f"impression {impression.impression_id} is {self._now_s - now_s:.0f} s older than the one "
                 "before it: a prequential evaluation needs the order of time, sort the impressions first"
             )
         self._now_s = now_s
-        while self._pending and self._pending[0].time_s + self._delay_s <= now_s:
+        while self._pending and self._pending[0].impression.time_s + self._delay_s <= now_s:
             self._learn(self._pending.popleft())
-        return now_s
 
-    def _rank(self, now_s: float, impression: Impression, candidates: Sequence[str]) -> ScoredSlate:
+    def _rank(self, impression: Shown, candidates: Sequence[str]) -> ScoredSlate:
+        now_s = impression.time_s
         state = self._users.get(impression.user_id)
         if state is None and impression.history:
             state = self._users[impression.user_id] = UserState.empty(self._pooling)
@@ -243,21 +268,19 @@ class PrequentialEvaluation:
         user = UserView.of(state, now_s, self._population, self._pooling)
         return score_slate(candidates, user, self._catalog, self._ranker, now_s)
 
-    def _measure(self, impression: Impression, slate: ScoredSlate, clicked: NDArray[np.bool_]) -> None:
+    def _measure(self, impression_id: str, slate: ScoredSlate, clicked: NDArray[np.bool_]) -> None:
         by_ctr = click_rates_so_far(self._catalog, slate.rows)
         labels = clicked.astype(np.float64)
         if self._on_ranked is not None:
             others = tuple(ranker.score(slate.features) for ranker in self._others)
-            self._on_ranked(
-                RankedImpression(impression.impression_id, slate.ids, labels, slate.scores, by_ctr, others)
-            )
+            self._on_ranked(RankedImpression(impression_id, slate.ids, labels, slate.scores, by_ctr, others))
             return
         self._ranker_scores.add(labels, slate.scores)
         self._ctr_scores.add(labels, by_ctr)
-        self._random_scores.add(labels, random_scores(impression.impression_id, slate.ids, self._seed))
+        self._random_scores.add(labels, random_scores(impression_id, slate.ids, self._seed))
 
     def _learn(self, pending: _Pending) -> None:
-        time_s, impression = pending.time_s, pending.impression
+        impression, time_s = pending.impression, pending.impression.time_s
         source = (_STREAM, 0, self._learned)
         self._learned += 1
         state = self._users.get(impression.user_id)

@@ -8,6 +8,7 @@ before the cut is learned from and not measured.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from freshet.models.mind_timeline import SHOWN_AFTER_S
 from freshet.models.online_ranker import OnlineRanker
 from freshet.models.pooling import Pooling
 from freshet.models.ports import FloatMatrix
-from freshet.models.prequential import Learner, PrequentialEvaluation, RankedImpression
+from freshet.models.prequential import Learner, PrequentialEvaluation, RankedImpression, Shown
 from freshet.models.ranking import LinearRanker
 from freshet.models.slate_scores import BATCH, Slates, SlateScores, shuffled
 
@@ -87,9 +88,9 @@ class PrequentialLog:
             stop: Where to end.
             measured: False: learn only.
         """
-        for position, impression in zip(range(start, stop), impressions(self._log, start, stop), strict=True):
+        for position in range(start, stop):
             self._positions.append(position)
-            self._evaluation.add(impression, measured=measured)
+            self._evaluation.add(_shown(self._log, position), measured=measured)
             if not measured:
                 self._positions.clear()
             elif len(self._sizes) >= BATCH:
@@ -141,18 +142,30 @@ class PrequentialLog:
 
 def impressions(log: ImpressionLog, start: int, stop: int) -> Iterator[Impression]:
     """The impressions from ``start`` to before ``stop`` as events; a log's were checked when it was read."""
-    ids = log.articles.ids
     for position in range(start, stop):
-        candidates, clicked = log.slate(position)
-        names = [ids[number] for number in candidates.tolist()]
+        shown = _shown(log, position)
         yield Impression.model_construct(
-            impression_id=str(position),
-            user_id=log.user_ids[log.user[position]],
-            time=from_unix_s(float(log.time_s[position])),
-            candidates=tuple(names),
-            clicked=tuple(names[slot] for slot in np.flatnonzero(clicked).tolist()),
-            history=tuple(ids[number] for number in log.history_of(position).tolist()),
+            impression_id=shown.impression_id,
+            user_id=shown.user_id,
+            time=from_unix_s(shown.time_s),
+            candidates=shown.candidates,
+            clicked=shown.clicked,
+            history=shown.history,
         )
+
+
+def _shown(log: ImpressionLog, position: int) -> Shown:
+    name = log.articles.ids.__getitem__
+    candidates, clicked = log.slate(position)
+    names = tuple(map(name, candidates.tolist()))
+    return Shown(
+        str(position),
+        log.user_ids[log.user[position]],
+        float(log.time_s[position]),
+        names,
+        tuple(compress(names, clicked.tolist())),
+        tuple(map(name, log.history_of(position).tolist())),
+    )
 
 
 def _catalog(
