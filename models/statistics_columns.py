@@ -47,7 +47,8 @@ class StatisticsColumns:
         """Shape (capacity, KINDS * H), the heads of a kind side by side."""
         self.times_s: NDArray[np.float64] = np.full((capacity, _TIMES), np.nan)
         self.rates_per_s = tuple(0.0 if half_life is None else 1.0 / half_life for half_life in half_lives_s)
-        self._rates: NDArray[np.float64] = np.array(self.rates_per_s * KINDS)
+        self._growth: NDArray[np.float64] = -np.array(self.rates_per_s * KINDS)
+        """Of every count, per second."""
         self._sums = [[0.0] * heads for _ in range(KINDS)]
         self._newest_s = -math.inf
         """The time of the sums; no row's last event is later."""
@@ -68,17 +69,17 @@ class StatisticsColumns:
         """What is left at ``now_s`` of counts (n,) as of ``time_s``: (n, KINDS * H), or (n,) for one head."""
         age_s = np.fmax(now_s - time_s, 0.0)
         if head is None:
-            left: NDArray[np.float64] = np.exp2(np.multiply.outer(age_s, -self._rates))
+            left: NDArray[np.float64] = age_s[:, None] * self._growth
         else:
-            left = np.exp2(age_s * -self.rates_per_s[head])
-        return left
+            left = age_s * -self.rates_per_s[head]
+        return np.exp2(left, out=left)
 
     def at(self, rows: NDArray[np.int64], now_s: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Counts (n, KINDS * H) of ``rows`` (n,) as of ``now_s``, and times (n, 4).
 
         Counts of a row whose last event is after ``now_s`` are given as they are.
         """
-        counts, times_s = self.counts[rows], self.times_s[rows]
+        counts, times_s = self.counts.take(rows, axis=0), self.times_s.take(rows, axis=0)
         counts *= self.decay(times_s[:, LAST_EVENT], now_s)
         return counts, times_s
 
@@ -108,9 +109,9 @@ class StatisticsColumns:
     def count(self, rows: NDArray[np.int64], clicked: NDArray[np.intp], time_s: float) -> None:
         """Count a slate of distinct ``rows`` (n,), of which those in the slots ``clicked`` were clicked."""
         heads, n = len(self.rates_per_s), len(rows)
-        times_s = self.times_s[rows]
+        times_s = self.times_s.take(rows, axis=0)
         last_s = times_s[:, LAST_EVENT]
-        counts = self.counts[rows]
+        counts = self.counts.take(rows, axis=0)
         counts *= self.decay(last_s, time_s)
         if time_s >= self._newest_s:
             counts[:, heads : 2 * heads] += 1.0
@@ -124,7 +125,7 @@ class StatisticsColumns:
             added[:, heads : 2 * heads] = 1.0
             added[:, 2 * heads :] = 1.0 / n
             added[clicked, :heads] = 1.0
-            counts += added * np.exp2(np.multiply.outer(np.fmax(last_s - time_s, 0.0), -self._rates))
+            counts += added * np.exp2(np.fmax(last_s - time_s, 0.0)[:, None] * self._growth)
             times_s[clicked, LAST_CLICK] = np.fmax(times_s[clicked, LAST_CLICK], time_s)
             np.fmax(last_s, time_s, out=last_s)
         first_s = times_s[:, FIRST_SEEN]
