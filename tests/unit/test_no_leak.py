@@ -24,7 +24,13 @@ from freshet.models.frozen import publication_times
 from freshet.models.impression_log import read_impression_log
 from freshet.models.online_ranker import OnlineRanker, OnlineSettings
 from freshet.models.pooling import Pooling
-from freshet.models.prequential import Learner, PrequentialEvaluation, RankedImpression, _Pending
+from freshet.models.prequential import (
+    Learner,
+    PrequentialEvaluation,
+    RankedImpression,
+    Shown,
+    _Pending,
+)
 from freshet.models.prequential_log import METHODS, PrequentialLog
 from freshet.models.ranking import DEFAULT_WEIGHTS, LinearRanker
 from freshet.models.ranking_metrics import RankingScores
@@ -171,63 +177,74 @@ def run(
 class SeesOwnStatistics(PrequentialEvaluation):
     """Counts an impression before it is ranked."""
 
-    def add(self, impression: Impression, *, measured: bool = True) -> None:
-        self._advance(impression)
-        clicked = np.array([news_id in impression.clicked for news_id in impression.candidates])
-        self._catalog.count_slate(impression.candidates, clicked, to_unix_s(impression.time))
-        super().add(impression, measured=measured)
+    def add(self, impression: Impression | Shown, *, measured: bool = True) -> None:
+        shown = at_its_time(self, impression)
+        clicked = np.array([news_id in shown.clicked for news_id in shown.candidates])
+        self._catalog.count_slate(shown.candidates, clicked, shown.time_s)
+        super().add(shown, measured=measured)
 
 
 class SeesOwnClicks(PrequentialEvaluation):
     """Tells the user's state before an impression is ranked."""
 
-    def add(self, impression: Impression, *, measured: bool = True) -> None:
-        self._advance(impression)
-        self._learn(_Pending(to_unix_s(impression.time), impression, None, None))
-        super().add(impression, measured=measured)
+    def add(self, impression: Impression | Shown, *, measured: bool = True) -> None:
+        shown = at_its_time(self, impression)
+        self._learn(_Pending(shown, None, None))
+        super().add(shown, measured=measured)
 
 
 class SeesOwnCoClicks(PrequentialEvaluation):
     """Counts a click's context before the impression is ranked."""
 
-    def add(self, impression: Impression, *, measured: bool = True) -> None:
-        self._advance(impression)
-        for news_id in impression.clicked:
-            state = self._users.get(impression.user_id)
-            context = {name for name, _ in state.recent_clicks()} if state is not None else ()
+    def add(self, impression: Impression | Shown, *, measured: bool = True) -> None:
+        shown = at_its_time(self, impression)
+        state = self._users.get(shown.user_id)
+        context = {name for name, _ in state.recent_clicks()} if state is not None else set()
+        for news_id in shown.clicked:
             self._catalog.co_clicks.add(news_id, context)
-        super().add(impression, measured=measured)
+        super().add(shown, measured=measured)
+
+
+class LearnsWeightsFirst(PrequentialEvaluation):
+    """Takes the step of an impression before it is ranked."""
+
+    def add(self, impression: Impression | Shown, *, measured: bool = True) -> None:
+        shown = at_its_time(self, impression)
+        slate = self._rank(shown, shown.candidates)
+        clicked = np.array([news_id in shown.clicked for news_id in slate.ids])
+        for learner in self._learners:
+            learner.learn(slate.features, clicked)
+        super().add(shown, measured=measured)
+
+
+class BreaksTiesByFile(PrequentialEvaluation):
+    """Ranks what stands first in the file a little higher."""
+
+    def _rank(self, impression: Shown, candidates: Sequence[str]) -> ScoredSlate:
+        slate = super()._rank(impression, candidates)
+        place = {news_id: i for i, news_id in enumerate(candidates)}
+        slate.scores[:] -= [1e-9 * place[name] for name in slate.ids]
+        return slate
 
 
 def telling(feature: str) -> Evaluation:
     """An evaluation in which one feature carries the clicks of the impression that is ranked."""
 
     class Telling(PrequentialEvaluation):
-        def _measure(self, impression: Impression, slate: ScoredSlate, clicked: NDArray[np.bool_]) -> None:
+        def _rank(self, impression: Shown, candidates: Sequence[str]) -> ScoredSlate:
+            slate = super()._rank(impression, candidates)
+            clicked = [news_id in impression.clicked for news_id in slate.ids]
             slate.features[clicked, FEATURES.index(feature)] += 0.01
-            super()._measure(impression, slate, clicked)
+            return slate
 
     return Telling
 
 
-class LearnsWeightsFirst(PrequentialEvaluation):
-    """Takes the step of an impression before it is ranked."""
-
-    def add(self, impression: Impression, *, measured: bool = True) -> None:
-        slate = self._rank(self._advance(impression), impression, impression.candidates)
-        clicked = np.array([news_id in impression.clicked for news_id in slate.ids])
-        for learner in self._learners:
-            learner.learn(slate.features, clicked)
-        super().add(impression, measured=measured)
-
-
-class BreaksTiesByFile(PrequentialEvaluation):
-    """Ranks what stands first in the file a little higher."""
-
-    def _measure(self, impression: Impression, slate: ScoredSlate, clicked: NDArray[np.bool_]) -> None:
-        place = {news_id: i for i, news_id in enumerate(impression.candidates)}
-        slate.scores[:] -= [1e-9 * place[name] for name in slate.ids]
-        super()._measure(impression, slate, clicked)
+def at_its_time(evaluation: PrequentialEvaluation, impression: Impression | Shown) -> Shown:
+    """The impression, once all feedback that is due before it has come."""
+    shown = Shown.of(impression) if isinstance(impression, Impression) else impression
+    evaluation._advance(shown)
+    return shown
 
 
 class HasNoDelay(PrequentialEvaluation):
