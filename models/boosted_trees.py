@@ -152,8 +152,8 @@ class BoostedTrees:
         total = np.zeros((len(x), len(self.inputs)))
         if not len(x) or not self.trees:
             return total
-        for paths, leaves in zip(self._leaf_paths, self._leaves(tree_inputs(x)), strict=True):
-            total += paths[leaves]
+        for leaves, paths in zip(self._leaves(tree_inputs(x)), self._leaf_paths, strict=True):
+            total += paths.take(leaves, axis=0)
         total -= total.mean(axis=0)
         return total
 

@@ -48,8 +48,9 @@ class StackingSettings:
 
     first_fit: int = 500
     """Impressions after which they are fitted for the first time."""
-    refit_share: float = 0.25
-    """They are fitted anew when this share of the window was learned since."""
+    refit_share: float = 0.1
+    """They are fitted anew when this share of the window was learned since. AUC of a sample of MIND-small at
+    20-60 %: 0.656 with a tenth, 0.653 with a quarter."""
     max_impressions: int = 20_000
     """In the window."""
     max_candidates: int = 500_000
