@@ -350,7 +350,7 @@ class ArticleCatalog:
         cache it for some seconds.
         """
         n = len(self.ids)
-        if not self.has_vector[:n].any():
+        if not self.vectors_held:
             return np.zeros(self.d, np.float32)
         weights = self.clicks[:n, self._population] * self.statistics.decay(
             self.stats_time_s[:n], now_s, self._population
@@ -358,10 +358,7 @@ class ArticleCatalog:
         weights *= self.has_vector[:n]
         total = float(weights.sum())
         if total <= 0.0:
-            weights = self.has_vector[:n].astype(np.float64)
-            total = float(weights.sum())
-            if total == 0.0:
-                return np.zeros(self.d, np.float32)
+            weights, total = self.has_vector[:n].astype(np.float64), float(self.vectors_held)
         mean: NDArray[np.float32] = (weights / total).astype(np.float32) @ self.vectors[:n]
         return mean
 

@@ -98,19 +98,20 @@ class CoClicks:
         if not known:
             return None
         surprise, cosine = [0.0] * len(ids), [0.0] * len(ids)
-        found, names = False, known.keys()
+        found, names = False, list(known)
         for i, a in enumerate(ids):
             counts = contexts.get(a)
             if counts is None:
                 continue
-            shared = counts.keys() & names
+            # In the order of the user's clicks, in which sums of floats are the same in every process.
+            shared = list(filter(counts.__contains__, names))
             if not shared:
                 continue
             found = True
             clicked = clicks[i]
             scale = 1.0 / (clicked + _PRIOR_CLICKS)
             of_surprise = of_cosine = 0.0
-            for b in sorted(shared):
+            for b in shared:
                 count, (lift, root) = counts[b], known[b]
                 of_surprise += log1p(count * lift * scale)
                 of_cosine += count * root
