@@ -27,7 +27,6 @@ from freshet.models.statistics_columns import (
     EXPECTED,
     FIRST_SEEN,
     IMPRESSIONS,
-    KINDS,
     LAST_CLICK,
     LAST_EVENT,
     PUBLISHED,
@@ -300,13 +299,9 @@ class ArticleCatalog:
 
         A snapshot from after ``now_s`` is given as it is.
         """
-        counts = self.decayed_counts(rows, now_s)
-        return counts[:, CLICKS], counts[:, IMPRESSIONS]
-
-    def decayed_counts(self, rows: NDArray[np.int64], now_s: float) -> NDArray[np.float64]:
-        """Clicks, impressions and expected clicks (n, 3, H), as :meth:`decayed`."""
         counts, _ = self.statistics.at(rows, now_s)
-        return counts.reshape(len(rows), KINDS, len(self.half_lives_s))
+        heads = len(self.half_lives_s)
+        return counts[:, :heads], counts[:, heads : 2 * heads]
 
     def global_counts(self, now_s: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Clicks and impressions (H,) of all articles together as of ``now_s``."""
@@ -346,20 +341,21 @@ class ArticleCatalog:
     def population(self, now_s: float) -> NDArray[np.float32]:
         """The mean (d,) of all vectors, weighted by clicks with a half-life of 24 hours.
 
-        Without clicks every vector counts the same; without vectors it is zero. It reads the whole catalog:
-        cache it for some seconds.
+        Without clicks every vector counts the same; without vectors it is zero. It reads all articles
+        with clicks: cache it for some seconds.
         """
         n = len(self.ids)
         if not self.vectors_held:
             return np.zeros(self.d, np.float32)
-        weights = self.clicks[:n, self._population] * self.statistics.decay(
-            self.stats_time_s[:n], now_s, self._population
+        rows = np.flatnonzero(self.statistics.clicked[:n] & self.has_vector[:n])
+        weights = self.clicks[rows, self._population] * self.statistics.decay(
+            self.stats_time_s[rows], now_s, self._population
         )
-        weights *= self.has_vector[:n]
         total = float(weights.sum())
         if total <= 0.0:
-            weights, total = self.has_vector[:n].astype(np.float64), float(self.vectors_held)
-        mean: NDArray[np.float32] = (weights / total).astype(np.float32) @ self.vectors[:n]
+            rows, total = np.flatnonzero(self.has_vector[:n]), float(self.vectors_held)
+            weights = np.ones(len(rows))
+        mean: NDArray[np.float32] = (weights / total).astype(np.float32) @ self.vectors[rows]
         return mean
 
     def _nearest(self, half_life_s: float) -> int:

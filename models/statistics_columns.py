@@ -46,6 +46,8 @@ class StatisticsColumns:
         self.counts: NDArray[np.float64] = np.zeros((capacity, KINDS * heads))
         """Shape (capacity, KINDS * H), the heads of a kind side by side."""
         self.times_s: NDArray[np.float64] = np.full((capacity, _TIMES), np.nan)
+        self.clicked: NDArray[np.bool_] = np.zeros(capacity, np.bool_)
+        """Shape (capacity,): whether the row has clicks; to read those of a few without reading all."""
         self.rates_per_s = tuple(0.0 if half_life is None else 1.0 / half_life for half_life in half_lives_s)
         self._growth: NDArray[np.float64] = -np.array(self.rates_per_s * KINDS)
         """Of every count, per second."""
@@ -62,6 +64,7 @@ class StatisticsColumns:
         """Double the capacity."""
         self.counts = doubled(self.counts, 0.0)
         self.times_s = doubled(self.times_s, np.nan)
+        self.clicked = doubled(self.clicked, False)
 
     def decay(
         self, time_s: NDArray[np.float64], now_s: float, head: int | None = None
@@ -99,12 +102,14 @@ class StatisticsColumns:
         self._add(time_s, counts, 1.0)
         self.counts[row] = [count for kind in counts for count in kind]
         self.times_s[row, LAST_EVENT] = time_s
+        self.clicked[row] = any(counts[CLICKS])
 
     def clear(self, row: int) -> None:
         """Forget a row."""
         self._take_out(row)
         self.counts[row] = 0.0
         self.times_s[row] = np.nan
+        self.clicked[row] = False
 
     def count(self, rows: NDArray[np.int64], clicked: NDArray[np.intp], time_s: float) -> None:
         """Count a slate of distinct ``rows`` (n,), of which those in the slots ``clicked`` were clicked."""
@@ -132,6 +137,7 @@ class StatisticsColumns:
         np.fmin(first_s, time_s, out=first_s)
         self.counts[rows] = counts
         self.times_s[rows] = times_s
+        self.clicked[rows[clicked]] = True
         self._advance(time_s)
         self._add(time_s, ([float(len(clicked))] * heads, [float(n)] * heads, [1.0] * heads), 1.0)
 
