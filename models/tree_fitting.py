@@ -1,7 +1,7 @@
 """Fits boosted trees to a window of impressions; needs scikit-learn (the extra ``train``).
 
 Each candidate of each impression is a row, its label the click, the loss that of a logistic regression. Of
-listwise losses (LambdaMART, XE-NDCG) none ranked better on two small logs: an impression has one click.
+listwise losses LambdaMART's and XE-NDCG's were tried first, on a sample of MIND-small, and ranked worse.
 Trees grow best leaf first on features binned to 255 values (Ke et al., "LightGBM", NeurIPS 2017).
 """
 
