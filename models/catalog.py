@@ -332,8 +332,7 @@ class ArticleCatalog:
         """
         n = len(self.ids)
         decay = self.statistics.decay(self.stats_time_s[:n], now_s, self._trending)
-        clicks = self.clicks[:n, self._trending] * decay
-        impressions = self.impressions[:n, self._trending] * decay
+        clicks, impressions = (kind[:n, self._trending] * decay for kind in (self.clicks, self.impressions))
         scores: NDArray[np.float64] = clicks / (impressions + TRENDING_PRIOR_IMPRESSIONS)
         scores[self.withdrawn[:n]] = 0.0
         return scores
@@ -341,8 +340,7 @@ class ArticleCatalog:
     def population(self, now_s: float) -> NDArray[np.float32]:
         """The mean (d,) of all vectors, weighted by clicks with a half-life of 24 hours.
 
-        Without clicks every vector counts the same; without vectors it is zero. It reads all articles
-        with clicks: cache it for some seconds.
+        Without clicks every vector counts the same; without vectors it is zero. Cache it for some seconds.
         """
         n = len(self.ids)
         if not self.vectors_held:
