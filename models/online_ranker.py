@@ -146,10 +146,7 @@ class OnlineRanker:
         if not 0 < clicks < len(clicked):
             return False
         inputs = x.astype(np.float64)
-        shares = np.vecdot(inputs, self._weights)
-        shares -= np.maximum.reduce(shares)
-        np.exp(shares, out=shares)
-        shares /= np.add.reduce(shares)
+        shares = self._shares(inputs)
         mean = shares @ inputs
         gradient = mean - (clicked @ inputs) / clicks
         if self.settings.rule == "adagrad":
@@ -173,10 +170,12 @@ class OnlineRanker:
         if not learned:
             return self.learn(x, after)
         clicks = int(after.sum())
-        if not 0 < clicks < len(after) or bool((before == after).all()):
+        if not clicks or bool((before == after).all()):
             return False
         # The softmax is in both gradients and drops out of their difference; the curvature has it already.
-        gradient = (before / before.sum() - after / clicks) @ x
+        # Where no skip is left the slate teaches nothing, and what it has taught is taken back.
+        wanted = after / clicks if clicks < len(after) else self._shares(x)
+        gradient = (before / before.sum() - wanted) @ x
         if self.settings.rule == "adagrad":
             return self._adagrad_step(gradient)
         return self._newton_step(gradient, None, None)
@@ -218,6 +217,14 @@ class OnlineRanker:
     @property
     def _initial(self) -> float:
         return self.settings.prior if self.settings.rule == "newton" else 1.0
+
+    def _shares(self, inputs: NDArray[np.floating]) -> NDArray[np.float64]:
+        """The softmax (n,) of the scores."""
+        shares: NDArray[np.float64] = np.vecdot(inputs, self._weights)
+        shares -= np.maximum.reduce(shares)
+        np.exp(shares, out=shares)
+        shares /= np.add.reduce(shares)
+        return shares
 
     def _adagrad_step(self, gradient: NDArray[np.float64]) -> bool:
         squares = np.diag(self._curvature) + gradient * gradient

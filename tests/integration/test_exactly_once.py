@@ -114,13 +114,13 @@ async def _run(settings: Settings, data_dir: Path, kills: int, keep_store: bool)
                 for event in _events()
             ],
         )
-        for _ in range(kills):
-            await _wait_for_progress(settings, worker, 1_000)
-            worker.kill()
-            if not keep_store:
-                shutil.rmtree(data_dir / "tables")
-            worker = StreamProcess(settings, data_dir, **environment)
         try:
+            for _ in range(kills):
+                await _wait_for_progress(settings, worker, 1_000)
+                worker.kill()
+                if not keep_store:
+                    shutil.rmtree(data_dir / "tables")
+                worker = StreamProcess(settings, data_dir, **environment)
             await wait_until_drained(settings, [worker], ["impressions", "clicks", "slate-batches"])
         finally:
             assert worker.stop() == 0, "a worker that is told to stop ends without an error"

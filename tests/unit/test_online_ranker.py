@@ -149,6 +149,16 @@ def test_a_correction_moves_the_weights_towards_the_final_labels(seed: int, late
         assert found == pytest.approx(expected)
 
 
+def test_what_a_slate_taught_is_taken_back_when_it_was_all_clicked_in_the_end() -> None:
+    x, clicked = slate(3, truth_of(1))
+    ranker = OnlineRanker(ZERO, OnlineSettings(rule="adagrad", rate=1e-6))
+    ranker.learn(x, clicked)
+    learned = np.array(list(ranker.ranker.weights.values()))
+    assert ranker.correct(x, clicked, np.ones_like(clicked))
+    left = np.array(list(ranker.ranker.weights.values()))
+    assert np.abs(left).max() < np.abs(learned).max() / 2
+
+
 @given(st.integers(0, 1_000))
 @settings(max_examples=20, deadline=None)
 def test_the_order_of_the_candidates_does_not_matter(seed: int) -> None:
