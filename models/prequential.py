@@ -122,7 +122,7 @@ class Learner(Protocol):
 
 
 class Shown(NamedTuple):
-    """What ranking an impression and learning from it need; of a log, made in a third of an event's time."""
+    """What ranking an impression and learning from it need; of a log, made without an event."""
 
     impression_id: str
     user_id: str
