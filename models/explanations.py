@@ -24,7 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freshet.models.catalog import ArticleCatalog
-from freshet.models.ranking import FEATURES, LinearRanker
+from freshet.models.features import FEATURES
+from freshet.models.ranking import LinearRanker
 from freshet.models.scored_slate import ScoredSlate
 from freshet.models.user_view import UserView
 

@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 from freshet.models.catalog import ArticleCatalog
 from freshet.models.exploration import Explored
 from freshet.models.exploration_slots import ExplorationSlots
-from freshet.models.ranking import FEATURES
+from freshet.models.features import FEATURES
 from freshet.models.scored_slate import ScoredSlate
 
 _SOLVED_EVERY = 20

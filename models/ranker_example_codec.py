@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freshet.models.events import EventError, RankerExample
-from freshet.models.ranking import FEATURES
+from freshet.models.features import FEATURES
 
 
 def fingerprint_of(names: Sequence[str]) -> str:

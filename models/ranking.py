@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 
 from freshet.models.features import FEATURES
 
-__all__ = ["DEFAULT_WEIGHTS", "FEATURES", "LinearRanker"]
-
 # How these were chosen: the listwise softmax likelihood was maximised on the impressions between 20 and 60 %
 # of two logs at once, a sample of MIND-small without vectors and CI&T DeskDrop with MiniLM vectors, each
 # counting about the same, features restricted to the sign that they should have; then rounded, and a dozen

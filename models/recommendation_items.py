@@ -17,7 +17,8 @@ from freshet.models.editorial import ActiveRules, RuledArticles
 from freshet.models.editorial_rule import UnmetRule
 from freshet.models.events import RecommendedArticle, from_unix_s
 from freshet.models.explanations import head_contributions, likest_clicks
-from freshet.models.ranking import FEATURES, LinearRanker
+from freshet.models.features import FEATURES
+from freshet.models.ranking import LinearRanker
 from freshet.models.scored_slate import ScoredSlate
 from freshet.models.user_view import UserView
 

@@ -20,8 +20,9 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from freshet.models.events import EventError, RankerWeights
+from freshet.models.features import FEATURES
 from freshet.models.online_state_codec import state_of
-from freshet.models.ranking import FEATURES, LinearRanker
+from freshet.models.ranking import LinearRanker
 from freshet.streams import metrics, topics
 from freshet.streams.intake import Intake
 from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config, topic_name

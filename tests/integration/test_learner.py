@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from freshet.models.events import Click, Event, Impression, RankerExample, RankerWeights, from_unix_s
+from freshet.models.features import FEATURES
 from freshet.models.ranker_example_codec import FINGERPRINT, encoded
-from freshet.models.ranking import DEFAULT_WEIGHTS, FEATURES
+from freshet.models.ranking import DEFAULT_WEIGHTS
 from freshet.streams.client import Freshet
 from freshet.streams.settings import Settings
 from freshet.streams.topic_admin import ensure_topics

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from freshet.models.editorial_rule import UnmetRule
 from freshet.models.events import Recommendation, RecommendedArticle, from_unix_s
-from freshet.models.ranking import FEATURES
+from freshet.models.features import FEATURES
 from freshet.workers.explanation_text import Explanation, explanation_table, sentences
 
 TIME = from_unix_s(1_700_000_000.0)

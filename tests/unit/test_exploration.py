@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from freshet.models.catalog import ArticleCatalog
 from freshet.models.exploration import Explored, Explorer, LearningExplorer
 from freshet.models.exploration_slots import ExplorationSlots
+from freshet.models.features import FEATURES
 from freshet.models.linucb import LinUcbExplorer
 from freshet.models.plackett_luce import (
     PlackettLuceExplorer,
@@ -22,7 +23,6 @@ from freshet.models.plackett_luce import (
     plackett_luce_order,
     plackett_luce_propensities,
 )
-from freshet.models.ranking import FEATURES
 from freshet.models.scored_slate import ScoredSlate
 from freshet.models.thompson import ThompsonExplorer
 

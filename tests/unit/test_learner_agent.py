@@ -12,9 +12,10 @@ import pytest
 from aiokafka.errors import KafkaConnectionError
 
 from freshet.models.events import DeadLetter, RankerExample, RankerWeights, from_unix_s
+from freshet.models.features import FEATURES
 from freshet.models.online_ranker import OnlineRanker
 from freshet.models.ranker_example_codec import FINGERPRINT, decoded, encoded
-from freshet.models.ranking import FEATURES, LinearRanker
+from freshet.models.ranking import LinearRanker
 from freshet.streams import learner_agent
 from freshet.streams.learner_agent import LearnerAgent
 from freshet.streams.outbox import Outbox

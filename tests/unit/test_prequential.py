@@ -14,9 +14,10 @@ from freshet.models import prequential
 from freshet.models.article_stats import ArticleCounts
 from freshet.models.catalog import ArticleCatalog
 from freshet.models.events import Impression, RecommendationRequest, from_unix_s
+from freshet.models.features import FEATURES
 from freshet.models.pooling import Pooling
 from freshet.models.prequential import CtrBaseline, evaluate, random_scores
-from freshet.models.ranking import FEATURES, LinearRanker
+from freshet.models.ranking import LinearRanker
 from freshet.models.recommend import rank
 from freshet.models.scored_slate import ScoredSlate
 from freshet.models.user_state import UserState

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from freshet.models.events import EventError, RankerExample, from_unix_s
+from freshet.models.features import FEATURES
 from freshet.models.ranker_example_codec import FINGERPRINT, decoded, encoded, fingerprint_of
-from freshet.models.ranking import FEATURES
 
 
 def example(features: str, n: int = 2, fingerprint: str = FINGERPRINT) -> RankerExample:

@@ -9,8 +9,9 @@ import pytest
 
 from freshet.models.catalog import ArticleCatalog
 from freshet.models.events import Click, Impression, RankerExample, RecommendationRequest, from_unix_s
+from freshet.models.features import FEATURES
 from freshet.models.ranker_example_codec import decoded
-from freshet.models.ranking import FEATURES, LinearRanker
+from freshet.models.ranking import LinearRanker
 from freshet.models.recommend import rank
 from freshet.models.user_state import UserState
 from freshet.models.user_view import UserView

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from freshet.models.features import FEATURES
 from freshet.models.online_ranker import OnlineRanker, OnlineSettings
 from freshet.models.ranker_guard import GuardSettings, RankerGuard
-from freshet.models.ranking import FEATURES, LinearRanker
+from freshet.models.ranking import LinearRanker
 
 START = LinearRanker({"log_ctr_24h": 0.5})
 CTR = FEATURES.index("log_ctr_24h")

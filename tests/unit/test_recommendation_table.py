@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from freshet.models.events import Recommendation, RecommendedArticle
-from freshet.models.ranking import FEATURES
+from freshet.models.features import FEATURES
 from freshet.workers.recommendation_table import age, reasons_in_words, recommendation_table
 
 NOW = datetime(2026, 3, 2, 8, tzinfo=UTC)
