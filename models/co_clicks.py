@@ -62,12 +62,17 @@ class CoClicks:
 
     def replace(self, news_id: str, counts: Mapping[str, int]) -> None:
         """Take what an article's counts are now."""
-        for name, count in self._contexts.pop(news_id, _NONE).items():
-            self._add_total(name, -count)
+        held = self._contexts.get(news_id, _NONE)
         for name, count in counts.items():
-            self._add_total(name, count)
+            before = held.get(name, 0)
+            if count != before:
+                self._add_total(name, count - before)
+        for name in held.keys() - counts.keys():
+            self._add_total(name, -held[name])
         if counts:
             self._contexts[news_id] = dict(counts)
+        else:
+            self._contexts.pop(news_id, None)
 
     def scores(
         self, ids: Sequence[str], recent: Iterable[str], clicks: Sequence[float], all_clicks: float
