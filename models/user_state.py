@@ -256,7 +256,7 @@ class UserState:
         """
         if not any(self._weights):
             # Of no event with a vector: by ids alone, nobody has one.
-            return np.broadcast_to(population, self._sums.shape).astype(np.float32)
+            return np.array(np.broadcast_to(population, self._sums.shape), np.float32, order="C")
         prior = self.pooling.prior_weight
         left = self._left_at(now_s)
         # A click can take back more of a skip than its age has left, so that Z falls below 0.

@@ -385,3 +385,13 @@ def test_clicks_wait_until_the_catalog_has_their_vector() -> None:
     assert state.fold_parked(catalog)
     assert (state.parked, state.weights(START_S).tolist()) == (0, [1.0, 1.0, 0.0])
     assert not state.fold_parked(catalog)
+
+
+def test_vectors_of_a_user_without_any_are_the_populations_and_can_be_sent() -> None:
+    state = UserState.empty(POOLING)
+    state.apply_click(("clicks", 0, 0), START_S, "N-unknown", CATALOG, impression_known=False)
+    population = np.arange(state.pooling.d, dtype=np.float32)
+    vectors = state.vectors(START_S, population)
+    assert vectors.tolist() == [population.tolist()] * state.pooling.heads
+    assert vectors.flags.c_contiguous, "orjson takes no other"
+    assert vectors.flags.writeable
