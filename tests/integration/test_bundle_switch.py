@@ -182,7 +182,7 @@ def test_a_switch_and_the_way_back_keep_clicks_and_articles_and_mix_no_vectors(s
         for i in range(3):
             site.client.click("U1", f"N{i}", time=from_unix_s(START_S - 60.0 + i))
         site.until_answered(a, 3, set(_ARTICLES), [worker])
-        assert site.recommend().ranker == "default-0"
+        assert site.recommend().ranker == f"{a.id}-0", "weights learned for one bundle are no other's"
         # Rolled out beside the other, whose answers must not change.
         with site.embedding(b):
             site.until_embedded(b, len(_ARTICLES))
