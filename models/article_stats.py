@@ -163,7 +163,7 @@ class ArticleCounts:
                 self._expected_long += long * expected
                 self._expected += expected
         if clicked:
-            if time_s > self.clicked_at_s:  # noqa: PLR1730 - as below
+            if time_s > self.clicked_at_s:  # noqa: PLR1730 - max() costs a call at every click
                 self.clicked_at_s = time_s
             contexts = self.contexts
             for before in context:

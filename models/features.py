@@ -114,8 +114,8 @@ PRIOR_LIFT: Final = 2.5
 PRIOR_EXPECTED: Final = 2.0
 """Clicks at the expected rate that a lift begins with; of 0.5, 1 and 2 the best on both logs."""
 
-_GLOBAL_PRIOR_CLICKS = 1.0
-_GLOBAL_PRIOR_IMPRESSIONS = 20.0
+GLOBAL_PRIOR_CLICKS = 1.0
+GLOBAL_PRIOR_IMPRESSIONS = 20.0
 """The global rate before anything was seen, 5 %, worth 20 impressions."""
 _AFFINITY_HALF_LIFE_S = 7 * 86_400.0
 _AFFINITY_PRIOR_CLICKS = 3.0
@@ -241,7 +241,7 @@ def _counts(
     """Fills in what the counts (n, 12) say beside the sums over all articles; gives everybody's clicks."""
     clicks, impressions, expected = everybody
     of_clicks = [
-        (shown + _GLOBAL_PRIOR_IMPRESSIONS) / (clicked + _GLOBAL_PRIOR_CLICKS)
+        (shown + GLOBAL_PRIOR_IMPRESSIONS) / (clicked + GLOBAL_PRIOR_CLICKS)
         for clicked, shown in zip(clicks, impressions, strict=True)
     ]
     of_expected = [(clicked + 1.0) / (wanted + 1.0) for clicked, wanted in zip(clicks, expected, strict=True)]

@@ -28,12 +28,10 @@ from numpy.typing import NDArray
 from freshet.models.catalog import ArticleCatalog
 from freshet.models.exploration import Explored
 from freshet.models.exploration_slots import ExplorationSlots
+from freshet.models.features import GLOBAL_PRIOR_CLICKS, GLOBAL_PRIOR_IMPRESSIONS
 from freshet.models.rank_probabilities import exceedance_counts, rank_probabilities
 from freshet.models.scored_slate import ScoredSlate
 
-_GLOBAL_PRIOR_CLICKS = 1.0
-_GLOBAL_PRIOR_IMPRESSIONS = 20.0
-"""The global rate before anything was seen, as in :mod:`freshet.models.ranking`."""
 _LEAST_PARAMETER = 0.05
 _MAX_GRID = 2_048
 
@@ -98,9 +96,7 @@ class ThompsonExplorer:
             key=lambda j: abs(math.log((catalog.half_lives_s[j] or math.inf) / self.half_life_s)),
         )
         all_clicks, all_impressions = catalog.global_counts(now_s)
-        rate = (all_clicks[count] + _GLOBAL_PRIOR_CLICKS) / (
-            all_impressions[count] + _GLOBAL_PRIOR_IMPRESSIONS
-        )
+        rate = (all_clicks[count] + GLOBAL_PRIOR_CLICKS) / (all_impressions[count] + GLOBAL_PRIOR_IMPRESSIONS)
         prior = min(float(self.prior_lift * rate), 0.9)
         clicks, impressions = catalog.decayed(rows, now_s)
         # A click without an impression (from a search, say) is no negative skip.
