@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SET_UP := $(VENV)/.set-up
 
 .DEFAULT_GOAL := help
-.PHONY: help set-up demo test lint clean constraints kafka-checksums
+.PHONY: help set-up demo test test-tools lint clean constraints kafka-checksums
 
 help:
 	@echo "make demo     set up, then run the whole of freshet once on a synthetic newspaper"
@@ -37,7 +37,10 @@ lint: $(SET_UP)
 	$(call step,mypy,MYPYPATH=$(VENV)/src $(BIN)/mypy -p freshet.models -p freshet.streams -p freshet.workers)
 	$(call step,lint-imports,$(BIN)/lint-imports)
 
-test: lint
+test-tools:
+	@sh deploy/test-tools.sh
+
+test: lint test-tools
 	$(call step,pytest,$(BIN)/pytest -q $(ARGS))
 
 clean:
