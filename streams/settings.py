@@ -13,33 +13,44 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class Settings(BaseSettings):
-    """One value for each knob, with the default that suits one machine."""
+    """One value for each knob, with the default that suits one machine.
 
-    model_config = SettingsConfigDict(env_prefix="FRESHET_", frozen=True, extra="ignore")
+    The comment that heads a part and the docstring below a setting are what docs/reference says of it.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="FRESHET_", frozen=True, extra="ignore", use_attribute_docstrings=True
+    )
 
     # Where things are
     bootstrap_servers: str = "127.0.0.1:9092"
     """Comma-separated ``host:port`` of Kafka brokers."""
     topic_prefix: str = Field(default="freshet.", pattern=r"^[a-zA-Z0-9._-]*$", max_length=64)
+    """What every topic's name begins with."""
     data_dir: Path = Path(".freshet")
     """Kafka's log, the embedded index and the workers' tables."""
     kafka_username: str | None = None
-    """SASL/PLAIN over TLS when set."""
+    """SASL/PLAIN over TLS when set, with the password."""
     kafka_password: SecretStr | None = None
+    """Of that user."""
     kafka_tls: bool = False
+    """TLS without a password."""
     kafka_ca_file: Path | None = None
     """Certificates (PEM) that sign the brokers' own, where the system does not know them."""
 
     # Topics
     partitions: int = Field(default=8, ge=1, le=1_024)
-    """Of every topic; those keyed by user must all have the same number."""
+    """Of every topic, the same number; never to be changed afterwards."""
     replication: int = Field(default=1, ge=1, le=10)
+    """Replicas of every topic."""
 
     # The index
     qdrant_url: str | None = None
     """A Qdrant server; unset: Qdrant Edge, embedded."""
     qdrant_api_key: SecretStr | None = None
+    """Of the Qdrant server."""
     qdrant_timeout_s: float = Field(default=2.0, gt=0)
+    """After this the index counts as down."""
 
     # The vectors
     bundle: Path | None = None
@@ -49,18 +60,22 @@ class Settings(BaseSettings):
     encoder: str = "minilm"
     """``minilm`` (from the installed package), or any Hugging Face name or folder."""
     pooling: str = Field(default="mean", pattern="^(cls|mean|attention)$")
+    """How token vectors become a text vector."""
     dimension: int = Field(default=64, ge=2, le=4_096)
     """Of article vectors while no bundle is trained: the text vector's orthogonal projection. A bundle brings
     its own, and its own values of the half-lives and the prior weight."""
 
     # Users
     half_lives_s: tuple[float, ...] = (2 * 3_600.0, 7 * 86_400.0)
-    """One interest head each."""
+    """Half-lives of the users' vectors, one vector each."""
     negative_half_life_s: float = Field(default=86_400.0, gt=0)
+    """Of the vector that skipped articles feed."""
     prior_weight: float = Field(default=1.0, gt=0)
     """Lambda of the pooling: the population's vector counts as much as this many fresh clicks."""
     max_recent_clicks: int = Field(default=50, ge=1, le=1_000)
+    """Clicks remembered by id for each user."""
     max_exposures: int = Field(default=200, ge=1, le=10_000)
+    """Shown articles remembered by id for each user."""
 
     # The stream
     batch_events: int = Field(default=500, ge=1, le=10_000)
@@ -94,6 +109,7 @@ class Settings(BaseSettings):
 
     # Metrics
     metrics_host: str = "127.0.0.1"
+    """The address that serves the metrics."""
     metrics_port: int = Field(default=9_464, ge=0, le=65_535)
     """Prometheus endpoint; 0 turns it off."""
     drift_interval_s: float = Field(default=60.0, ge=0)
