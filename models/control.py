@@ -14,11 +14,15 @@ from freshet.models.wire import Event, Id, UtcTime
 
 
 class Control(Event):
-    """An operator's instruction. Key: :attr:`key`.
+    """An operator's instruction. Key: ``group:subject``.
 
-    Compaction keeps the last record of a key. So what takes another instruction back has its key (``push-on``
-    and ``push-off``), what is independent of it has not, and every promotion has one of its own: what was
-    promoted before has to be known for ever.
+    The keys are ``push:U42`` (for ``push-on`` and ``push-off``), ``erased:U42``, ``article:N301``,
+    ``experiment:bolder-recency``, ``rule:evening-lead``, and for a promotion its time as in the record,
+    ``bundle:2026-03-02T08:02:00Z``. A record with another key is a dead letter.
+
+    Compaction keeps the last record of a key. So what takes another instruction back has its key, what is
+    independent of it has not, and every promotion has one of its own: what was promoted before has to be
+    known for ever.
     """
 
     kind: Literal[

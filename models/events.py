@@ -100,7 +100,7 @@ class Article(Event):
 
 
 class ArticleVector(Event):
-    """An article's vector, with what ranking and filtering need to know of it. Key: :attr:`key`.
+    """An article's vector, with what ranking and filtering need to know of it. Key: ``bundle/news_id``.
 
     Each bundle has a key of its own for an article, so that compaction keeps the vectors of all bundles.
     """
@@ -174,7 +174,8 @@ class CoClickCounts(Event):
 class Impression(Event):
     """A slate of articles shown to a user, with the clicks already known of it. Key: ``user_id``.
 
-    Each click is reported once: either here, in ``clicked``, or later as a :class:`Click`.
+    What was shown and not clicked counts as skipped. Each click is reported once: either here, in
+    ``clicked``, or later as a :class:`Click`.
     """
 
     impression_id: Id

@@ -40,6 +40,7 @@ class RecommendationRequest(Event):
     time: UtcTime
     """The moment to recommend for; a replay asks in the time of its log."""
     k: Annotated[int, Field(ge=1, le=MAX_K)] = 10
+    """How many articles to recommend."""
     candidates: Annotated[tuple[Id, ...], Field(min_length=1, max_length=MAX_CANDIDATES)] | None = None
     """Rank exactly these, all of them (``k``, filters and diversity are then not applied)."""
     history: Annotated[tuple[Id, ...], Field(max_length=MAX_HISTORY)] = ()

@@ -53,9 +53,14 @@ Vector = Annotated[tuple[Finite, ...], Field(min_length=1, max_length=MAX_DIMENS
 
 
 class EventPart(BaseModel):
-    """What events and the parts inside them share: frozen, strict, tolerant of unknown fields."""
+    """What events and the parts inside them share: frozen, strict, tolerant of unknown fields.
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", allow_inf_nan=False)
+    Docstrings of fields are the descriptions in their JSON Schemas and in docs/reference.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, strict=True, extra="ignore", allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 class Event(EventPart):
