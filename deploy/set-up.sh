@@ -46,13 +46,13 @@ fi
 say "Installing packages: torch is large, so that the first time takes some minutes ..."
 # One resolver run for all extras: faust-streaming and huggingface-hub each accept few versions of click.
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
-    --constraint deploy/constraints.txt --editable '.[embed,train,java,dev]' ||
+    --constraint deploy/constraints.txt --editable '.[embed,train,java,trace,dev]' ||
     fail "pip could not install the packages; its message is above." \
         "Behind a proxy or a mirror, set https_proxy or PIP_INDEX_URL and try again."
 
 # Only `freshet bench ann` and its tests want these, and two of them need a C++ compiler.
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
-    --constraint deploy/constraints.txt --editable '.[embed,train,java,dev,ann]' ||
+    --constraint deploy/constraints.txt --editable '.[embed,train,java,trace,dev,ann]' ||
     say "Annoy, hnswlib or FAISS could not be installed (a C++ compiler is needed): \`freshet bench ann\` goes" \
         "without them. All else works."
 
