@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 SET_UP := $(VENV)/.set-up
 
 .DEFAULT_GOAL := help
-.PHONY: help set-up demo test test-tools lint clean constraints kafka-checksums
+.PHONY: help set-up demo test test-tools lint clean reference constraints kafka-checksums
 
 help:
 	@echo "make demo     set up, then run the whole of freshet once on a synthetic newspaper"
 	@echo "make test     set up, then lint, types, imports and all tests"
 	@echo "make lint     set up, then lint, types and imports only"
 	@echo "make set-up   the virtual environment ($(VENV)), the packages and Kafka's jars"
+	@echo "make reference  write the pages of docs/reference again, from the code"
 	@echo "make clean    remove the virtual environment and the tools' caches; .freshet, with your data, stays"
 	@echo "For maintainers: make constraints, make kafka-checksums"
 	@echo "Needs Python 3.11 or 3.12 (make PYTHON=... names one) and 8 GB of disk."
@@ -42,6 +43,9 @@ test-tools:
 
 test: lint test-tools
 	$(call step,pytest,$(BIN)/pytest -q $(ARGS))
+
+reference: $(SET_UP)
+	@$(BIN)/python -m tests.documents.reference
 
 clean:
 	rm -rf $(VENV) build dist freshet.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

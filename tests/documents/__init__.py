@@ -1,0 +1,1 @@
+"""The documents: pages of reference that are generated, and what is found in pages that are written."""

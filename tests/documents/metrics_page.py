@@ -1,0 +1,31 @@
+"""``docs/reference/metrics.md``: every metric of :mod:`freshet.streams.metrics`."""
+
+from __future__ import annotations
+
+from prometheus_client.metrics import MetricWrapperBase
+
+from freshet.streams import metrics
+from tests.documents.markdown_text import code, table
+
+_INTRODUCTION = """\
+# Metrics
+
+Every process serves Prometheus' text format at `http://HOST:PORT/metrics`, by default on `127.0.0.1:9464`
+([`FRESHET_METRICS_HOST`, `FRESHET_METRICS_PORT`](configuration.md)). Units are in the names: seconds,
+bytes, and `ratio` for a number without one. A histogram has the series `_bucket`, `_sum` and `_count`.
+"""
+
+
+def metrics_page() -> str:
+    """The page's text, the metrics in the order of their declaration."""
+    declared = [metric for metric in vars(metrics).values() if isinstance(metric, MetricWrapperBase)]
+    return "\n".join([_INTRODUCTION, *table(["metric", "kind", "labels", "says"], map(_row, declared)), ""])
+
+
+def _row(metric: MetricWrapperBase) -> list[str]:
+    (family,) = metric.describe()
+    # A counter's samples have a suffix that its family's name leaves out.
+    name = family.name + ("_total" if family.type == "counter" else "")
+    # The library has no public name for the labels of a metric that was not yet used.
+    labels = ", ".join(code(label) for label in metric._labelnames)
+    return [code(name), family.type, labels, family.documentation]
