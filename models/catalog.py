@@ -15,13 +15,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from itertools import count
+from copy import copy
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from freshet.models.category_rates import HALF_LIFE, CategoryRates, CurrentRates
 from freshet.models.co_clicks import CoClicks
+from freshet.models.label_columns import LabelColumns
 from freshet.models.statistics_columns import (
     CLICKS,
     EXPECTED,
@@ -31,8 +33,8 @@ from freshet.models.statistics_columns import (
     LAST_EVENT,
     PUBLISHED,
     StatisticsColumns,
-    doubled,
 )
+from freshet.models.vector_column import VectorColumn
 
 STATS_HALF_LIVES_S: tuple[float | None, ...] = (1_800.0, 10_800.0, 86_400.0, None)
 """Half-lives of the clicks and impressions of an article; ``None`` does not decay."""
@@ -43,7 +45,6 @@ TRENDING_PRIOR_IMPRESSIONS = 50.0
 POPULATION_HALF_LIFE_S = 86_400.0
 
 _INITIAL_CAPACITY = 1_024
-_REVISIONS = count()
 
 
 class ArticleCatalog:
@@ -63,39 +64,39 @@ class ArticleCatalog:
     """
 
     def __init__(self, d: int, half_lives_s: tuple[float | None, ...] = STATS_HALF_LIVES_S) -> None:
-        if d < 1:
-            raise ValueError(f"d is {d}, must be at least 1")
         if not half_lives_s or any(half_life is not None and half_life <= 0 for half_life in half_lives_s):
             raise ValueError(f"half_lives_s is {half_lives_s}, must be positive numbers or None")
-        self.d = d
-        self.revision = next(_REVISIONS)
-        """Changes whenever an article gets or loses a vector; no other catalog of this process has it."""
-        self.newest_published_at_s = -math.inf
-        """No article of the catalog was published later; minus infinity while no date is known."""
         self.half_lives_s = half_lives_s
         self.ids: list[str] = []
         self.titles: list[str] = []
-        self.category_names: list[str] = [""]
-        self.subcategory_names: list[str] = [""]
-        self.language_names: list[str] = [""]
-        capacity = _INITIAL_CAPACITY
-        self.vectors: NDArray[np.float32] = np.zeros((capacity, d), np.float32)
-        self.has_vector: NDArray[np.bool_] = np.zeros(capacity, np.bool_)
-        self.vectors_held = 0
-        """Articles that have one."""
-        self.category: NDArray[np.int32] = np.zeros(capacity, np.int32)
-        self.subcategory: NDArray[np.int32] = np.zeros(capacity, np.int32)
-        self.language: NDArray[np.int32] = np.zeros(capacity, np.int32)
-        self.withdrawn: NDArray[np.bool_] = np.zeros(capacity, np.bool_)
-        self.statistics = StatisticsColumns(half_lives_s, capacity)
+        self.labels = LabelColumns(_INITIAL_CAPACITY)
+        self.statistics = StatisticsColumns(half_lives_s, _INITIAL_CAPACITY)
         self.co_clicks = CoClicks()
+        self._vectors = VectorColumn(d, _INITIAL_CAPACITY)
+        self._vectors_of_all = [self._vectors]
         self._rates_of_categories = CurrentRates()
         self._row_of: dict[str, int] = {}
         self._free: list[int] = []
-        self._codes: tuple[dict[str, int], dict[str, int], dict[str, int]] = ({"": 0}, {"": 0}, {"": 0})
         self._trending = self._nearest(TRENDING_HALF_LIFE_S)
         self._population = self._nearest(POPULATION_HALF_LIFE_S)
         self._undecayed = half_lives_s.index(None) if None in half_lives_s else -1
+
+    def beside(self, d: int) -> Self:
+        """A catalog of the same articles, rows, labels and statistics, with vectors of its own: none yet.
+
+        What becomes known to either of the two is known to both, but for vectors. :meth:`close` ends it.
+
+        Args:
+            d: The dimension of those vectors.
+        """
+        other = copy(self)
+        other._vectors = VectorColumn(d, self.capacity)
+        self._vectors_of_all.append(other._vectors)
+        return other
+
+    def close(self) -> None:
+        """Let the vectors go, where this is a catalog beside another."""
+        self._vectors_of_all[:] = [column for column in self._vectors_of_all if column is not self._vectors]
 
     def __len__(self) -> int:
         return len(self._row_of)
@@ -106,7 +107,72 @@ class ArticleCatalog:
     @property
     def capacity(self) -> int:
         """Rows allocated, the one that stands for unknown articles (the last) included."""
-        return len(self.has_vector)
+        return len(self.labels.withdrawn)
+
+    @property
+    def d(self) -> int:
+        """The vectors' dimension."""
+        return self._vectors.d
+
+    @property
+    def revision(self) -> int:
+        """Changes whenever an article gets or loses a vector; no other catalog of this process has it."""
+        return self._vectors.revision
+
+    @property
+    def vectors(self) -> NDArray[np.float32]:
+        """Shape (capacity, d)."""
+        return self._vectors.vectors
+
+    @property
+    def has_vector(self) -> NDArray[np.bool_]:
+        """Shape (capacity,)."""
+        return self._vectors.has_vector
+
+    @property
+    def vectors_held(self) -> int:
+        """Articles that have a vector."""
+        return self._vectors.held
+
+    @property
+    def category(self) -> NDArray[np.int32]:
+        """Shape (capacity,), as the following: codes, and whether an article is withdrawn."""
+        return self.labels.category
+
+    @property
+    def subcategory(self) -> NDArray[np.int32]:
+        """The finer category."""
+        return self.labels.subcategory
+
+    @property
+    def language(self) -> NDArray[np.int32]:
+        """The language."""
+        return self.labels.language
+
+    @property
+    def withdrawn(self) -> NDArray[np.bool_]:
+        """Whether an article was withdrawn."""
+        return self.labels.withdrawn
+
+    @property
+    def category_names(self) -> list[str]:
+        """By code."""
+        return self.labels.categories.by_code
+
+    @property
+    def subcategory_names(self) -> list[str]:
+        """By code."""
+        return self.labels.subcategories.by_code
+
+    @property
+    def language_names(self) -> list[str]:
+        """By code."""
+        return self.labels.languages.by_code
+
+    @property
+    def newest_published_at_s(self) -> float:
+        """No article of the catalog was published later; minus infinity while no date is known."""
+        return self.statistics.newest_published_at_s
 
     @property
     def clicks(self) -> NDArray[np.float64]:
@@ -176,23 +242,23 @@ class ArticleCatalog:
         Raises:
             ValueError: The vector has another dimension or is not finite; nothing is changed then.
         """
-        checked = None if vector is None else np.asarray(vector, np.float32)
-        if checked is not None and checked.shape != (self.d,):
-            raise ValueError(f"article {news_id!r}: a vector of shape {checked.shape}, not ({self.d},)")
-        if checked is not None and not np.isfinite(checked).all():
-            raise ValueError(f"article {news_id!r}: its vector is not finite")
+        checked = None if vector is None else self._vectors.checked(news_id, vector)
         row = self._put(news_id)
-        self.vectors[row] = 0.0 if checked is None else checked
-        if self.has_vector[row] != (checked is not None):
-            self.has_vector[row] = checked is not None
-            self.vectors_held += 1 if checked is not None else -1
-            self.revision = next(_REVISIONS)
-        self.published_at_s[row] = published_at_s
-        self.newest_published_at_s = max(self.newest_published_at_s, published_at_s)
+        self._vectors.put(row, checked)
+        self.statistics.publish(row, published_at_s)
         self.titles[row] = title
-        self.category[row] = _code(self._codes[0], self.category_names, category)
-        self.subcategory[row] = _code(self._codes[1], self.subcategory_names, subcategory)
-        self.language[row] = _code(self._codes[2], self.language_names, language)
+        self.labels.put(row, category, subcategory, language)
+        return row
+
+    def put_vector(self, news_id: str, vector: ArrayLike | None) -> int:
+        """Replace an article's vector and nothing else; it need not have been announced. Gives its row.
+
+        Raises:
+            ValueError: The vector has another dimension or is not finite; nothing is changed then.
+        """
+        checked = None if vector is None else self._vectors.checked(news_id, vector)
+        row = self._put(news_id)
+        self._vectors.put(row, checked)
         return row
 
     def put_stats(
@@ -282,12 +348,9 @@ class ArticleCatalog:
         self.statistics.clear(row)
         self.ids[row] = ""
         self.titles[row] = ""
-        self.vectors[row] = 0.0
-        self.vectors_held -= int(self.has_vector[row])
-        self.has_vector[row] = False
-        self.revision = next(_REVISIONS)
-        self.category[row] = self.subcategory[row] = self.language[row] = 0
-        self.withdrawn[row] = False
+        self.labels.clear(row)
+        for column in self._vectors_of_all:
+            column.clear(row)
         self.co_clicks.replace(news_id, {})
         self._free.append(row)
         return True
@@ -382,18 +445,7 @@ class ArticleCatalog:
         return row
 
     def _grow(self) -> None:
-        self.vectors = doubled(self.vectors, 0)
-        self.has_vector = doubled(self.has_vector, False)
-        self.category = doubled(self.category, 0)
-        self.subcategory = doubled(self.subcategory, 0)
-        self.language = doubled(self.language, 0)
-        self.withdrawn = doubled(self.withdrawn, False)
+        self.labels.grow()
         self.statistics.grow()
-
-
-def _code(codes: dict[str, int], names: list[str], name: str) -> int:
-    code = codes.get(name)
-    if code is None:
-        code = codes[name] = len(names)
-        names.append(name)
-    return code
+        for column in self._vectors_of_all:
+            column.grow()

@@ -35,6 +35,13 @@ class Exposures:
         """Times shown by article, the one shown longest ago first; counts stop at 255."""
         return {news_id: packed & MAX_COUNT for news_id, packed in self.packed.items()}
 
+    def last_shown(self) -> dict[str, tuple[int, float]]:
+        """Times shown and when last, in Unix seconds, by article."""
+        return {
+            news_id: (packed & MAX_COUNT, (packed >> COUNT_BITS) / 1_000)
+            for news_id, packed in self.packed.items()
+        }
+
     def add_slate(self, slate: Iterable[str], time_s: float) -> None:
         """Count an exposure of each article of a sorted slate without repetitions."""
         shown = self.packed

@@ -54,6 +54,8 @@ class StatisticsColumns:
         self._sums = [[0.0] * heads for _ in range(KINDS)]
         self._newest_s = -math.inf
         """The time of the sums; no row's last event is later."""
+        self.newest_published_at_s = -math.inf
+        """No row was published later; minus infinity while no date is known."""
 
     def of(self, kind: int) -> NDArray[np.float64]:
         """The counts (capacity, H) of one kind, as of each row's last event."""
@@ -94,6 +96,11 @@ class StatisticsColumns:
             [max(count * of_head, 0.0) for count, of_head in zip(kind, left, strict=True)]
             for kind in self._sums
         ]
+
+    def publish(self, row: int, time_s: float) -> None:
+        """Date a row; NaN where the date is unknown."""
+        self.times_s[row, PUBLISHED] = time_s
+        self.newest_published_at_s = max(self.newest_published_at_s, time_s)
 
     def put(self, row: int, time_s: float, counts: Sequence[Sequence[float]]) -> None:
         """Replace a row's counts by those as of ``time_s``, H of each kind."""

@@ -58,6 +58,7 @@ class UserState:
         "_recent",
         "_reference_s",
         "_shown",
+        "_skips_due",
         "_sums",
         "_weights",
         "clicks",
@@ -78,6 +79,7 @@ class UserState:
         self._shown = Exposures(pooling.max_exposures, {})
         self._offsets: dict[tuple[str, int], int] = {}
         self._folded_revision = -1
+        self._skips_due = False
 
     @classmethod
     def empty(cls, pooling: Pooling) -> UserState:
@@ -220,9 +222,14 @@ class UserState:
     def fold_parked(self, catalog: VectorLookup) -> bool:
         """Count the parked clicks whose articles have a vector now, with their true ages.
 
+        Of a state that is being made again, also the skips, once.
+
         Returns:
-            Whether there was one.
+            Whether a click was counted.
         """
+        if self._skips_due:
+            self._skips_due = False
+            self._count_skips(catalog)
         if not self._parked or catalog.revision == self._folded_revision:
             return False
         self._folded_revision = catalog.revision
@@ -240,6 +247,27 @@ class UserState:
             ]
         del self._parked[: max(0, len(self._parked) - self._max_parked)]
         return changed
+
+    def _count_skips(self, catalog: VectorLookup) -> None:
+        """Make the sum of skips anew: of each article as often as it was shown, less its recent clicks."""
+        skipped = dict(self._shown.last_shown())
+        for _, news_id in self._recent:
+            if news_id in skipped:
+                count, last_s = skipped[news_id]
+                skipped[news_id] = count - 1, last_s
+        counted = [(news_id, count, last_s) for news_id, (count, last_s) in skipped.items() if count > 0]
+        rows = catalog.rows([news_id for news_id, _, _ in counted])
+        known = catalog.has_vector[rows]
+        if not known.any():
+            return
+        weights = np.array([count for _, count, _ in counted], np.float64)[known]
+        ages_s = self._reference_s - np.array([last_s for _, _, last_s in counted])[known]
+        weights *= np.exp2(-np.maximum(ages_s, 0.0) / self.pooling.negative_half_life_s)
+        vectors = catalog.vectors[rows[known]]
+        if self.pooling.attention is not None:
+            weights *= self.pooling.attention.of_skips(vectors)
+        self._sums[-1] = weights.astype(np.float32) @ vectors
+        self._weights[-1] = float(weights.sum())
 
     def weights(self, now_s: float) -> NDArray[np.float64]:
         """Z of each head (heads,) at ``now_s``: how many fresh events its vector rests on."""
@@ -292,10 +320,11 @@ class UserState:
         return merged
 
     def rebuild(self, pooling: Pooling, catalog: VectorLookup) -> UserState:
-        """The state for other vectors or half-lives: made again from the recent and the parked clicks.
+        """The state for other vectors or half-lives: made again of recent and parked clicks, and exposures.
 
-        Older clicks and all skips are gone from the sums; exposures, offsets and the number of clicks stay.
-        Clicks on articles that ``catalog`` has no vector of are parked.
+        Older clicks are gone from the sums; exposures, offsets and the number of clicks stay. All skips of an
+        article count as if they had happened when it was last shown, because earlier times are not kept.
+        Clicks on articles that ``catalog`` has no vector of are parked, skips of such are not counted.
         """
         stored = self._stored()
         rebuilt = UserState._restored(stored._replace(fingerprint=~pooling.fingerprint), pooling)
@@ -310,8 +339,8 @@ class UserState:
     def from_bytes(cls, value: bytes, pooling: Pooling) -> UserState:
         """The state that :meth:`to_bytes` encoded.
 
-        If it was made with other vectors or half-lives than ``pooling``, its recent clicks are parked, and
-        the next :meth:`fold_parked` rebuilds it as :meth:`rebuild` does.
+        If it was made with other vectors or half-lives than ``pooling``, the next :meth:`fold_parked`
+        rebuilds it as :meth:`rebuild` does.
 
         Raises:
             ValueError: The bytes are not a user's state, are damaged, or of another version.
@@ -342,6 +371,7 @@ class UserState:
             oldest = stored.recent[0] if stored.recent else (math.inf, "")
             older = [click for click in stored.parked if click < oldest]
             state._parked = [*older, *stored.recent][-state._max_parked :]
+            state._skips_due = True
         else:
             state = cls.__new__(cls)
             state.pooling = pooling
@@ -349,6 +379,7 @@ class UserState:
             state._weights = stored.weights
             state._parked = stored.parked
             state._folded_revision = -1
+            state._skips_due = False
         state.clicks = stored.clicks
         state._reference_s = stored.reference_s
         state._recent = stored.recent[-pooling.max_recent_clicks :]

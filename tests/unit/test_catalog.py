@@ -284,3 +284,36 @@ def test_impossible_catalogs_are_refused() -> None:
         ArticleCatalog(2, ())
     with pytest.raises(ValueError, match="half_lives_s"):
         ArticleCatalog(2, (0.0, None))
+
+
+def test_a_catalog_beside_another_shares_all_but_the_vectors() -> None:
+    catalog = ArticleCatalog(2)
+    catalog.put_article("N1", [1.0, 0.0], START_S, title="One", category="sports")
+    other = catalog.beside(3)
+    assert (other.d, other.vectors_held, other.row("N1")) == (3, 0, catalog.row("N1"))
+    for i in range(catalog.capacity):  # past the capacity that both began with
+        catalog.put_article(f"N{i}", [0.0, 1.0], START_S + i, category="finance")
+    other.put_vector("N1", [1.0, 2.0, 3.0])
+    other.put_vector("N-other", [4.0, 5.0, 6.0])
+    stats(other, "N1", 2.0, 5.0)
+    row = catalog.row("N1")
+    assert other.capacity == catalog.capacity
+    assert catalog.vectors[row].tolist() == [0.0, 1.0]
+    assert other.vectors[row].tolist() == [1.0, 2.0, 3.0]
+    assert not catalog.has_vector[catalog.row("N-other")]
+    assert catalog.clicks[row].tolist() == other.clicks[row].tolist() == [2.0] * HEADS
+    assert other.newest_published_at_s == catalog.newest_published_at_s
+    assert not other.has_vector[-1]
+
+    revision = other.revision
+    catalog.remove("N1")
+    assert other.revision != revision
+    other.put_article("N-new", None, START_S)
+    assert other.row("N-new") == row
+    assert not other.has_vector[row], "a row is given to another article without what it held"
+
+    other.close()
+    other.close()
+    for i in range(catalog.capacity):
+        catalog.put_article(f"M{i}", [0.0, 1.0], START_S)
+    assert len(other.vectors) < catalog.capacity, "what was closed grows no more"

@@ -350,6 +350,24 @@ def test_another_bundle_is_rebuilt_from_the_recent_clicks() -> None:
     assert read_back.to_bytes() == rebuilt.to_bytes()
 
 
+def test_another_bundle_is_rebuilt_from_the_exposures_too() -> None:
+    slates: list[Happening] = [
+        Slate(START_S, ("N0", "N1", "N2"), ("N1",)),
+        Slate(START_S + HOUR_S, ("N3", "N4"), ()),
+    ]
+    state = state_of(slates)
+    same_vectors = replace(POOLING, bundle="two")
+    rebuilt = state.rebuild(same_vectors, CATALOG)
+    now_s = START_S + 2 * HOUR_S
+    np.testing.assert_allclose(rebuilt.weights(now_s), state.weights(now_s), atol=CLOSE)
+    np.testing.assert_allclose(
+        rebuilt.vectors(now_s, POPULATION), state.vectors(now_s, POPULATION), atol=CLOSE
+    )
+    again = UserState.from_bytes(rebuilt.to_bytes(), same_vectors)
+    again.fold_parked(CATALOG)
+    assert again.to_bytes() == rebuilt.to_bytes(), "skips are counted once"
+
+
 def test_states_of_different_bundles_are_not_merged() -> None:
     other = UserState.empty(replace(POOLING, bundle="two"))
     with pytest.raises(ValueError, match="rebuild"):
