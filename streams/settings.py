@@ -116,3 +116,13 @@ class Settings(BaseSettings):
     """From one measurement of the drift gauges to the next; 0 turns them off."""
     burst_interval_s: float = Field(default=10.0, ge=0)
     """From one look for bursts of clicks to the next; 0 looks for none."""
+
+    # Logs and traces
+    log_format: Literal["text", "json"] = "text"
+    """Of what a process logs: readable lines, or one JSON object per line."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """From which level on freshet logs; libraries from ``warning`` on."""
+    otlp_endpoint: str | None = Field(default=None, pattern=r"^https?://[^@\s]+$")
+    """Where traces go: an OTLP receiver by HTTP, such as ``http://127.0.0.1:4318``; unset: there are none."""
+    trace_share: float = Field(default=0.01, ge=0, le=1)
+    """Of the clicks, impressions, requests and articles that bring no trace: how many begin one."""

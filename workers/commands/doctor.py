@@ -27,7 +27,7 @@ def command(settings: Settings, as_json: bool) -> None:
     from freshet.workers.doctor import examine  # noqa: PLC0415 - Kafka's client takes 0.3 s to import
     from freshet.workers.logs import set_up_logs  # noqa: PLC0415
 
-    set_up_logs(verbose=False)
+    set_up_logs(settings=settings)
     console = Console(highlight=False)
     findings = []
     for finding in examine(settings):

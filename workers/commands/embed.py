@@ -34,5 +34,5 @@ def command(settings: Settings, threads: int | None, verbose: bool) -> None:
     from freshet.workers.embedding_process import run_embedding  # noqa: PLC0415  # torch loads slowly
     from freshet.workers.logs import set_up_logs  # noqa: PLC0415
 
-    set_up_logs(verbose)
+    set_up_logs(verbose, settings)
     run_embedding(settings, threads)

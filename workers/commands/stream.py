@@ -22,5 +22,5 @@ def command(settings: Settings, verbose: bool) -> None:
     from freshet.workers.logs import set_up_logs  # noqa: PLC0415  # heavy imports only when the verb runs
     from freshet.workers.stream import run_stream  # noqa: PLC0415
 
-    set_up_logs(verbose)
+    set_up_logs(verbose, settings)
     run_stream(settings)

@@ -50,7 +50,7 @@ def command(
     from freshet.workers.logs import set_up_logs  # noqa: PLC0415  # heavy imports only when the verb runs
     from freshet.workers.up import UpOptions, run_up  # noqa: PLC0415
 
-    set_up_logs(verbose)
+    set_up_logs(verbose, settings)
     console = Console(soft_wrap=True, highlight=False)
     options = UpOptions(
         local_kafka="bootstrap_servers" not in settings.model_fields_set,
