@@ -16,7 +16,7 @@ from typing import Any
 
 import faust
 import numpy as np
-from faust.types import StreamT
+from faust.types import TP, StreamT
 from yarl import URL
 
 from freshet.models.catalog import ArticleCatalog
@@ -52,6 +52,15 @@ log = logging.getLogger(__name__)
 
 _POPULATION_INTERVAL_S = 1.0
 _LAG_INTERVAL_S = 2.0
+_SHARED_OUT = (topics.IMPRESSIONS, topics.CLICKS, topics.SLATES, topics.REQUESTS, topics.RANKER_EXAMPLES)
+"""Topics that the group's workers share."""
+_READ_BY_EACH = (
+    topics.ARTICLE_VECTORS,
+    topics.ARTICLE_STATS,
+    topics.CO_CLICKS,
+    topics.CONTROL,
+    topics.RANKER_WEIGHTS,
+)
 
 
 class StreamApp:
@@ -151,6 +160,10 @@ class StreamApp:
         self.user_agent.on_clicks = self._push
         self.recommender_agent.before_answers = self.stats_agent.show
         self._register()
+        metrics.count_from_zero((topic_name(settings, topic.name) for topic in _SHARED_OUT), committed=True)
+        metrics.count_from_zero(
+            (topic_name(settings, topic.name) for topic in _READ_BY_EACH), committed=False
+        )
 
     async def start(self) -> None:
         """Connect, recover the tables, read the catalog, start the agents; or fail, see :attr:`failure`."""
@@ -330,10 +343,15 @@ class StreamApp:
         await self.bursts.run()
 
     async def _measure_lag(self) -> None:
+        shown: set[TP] = set()
         while True:
             await asyncio.sleep(_LAG_INTERVAL_S)
-            for tp, lag in self.progress.lags().items():
-                metrics.LAG.labels(tp.topic, tp.partition).set(lag)
+            lags = self.progress.lags()
+            for tp in shown - lags.keys():
+                metrics.LAG.remove(tp.topic, str(tp.partition))
+            for tp, lag in lags.items():
+                metrics.LAG.labels(tp.topic, str(tp.partition)).set(lag)
+            shown = set(lags)
 
 
 def _worker_id(settings: Settings) -> str:

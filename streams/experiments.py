@@ -101,6 +101,7 @@ class Experiments:
                 self._running.values(), key=lambda each: (each.experiment.created_at, each.experiment.name)
             )
             self._running = {each.experiment.name: each for each in by_age}
+            _count_from_zero(experiment)
 
     def names(self) -> tuple[str, ...]:
         """Those that run, in the order of their precedence."""
@@ -188,6 +189,18 @@ def _score(running: _Running, found: _Open, impression: Impression) -> None:
         recent.append(auc(labels, np.array([found.scores[news_id] for news_id in shown])))
         gauge = metrics.EXPERIMENT_ROLLING_AUC.labels(found.experiment, found.variant)
         gauge.set(sum(recent) / len(recent))
+
+
+def _count_from_zero(experiment: Experiment) -> None:
+    """Show that it runs, and that nothing speaks against its shares yet, before anybody is served by it."""
+    for variant in experiment.variants:
+        for counter in (
+            metrics.EXPERIMENT_ANSWERS,
+            metrics.EXPERIMENT_IMPRESSIONS,
+            metrics.EXPERIMENT_CLICKS,
+        ):
+            counter.labels(experiment.name, variant.name)
+    metrics.EXPERIMENT_SAMPLE_RATIO.labels(experiment.name).set(1.0)
 
 
 def _forget_gauges(experiment: Experiment) -> None:

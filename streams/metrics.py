@@ -1,15 +1,22 @@
 """freshet's Prometheus metrics: every name, unit and label in one place.
 
 Names follow Prometheus' conventions: a unit as suffix, ``_total`` for counters, base units (seconds, bytes).
+A counter whose labels are known beforehand begins at 0, because a series that begins at 1 has no increase:
+its first failure would raise no alert. A gauge of what is not measured yet is not a number, because 0 would
+be a measurement.
 Importing this module twice is harmless; the metrics are process-wide.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
+
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
 _LATENCY_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _FRESHNESS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
+_RECOVERY_S = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0)
 _SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)
 
 EVENTS = Counter("freshet_events_total", "Events handled, duplicates included.", ["topic"])
@@ -26,7 +33,28 @@ PROCESSING_SECONDS = Histogram(
 BATCH_EVENTS = Histogram(
     "freshet_batch_events", "Events in one batch of an agent.", ["agent"], buckets=_SIZES
 )
+COMMITTED = Counter("freshet_committed_events_total", "Events committed as done.", ["topic"])
+READABLE = Gauge(
+    "freshet_readable_partitions",
+    "Partitions of events that this process may read; 0 while they are shared out or tables recover.",
+)
+RECOVERY_SECONDS = Histogram(
+    "freshet_recovery_seconds",
+    "From partitions being shared out anew, or the start, to the tables being up to date.",
+    buckets=_RECOVERY_S,
+)
+USER_UPDATES = Counter("freshet_user_updates_total", "Users whose vectors were moved and published.")
 
+EMBED_DEVICE = Gauge(
+    "freshet_embed_device_info", "1: what this process embeds on, and with.", ["device", "encoder", "bundle"]
+)
+GPU_MEMORY_USED_BYTES = Gauge(
+    "freshet_gpu_memory_used_bytes", "Memory of the GPU in use, by all its processes.", ["device"]
+)
+GPU_MEMORY_BYTES = Gauge("freshet_gpu_memory_bytes", "Memory that the GPU has.", ["device"])
+GPU_UTILISATION = Gauge(
+    "freshet_gpu_utilisation_ratio", "Share of the last moment in which the GPU computed.", ["device"]
+)
 EMBED_SECONDS = Histogram("freshet_embed_seconds", "Time to embed one batch of texts.", buckets=_LATENCY_S)
 EMBEDDED_TEXTS = Counter("freshet_embedded_texts_total", "Article texts embedded.")
 EMBED_BATCH_TEXTS = Histogram(
@@ -56,6 +84,11 @@ REQUEST_SECONDS = Histogram(
     buckets=_LATENCY_S,
 )
 CANDIDATES = Histogram("freshet_candidates", "Candidates ranked for one answer.", buckets=_SIZES)
+RECOMMENDED = Counter(
+    "freshet_recommended_articles_total",
+    "Articles in answers to requests for recommendations: put there by an exploring policy, or not.",
+    ["kind"],
+)
 DEGRADED = Counter("freshet_degraded_answers_total", "Answers given without the index.", ["kind"])
 ROLLING_AUC = Gauge(
     "freshet_rolling_auc_ratio", "AUC of answers whose impressions have clicks and skips, the last 1,000."
@@ -125,6 +158,36 @@ BURSTS = Gauge("freshet_bursting_articles", "Articles clicked far more than thei
 BURSTS_BEGUN = Counter("freshet_bursts_begun_total", "Bursts of clicks seen to begin.")
 CATALOG_ARTICLES = Gauge("freshet_catalog_articles", "Articles known to this process.", ["state"])
 CACHED_USERS = Gauge("freshet_cached_users", "User states decoded in memory.")
+
+
+def _begin() -> None:
+    for gauge in (ROLLING_AUC, DRIFT_CATEGORIES_PSI, DRIFT_NORM_SHIFT, DRIFT_CENTROID_SHIFT):
+        gauge.set(math.nan)
+    labels: dict[Counter | Histogram, tuple[str, ...]] = {
+        DEGRADED: ("cached", "trending"),
+        RANKER_EXAMPLES: ("example", "correction"),
+        RANKER_REFUSED: ("nothing", "not-finite", "too-large", "other-features", "other-model"),
+        RECOMMENDED: ("explored", "ranked"),
+        REQUEST_SECONDS: ("recommend", "rank"),
+    }
+    for metric, values in labels.items():
+        for value in values:
+            metric.labels(value)
+
+
+_begin()
+
+
+def count_from_zero(topics: Iterable[str], *, committed: bool) -> None:
+    """Have the counters of ``topics`` (by full name) begin at 0, before anything is read from them.
+
+    Args:
+        topics: Whose.
+        committed: Whether this process commits what it has read of them.
+    """
+    for topic in topics:
+        for counter in (EVENTS, DUPLICATES, DEAD_LETTERS, *((COMMITTED,) if committed else ())):
+            counter.labels(topic)
 
 
 def serve(host: str, port: int) -> None:

@@ -13,6 +13,7 @@ acknowledgements are off (``acks=False``).
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Collection, Iterable
 from typing import Any
 
@@ -20,6 +21,7 @@ import faust
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from faust.types import TP
 
+from freshet.streams import metrics
 from freshet.streams.kafka import client_config
 from freshet.streams.settings import Settings
 
@@ -40,6 +42,8 @@ class Progress:
         """The first offset not yet done."""
         self._committed: dict[TP, int] = {}
         self._ends: dict[TP, int] = {}
+        self._waiting_since_s: float | None = time.monotonic()
+        """Since when nothing may be read, if so."""
 
     async def start(self) -> None:
         """Connect to the group's offsets."""
@@ -58,11 +62,18 @@ class Progress:
         """``tps`` are this worker's, and their tables are up to date."""
         self._readable = set(tps)
         self.generation += 1
+        metrics.READABLE.set(len(self._readable))
+        if self._waiting_since_s is not None:
+            metrics.RECOVERY_SECONDS.observe(time.monotonic() - self._waiting_since_s)
+            self._waiting_since_s = None
 
     def pause(self) -> None:
         """Partitions are about to be shared out anew: nothing more is to be handled, see :meth:`release`."""
         self._readable.clear()
         self.generation += 1
+        metrics.READABLE.set(0)
+        if self._waiting_since_s is None:
+            self._waiting_since_s = time.monotonic()
 
     async def starts(self, names: Collection[str]) -> dict[TP, int]:
         """From which offset on to read each partition of the topics ``names`` that may be read."""
@@ -92,6 +103,7 @@ class Progress:
         if due and await consumer._commit(due):
             for tp, offset in due.items():
                 if tp in self._committed:
+                    metrics.COMMITTED.labels(tp.topic).inc(offset - self._committed[tp])
                     self._committed[tp] = offset
 
     async def keep(self) -> None:

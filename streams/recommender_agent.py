@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Literal
 
-from freshet.models.candidates import OF_ONE_LIST
+from freshet.models.candidates import EXPLORATION, OF_ONE_LIST
 from freshet.models.catalog import ArticleCatalog
 from freshet.models.events import (
     MAX_EVENT_BYTES,
@@ -180,6 +180,9 @@ class RecommenderAgent:
             found = rank(request, user, self._catalog, ranker, now_s, book=book)
         else:
             found, degraded = await self._recommended(request, user, ranker, now_s)
+            explored = sum(EXPLORATION in item.sources for item in found.items)
+            metrics.RECOMMENDED.labels("explored").inc(explored)
+            metrics.RECOMMENDED.labels("ranked").inc(len(found.items) - explored)
         self._examples.answered(request, now_s, found)
         metrics.CANDIDATES.observe(len(found.items))
         if degraded is not None:

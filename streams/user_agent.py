@@ -112,6 +112,7 @@ class UserAgent:
         self._collected.publish(self._outbox)
         self._examples.publish(self._outbox)
         await self._states.write(changed, self._outbox)
+        metrics.USER_UPDATES.inc(len(changed))
         now_s = time.time()
         for timestamp in click_timestamps:
             metrics.CLICK_TO_VECTOR_SECONDS.observe(max(0.0, now_s - timestamp))

@@ -100,6 +100,7 @@ class EmbeddingWorker:
             Exception: The encoder fails on every text, or the index refuses what it is given. Nothing of
                 the batch is committed.
         """
+        metrics.count_from_zero([self._articles], committed=True)
         wait_for_broker(self._settings, _CONNECT_TIMEOUT_S)
         self._producer = KafkaProducer(
             **client_config(self._settings),
@@ -229,6 +230,8 @@ class EmbeddingWorker:
         try:
             if offsets:
                 self._consumer.commit(offsets, timeout_ms=10_000)
+                committed = sum(TopicPartition(record.topic, record.partition) in done for record in records)
+                metrics.COMMITTED.labels(self._articles).inc(committed)
         except CommitFailedError as error:
             log.warning("the group has rebalanced, these articles will be embedded again: %s", error)
         except KafkaError as error:

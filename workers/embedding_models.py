@@ -84,14 +84,17 @@ def open_models(settings: Settings, bundle: Bundle | None = None, threads: int |
             untrained = Projection(transformer.info, settings.dimension)
         except ValueError as error:
             raise EncoderUnusable(str(error)) from error
+        _show_device(transformer, untrained.bundle)
         return _opened(transformer, untrained, f"encoder {settings.encoder} on {transformer.placement}")
     tower = usable(lambda: FeatureTower(bundle))
     spec = bundle.manifest.encoder
     if not bundle.manifest.tower.uses_text or spec is None:
+        metrics.EMBED_DEVICE.labels("none", "none", tower.bundle).set(1)
         return _opened(NoTextEncoder(), tower, "no text encoder")
     location = encoder_location(bundle, spec, settings)
     transformer = _open_encoder(location, spec.pooling, threads, spec.extra.get("max_tokens"))
     check_encoder(bundle, spec, transformer.info, location)
+    _show_device(transformer, tower.bundle)
     return _opened(transformer, tower, f"encoder {location} on {transformer.placement}")
 
 
@@ -140,6 +143,12 @@ def _open_encoder(
         )
     except ValueError as error:
         raise EncoderUnusable(str(error)) from error
+
+
+def _show_device(encoder: TransformerEncoder, bundle: str) -> None:
+    from freshet.workers.device_metrics import show_device  # noqa: PLC0415  # torch loads slowly
+
+    show_device(encoder.device, encoder.placement, encoder.info.name, bundle)
 
 
 def _opened(encoder: TextEncoder, tower: ContentTower, described: str) -> OpenModels:

@@ -137,6 +137,11 @@ class TransformerEncoder:
         return self._dtype
 
     @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        return self._device
+
+    @property
     def placement(self) -> str:
         """Where and in what the model computes, such as ``cpu bfloat16``."""
         return f"{self._device} {str(self._dtype).removeprefix('torch.')}"

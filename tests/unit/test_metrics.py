@@ -17,7 +17,19 @@ ROOT = Path(metrics.__file__).resolve().parents[1]
 METRICS = {
     name: metric for name, metric in vars(metrics).items() if isinstance(metric, Counter | Gauge | Histogram)
 }
-UNITS = ("_seconds", "_total", "_ratio", "_bytes", "_events", "_texts", "_articles", "_users", "_candidates")
+UNITS = (
+    "_seconds",
+    "_total",
+    "_ratio",
+    "_bytes",
+    "_events",
+    "_texts",
+    "_articles",
+    "_users",
+    "_candidates",
+    "_partitions",
+    "_info",
+)
 """What a name may end with: a base unit, or what is counted."""
 
 
