@@ -27,6 +27,16 @@ LAG = Gauge(
     "Events published but not yet read by this process.",
     ["topic", "partition"],
 )
+GROUP_LAG = Gauge(
+    "freshet_group_lag_events",
+    "Events published and not yet done by any worker, as the broker tells; every worker shows the same.",
+    ["topic"],
+)
+STALLED_SECONDS = Gauge(
+    "freshet_consumer_stalled_seconds",
+    "Time that a partition of the topic has had events and no progress, of its worst partition.",
+    ["topic"],
+)
 PROCESSING_SECONDS = Histogram(
     "freshet_processing_seconds", "Time to handle one batch of an agent.", ["agent"], buckets=_LATENCY_S
 )

@@ -121,6 +121,10 @@ class Progress:
         """Records of each partition that are not done."""
         return {tp: max(0, self._ends.get(tp, 0) - offset) for tp, offset in self._done.items()}
 
+    def owned(self) -> frozenset[TP]:
+        """The partitions whose records this worker has to get done; from any thread."""
+        return frozenset(self._done)
+
     async def release(self) -> None:
         """Commit, and forget the partitions: they are about to be shared out anew."""
         await self.commit()

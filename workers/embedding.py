@@ -28,6 +28,7 @@ from freshet.models.events import vector_key
 from freshet.models.ports import ArticleIndex, IndexUnavailable, TextEncoder
 from freshet.streams import metrics, topics
 from freshet.streams.dead_letters import dead_letter
+from freshet.streams.group_lag import embedding_group
 from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config, topic_name
 from freshet.streams.reachability import wait_for_broker
 from freshet.streams.settings import Settings
@@ -53,7 +54,7 @@ _REPORT_EVERY_S = 10.0
 
 def group_id(settings: Settings, bundle: str) -> str:
     """The consumer group that embeds articles for ``bundle``."""
-    return topic_name(settings, f"{_AGENT}.{bundle}")
+    return embedding_group(settings, bundle)[0]
 
 
 class EmbeddingWorker:

@@ -7,12 +7,17 @@ import gc
 import logging
 import signal
 from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 
 from freshet.streams import metrics
 from freshet.streams.app import StreamApp
 from freshet.streams.bundle_index import index_of
+from freshet.streams.group_lag import embedding_group, stream_group
+from freshet.streams.serving import NO_BUNDLE
 from freshet.streams.settings import Settings
 from freshet.streams.topic_admin import ensure_topics
+from freshet.streams.watchdog import Watchdog
 from freshet.workers.bundle_folders import open_bundle, serving_of
 
 log = logging.getLogger(__name__)
@@ -38,12 +43,24 @@ def run_stream(settings: Settings, on_ready: Callable[[], None] | None = None) -
 
 
 def run_app(app: StreamApp, on_ready: Callable[[], None] | None = None) -> None:
-    """Run ``app`` in this thread, the main one, until SIGINT, SIGTERM or a failure.
+    """Run ``app`` in this thread, the main one, until SIGINT, SIGTERM or a failure, with a watchdog.
 
     Raises:
         Exception: What stopped the worker, if it was not told to stop.
     """
-    asyncio.run(_serve(app, on_ready))
+    with ExitStack() as stack:
+        if app.settings.metrics_port:  # else nobody would hear of it
+            stack.enter_context(Watchdog(app.settings, partial(_groups, app), app.progress.owned))
+        asyncio.run(_serve(app, on_ready))
+
+
+def _groups(app: StreamApp) -> dict[str, list[str]]:
+    """Whose lag to watch: the stream workers', and that of whoever embeds articles for the bundle served."""
+    groups = dict([stream_group(app.settings)])
+    bundle = app.states.pooling.bundle
+    if bundle != NO_BUNDLE:
+        groups |= [embedding_group(app.settings, bundle)]
+    return groups
 
 
 async def _serve(app: StreamApp, on_ready: Callable[[], None] | None) -> None:

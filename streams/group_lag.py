@@ -1,0 +1,95 @@
+"""How far consumer groups are behind, as the broker knows it.
+
+A worker's own count of what it has not read is silent when that worker is stopped, and wrong when its
+consumer hangs: an aiokafka consumer learns of new records only by fetching them. Whoever asks the broker
+sees both, for every worker of a group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from kafka import KafkaAdminClient, TopicPartition
+from kafka.admin import OffsetSpec
+
+from freshet.streams import topics
+from freshet.streams.kafka import client_config, topic_name
+from freshet.streams.settings import Settings
+
+_REQUEST_TIMEOUT_MS = 5_000
+_STREAM_TOPICS = (
+    topics.IMPRESSIONS,
+    topics.CLICKS,
+    topics.SLATES,
+    topics.REQUESTS,
+    topics.RANKER_EXAMPLES,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a group stands in one partition."""
+
+    done: int
+    """The first offset that the group has not committed."""
+    end: int
+    """The offset that the next record will get."""
+
+    @property
+    def lag(self) -> int:
+        """Records that the group has not committed."""
+        return max(0, self.end - self.done)
+
+
+def stream_group(settings: Settings) -> tuple[str, list[str]]:
+    """The consumer group of the stream workers, and the topics (full names) that it reads."""
+    return f"{settings.topic_prefix}stream", [topic_name(settings, topic.name) for topic in _STREAM_TOPICS]
+
+
+def embedding_group(settings: Settings, bundle: str) -> tuple[str, list[str]]:
+    """The consumer group that embeds articles for ``bundle``, and the topic that it reads."""
+    return topic_name(settings, f"embedding.{bundle}"), [topic_name(settings, topics.ARTICLES.name)]
+
+
+class GroupLag:
+    """One connection to the broker, for questions about groups; not for two threads at once.
+
+    Args:
+        settings: Where Kafka is, and how many partitions topics have.
+
+    Raises:
+        KafkaError: The broker does not answer.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._partitions = range(settings.partitions)
+        self._admin = KafkaAdminClient(**client_config(settings), request_timeout_ms=_REQUEST_TIMEOUT_MS)
+
+    def positions(self, groups: Mapping[str, Collection[str]]) -> dict[TopicPartition, Position]:
+        """Where each group of ``groups`` stands in every partition of its topics (full names).
+
+        A group that has committed nothing of a partition stands at its oldest record.
+
+        Raises:
+            KafkaError: The broker does not answer.
+        """
+        read = {
+            group: [TopicPartition(topic, partition) for topic in names for partition in self._partitions]
+            for group, names in groups.items()
+        }
+        partitions = [tp for tps in read.values() for tp in tps]
+        committed: dict[TopicPartition, int] = {}
+        for group in read:
+            found = self._admin.list_group_offsets({group: None})[group]
+            committed |= {tp: at.offset for tp, at in found.items() if at.offset >= 0}
+        oldest = self._admin.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.EARLIEST))
+        # After the committed ones: a group never stands behind an end that was asked for before.
+        ends = self._admin.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.LATEST))
+        return {
+            tp: Position(max(committed.get(tp, 0), oldest[tp].offset), ends[tp].offset) for tp in partitions
+        }
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._admin.close()

@@ -1,0 +1,140 @@
+"""A partition with records and no progress is noticed, and only that is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from kafka import TopicPartition
+from kafka.errors import KafkaTimeoutError
+from prometheus_client import REGISTRY
+
+from freshet.streams import watchdog
+from freshet.streams.group_lag import Position
+from freshet.streams.settings import Settings
+from freshet.streams.watchdog import Stalls, Watchdog, unhealthy_reason
+
+CLICKS_0, CLICKS_1 = TopicPartition("clicks", 0), TopicPartition("clicks", 1)
+GROUPS = {"stream": ["clicks"]}
+
+
+def test_records_without_progress_are_a_stall_from_when_they_were_seen() -> None:
+    stalls = Stalls()
+    stalls.note({CLICKS_0: Position(5, 5)}, 0.0)
+    stalls.note({CLICKS_0: Position(5, 5)}, 100.0)
+    stalls.note({CLICKS_0: Position(5, 9)}, 102.0)
+    assert stalls.lag_events("clicks") == 4
+    assert stalls.stalled_s("clicks", 110.0) == 10.0, "not from when the last record was done"
+
+
+def test_progress_ends_a_stall_however_many_records_wait() -> None:
+    stalls = Stalls()
+    stalls.note({CLICKS_0: Position(5, 900)}, 0.0)
+    stalls.note({CLICKS_0: Position(6, 900)}, 50.0)
+    assert stalls.stalled_s("clicks", 51.0) == 1.0
+
+
+def test_a_group_that_was_set_back_begins_anew() -> None:
+    stalls = Stalls()
+    stalls.note({CLICKS_0: Position(5, 9)}, 0.0)
+    stalls.note({CLICKS_0: Position(0, 9)}, 50.0)
+    assert stalls.stalled_s("clicks", 50.0) == 0.0
+
+
+def test_without_records_nothing_is_stalled() -> None:
+    stalls = Stalls()
+    stalls.note({CLICKS_0: Position(5, 5)}, 0.0)
+    assert stalls.stalled_s("clicks", 1_000.0) == 0.0
+    assert stalls.stalled_s("unknown", 1_000.0) == 0.0
+
+
+def test_the_worst_partition_stands_for_the_topic() -> None:
+    stalls = Stalls()
+    for now_s in (0.0, 30.0):
+        stalls.note({CLICKS_0: Position(int(now_s), 99), CLICKS_1: Position(5, 6)}, now_s)
+    assert stalls.stalled_s("clicks", 30.0) == 30.0
+
+
+def test_a_partition_that_was_not_looked_at_is_forgotten() -> None:
+    stalls = Stalls()
+    stalls.note({CLICKS_0: Position(0, 9)}, 0.0)
+    stalls.note({}, 10.0)
+    stalls.note({CLICKS_0: Position(0, 9)}, 20.0)
+    assert stalls.stalled_s("clicks", 25.0) == 5.0
+
+
+@pytest.fixture
+def mine() -> set[TopicPartition]:
+    return {CLICKS_0}
+
+
+@pytest.fixture
+def dog(mine: set[TopicPartition], monkeypatch: pytest.MonkeyPatch) -> Iterator[Watchdog]:
+    """A watchdog that runs as far as anybody can tell; the tests look for it."""
+    dog = Watchdog(Settings(), lambda: GROUPS, lambda: mine, unhealthy_s=60.0)
+    monkeypatch.setattr(watchdog, "_running", [dog])
+    yield dog
+
+
+def test_a_worker_whose_partition_has_stalled_for_a_minute_is_unhealthy(dog: Watchdog) -> None:
+    dog.look({CLICKS_0: Position(5, 9)}, GROUPS, 0.0)
+    dog.look({CLICKS_0: Position(5, 9)}, GROUPS, 59.0)
+    assert unhealthy_reason() is None
+    dog.look({CLICKS_0: Position(5, 9)}, GROUPS, 61.0)
+    assert (reason := unhealthy_reason()) is not None
+    assert reason.startswith("no record of clicks[0] was done for 61 s")
+    dog.look({CLICKS_0: Position(6, 9)}, GROUPS, 62.0)
+    assert unhealthy_reason() is None, "it goes on"
+
+
+def test_another_workers_partition_is_no_reason_to_restart_this_one(
+    dog: Watchdog, mine: set[TopicPartition]
+) -> None:
+    for now_s in (0.0, 100.0):
+        dog.look({CLICKS_0: Position(9, 9), CLICKS_1: Position(5, 9)}, GROUPS, now_s)
+    assert unhealthy_reason() is None
+    mine.clear()
+    dog.look({CLICKS_0: Position(5, 9), CLICKS_1: Position(5, 9)}, GROUPS, 200.0)
+    assert unhealthy_reason() is None, "a worker without partitions has nothing to get done"
+
+
+def test_a_broker_that_does_not_answer_is_no_reason_to_restart(dog: Watchdog) -> None:
+    for now_s in (0.0, 100.0):
+        dog.look({CLICKS_0: Position(5, 9)}, GROUPS, now_s)
+    assert unhealthy_reason() is not None
+    dog.blind()
+    assert unhealthy_reason() is None
+
+
+def test_everybodys_partitions_are_on_the_metrics(dog: Watchdog) -> None:
+    for now_s in (0.0, 7.0):
+        dog.look({CLICKS_0: Position(5, 9), CLICKS_1: Position(5, 15)}, GROUPS, now_s)
+    assert REGISTRY.get_sample_value("freshet_group_lag_events", {"topic": "clicks"}) == 14
+    assert REGISTRY.get_sample_value("freshet_consumer_stalled_seconds", {"topic": "clicks"}) == 7
+
+
+def test_a_watchdog_looks_on_after_the_broker_has_not_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    connections: list[Broker] = []
+
+    class Broker:
+        def __init__(self, settings: Settings) -> None:
+            self.closed = False
+            connections.append(self)
+            if len(connections) == 1:
+                raise KafkaTimeoutError("no answer")
+
+        def positions(self, groups: watchdog.Groups) -> dict[TopicPartition, Position]:
+            if len(connections) == 2:
+                raise KafkaTimeoutError("no answer any more")
+            return {CLICKS_0: Position(0, 1)}
+
+        def close(self) -> None:
+            self.closed = True
+
+    monkeypatch.setattr(watchdog, "GroupLag", Broker)
+    with Watchdog(Settings(), lambda: GROUPS, lambda: {CLICKS_0}, interval_s=0.001, unhealthy_s=0.0):
+        while unhealthy_reason() is None:
+            time.sleep(0.001)
+    assert [broker.closed for broker in connections] == [False, True, True]
+    assert unhealthy_reason() is None, "a watchdog that has stopped says nothing"
