@@ -47,13 +47,16 @@ class RankedSlate:
     """Shape (n, features)."""
     scores: NDArray[np.float64]
     """Shape (n,)."""
+    model: str = ""
+    """Whose ranker ranked them."""
 
     def among(self, shown: Collection[str]) -> RankedSlate:
         """Those of the candidates that were ``shown``, in the same order."""
         kept = [i for i, news_id in enumerate(self.ids) if news_id in shown]
         if len(kept) == len(self.ids):
             return self
-        return RankedSlate(tuple(self.ids[i] for i in kept), self.features[kept], self.scores[kept])
+        ids = tuple(self.ids[i] for i in kept)
+        return RankedSlate(ids, self.features[kept], self.scores[kept], self.model)
 
 
 @dataclass(frozen=True, slots=True)

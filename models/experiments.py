@@ -52,7 +52,9 @@ class Variant(EventPart):
     share: Annotated[float, Field(gt=0, le=1)]
     """Of all users."""
     ranker: Id = "default"
-    """The name of its weights on ``ranker-weights``; ``default`` is the ranker that learns."""
+    """The name of its weights on ``ranker-weights``; ``default`` is the ranker that learns, of its bundle."""
+    bundle: Id | None = None
+    """Whose vectors it is served by; unset: those of the bundle in service."""
 
 
 class Segment(EventPart):

@@ -33,7 +33,7 @@ class VectorColumn:
     @property
     def d(self) -> int:
         """The vectors' dimension."""
-        return self.vectors.shape[1]
+        return int(self.vectors.shape[1])
 
     def checked(self, news_id: str, vector: ArrayLike) -> NDArray[np.float32]:
         """``vector`` as this column holds it.

@@ -8,33 +8,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
-import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-import faust
-import numpy as np
 from faust.types import TP, StreamT
-from yarl import URL
 
 from freshet.models.catalog import ArticleCatalog
 from freshet.models.events import Control
 from freshet.models.exploration import LearningExplorer
-from freshet.models.ports import FloatVector, IndexUnavailable
+from freshet.models.ports import IndexUnavailable
 from freshet.streams import metrics, topics
 from freshet.streams.bundle_index import BundleIndex
 from freshet.streams.burst_monitor import BurstMonitor
 from freshet.streams.catalog_follower import CatalogFollower
 from freshet.streams.drift_monitor import DriftMonitor
+from freshet.streams.errors import FreshetError
 from freshet.streams.experiments import Experiments
 from freshet.streams.exploration import explorer_of
+from freshet.streams.faust_app import faust_app
 from freshet.streams.group_member import join_group
-from freshet.streams.kafka import MAX_REQUEST_BYTES, tls_context, topic_name
+from freshet.streams.kafka import topic_name
 from freshet.streams.learner_agent import LearnerAgent
 from freshet.streams.outbox import Outbox
 from freshet.streams.partitioned_table import PartitionedTable
+from freshet.streams.population import Population
 from freshet.streams.progress import Progress
 from freshet.streams.ranker_examples import RankerExamples
 from freshet.streams.ranker_weights import Rankers, RankerWeightsFollower
@@ -47,10 +45,10 @@ from freshet.streams.stats_agent import StatsAgent
 from freshet.streams.topic_admin import ensure_changelogs
 from freshet.streams.user_agent import UserAgent
 from freshet.streams.user_states import UserStates
+from freshet.streams.variant_bundles import VariantBundles
 
 log = logging.getLogger(__name__)
 
-_POPULATION_INTERVAL_S = 1.0
 _LAG_INTERVAL_S = 2.0
 _SHARED_OUT = (topics.IMPRESSIONS, topics.CLICKS, topics.SLATES, topics.REQUESTS, topics.RANKER_EXAMPLES)
 """Topics that the group's workers share."""
@@ -63,6 +61,10 @@ _READ_BY_EACH = (
 )
 
 
+def _no_other(bundle: str) -> Serving:
+    raise FreshetError(f"this worker was not told where bundle {bundle} could be")
+
+
 class StreamApp:
     """One stream worker.
 
@@ -71,15 +73,24 @@ class StreamApp:
         index: Where candidates come from.
         serving: Whose vectors to serve, and how.
         replicate: Fill ``index`` from ``article-vectors``: for an embedded index that is this worker's own.
+        find_bundle: How to serve another bundle, by its id, to variants of experiments; may raise
+            :class:`FreshetError`.
     """
 
-    def __init__(self, settings: Settings, index: BundleIndex, serving: Serving, *, replicate: bool) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        index: BundleIndex,
+        serving: Serving,
+        *,
+        replicate: bool,
+        find_bundle: Callable[[str], Serving] = _no_other,
+    ) -> None:
         self.settings = settings
-        self.faust = _faust_app(settings)
+        self.faust = faust_app(settings)
         self.catalog = ArticleCatalog(serving.d)
         self._index = index
-        self._population: FloatVector = np.zeros(serving.d, np.float32)
-        self._population_at = -np.inf
+        population = Population(self.catalog)
         self._popularity: dict[str, float] = {}
         agents = ("user", "stats", "recommender", "follower", "weights", "learner")
         self._outboxes = {name: Outbox(settings) for name in agents}
@@ -90,12 +101,15 @@ class StreamApp:
         self._tables = (users, counts)
         self.states = UserStates(users, serving.pooling, self.catalog, settings.cached_users)
         self.rankers = Rankers(serving.ranker, serving.model)
-        self.experiments = Experiments(self.rankers)
+        self._variant_bundles = VariantBundles(settings, self.catalog, self.rankers, find_bundle)
+        self.experiments = Experiments(
+            self.rankers, self._variant_bundles, lambda: self.states.pooling.bundle
+        )
         examples = RankerExamples(
             settings=settings,
             catalog=self.catalog,
             rankers=self.rankers,
-            population=self._population_vector,
+            population=population,
             rolling_auc=RollingAuc(),
         )
         self._drift = DriftMonitor(self.catalog, settings.drift_interval_s)
@@ -109,7 +123,7 @@ class StreamApp:
             catalog=self.catalog,
             outbox=self._outboxes["user"],
             progress=self.progress,
-            population=self._population_vector,
+            population=population,
             examples=examples,
         )
         self.stats_agent = StatsAgent(
@@ -129,7 +143,7 @@ class StreamApp:
             experiments=self.experiments,
             outbox=self._outboxes["recommender"],
             progress=self.progress,
-            population=self._population_vector,
+            population=population,
             examples=examples,
             explorer=explorer,
             bursts=lambda: self.bursts.ids,
@@ -255,6 +269,7 @@ class StreamApp:
         for running in (
             self._follow,
             self._follow_weights,
+            self._variant_bundles.run,
             self._write_popularity,
             self._measure_lag,
             self._measure_drift,
@@ -277,6 +292,7 @@ class StreamApp:
     async def _caught_up(self) -> None:
         await self.follower.caught_up.wait()
         await self._weights.caught_up.wait()
+        await self._variant_bundles.caught_up()
 
     async def _release(self, *_: Any, **__: Any) -> None:
         async with self.user_agent.busy:
@@ -302,6 +318,8 @@ class StreamApp:
     def _obey(self, control: Control) -> None:
         self.experiments.obey(control)
         self.recommender_agent.editorial_rules.obey(control)
+        if control.kind == "article-withdrawn":
+            self._variant_bundles.hide(control.subject)
         if control.kind == "push-on":
             self.recommender_agent.push_users.add(control.subject)
         elif control.kind == "push-off":
@@ -310,19 +328,13 @@ class StreamApp:
     async def _push(self, clicks: Any) -> None:
         await self.recommender_agent.push(clicks, self._outboxes["user"])
 
-    def _population_vector(self, now_s: float) -> FloatVector:
-        now = asyncio.get_running_loop().time()
-        if now - self._population_at >= _POPULATION_INTERVAL_S:
-            self._population = self.catalog.population(now_s)
-            self._population_at = now
-        return self._population
-
     async def _write_popularity(self) -> None:
         while True:
             await asyncio.sleep(0.5)
             changed: Mapping[str, float] = dict(self._popularity)
             self._popularity.clear()
             if changed:
+                self._variant_bundles.set_popularity(changed)
                 try:
                     await asyncio.to_thread(self._index.set_popularity, changed)
                 except IndexUnavailable as error:
@@ -352,51 +364,3 @@ class StreamApp:
             for tp, lag in lags.items():
                 metrics.LAG.labels(tp.topic, str(tp.partition)).set(lag)
             shown = set(lags)
-
-
-def _worker_id(settings: Settings) -> str:
-    """The name of the worker that owns the data folder, the same after every restart."""
-    file = settings.data_dir / "worker-id"
-    try:
-        return file.read_text().strip()
-    except FileNotFoundError:
-        worker_id = f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
-        file.write_text(worker_id + "\n")
-        return worker_id
-
-
-def _faust_app(settings: Settings) -> faust.App:
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    options: dict[str, Any] = {}
-    if settings.kafka_username is not None and settings.kafka_password is not None:
-        options["broker_credentials"] = faust.SASLCredentials(
-            username=settings.kafka_username,
-            password=settings.kafka_password.get_secret_value(),
-            ssl_context=tls_context(settings),
-        )
-    elif settings.kafka_tls:
-        options["broker_credentials"] = faust.SSLCredentials(tls_context(settings))
-    return faust.App(
-        f"{settings.topic_prefix}stream",
-        broker=[URL(f"aiokafka://{server}") for server in settings.bootstrap_servers.split(",")],
-        store="rocksdb://",
-        datadir=settings.data_dir.absolute() / "tables",
-        autodiscover=False,
-        web_enabled=False,
-        topic_partitions=settings.partitions,
-        topic_replication_factor=settings.replication,
-        # A leader election topic is of use only to agents that run once in a cluster; there is none.
-        topic_disable_leader=True,
-        topic_allow_declare=True,
-        consumer_auto_offset_reset="earliest",
-        consumer_max_fetch_size=MAX_REQUEST_BYTES,
-        producer_max_request_size=MAX_REQUEST_BYTES,
-        # Static membership: a restarted worker gets its partitions back at once, without a rebalance; one
-        # that does not come back is given up after the session timeout.
-        consumer_group_instance_id=_worker_id(settings),
-        broker_session_timeout=10.0,
-        broker_heartbeat_interval=2.0,
-        # Faust's default of 3 s before a restarted worker recovers its tables is for large clusters.
-        stream_recovery_delay=0.0,
-        **options,
-    )

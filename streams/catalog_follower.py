@@ -16,7 +16,6 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from freshet.models.catalog import ArticleCatalog
@@ -25,23 +24,21 @@ from freshet.models.events import (
     ArticleVector,
     CoClickCounts,
     Control,
-    EventError,
     parse_vector_key,
     to_unix_s,
 )
-from freshet.models.ports import ArticleIndex, FloatVector, IndexedArticle, IndexUnavailable
+from freshet.models.ports import ArticleIndex, IndexedArticle, IndexUnavailable
 from freshet.streams import metrics, topics
+from freshet.streams.article_vectors import checked_vector, indexed_article
 from freshet.streams.intake import Intake
 from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config, topic_name
 from freshet.streams.outbox import Outbox
-from freshet.streams.popularity import most_popular, popularity
+from freshet.streams.popularity import FRESHENED, most_popular, popularity_of
 from freshet.streams.settings import Settings
 
 log = logging.getLogger(__name__)
 
 _RETRY_S = 1.0
-_FRESHENED = 500
-"""More than any answer takes of the trending."""
 _POPULARITY_STEP = 0.02
 """Of the logarithm of clicks: one more of a hundred. A write costs the index more than the order gains."""
 
@@ -142,7 +139,7 @@ class CatalogFollower:
                 await self._write_index()
                 if not self.caught_up.is_set():
                     if not self._replicate:  # its index may be of a bundle that was out of service for long
-                        self._publish_popularity(most_popular(self._catalog, _FRESHENED))
+                        self._publish_popularity(most_popular(self._catalog, FRESHENED))
                     self.caught_up.set()
                     log.info("the catalog has caught up: %d articles", len(self._catalog))
         finally:
@@ -155,7 +152,7 @@ class CatalogFollower:
         article = self._intake.keyed(record, ArticleVector, "key")
         if article.bundle != (self._bundle or article.bundle) or article.bundle in self._other_bundles:
             return  # of another version: never mixed, its own rollout announces it
-        vector = self._checked(article.vector)
+        vector = checked_vector(article.vector, self._catalog.d)
         if self._bundle is None:
             self._bundle = article.bundle
             self._on_bundle(article.bundle)
@@ -176,34 +173,13 @@ class CatalogFollower:
         if not self._replicate and self.caught_up.is_set():
             self._tell_popularity(article.news_id)  # its clicks may be older than its vector of this bundle
         if self._replicate:
-            self._to_index[article.news_id] = IndexedArticle(
-                article.news_id,
-                vector,
-                published_at_s,
-                article.title,
-                article.category,
-                article.subcategory,
-                article.language,
-                withdrawn=withdrawn,
-            )
+            self._to_index[article.news_id] = indexed_article(article, vector, withdrawn=withdrawn)
 
     def _forget(self, bundle: str, news_id: str) -> None:
         if bundle != self._bundle:
             return
         self._catalog.remove(news_id)
         self._to_index[news_id] = None
-
-    def _checked(self, numbers: tuple[float, ...]) -> FloatVector:
-        if len(numbers) != self._catalog.d:
-            raise EventError(
-                f"ArticleVector: {len(numbers)} dimensions, this worker is set to {self._catalog.d} "
-                "(FRESHET_DIMENSION)"
-            )
-        with np.errstate(over="ignore"):  # what overflows is refused
-            vector = np.array(numbers, np.float32)
-        if not np.isfinite(vector).all():
-            raise EventError("ArticleVector: the vector is not finite in float32")
-        return vector
 
     def _apply_stats(self, record: Any) -> None:
         if record.value is None:
@@ -232,14 +208,9 @@ class CatalogFollower:
         self._catalog.co_clicks.replace(counts.news_id, counts.contexts)
 
     def _tell_popularity(self, news_id: str) -> None:
-        value = self._popularity_of(news_id)
+        value = popularity_of(self._catalog, news_id)
         if value > 0.0:
             self._publish_popularity({news_id: value})
-
-    def _popularity_of(self, news_id: str) -> float:
-        row = self._catalog.row(news_id)
-        clicks: list[float] = self._catalog.clicks[row].tolist()
-        return popularity(clicks, float(self._catalog.stats_time_s[row]))
 
     def _apply_control(self, record: Any) -> None:
         if record.value is None:
@@ -264,7 +235,7 @@ class CatalogFollower:
             self._to_index.clear()
             self._to_hide.clear()
         for news_id in self._changed_popularity - self._to_index.keys():
-            value = self._popularity_of(news_id)
+            value = popularity_of(self._catalog, news_id)
             if abs(value - self._popularity.get(news_id, 0.0)) > _POPULARITY_STEP:
                 self._popularity[news_id] = value
                 self._publish_popularity({news_id: value})
@@ -272,7 +243,7 @@ class CatalogFollower:
 
     def _write(self) -> None:
         articles = [
-            replace(article, popularity=self._popularity_of(news_id))
+            replace(article, popularity=popularity_of(self._catalog, news_id))
             for news_id, article in self._to_index.items()
             if article is not None
         ]

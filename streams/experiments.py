@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -20,11 +20,12 @@ import numpy as np
 
 from freshet.models.control import Control
 from freshet.models.events import Click, Impression, Recommendation
-from freshet.models.experiments import Assigner, Experiment, sample_ratio
+from freshet.models.experiments import Assigner, Experiment, Variant, sample_ratio
 from freshet.models.ranking import LinearRanker
 from freshet.models.ranking_metrics import auc
 from freshet.streams import metrics
-from freshet.streams.ranker_weights import Rankers
+from freshet.streams.ranker_weights import DEFAULT, START, Rankers
+from freshet.streams.variant_bundles import VariantBundle, VariantBundles
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,8 @@ class Treatment:
     experiment: str
     variant: str
     ranker: LinearRanker
+    bundle: VariantBundle | None = None
+    """Beside the one in service; unset: that one."""
 
 
 @dataclass(slots=True)
@@ -75,10 +78,16 @@ class Experiments:
 
     Args:
         rankers: Where variants' rankers come from.
+        bundles: Where variants' bundles come from; told which are needed.
+        in_service: The bundle whose vectors everybody else is served by.
     """
 
-    def __init__(self, rankers: Rankers) -> None:
+    def __init__(
+        self, rankers: Rankers, bundles: VariantBundles | None = None, in_service: Callable[[], str] = str
+    ) -> None:
         self._rankers = rankers
+        self._bundles = bundles
+        self._in_service = in_service
         self._running: dict[str, _Running] = {}
         self._open: OrderedDict[str, _Open] = OrderedDict()
         self._warned: set[tuple[str, str]] = set()
@@ -102,6 +111,13 @@ class Experiments:
             )
             self._running = {each.experiment.name: each for each in by_age}
             _count_from_zero(experiment)
+        self._need_bundles()
+
+    def _need_bundles(self) -> None:
+        if self._bundles is not None:
+            variants = [variant for each in self._running.values() for variant in each.experiment.variants]
+            named = {variant.bundle for variant in variants if variant.bundle is not None}
+            self._bundles.need(named - {self._in_service()})
 
     def names(self) -> tuple[str, ...]:
         """Those that run, in the order of their precedence."""
@@ -110,8 +126,9 @@ class Experiments:
     def treatment(self, user_id: str, time: datetime) -> Treatment | None:
         """How to serve a user at the event time ``time``; none where no experiment has them.
 
-        A variant whose ranker is not on ``ranker-weights`` serves nobody: its users are served as if there
-        were no experiment and not counted, which the sample-ratio check shows.
+        A variant whose ranker is not on ``ranker-weights``, or whose bundle is not here or not read yet,
+        serves nobody: its users are served as if there were no experiment and not counted, which the
+        sample-ratio check shows.
         """
         for running in self._running.values():
             if not running.experiment.runs_at(time):
@@ -121,13 +138,29 @@ class Experiments:
                 continue
             name = running.experiment.name
             try:
-                return Treatment(name, variant.name, self._rankers.get(variant.ranker))
-            except KeyError as error:
+                return self._by(name, variant)
+            except LookupError as error:
                 if (name, variant.name) not in self._warned:
                     self._warned.add((name, variant.name))
                     log.error("experiment %s cannot serve variant %s: %s", name, variant.name, error)
                 return None
         return None
+
+    def _by(self, experiment: str, variant: Variant) -> Treatment:
+        """How ``variant`` serves.
+
+        Raises:
+            LookupError: Its ranker or its bundle is not here.
+        """
+        if variant.bundle is None or variant.bundle == self._in_service():
+            return Treatment(experiment, variant.name, self._rankers.get(variant.ranker))
+        bundle = None if self._bundles is None else self._bundles.get(variant.bundle)
+        if bundle is None:
+            raise LookupError(f"bundle {variant.bundle} is not here, or its vectors are being read")
+        if variant.ranker == START:
+            return Treatment(experiment, variant.name, bundle.serving.ranker, bundle)
+        name = bundle.serving.model if variant.ranker == DEFAULT else variant.ranker
+        return Treatment(experiment, variant.name, self._rankers.get(name), bundle)
 
     def answered(self, answer: Recommendation, *, ranked: bool) -> None:
         """Count an answer, and wait for what becomes of it; ``ranked``: its request named the candidates."""

@@ -183,10 +183,11 @@ class LearnerAgent:
     def _begin(self, model: str) -> _Learning | None:
         """Go on from the latest weights, or begin with the start; ``None`` if neither is known here."""
         record = self._rankers.latest(model)
-        served = model == self._rankers.model
-        if record is None and not served:
-            return None
-        start = self._rankers.start if served else self._rankers.get(model)
+        start = self._rankers.start_of(model)
+        if start is None:
+            if record is None:
+                return None
+            start = self._rankers.get(model)
         if record is None:
             learning = _Learning(RankerGuard(start))
             self._add(model, learning, "warm-start")
@@ -239,6 +240,7 @@ class LearnerAgent:
         partition = partition_of(model, self._settings.partitions)
         self._outbox.add(self._topic, partition, model.encode(), record.to_json())
         learning.unpublished = None
-        if guard.auc is not None and guard.start_auc is not None:
+        of_service = model == self._rankers.model
+        if of_service and guard.auc is not None and guard.start_auc is not None:
             metrics.RANKER_AUC.labels("learned").set(guard.auc)
             metrics.RANKER_AUC.labels("start").set(guard.start_auc)

@@ -11,6 +11,9 @@ from freshet.models.catalog import STATS_HALF_LIVES_S, TRENDING_HALF_LIFE_S, Art
 
 _TRENDING_COUNT = STATS_HALF_LIVES_S.index(TRENDING_HALF_LIFE_S)
 
+FRESHENED = 500
+"""More than any answer takes of the trending: an index that may be behind is told of so many at first."""
+
 
 def popularity(clicks: Sequence[float], time_s: float) -> float:
     """0 without clicks, else a value that never needs an update while nothing is clicked.
@@ -24,6 +27,13 @@ def popularity(clicks: Sequence[float], time_s: float) -> float:
     """
     recent = clicks[_TRENDING_COUNT]
     return math.log2(recent) + time_s / TRENDING_HALF_LIFE_S if recent > 0 else 0.0
+
+
+def popularity_of(catalog: ArticleCatalog, news_id: str) -> float:
+    """The popularity of one article of a catalog."""
+    row = catalog.row(news_id)
+    clicks: list[float] = catalog.clicks[row].tolist()
+    return popularity(clicks, float(catalog.stats_time_s[row]))
 
 
 def most_popular(catalog: ArticleCatalog, n: int) -> dict[str, float]:

@@ -67,17 +67,23 @@ class RankerExamples:
         self.behind = False
         """Whether impressions are waiting, so that only a share of them can be ranked."""
         self._topic = topic_name(settings, topics.RANKER_EXAMPLES.name)
-        self._key = rankers.model.encode()
-        self._partition = partition_of(rankers.model, settings.partitions)
-        self._records: list[bytes] = []
+        self._partitions = settings.partitions
+        self._records: list[tuple[str, bytes]] = []
+        """By model."""
         self.on_example: Callable[[Sequence[str], NDArray[np.float32], NDArray[np.bool_]], None] | None = None
-        """Told of each impression that was ranked: its articles, their features, which were clicked."""
+        """Told of each impression that the bundle in service ranked: its articles, their features, which
+        were clicked."""
 
-    def answered(self, request: RecommendationRequest, time_s: float, answer: Answer) -> None:
-        """Remember what a request was answered with at ``time_s`` (event time, Unix seconds)."""
+    def answered(
+        self, request: RecommendationRequest, time_s: float, answer: Answer, model: str | None = None
+    ) -> None:
+        """Remember what a request was answered with at ``time_s`` (event time, Unix seconds).
+
+        ``model`` learns from what becomes of it; unset, that of the bundle in service does.
+        """
         slate, picks = answer.slate, answer.picks
         ids = tuple(slate.ids[i] for i in picks.tolist())
-        ranked = RankedSlate(ids, slate.features[picks], slate.scores[picks])
+        ranked = RankedSlate(ids, slate.features[picks], slate.scores[picks], model or self._rankers.model)
         self._attribution.answered(_of_user(request, request.request_id), time_s, ranked)
 
     def shown(self, impression: Impression, source: Source, time_s: float, state: UserState) -> None:
@@ -97,7 +103,7 @@ class RankerExamples:
             state.seed_history(time_s, impression.history, self._catalog)
             user = UserView.of(state, time_s, self._population(time_s))
             slate = score_slate(impression.candidates, user, self._catalog, self._rankers.get(), time_s)
-            return RankedSlate(tuple(slate.ids), slate.features, slate.scores)
+            return RankedSlate(tuple(slate.ids), slate.features, slate.scores, self._rankers.model)
 
         example = self._attribution.shown(
             _of_user(impression, impression.impression_id),
@@ -109,7 +115,7 @@ class RankerExamples:
         )
         if example is None:
             return
-        if self.on_example is not None:
+        if self.on_example is not None and example.slate.model == self._rankers.model:
             self.on_example(example.slate.ids, example.slate.features, example.clicked)
         if example.answered:
             self._rolling_auc.add(example.clicked, example.slate.scores)
@@ -137,8 +143,8 @@ class RankerExamples:
 
     def publish(self, outbox: Outbox) -> None:
         """Add everything collected to the next flush of ``outbox``."""
-        for record in self._records:
-            outbox.add(self._topic, self._partition, self._key, record)
+        for model, record in self._records:
+            outbox.add(self._topic, partition_of(model, self._partitions), model.encode(), record)
         self._records.clear()
 
     def _is_ranked(self, impression_id: str) -> bool:
@@ -156,7 +162,7 @@ class RankerExamples:
         stream, partition, offset = source
         example = {
             "version": 1,
-            "model": self._rankers.model,
+            "model": slate.model,
             "fingerprint": FINGERPRINT,
             "features": encoded(slate.features),
             "clicked": clicked.tolist(),
@@ -167,7 +173,7 @@ class RankerExamples:
         }
         if before is not None:
             example["clicked_before"] = before.tolist()
-        self._records.append(orjson.dumps(example))
+        self._records.append((slate.model, orjson.dumps(example)))
 
 
 @overload

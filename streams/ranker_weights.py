@@ -52,6 +52,7 @@ class Rankers:
     def __init__(self, start: LinearRanker, model: str = DEFAULT) -> None:
         self.model = model
         self.start = replace(start, name=model)
+        self._starts = {model: self.start}
         self._latest: dict[str, RankerWeights] = {}
         self._rankers: dict[str, LinearRanker] = {
             START: replace(start, name=START),
@@ -71,6 +72,19 @@ class Rankers:
         except KeyError:
             raise KeyError(f"no ranker is called {name!r}; there are {', '.join(self.names())}") from None
 
+    def begin(self, model: str, start: LinearRanker) -> None:
+        """Know how another model ranks until it has learned: that of a bundle beside the one in service."""
+        self._starts[model] = replace(start, name=model)
+        record = self._latest.get(model)
+        if record is None:
+            self._rankers[model] = self._starts[model]
+        else:
+            self.apply(record)
+
+    def start_of(self, model: str) -> LinearRanker | None:
+        """How a model ranks before it has learned anything; ``None`` where that is not known here."""
+        return self._starts.get(model)
+
     def names(self) -> tuple[str, ...]:
         """What :meth:`get` knows, sorted."""
         return tuple(sorted(self._rankers))
@@ -83,7 +97,7 @@ class Rankers:
         """Rank with ``record`` from now on, where its model is asked for.
 
         Features that this version does not have are ignored, with a warning; those that the record does not
-        know keep the start's weight, if it is the served model's.
+        know keep the start's weight, where that is known.
 
         Raises:
             EventError: The record's name is one that no model may have, a weight is so large that scores
@@ -94,7 +108,8 @@ class Rankers:
         largest = max(map(abs, record.weights.values()), default=0.0)
         if largest > _MAX_WEIGHT:
             raise EventError(f"RankerWeights: a weight of {largest:g}, more than {_MAX_WEIGHT:g}")
-        state_of(record, self.start)
+        start = self._starts.get(record.model)
+        state_of(record, start or self.start)
         if record.model == DEFAULT != self.model:
             return  # learned while no bundle was trained; here the name is that of the bundle's own
         unknown = tuple(sorted(set(record.weights) - set(FEATURES)))
@@ -105,7 +120,7 @@ class Rankers:
                 record.model,
                 ", ".join(unknown),
             )
-        weights = dict(self.start.weights) if record.model == self.model else {}
+        weights = {} if start is None else dict(start.weights)
         weights |= {name: weight for name, weight in record.weights.items() if name in FEATURES}
         ranker = LinearRanker(weights, record.model, record.revision)
         self._latest[record.model] = record

@@ -13,6 +13,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
@@ -54,6 +55,23 @@ _MAX_IN_TURN = 8
 _MAX_SEARCHES = 4
 
 Degraded = Literal["cached", "trending"] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Vectors:
+    """Whose vectors answer a request."""
+
+    pooling: Pooling
+    catalog: ArticleCatalog
+    index: ArticleIndex
+    population: Callable[[float], FloatVector]
+
+    @property
+    def pooling_of_strangers(self) -> Pooling | None:
+        """What a bundle makes of users never seen; without that, one vector stands for all their heads."""
+        pooling = self.pooling
+        plain = pooling.prior is None and not pooling.layers and not pooling.normalise
+        return None if plain else pooling
 
 
 class RecommenderAgent:
@@ -167,23 +185,29 @@ class RecommenderAgent:
         self, request: RecommendationRequest, partition: int, pushed: bool = False
     ) -> Recommendation:
         now_s = to_unix_s(request.time)
-        state = self._states.get(partition, request.user_id)
-        if state is None and request.history:
-            state = UserState.empty(self._states.pooling)
-            state.seed_history(now_s, request.history, self._catalog)
-        user = UserView.of(state, now_s, self._population(now_s), self._pooling_of_strangers())
         treatment = self._experiments.treatment(request.user_id, request.time)
         ranker = self._rankers.get() if treatment is None else treatment.ranker
+        bundle = None if treatment is None else treatment.bundle
+        state = self._states.get(partition, request.user_id)
+        if bundle is None:
+            vectors = _Vectors(self._states.pooling, self._catalog, self._index, self._population)
+        else:
+            vectors = _Vectors(bundle.pooling, bundle.catalog, bundle.index, bundle.population)
+            state = bundle.state(state)
+        if state is None and request.history:
+            state = UserState.empty(vectors.pooling)
+            state.seed_history(now_s, request.history, vectors.catalog)
+        user = UserView.of(state, now_s, vectors.population(now_s), vectors.pooling_of_strangers)
         degraded: Degraded = None
         if request.candidates is not None:
             book = self.editorial_rules.book
-            found = rank(request, user, self._catalog, ranker, now_s, book=book)
+            found = rank(request, user, vectors.catalog, ranker, now_s, book=book)
         else:
-            found, degraded = await self._recommended(request, user, ranker, now_s)
+            found, degraded = await self._recommended(request, user, vectors, ranker, now_s)
             explored = sum(EXPLORATION in item.sources for item in found.items)
             metrics.RECOMMENDED.labels("explored").inc(explored)
             metrics.RECOMMENDED.labels("ranked").inc(len(found.items) - explored)
-        self._examples.answered(request, now_s, found)
+        self._examples.answered(request, now_s, found, None if bundle is None else bundle.serving.model)
         metrics.CANDIDATES.observe(len(found.items))
         if degraded is not None:
             metrics.DEGRADED.labels(degraded).inc()
@@ -191,7 +215,7 @@ class RecommenderAgent:
             request_id=request.request_id,
             user_id=request.user_id,
             time=request.time,
-            bundle=self._states.pooling.bundle,
+            bundle=vectors.pooling.bundle,
             ranker=ranker.id,
             items=tuple(found.items),
             user_clicks=user.clicks,
@@ -205,22 +229,21 @@ class RecommenderAgent:
         self._experiments.answered(answer, ranked=request.candidates is not None)
         return answer
 
-    def _pooling_of_strangers(self) -> Pooling | None:
-        """What a bundle makes of users never seen; without that, one vector stands for all their heads."""
-        pooling = self._states.pooling
-        plain = pooling.prior is None and not pooling.layers and not pooling.normalise
-        return None if plain else pooling
-
     async def _recommended(
-        self, request: RecommendationRequest, user: UserView, ranker: LinearRanker, now_s: float
+        self,
+        request: RecommendationRequest,
+        user: UserView,
+        vectors: _Vectors,
+        ranker: LinearRanker,
+        now_s: float,
     ) -> tuple[Answer, Degraded]:
         book = self.editorial_rules.book
         search = partial(
             recommend,
             request,
             user,
-            self._catalog,
-            self._index,
+            vectors.catalog,
+            vectors.index,
             ranker,
             now_s,
             explorer=self._explorer,
@@ -235,10 +258,10 @@ class RecommenderAgent:
         except IndexUnavailable as error:
             log.warning("the index does not answer: %s", error)
             candidates = self._cache.get(request.user_id, {})
-            found = recommend_from(request, candidates, user, self._catalog, ranker, now_s, book=book)
+            found = recommend_from(request, candidates, user, vectors.catalog, ranker, now_s, book=book)
             if found.items:
                 return found, "cached"
-            return trending_fallback(request, user, self._catalog, ranker, now_s, book=book), "trending"
+            return trending_fallback(request, user, vectors.catalog, ranker, now_s, book=book), "trending"
         self._cache[request.user_id] = {
             item.news_id: again
             for item in found.items

@@ -112,6 +112,16 @@ def serving_of(bundle: Bundle | None, settings: Settings) -> Serving:
     return usable(lambda: Serving.of_bundle(bundle, settings))
 
 
+def other_serving(settings: Settings, bundle_id: str) -> Serving:
+    """How a stream worker serves a bundle of its catalogue beside the one in service.
+
+    Raises:
+        BundleUnusable: No folder of the catalogue holds it, or its weights do not fit its manifest.
+    """
+    bundle = find_bundle(settings.bundles, bundle_id)
+    return usable(lambda: Serving.of_bundle(bundle, settings))
+
+
 def usable(load: Callable[[], T]) -> T:
     """What ``load`` gives; that a bundle cannot be used is one line for whoever runs the command.
 

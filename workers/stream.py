@@ -6,11 +6,12 @@ import asyncio
 import gc
 import logging
 import signal
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 
-from freshet.streams import metrics
+from freshet.streams import endpoint
 from freshet.streams.app import StreamApp
 from freshet.streams.bundle_index import index_of
 from freshet.streams.group_lag import embedding_group, stream_group
@@ -18,7 +19,7 @@ from freshet.streams.serving import NO_BUNDLE
 from freshet.streams.settings import Settings
 from freshet.streams.topic_admin import ensure_topics
 from freshet.streams.watchdog import Watchdog
-from freshet.workers.bundle_folders import open_bundle, serving_of
+from freshet.workers.bundle_folders import open_bundle, other_serving, serving_of
 
 log = logging.getLogger(__name__)
 
@@ -32,12 +33,25 @@ def run_stream(settings: Settings, on_ready: Callable[[], None] | None = None) -
     """
     ensure_topics(settings)
     serving = serving_of(open_bundle(settings), settings)
-    metrics.serve(settings.metrics_host, settings.metrics_port)
+    ready = threading.Event()
+    endpoint.serve(settings.metrics_host, settings.metrics_port, ready=ready.is_set)
     index = index_of(settings, serving.d)
     # A server's index is filled by the embedding workers; an embedded one is this worker's own.
-    app = StreamApp(settings, index, serving, replicate=settings.qdrant_url is None)
+    app = StreamApp(
+        settings,
+        index,
+        serving,
+        replicate=settings.qdrant_url is None,
+        find_bundle=partial(other_serving, settings),
+    )
+
+    def now_ready() -> None:
+        ready.set()
+        if on_ready is not None:
+            on_ready()
+
     try:
-        run_app(app, on_ready=on_ready)
+        run_app(app, on_ready=now_ready)
     finally:
         index.close()
 

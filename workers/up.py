@@ -16,15 +16,16 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from freshet.streams import metrics
+from freshet.streams import endpoint
 from freshet.streams.app import StreamApp
 from freshet.streams.bundle_index import index_of
 from freshet.streams.reachability import wait_for_broker
 from freshet.streams.settings import Settings
 from freshet.streams.topic_admin import ensure_topics
-from freshet.workers.bundle_folders import open_bundle, serving_of
+from freshet.workers.bundle_folders import open_bundle, other_serving, serving_of
 from freshet.workers.local_kafka import LocalKafka
 from freshet.workers.stream import run_app
 
@@ -78,7 +79,8 @@ def run_up(settings: Settings, options: UpOptions, report: Callable[[str], None]
         report(f"Kafka at {settings.bootstrap_servers}")
         created = ensure_topics(settings)
         report(f"topics {settings.topic_prefix}*: {len(created)} created, {settings.partitions} partitions")
-        metrics.serve(settings.metrics_host, settings.metrics_port)
+        ready = threading.Event()
+        endpoint.serve(settings.metrics_host, settings.metrics_port, ready=ready.is_set)
 
         bundle = open_bundle(settings)
         serving = serving_of(bundle, settings)
@@ -94,10 +96,16 @@ def run_up(settings: Settings, options: UpOptions, report: Callable[[str], None]
         where = settings.qdrant_url or f"Qdrant Edge in {settings.data_dir / 'index'}"
         report(f"vectors in {where}")
         replicate = models is None and settings.qdrant_url is None
-        app = StreamApp(settings, index, serving, replicate=replicate)
+        find_bundle = partial(other_serving, settings)
+        app = StreamApp(settings, index, serving, replicate=replicate, find_bundle=find_bundle)
         if models is not None:
             _embed_in_background(settings, models, app, stack)
-        run_app(app, on_ready=lambda: report(_ready(settings)))
+
+        def on_ready() -> None:
+            ready.set()
+            report(_ready(settings))
+
+        run_app(app, on_ready=on_ready)
 
 
 def _terminate_with_stdin() -> None:
