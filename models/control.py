@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal, Self
 
-from pydantic import model_validator
+from pydantic import ConfigDict, model_validator
 
 from freshet.models.editorial_rule import EditorialRule
 from freshet.models.experiments import Experiment
@@ -24,6 +24,21 @@ class Control(Event):
     independent of it has not, and every promotion has one of its own: what was promoted before has to be
     known for ever.
     """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "allOf": [
+                {
+                    "if": {"properties": {"kind": {"const": "rule-set"}}},
+                    "then": {"required": ["rule"], "properties": {"rule": {"type": "object"}}},
+                },
+                {
+                    "if": {"properties": {"kind": {"enum": ["experiment-started", "experiment-stopped"]}}},
+                    "then": {"required": ["experiment"], "properties": {"experiment": {"type": "object"}}},
+                },
+            ]
+        }
+    )
 
     kind: Literal[
         "bundle-promoted",

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic.config import JsonDict
 
 from freshet.models.wire import MAX_K, EventError, EventPart, Id, Label, UtcTime, refusal
 
@@ -19,6 +20,29 @@ _Named = Annotated[tuple[Id, ...], Field(max_length=100)]
 _Labels = Annotated[tuple[Annotated[Label, Field(min_length=1)], ...], Field(max_length=100)]
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Number = Annotated[int, Field(ge=0, le=MAX_K)]
+
+# What the validators below say, as far as a JSON Schema can say it.
+_NAMES_SOMETHING: JsonDict = {
+    "anyOf": [
+        {"required": [name], "properties": {name: {"minItems": 1}}}
+        for name in ("news_ids", "categories", "subcategories")
+    ]
+}
+_ENDS: JsonDict = {
+    "required": ["until"],
+    "properties": {"until": {"type": "string"}, "since": {"type": "null"}},
+}
+_OF_ONE_TOPIC: JsonDict = {
+    "oneOf": [
+        {"required": [name], "properties": {name: {"type": "string"}}} for name in ("category", "subcategory")
+    ]
+}
+_BOUNDED: JsonDict = {
+    "anyOf": [
+        {"required": [name], "properties": {name: {"type": "number"}}}
+        for name in ("at_least", "at_most", "at_least_share", "at_most_share")
+    ]
+}
 
 
 class _Rule(EventPart):
@@ -36,6 +60,8 @@ class _Rule(EventPart):
 
 class _RuleOfArticles(_Rule):
     """Of the articles named, and of all articles of the categories and subcategories named."""
+
+    model_config = ConfigDict(json_schema_extra={"allOf": [_NAMES_SOMETHING]})
 
     news_ids: _Named = ()
     categories: _Labels = ()
@@ -65,6 +91,8 @@ class Bury(_RuleOfArticles):
 
 class Embargo(_RuleOfArticles):
     """Do not show articles before ``until``."""
+
+    model_config = ConfigDict(json_schema_extra={"allOf": [_NAMES_SOMETHING, _ENDS]})
 
     kind: Literal["embargo"] = "embargo"
 
@@ -103,6 +131,8 @@ class AtMost(_Rule):
 
 class Quota(_Rule):
     """How many of a list are of a category or subcategory, at least and at most; a share is of its length."""
+
+    model_config = ConfigDict(json_schema_extra={"allOf": [_OF_ONE_TOPIC, _BOUNDED]})
 
     kind: Literal["quota"] = "quota"
     category: Annotated[Label, Field(min_length=1)] | None = None

@@ -10,11 +10,12 @@ says what is wrong.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
 from freshet.models.control import Control
+from freshet.models.json_schemas import json_schema
 from freshet.models.recommendation_events import (
     Filters,
     Recommendation,
@@ -27,6 +28,7 @@ from freshet.models.wire import (
     MAX_EVENT_BYTES,
     MAX_HISTORY,
     MAX_K,
+    UNSLASHED_PATTERN,
     Count,
     Event,
     EventError,
@@ -106,7 +108,7 @@ class ArticleVector(Event):
     """
 
     news_id: Id
-    bundle: Annotated[Id, StringConstraints(pattern=r"^[^\s/\x00-\x1f\x7f]+$")]
+    bundle: Annotated[Id, StringConstraints(pattern=UNSLASHED_PATTERN)]
     """The version of the model bundle that made the vector, without a ``/``; vectors of two bundles are never
     compared."""
     vector: Vector
@@ -338,8 +340,3 @@ class DeadLetter(Event):
     """The value's full length."""
 
     MAX_DEAD_VALUE_BYTES: ClassVar[int] = 64 * 1024
-
-
-def json_schema(event: type[Event]) -> dict[str, Any]:
-    """The event's JSON Schema (draft 2020-12), as published for clients in other languages."""
-    return event.model_json_schema(mode="validation")

@@ -18,6 +18,7 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
+    WithJsonSchema,
 )
 
 MAX_EVENT_BYTES = 1 << 20
@@ -40,11 +41,28 @@ def _as_utc(time: datetime) -> datetime:
         raise ValueError("must lie between the years 1 and 9999 in UTC") from error
 
 
-Id = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\s\x00-\x1f\x7f]+$")]
+# Unicode's white space letter by letter: what \s means differs from one language's expressions to the next.
+_BLANK = r"\x00-\x20\x7f\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+ID_PATTERN = rf"^[^{_BLANK}]+$"
+UNSLASHED_PATTERN = rf"^[^/{_BLANK}]+$"
+
+Id = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=ID_PATTERN)]
 """A user's, article's, impression's or request's name: 1 to 128 characters without white space."""
 
 Label = Annotated[str, StringConstraints(max_length=128)]
-UtcTime = Annotated[AwareDatetime, AfterValidator(_as_utc)]
+UtcTime = Annotated[
+    AwareDatetime,
+    AfterValidator(_as_utc),
+    # Most validators take ``format`` for a remark, and a time without an offset must not pass.
+    WithJsonSchema(
+        {
+            "type": "string",
+            "format": "date-time",
+            "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"
+            r"(Z|[+-][0-9]{2}:[0-9]{2})$",
+        }
+    ),
+]
 Finite = float
 """JSON has no infinity and no NaN, and the models refuse both (``allow_inf_nan=False``)."""
 Count = Annotated[int, Field(ge=0, lt=1 << 63)]
