@@ -1,7 +1,8 @@
-"""What every agent does with a record before it is handled, or instead: checks, counts, buries.
+"""What every agent does with a record before it is handled, or instead: checks, counts, traces, buries.
 
 Guarantee: a record that cannot be handled becomes a dead letter with its topic, partition, offset and reason,
-in the same flush that lets its offset be committed. So nothing stops, and nothing is lost.
+in the same flush that lets its offset be committed. So nothing stops, and nothing is lost. What is logged
+meanwhile names the record; keys are in the dead letter and never in the log, because they are users' ids.
 """
 
 from __future__ import annotations
@@ -15,22 +16,40 @@ from freshet.models.events import Event, EventError, to_unix_s
 from freshet.streams import metrics, topics
 from freshet.streams.dead_letters import dead_letter
 from freshet.streams.kafka import topic_name
+from freshet.streams.log_context import HANDLED
 from freshet.streams.outbox import Outbox
 from freshet.streams.settings import Settings
+from freshet.streams.tracing import RecordTraces
 
 log = logging.getLogger(__name__)
 
 _MAX_DEAD_KEY_BYTES = 1_024
 """Of a dead letter's record key: a bad record may be all key, and the letter beside it must fit a request."""
+_MAX_LOGGED_CHARS = 1_000
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Event)
 
 
-class Intake:
-    """Turns records into events, and the rest into dead letters."""
+class WrongKey(EventError):
+    """A record's key is not what its event says; the text quotes both, :attr:`loggable` neither."""
 
-    def __init__(self, settings: Settings, outbox: Outbox) -> None:
+    def __init__(self, event: str, field: str, key: bytes | None, subject: str) -> None:
+        super().__init__(f"{event}: the record's key is {key!r}, it must be the {field} {subject!r}")
+        self.loggable = f"{event}: the record's key is not its {field}"
+
+
+class Intake:
+    """Turns records into events, and the rest into dead letters.
+
+    Args:
+        settings: The topics' names, and limits.
+        outbox: Takes the dead letters.
+        service: The process' name in traces, for an agent that says when its records are done.
+    """
+
+    def __init__(self, settings: Settings, outbox: Outbox, service: str | None = None) -> None:
+        self.traces = RecordTraces(settings, service)
         self._settings = settings
         self._outbox = outbox
         self._dead = topic_name(settings, topics.DEAD_LETTERS.name)
@@ -38,17 +57,29 @@ class Intake:
     def handle(self, message: Any, handler: Callable[[Any], T]) -> T | None:
         """Give ``message`` to ``handler``; bury it and return ``None`` if the handler refuses it or fails."""
         metrics.EVENTS.labels(message.topic).inc()
+        trace = self.traces.begin(message)
+        before = HANDLED.set((message, None, trace))
         try:
             return handler(message)
+        except WrongKey as error:
+            self.bury(message, str(error), error.loggable)
         except EventError as error:
             self.bury(message, str(error))
         except Exception as error:
             log.exception("%s[%d]@%d", message.topic, message.partition, message.offset)
             self.bury(message, f"cannot be handled: {error!r}")
+        finally:
+            HANDLED.reset(before)
         return None
 
-    def bury(self, message: Any, reason: str) -> None:
-        """Add the record's dead letter to the outbox."""
+    def bury(self, message: Any, reason: str, loggable: str | None = None) -> None:
+        """Add the record's dead letter to the outbox.
+
+        Args:
+            message: What cannot be handled.
+            reason: Why, for the letter.
+            loggable: Why, for the log and the trace, where ``reason`` names a user.
+        """
         letter = dead_letter(
             message.topic.removeprefix(self._settings.topic_prefix),
             reason,
@@ -60,9 +91,13 @@ class Intake:
         )
         partition = message.partition % self._settings.partitions
         key = None if message.key is None else message.key[:_MAX_DEAD_KEY_BYTES]
-        self._outbox.add(self._dead, partition, key, letter.to_json())
+        self._outbox.add(self._dead, partition, key, letter.to_json(), self.traces.headers(message))
         metrics.DEAD_LETTERS.labels(message.topic).inc()
-        log.warning("dead letter %s[%d]@%d: %s", message.topic, message.partition, message.offset, reason)
+        why = (loggable or reason)[:_MAX_LOGGED_CHARS]
+        log.warning("dead letter %s[%d]@%d: %s", message.topic, message.partition, message.offset, why)
+        trace = self.traces.of(message)
+        if trace is not None:
+            trace.fail(why)
 
     def keyed(self, message: Any, event: type[E], field: str) -> E:
         """Decode ``message`` and check that its key is the event's ``field``.
@@ -70,15 +105,14 @@ class Intake:
         The key decides the partition, so a wrong one would meet another worker's state.
 
         Raises:
-            EventError: The value is not the event, or the key is not the field.
+            EventError: The value is not the event.
+            WrongKey: The key is not the field.
         """
         decoded = event.from_json(message.value)
         subject: str = getattr(decoded, field)
         if message.key != subject.encode():
             key = None if message.key is None else message.key[:128]
-            raise EventError(
-                f"{event.__name__}: the record's key is {key!r}, it must be the {field} {subject!r}"
-            )
+            raise WrongKey(event.__name__, field, key, subject)
         return decoded
 
     def checked_time_s(self, time: datetime, now_s: float) -> float:

@@ -35,6 +35,7 @@ from freshet.streams.progress import Progress
 from freshet.streams.ranker_weights import Rankers
 from freshet.streams.record_reader import RecordReader
 from freshet.streams.settings import Settings
+from freshet.streams.tracing import STREAM
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ class LearnerAgent:
         self._outbox = outbox
         self._progress = progress
         self._catch_up = catch_up
-        self._intake = Intake(settings, outbox)
+        self._intake = Intake(settings, outbox, STREAM)
         self._topic = topic_name(settings, topics.RANKER_WEIGHTS.name)
         self._generation = -1
         self._learning: dict[str, _Learning] = {}
@@ -138,6 +139,7 @@ class LearnerAgent:
                 await asyncio.sleep(0)
             self._intake.handle(message, self._learn)
         self._undone += messages
+        self._intake.traces.lap("learn")
         metrics.BATCH_EVENTS.labels("learner").observe(len(messages))
         metrics.PROCESSING_SECONDS.labels("learner").observe(time.perf_counter() - started)
 
@@ -216,6 +218,7 @@ class LearnerAgent:
                 self._add(model, learning, learning.unpublished)
         await self._outbox.flush()
         self._progress.done(messages)
+        self._intake.traces.done()
 
     def _add(self, model: str, learning: _Learning, happened: Happened) -> None:
         """Put the weights as they are now into the next flush."""

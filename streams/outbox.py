@@ -17,9 +17,10 @@ from aiokafka.structs import RecordMetadata
 
 from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config
 from freshet.streams.settings import Settings
+from freshet.streams.tracing import NO_HEADERS, Headers
 
-Record = tuple[bytes | None, bytes | None]
-"""Key and value."""
+Record = tuple[bytes | None, bytes | None, Headers]
+"""Key, value and headers."""
 
 
 @lru_cache(maxsize=1 << 20)
@@ -59,9 +60,16 @@ class Outbox:
             await self._producer.stop()
             self._producer = None
 
-    def add(self, topic: str, partition: int, key: bytes | None, value: bytes | None) -> None:
+    def add(
+        self,
+        topic: str,
+        partition: int,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers = NO_HEADERS,
+    ) -> None:
         """Put one record into the next flush; ``value`` ``None`` is a tombstone."""
-        self._records[topic, partition].append((key, value))
+        self._records[topic, partition].append((key, value, headers))
 
     async def partitions(self, topic: str) -> int:
         """How many partitions ``topic`` has."""
@@ -82,12 +90,13 @@ class Outbox:
         for (topic, partition), items in records.items():
             batch: Any = self._running.create_batch()
             size = 0
-            for key, value in items:
-                if batch.append(key=key, value=value, timestamp=None) is None:
+            for key, value, headers in items:
+                if batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
                     future = await self._running.send_batch(batch, topic, partition=partition)
                     sent.append(((topic, partition), size, future))
                     batch, size = self._running.create_batch(), 0
-                    batch.append(key=key, value=value, timestamp=None)  # an empty batch takes any record
+                    # An empty batch takes any record.
+                    batch.append(key=key, value=value, timestamp=None, headers=headers)
                 if not size and batch.size() > MAX_REQUEST_BYTES:
                     raise ValueError(
                         f"a record for {topic}[{partition}], with a key of {len(key or b'')} and a value of "

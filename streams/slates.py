@@ -11,6 +11,7 @@ from freshet.streams import topics
 from freshet.streams.kafka import topic_name
 from freshet.streams.outbox import Outbox, partition_of
 from freshet.streams.settings import Settings
+from freshet.streams.tracing import NO_HEADERS, RecordTraces
 
 _MAX_ARTICLES = 1_000
 """In one record: at 128 characters of 4 bytes an id, half of the largest value."""
@@ -69,13 +70,16 @@ class SlateCollector:
                 event["context"] = context
             self._events[source, partition, target].append(event)
 
-    def publish(self, outbox: Outbox) -> None:
-        """Add everything collected to the next flush of ``outbox``."""
+    def publish(self, outbox: Outbox, traces: RecordTraces | None = None) -> None:
+        """Add everything collected to the next flush of ``outbox``, each record with its events' traces."""
         for (source, partition, target), events in self._events.items():
             key = str(target).encode()
             for part in _parts(events):
                 batch = {"version": 1, "source": source, "partition": partition, "events": part}
-                outbox.add(self._topic, target, key, orjson.dumps(batch))
+                headers = NO_HEADERS
+                if traces is not None:
+                    headers = traces.headers_of(source, partition, (event["offset"] for event in part))
+                outbox.add(self._topic, target, key, orjson.dumps(batch), headers)
         self._events.clear()
 
 

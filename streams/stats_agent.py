@@ -30,6 +30,7 @@ from freshet.streams.popularity import popularity
 from freshet.streams.progress import Progress
 from freshet.streams.record_reader import RecordReader
 from freshet.streams.settings import Settings
+from freshet.streams.tracing import STREAM
 
 PUBLISH_INTERVAL_S = 0.3
 _MAX_PUBLISH_INTERVAL_S = 0.8
@@ -61,7 +62,7 @@ class StatsAgent:
         self._outbox = outbox
         self._progress = progress
         self._publish_popularity = publish_popularity
-        self._intake = Intake(settings, outbox)
+        self._intake = Intake(settings, outbox, STREAM)
         self._topic = topic_name(settings, topics.ARTICLE_STATS.name)
         self._co_clicks = topic_name(settings, topics.CO_CLICKS.name)
         self._counts: defaultdict[int, dict[str, ArticleCounts]] = defaultdict(dict)
@@ -129,6 +130,7 @@ class StatsAgent:
         for message in messages:
             self._intake.handle(message, self._apply_batch)
         self._unpublished += messages
+        self._intake.traces.lap("count")
         metrics.BATCH_EVENTS.labels("stats").observe(len(messages))
         metrics.PROCESSING_SECONDS.labels("stats").observe(time.perf_counter() - started)
 
@@ -218,6 +220,7 @@ class StatsAgent:
                     first = offsets[topic, partition] - written + 1
                     self._published_from.setdefault((topic, partition), first)
         self._progress.done(messages)
+        self._intake.traces.done()
         if self._publish_popularity is not None:
             self._publish_popularity(
                 {

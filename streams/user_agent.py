@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -29,7 +29,11 @@ from freshet.streams.ranker_examples import RankerExamples
 from freshet.streams.record_reader import RecordReader
 from freshet.streams.settings import Settings
 from freshet.streams.slates import SlateCollector
+from freshet.streams.tracing import NO_HEADERS, STREAM, Headers, joined
 from freshet.streams.user_states import UserKey, UserStates
+
+if TYPE_CHECKING:
+    from freshet.streams.otlp_tracer import RecordTrace
 
 _YIELD_EVERY = 32
 """Events between two turns of the loop: a request waits 10 ms for them, not for a batch of hundreds."""
@@ -44,6 +48,7 @@ class Applied:
     clicked: bool
     offset_name: str
     """Topic, partition and offset, as one word."""
+    trace: RecordTrace | None = None
 
 
 class UserAgent:
@@ -67,7 +72,8 @@ class UserAgent:
         self._progress = progress
         self._population = population
         self._examples = examples
-        self._intake = Intake(settings, outbox)
+        self._intake = Intake(settings, outbox, STREAM)
+        self._generation = -1
         self._collected = SlateCollector(settings)
         self._impressions = topic_name(settings, topics.IMPRESSIONS.name)
         self._clicks = topic_name(settings, topics.CLICKS.name)
@@ -87,8 +93,10 @@ class UserAgent:
             async with self.busy:
                 if not self._progress.may_handle(generation):
                     continue
+                self._follow_users(generation)
                 clicks = await self._handle(messages)
                 self._progress.done(messages)
+                self._intake.traces.done()
             if clicks and self.on_clicks is not None:
                 await self.on_clicks(clicks)
 
@@ -97,6 +105,7 @@ class UserAgent:
         self._examples.behind = self._is_behind(len(messages))
         changed: dict[UserKey, float] = {}
         clicks: list[Applied] = []
+        causes: dict[UserKey, list[Headers]] = {}
         click_timestamps: list[float] = []
         for number, message in enumerate(messages, 1):
             if number % _YIELD_EVERY == 0:
@@ -105,11 +114,14 @@ class UserAgent:
             if applied is None:
                 continue
             changed[applied.user] = max(applied.time_s, changed.get(applied.user, applied.time_s))
+            if applied.trace is not None:
+                causes.setdefault(applied.user, []).append(self._noted(applied, applied.trace))
             if applied.clicked:
                 clicks.append(applied)
                 click_timestamps.append(message.timestamp / 1_000)
-        self._publish_vectors(changed)
-        self._collected.publish(self._outbox)
+        self._intake.traces.lap("rest of the batch")
+        self._publish_vectors(changed, {user: joined(headers) for user, headers in causes.items()})
+        self._collected.publish(self._outbox, self._intake.traces)
         self._examples.publish(self._outbox)
         await self._states.write(changed, self._outbox)
         metrics.USER_UPDATES.inc(len(changed))
@@ -177,9 +189,28 @@ class UserAgent:
             clicked=clicked,
             context=context,
         )
-        return Applied((partition, user_id), time_s, bool(clicked), f"{source}-{partition}-{offset}")
+        return Applied(
+            (partition, user_id),
+            time_s,
+            bool(clicked),
+            f"{source}-{partition}-{offset}",
+            self._intake.traces.of(message),
+        )
 
-    def _publish_vectors(self, changed: dict[UserKey, float]) -> None:
+    def _noted(self, applied: Applied, trace: RecordTrace) -> Headers:
+        """What the user's vectors are to say of an event that is traced; answers will link to a click."""
+        trace.lap("state")
+        if applied.clicked and self._intake.traces.tracer is not None:
+            self._intake.traces.tracer.clicked(applied.user[1], trace)
+        return trace.headers
+
+    def _follow_users(self, generation: int) -> None:
+        """After a rebalance a user may have clicked elsewhere: then nobody's last click is known here."""
+        if generation != self._generation and self._intake.traces.tracer is not None:
+            self._intake.traces.tracer.forget_clicks()
+        self._generation = generation
+
+    def _publish_vectors(self, changed: dict[UserKey, float], causes: dict[UserKey, Headers]) -> None:
         pooling = self._states.pooling
         half_lives_s = (*pooling.half_lives_s, pooling.negative_half_life_s)
         for (partition, user_id), time_s in changed.items():
@@ -206,4 +237,5 @@ class UserAgent:
                 },
                 option=orjson.OPT_SERIALIZE_NUMPY,
             )
-            self._outbox.add(self._vectors, partition, user_id.encode(), value)
+            headers = causes.get((partition, user_id), NO_HEADERS)
+            self._outbox.add(self._vectors, partition, user_id.encode(), value, headers)

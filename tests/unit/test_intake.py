@@ -26,7 +26,7 @@ class Letters(Outbox):
         super().__init__(_SETTINGS)
         self.sent: list[tuple[str, int, bytes | None, DeadLetter]] = []
 
-    def add(self, topic: str, partition: int, key: bytes | None, value: bytes | None) -> None:
+    def add(self, topic: str, partition: int, key: bytes | None, value: bytes | None, *_: Any) -> None:
         self.sent.append((topic, partition, key, DeadLetter.from_json(value)))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,7 +26,7 @@ class Collected(Outbox):
         self.sizes: list[int] = []
         self.batches: list[tuple[int, SlateBatch]] = []
 
-    def add(self, topic: str, partition: int, key: bytes | None, value: bytes | None) -> None:
+    def add(self, topic: str, partition: int, key: bytes | None, value: bytes | None, *_: Any) -> None:
         assert topic == "t.slate-batches"
         assert key == str(partition).encode()
         assert value is not None
