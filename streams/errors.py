@@ -21,3 +21,7 @@ class RecommendationTimeout(FreshetError, TimeoutError):
 
 class ClientClosed(FreshetError):
     """The client was closed while an answer was awaited, or used after that."""
+
+
+class TracingUnavailable(FreshetError):
+    """Traces are asked for, and what makes them is not installed."""

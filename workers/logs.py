@@ -1,7 +1,7 @@
-"""How every process logs, libraries too: on standard error, one readable line per record, or one JSON object.
+"""How every process logs, libraries too: on standard error, one readable line per record or one JSON object.
 
-Guarantee: with ``FRESHET_LOG_FORMAT=json`` whatever a logger, a warning or an uncaught exception writes is one
-JSON object on one line, and what is logged while a record is handled names its topic, partition and offset.
+Guarantee: with ``FRESHET_LOG_FORMAT=json`` whatever a logger, a warning or an uncaught exception writes is
+one JSON object on one line, and what is logged while a record is handled names its topic, partition, offset.
 """
 
 from __future__ import annotations
