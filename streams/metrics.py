@@ -167,6 +167,10 @@ DRIFT_SAMPLED_ARTICLES = Gauge(
 BURSTS = Gauge("freshet_bursting_articles", "Articles clicked far more than their past and exposure explain.")
 BURSTS_BEGUN = Counter("freshet_bursts_begun_total", "Bursts of clicks seen to begin.")
 CATALOG_ARTICLES = Gauge("freshet_catalog_articles", "Articles known to this process.", ["state"])
+CATCHING_UP_SECONDS = Gauge(
+    "freshet_catalog_catching_up_seconds",
+    "How long this worker has been reading the catalog, before which it handles nothing; then 0.",
+)
 CACHED_USERS = Gauge("freshet_cached_users", "User states decoded in memory.")
 
 

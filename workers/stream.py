@@ -7,11 +7,12 @@ import gc
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 
-from freshet.streams import endpoint
+from freshet.streams import endpoint, metrics
 from freshet.streams.app import StreamApp
 from freshet.streams.bundle_index import index_of
 from freshet.streams.group_lag import embedding_group, stream_group
@@ -62,6 +63,10 @@ def run_app(app: StreamApp, on_ready: Callable[[], None] | None = None) -> None:
     Raises:
         Exception: What stopped the worker, if it was not told to stop.
     """
+    started_s = time.monotonic()
+    metrics.CATCHING_UP_SECONDS.set_function(
+        lambda: 0.0 if app.follower.caught_up.is_set() else time.monotonic() - started_s
+    )
     with ExitStack() as stack:
         if app.settings.metrics_port:  # else nobody would hear of it
             stack.enter_context(Watchdog(app.settings, partial(_groups, app), app.progress.owned))
