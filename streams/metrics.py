@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from prometheus_client import Counter, Gauge, Histogram, start_http_server
+from prometheus_client import Counter, Gauge, Histogram
 
 _LATENCY_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _FRESHNESS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
@@ -202,9 +202,3 @@ def count_from_zero(topics: Iterable[str], *, committed: bool) -> None:
     for topic in topics:
         for counter in (EVENTS, DUPLICATES, DEAD_LETTERS, *((COMMITTED,) if committed else ())):
             counter.labels(topic)
-
-
-def serve(host: str, port: int) -> None:
-    """Serve the metrics at ``http://host:port/metrics`` from a daemon thread; port 0 serves nothing."""
-    if port:
-        start_http_server(port, addr=host)

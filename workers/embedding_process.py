@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import signal
+import threading
 from types import FrameType
 
-from freshet.streams import metrics
+from freshet.streams import endpoint
 from freshet.streams.bundle_index import index_of
 from freshet.streams.reachability import wait_for_broker
 from freshet.streams.settings import Settings
@@ -36,8 +37,11 @@ def run_embedding(settings: Settings, threads: int | None = None) -> None:
     """
     wait_for_broker(settings, _CONNECT_TIMEOUT_S)
     ensure_topics(settings)
-    metrics.serve(settings.metrics_host, settings.metrics_port)
+    ready = threading.Event()
+    endpoint.serve(settings.metrics_host, settings.metrics_port, ready=ready.is_set)
     models = open_models(settings, open_bundle(settings), threads)
+    # Whether it gets partitions is the group's matter: there may be more workers than those.
+    ready.set()
     if settings.qdrant_url is None:
         _run_until_signal(EmbeddingWorker(settings, models.encoder, models.tower))
         return

@@ -1,0 +1,71 @@
+"""The endpoint tells Prometheus, and whoever restarts a process, what they ask for."""
+
+from __future__ import annotations
+
+import socket
+import urllib.error
+import urllib.request
+from types import SimpleNamespace
+
+import pytest
+
+from freshet.streams import endpoint
+
+
+class Process(SimpleNamespace):
+    """A process' state, as a test sets it."""
+
+    url: str
+    ready: bool
+    reason: str | None
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and text of a page."""
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=5) as page:
+                return page.status, page.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+
+@pytest.fixture
+def process() -> Process:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    state = Process(url=f"http://127.0.0.1:{port}", ready=False, reason=None)
+    endpoint.serve("127.0.0.1", port, ready=lambda: state.ready, unhealthy=lambda: state.reason)
+    return state
+
+
+def test_a_process_that_starts_is_healthy_and_not_ready(process: Process) -> None:
+    assert process.get("/healthz") == (200, "ok\n")
+    assert process.get("/readyz") == (503, "starting\n")
+
+
+def test_a_process_that_can_do_its_work_is_ready(process: Process) -> None:
+    process.ready = True
+    assert process.get("/readyz") == (200, "ok\n")
+
+
+def test_a_process_that_should_be_restarted_says_why_and_is_not_ready(process: Process) -> None:
+    process.ready, process.reason = True, "the consumer hangs"
+    assert process.get("/healthz") == (503, "the consumer hangs\n")
+    assert process.get("/readyz") == (503, "the consumer hangs\n")
+    process.reason = None
+    assert process.get("/healthz") == (200, "ok\n")
+
+
+def test_the_metrics_are_where_prometheus_looks_and_nowhere_else(process: Process) -> None:
+    status, text = process.get("/metrics")
+    assert status == 200
+    assert "freshet_events_total" in text
+    assert process.get("/")[0] == 404
+
+
+def test_port_0_serves_nothing() -> None:
+    def never() -> bool:
+        raise AssertionError("nobody asks")
+
+    endpoint.serve("no such host", 0, ready=never)
