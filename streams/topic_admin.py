@@ -73,6 +73,18 @@ def ensure_changelogs(settings: Settings, names: Iterable[str]) -> list[str]:
     return _ensure(settings, dict.fromkeys(names, configs))
 
 
+def count_partitions(settings: Settings) -> dict[str, int]:
+    """The partitions of each of freshet's topics that exists, by full name.
+
+    Raises:
+        KafkaUnreachable: No broker answered.
+        KafkaError: The broker refused.
+    """
+    names = {topic_name(settings, topic.name) for topic in TOPICS}
+    with _admin(settings) as admin:
+        return _partition_counts(admin, names & set(admin.list_topics()))
+
+
 def check_topics(settings: Settings) -> list[Problem]:
     """What is wrong with freshet's topics; an empty list when nothing is.
 
@@ -88,7 +100,7 @@ def check_topics(settings: Settings) -> list[Problem]:
     problems: list[Problem] = []
     for name, topic in names.items():
         if name not in existing:
-            remedy = "`freshet up` and `freshet stream` create it; the user needs the right to create topics."
+            remedy = "`freshet topics create` makes it; the user needs the right to create topics."
             problems.append(Problem(name, "does not exist", remedy))
         else:
             problems += _config_problems(name, topic, configs[name])

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
+from click.testing import CliRunner
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 
@@ -10,6 +14,7 @@ from freshet.streams.kafka import MAX_REQUEST_BYTES
 from freshet.streams.settings import Settings
 from freshet.streams.topic_admin import check_topics, ensure_changelogs, ensure_topics
 from freshet.streams.topics import TOPICS
+from freshet.workers.commands.topics import command
 
 pytestmark = pytest.mark.broker
 
@@ -48,7 +53,30 @@ def test_changelogs_are_compacted_and_as_wide_as_the_topics(settings: Settings) 
 def test_a_missing_topic_is_a_problem_that_names_the_verb(settings: Settings) -> None:
     problems = check_topics(settings)
     assert {problem.topic for problem in problems} == {settings.topic_prefix + topic.name for topic in TOPICS}
-    assert all("freshet up" in problem.remedy for problem in problems)
+    assert all("freshet topics create" in problem.remedy for problem in problems)
+
+
+def test_the_verb_creates_what_is_missing_and_then_changes_nothing(settings: Settings) -> None:
+    first, answer = _verb(settings, "create", "--json")
+    assert (first, len(answer["created"]), answer["problems"]) == (0, len(TOPICS), [])
+    again, answer = _verb(settings, "create", "--json")
+    assert (again, answer) == (0, {"created": [], "problems": []})
+    status, answer = _verb(settings, "list", "--json")
+    assert status == 0
+    assert {row["topic"]: row["partitions"] for row in answer["topics"]} == {
+        settings.topic_prefix + topic.name: settings.partitions for topic in TOPICS
+    }
+
+
+def test_the_verb_says_what_is_missing_or_wrong_and_fails(settings: Settings) -> None:
+    status, answer = _verb(settings, "list", "--json")
+    assert status == 1
+    assert all("does not exist" in row["problem"] and row["partitions"] is None for row in answer["topics"])
+    _create(settings, "articles", configs={"cleanup.policy": "delete"})
+    status, answer = _verb(settings, "create", "--json")
+    assert status == 1
+    assert len(answer["created"]) == len(TOPICS) - 1
+    assert any("cleanup.policy=compact" in problem for problem in answer["problems"])
 
 
 def test_user_keyed_topics_with_unequal_partitions_are_a_problem(settings: Settings) -> None:
@@ -82,6 +110,20 @@ def test_a_topic_that_refuses_the_largest_event_is_a_problem(settings: Settings)
     ensure_topics(settings)
     (problem,) = check_topics(settings)
     assert "max.message.bytes is '1000'" in problem.what
+
+
+def _verb(settings: Settings, *arguments: str) -> tuple[int, Any]:
+    """Exit status and JSON of ``freshet topics``."""
+    options = {
+        "--bootstrap-servers": settings.bootstrap_servers,
+        "--topic-prefix": settings.topic_prefix,
+    }
+    if arguments[0] == "create":
+        options["--partitions"] = str(settings.partitions)
+    result = CliRunner().invoke(
+        command, [*arguments, *(word for option in options.items() for word in option)]
+    )
+    return result.exit_code, json.loads(result.stdout)
 
 
 def _create(
