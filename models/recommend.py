@@ -18,7 +18,7 @@ editorial rules, items. The same code serves the stream and the offline evaluati
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -46,6 +46,14 @@ from freshet.models.ranking import LinearRanker
 from freshet.models.recommendation_items import Shown, bare_items, detailed_items, explained_items
 from freshet.models.scored_slate import ScoredSlate, score_slate
 from freshet.models.user_view import UserView
+
+Lap = Callable[[str], object]
+"""Told the name of each step when it is over."""
+
+
+def unmeasured(step: str) -> None:
+    """Nobody asks how long the steps take."""
+
 
 _POOL_PER_PICK: Final = 5
 """Only this many times ``k`` of the best candidates are diversified: one far down the ranking is no pick."""
@@ -75,6 +83,7 @@ def rank(
     now_s: float,
     *,
     book: RuleBook = EMPTY_BOOK,
+    lap: Lap = unmeasured,
 ) -> Answer:
     """Every distinct candidate that ``request`` names, best first, but for the rules about single articles.
 
@@ -85,6 +94,7 @@ def rank(
         raise ValueError(f"request {request.request_id} names no candidates to rank")
     rules = book.active(now_s, request.rules)
     slate = score_slate(request.candidates, user, catalog, ranker, now_s)
+    lap("rank")
     picks = slate.best_first()
     unknown = [None] * len(picks)
     shown = Shown(picks, unknown)
@@ -94,7 +104,7 @@ def rank(
         picks = np.array(enforced.order, np.intp)
         shown = Shown(picks, unknown, moved_by=enforced.moved_by, unmet=enforced.unmet)
     sources = {news_id: (REQUEST,) for news_id in slate.ids} if request.explain else {}
-    return _answer(_Question(request, user, catalog, ranker, now_s, rules), slate, shown, sources)
+    return _answer(_Question(request, user, catalog, ranker, now_s, rules, lap), slate, shown, sources)
 
 
 def recommend(  # noqa: PLR0917 - with an index, one more than its two siblings
@@ -108,6 +118,7 @@ def recommend(  # noqa: PLR0917 - with an index, one more than its two siblings
     explorer: Explorer | None = None,
     book: RuleBook = EMPTY_BOOK,
     bursts: Sequence[str] = (),
+    lap: Lap = unmeasured,
 ) -> Answer:
     """The user's best ``request.k`` articles; the candidates' ranking where the request names some.
 
@@ -125,17 +136,19 @@ def recommend(  # noqa: PLR0917 - with an index, one more than its two siblings
         explorer: Which slots go to articles that little is known of.
         book: The editorial rules in force; the request's own come after them.
         bursts: Articles that are clicked far more than expected just now: candidates too.
+        lap: Told when the steps "candidates", "rank", "choose" and "explain" are over.
 
     Raises:
         IndexUnavailable: The index did not answer.
     """
     if request.candidates is not None:
-        return rank(request, user, catalog, ranker, now_s, book=book)
+        return rank(request, user, catalog, ranker, now_s, book=book, lap=lap)
     rules = book.active(now_s, request.rules)
-    question = _Question(request, user, catalog, ranker, now_s, rules)
+    question = _Question(request, user, catalog, ranker, now_s, rules, lap)
     eligibility = Eligibility.of(request, user, now_s)
     wanted = eligibility.narrowed(rules, now_s)
     found = index_candidates(request.k, wanted, user=user, catalog=catalog, index=index, now_s=now_s)
+    lap("candidates")
     return _chosen(question, with_bursts(found, bursts, catalog), eligibility, explorer)
 
 
@@ -149,13 +162,14 @@ def recommend_from(  # noqa: PLR0917 - as its siblings
     *,
     explorer: Explorer | None = None,
     book: RuleBook = EMPTY_BOOK,
+    lap: Lap = unmeasured,
 ) -> Answer:
     """As :func:`recommend`, without an index: the best of ``candidates`` found earlier.
 
     The request's filters and exclusions hold here too.
     """
     rules = book.active(now_s, request.rules)
-    question = _Question(request, user, catalog, ranker, now_s, rules)
+    question = _Question(request, user, catalog, ranker, now_s, rules, lap)
     return _chosen(question, candidates, Eligibility.of(request, user, now_s), explorer)
 
 
@@ -168,15 +182,17 @@ def trending_fallback(
     *,
     explorer: Explorer | None = None,
     book: RuleBook = EMPTY_BOOK,
+    lap: Lap = unmeasured,
 ) -> Answer:
     """As :func:`recommend`, without an index: from the catalog's trending and newest articles."""
     if request.candidates is not None:
-        return rank(request, user, catalog, ranker, now_s, book=book)
+        return rank(request, user, catalog, ranker, now_s, book=book, lap=lap)
     rules = book.active(now_s, request.rules)
-    question = _Question(request, user, catalog, ranker, now_s, rules)
+    question = _Question(request, user, catalog, ranker, now_s, rules, lap)
     eligibility = Eligibility.of(request, user, now_s)
     wanted = eligibility.narrowed(rules, now_s)
     found = catalog_candidates(request.k, wanted, catalog=catalog, now_s=now_s)
+    lap("candidates")
     return _chosen(question, found, eligibility, explorer)
 
 
@@ -190,6 +206,7 @@ class _Question:
     ranker: LinearRanker
     now_s: float
     rules: ActiveRules
+    lap: Lap
 
 
 def _chosen(
@@ -203,6 +220,7 @@ def _chosen(
         )
     admitted = eligibility.admit(candidates, catalog)
     slate = score_slate(admitted, question.user, catalog, question.ranker, now_s)
+    question.lap("rank")
     drawn_from = slate.ids
     if rules:
         shown, drawn_from = _obedient(slate, question, explorer)
@@ -211,7 +229,9 @@ def _chosen(
         explored = _explored(slate, order, request.k, question, explorer)
         tried = frozenset(explored.picks[explored.explored].tolist())
         shown = Shown(explored.picks, explored.propensities.tolist(), tried)
+    question.lap("choose")
     answer = _answer(question, slate, shown, candidates)
+    question.lap("explain")
     if explorer is None or len(drawn_from) > MAX_CANDIDATES:
         return answer
     return replace(answer, drawn_from=tuple(drawn_from))

@@ -35,6 +35,7 @@ from freshet.streams.outbox import Outbox, partition_of
 from freshet.streams.ranker_weights import Rankers
 from freshet.streams.rolling_auc import RollingAuc
 from freshet.streams.settings import Settings
+from freshet.streams.tracing import NO_HEADERS, RecordTraces
 
 
 class RankerExamples:
@@ -68,8 +69,8 @@ class RankerExamples:
         """Whether impressions are waiting, so that only a share of them can be ranked."""
         self._topic = topic_name(settings, topics.RANKER_EXAMPLES.name)
         self._partitions = settings.partitions
-        self._records: list[tuple[str, bytes]] = []
-        """By model."""
+        self._records: list[tuple[str, Source, bytes]] = []
+        """With model and cause."""
         self.on_example: Callable[[Sequence[str], NDArray[np.float32], NDArray[np.bool_]], None] | None = None
         """Told of each impression that the bundle in service ranked: its articles, their features, which
         were clicked."""
@@ -141,10 +142,12 @@ class RankerExamples:
         if self._learn:
             self._add(source, time_s, correction.slate, correction.after, correction.before)
 
-    def publish(self, outbox: Outbox) -> None:
-        """Add everything collected to the next flush of ``outbox``."""
-        for model, record in self._records:
-            outbox.add(self._topic, partition_of(model, self._partitions), model.encode(), record)
+    def publish(self, outbox: Outbox, traces: RecordTraces | None = None) -> None:
+        """Add everything collected to the next flush of ``outbox``, each record with its event's trace."""
+        for model, (topic, partition, offset), record in self._records:
+            headers = NO_HEADERS if traces is None else traces.headers_of(topic, partition, (offset,))
+            target = partition_of(model, self._partitions)
+            outbox.add(self._topic, target, model.encode(), record, headers)
         self._records.clear()
 
     def _is_ranked(self, impression_id: str) -> bool:
@@ -173,7 +176,7 @@ class RankerExamples:
         }
         if before is not None:
             example["clicked_before"] = before.tolist()
-        self._records.append((slate.model, orjson.dumps(example)))
+        self._records.append((slate.model, source, orjson.dumps(example)))
 
 
 @overload

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from freshet.models.candidates import EXPLORATION, OF_ONE_LIST
 from freshet.models.catalog import ArticleCatalog
@@ -30,7 +30,15 @@ from freshet.models.events import (
 from freshet.models.exploration import Explorer
 from freshet.models.ports import ArticleIndex, FloatVector, IndexUnavailable
 from freshet.models.ranking import LinearRanker
-from freshet.models.recommend import Answer, rank, recommend, recommend_from, trending_fallback
+from freshet.models.recommend import (
+    Answer,
+    Lap,
+    rank,
+    recommend,
+    recommend_from,
+    trending_fallback,
+    unmeasured,
+)
 from freshet.models.user_state import Pooling, UserState
 from freshet.models.user_view import UserView
 from freshet.streams import metrics, topics
@@ -38,14 +46,19 @@ from freshet.streams.editorial_rules import EditorialRules
 from freshet.streams.experiments import Experiments
 from freshet.streams.intake import Intake
 from freshet.streams.kafka import topic_name
+from freshet.streams.log_context import handled, handling
 from freshet.streams.outbox import Outbox
 from freshet.streams.progress import Progress
 from freshet.streams.ranker_examples import RankerExamples
 from freshet.streams.ranker_weights import Rankers
 from freshet.streams.record_reader import RecordReader
 from freshet.streams.settings import Settings
+from freshet.streams.tracing import STREAM, headers_of
 from freshet.streams.user_agent import Applied
 from freshet.streams.user_states import UserStates
+
+if TYPE_CHECKING:
+    from freshet.streams.otlp_tracer import RecordTrace
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +118,7 @@ class RecommenderAgent:
         self._examples = examples
         self._explorer = explorer
         self._bursts = bursts
-        self._intake = Intake(settings, outbox)
+        self._intake = Intake(settings, outbox, STREAM)
         self._answers = topic_name(settings, topics.RECOMMENDATIONS.name)
         self._cache: OrderedDict[str, dict[str, tuple[str, ...]]] = OrderedDict()
         """Of each user's last answer the articles, and where they came from."""
@@ -129,6 +142,7 @@ class RecommenderAgent:
             if self._progress.may_handle(generation):
                 await self._answer_all(messages)
                 self._progress.done(messages)
+                self._intake.traces.done()
 
     async def push(self, clicks: list[Applied], outbox: Outbox) -> None:
         """Send a fresh list to each user of ``clicks`` who has push on."""
@@ -138,8 +152,12 @@ class RecommenderAgent:
             request = RecommendationRequest(
                 request_id=f"push-{click.offset_name}", user_id=user_id, time=from_unix_s(click.time_s)
             )
-            answer = await self._answer(request, partition, pushed=True)
-            outbox.add(self._answers, partition, user_id.encode(), _encoded(answer))
+            trace = None if click.trace is None else click.trace.child("push")
+            answering = self._answer(request, partition, pushed=True, trace=trace)
+            answer = await handled(answering, None, request.request_id, trace)
+            outbox.add(self._answers, partition, user_id.encode(), _encoded(answer), headers_of(trace))
+            if trace is not None:
+                trace.end()
         if wanted:
             await outbox.flush()
 
@@ -158,16 +176,19 @@ class RecommenderAgent:
         if self.before_answers is not None:
             self.before_answers()
         answers = await asyncio.gather(
-            *(self._answer(request, message.partition) for message, request in asked), return_exceptions=True
+            *(self._answer_to(message, request) for message, request in asked), return_exceptions=True
         )
-        for (message, _), answer in zip(asked, answers, strict=True):
+        self._intake.traces.lap("rest of the batch")
+        for (message, request), answer in zip(asked, answers, strict=True):
             if isinstance(answer, Exception):
-                log.error("request %s@%d", message.topic, message.offset, exc_info=answer)
-                self._intake.bury(message, f"cannot be answered: {answer!r}")
+                with handling(message, request.request_id, self._intake.traces.of(message)):
+                    log.error("request %s@%d", message.topic, message.offset, exc_info=answer)
+                    self._intake.bury(message, f"cannot be answered: {answer!r}")
             elif isinstance(answer, BaseException):
                 raise answer
             else:
-                self._outbox.add(self._answers, message.partition, message.key, _encoded(answer))
+                headers = self._intake.traces.headers(message)
+                self._outbox.add(self._answers, message.partition, message.key, _encoded(answer), headers)
         await self._outbox.flush()
         now_s = time.time()
         for message, request in asked:
@@ -181,9 +202,23 @@ class RecommenderAgent:
         self._intake.checked_time_s(request.time, time.time())
         return request
 
+    async def _answer_to(self, message: Any, request: RecommendationRequest) -> Recommendation:
+        trace = self._intake.traces.of(message)
+        if trace is not None and self._intake.traces.tracer is not None:
+            trace.lap("wait for its turn")
+            trace.follows(self._intake.traces.tracer.last_click(request.user_id), "last click")
+        answering = self._answer(request, message.partition, trace=trace)
+        return await handled(answering, message, request.request_id, trace)
+
     async def _answer(
-        self, request: RecommendationRequest, partition: int, pushed: bool = False
+        self,
+        request: RecommendationRequest,
+        partition: int,
+        *,
+        pushed: bool = False,
+        trace: RecordTrace | None = None,
     ) -> Recommendation:
+        lap = unmeasured if trace is None else trace.lap
         now_s = to_unix_s(request.time)
         treatment = self._experiments.treatment(request.user_id, request.time)
         ranker = self._rankers.get() if treatment is None else treatment.ranker
@@ -198,12 +233,13 @@ class RecommenderAgent:
             state = UserState.empty(vectors.pooling)
             state.seed_history(now_s, request.history, vectors.catalog)
         user = UserView.of(state, now_s, vectors.population(now_s), vectors.pooling_of_strangers)
+        lap("state")
         degraded: Degraded = None
         if request.candidates is not None:
             book = self.editorial_rules.book
-            found = rank(request, user, vectors.catalog, ranker, now_s, book=book)
+            found = rank(request, user, vectors.catalog, ranker, now_s, book=book, lap=lap)
         else:
-            found, degraded = await self._recommended(request, user, vectors, ranker, now_s)
+            found, degraded = await self._recommended(request, user, vectors, ranker, now_s, lap=lap)
             explored = sum(EXPLORATION in item.sources for item in found.items)
             metrics.RECOMMENDED.labels("explored").inc(explored)
             metrics.RECOMMENDED.labels("ranked").inc(len(found.items) - explored)
@@ -227,6 +263,8 @@ class RecommenderAgent:
             variant=None if treatment is None else treatment.variant,
         )
         self._experiments.answered(answer, ranked=request.candidates is not None)
+        if trace is not None:
+            _describe(trace, answer)
         return answer
 
     async def _recommended(
@@ -236,6 +274,8 @@ class RecommenderAgent:
         vectors: _Vectors,
         ranker: LinearRanker,
         now_s: float,
+        *,
+        lap: Lap,
     ) -> tuple[Answer, Degraded]:
         book = self.editorial_rules.book
         search = partial(
@@ -249,6 +289,7 @@ class RecommenderAgent:
             explorer=self._explorer,
             book=book,
             bursts=self._bursts(),
+            lap=lap,
         )
         try:
             if self._threads is None:
@@ -272,6 +313,19 @@ class RecommenderAgent:
         if len(self._cache) > _MAX_CACHED_ANSWERS:
             self._cache.popitem(last=False)
         return found, None
+
+
+def _describe(trace: RecordTrace, answer: Recommendation) -> None:
+    trace.describe(
+        request_id=answer.request_id,
+        degraded=answer.degraded,
+        bundle=answer.bundle,
+        ranker=answer.ranker,
+        experiment=answer.experiment,
+        variant=answer.variant,
+        items=len(answer.items),
+        user_clicks=answer.user_clicks,
+    )
 
 
 def _encoded(answer: Recommendation) -> bytes:

@@ -102,8 +102,7 @@ class RecordTraces:
 
     def headers(self, message: Any) -> Headers:
         """The headers of a record that ``message`` causes."""
-        trace = self.of(message)
-        return NO_HEADERS if trace is None else trace.headers
+        return headers_of(self.of(message))
 
     def headers_of(self, topic: str, partition: int, offsets: Iterable[int]) -> Headers:
         """The headers of a record that the events of ``topic`` (short) at ``offsets`` cause together."""
@@ -127,6 +126,11 @@ class RecordTraces:
 
     def _place(self, message: Any) -> tuple[str, int, int]:
         return message.topic.removeprefix(self._prefix), message.partition, message.offset
+
+
+def headers_of(trace: RecordTrace | None) -> Headers:
+    """The headers of a record that ``trace`` causes."""
+    return NO_HEADERS if trace is None else trace.headers
 
 
 def joined(causes: Iterable[Headers]) -> Headers:

@@ -122,7 +122,7 @@ class UserAgent:
         self._intake.traces.lap("rest of the batch")
         self._publish_vectors(changed, {user: joined(headers) for user, headers in causes.items()})
         self._collected.publish(self._outbox, self._intake.traces)
-        self._examples.publish(self._outbox)
+        self._examples.publish(self._outbox, self._intake.traces)
         await self._states.write(changed, self._outbox)
         metrics.USER_UPDATES.inc(len(changed))
         now_s = time.time()
