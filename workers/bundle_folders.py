@@ -94,6 +94,23 @@ def find_bundle(folder: Path, bundle_id: str) -> Bundle:
     raise BundleUnusable(f"no folder in {folder} holds bundle {bundle_id} ({found})")
 
 
+def bundle_id(settings: Settings, written: str, warn: Callable[[str], None]) -> str:
+    """The id of a bundle that is named by its folder or by its id.
+
+    ``warn`` is told of an id that no bundle of the catalogue here has: workers may have others.
+
+    Raises:
+        BundleUnusable: The folder holds no usable bundle.
+    """
+    if Path(written).is_dir():
+        return usable(lambda: load_bundle(Path(written))).id
+    try:
+        return find_bundle(settings.bundles, written).id
+    except BundleUnusable as error:
+        warn(f"{error}: a worker serves a bundle that is in a folder of its own FRESHET_BUNDLES")
+        return written
+
+
 def serving_of(bundle: Bundle | None, settings: Settings) -> Serving:
     """How a stream worker serves ``bundle``, or vectors of no trained one.
 

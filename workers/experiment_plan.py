@@ -1,13 +1,14 @@
 """From the options of ``freshet experiment start`` to the records that start an experiment.
 
 A variant is written ``NAME=RANKER:SHARE``, with a ranker's name or a file of weights for ``RANKER``. Weights
-of a file get a name of their own on ``ranker-weights``: ``EXPERIMENT-VARIANT``.
+of a file get a name of their own on ``ranker-weights``: ``EXPERIMENT-VARIANT``. ``bundle:ID`` for ``RANKER``
+is another bundle's vectors, ranked by that bundle's own ranker; a bundle's folder may stand for its id.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -17,9 +18,12 @@ from freshet.models.events import EventError, RankerWeights
 from freshet.models.experiments import Experiment, Variant
 from freshet.models.ranking import LinearRanker
 from freshet.streams.errors import FreshetError
+from freshet.streams.ranker_weights import DEFAULT
 from freshet.streams.settings import Settings
 from freshet.streams.topic_history import read_topic
 from freshet.streams.topics import RANKER_WEIGHTS
+
+_BUNDLE = "bundle:"
 
 
 class VariantRefused(FreshetError):
@@ -35,8 +39,13 @@ class Plan:
     """Of files: by the name of the ranker, weights by the names of features."""
 
 
-def plan(experiment: str, written: Sequence[str]) -> Plan:
+def plan(experiment: str, written: Sequence[str], bundle_id: Callable[[str], str] = str) -> Plan:
     """Read variants as written, and the files that they name.
+
+    Args:
+        experiment: Its name.
+        written: A variant each.
+        bundle_id: Gives the id of a bundle as written; may raise :class:`FreshetError`.
 
     Raises:
         VariantRefused: One is not ``NAME=RANKER:SHARE``, or its file holds no weights of this version's
@@ -50,11 +59,14 @@ def plan(experiment: str, written: Sequence[str]) -> Plan:
         try:
             if not (name and ranker):
                 raise ValueError("a part is missing")
-            if Path(ranker).suffix == ".json":
+            bundle = None
+            if ranker.startswith(_BUNDLE):
+                bundle, ranker = bundle_id(ranker.removeprefix(_BUNDLE)), DEFAULT
+            elif Path(ranker).suffix == ".json":
                 of_file = read_weights(Path(ranker))
                 ranker = f"{experiment}-{name}"
                 weights[ranker] = of_file
-            variants.append(Variant(name=name, share=float(share), ranker=ranker))
+            variants.append(Variant(name=name, share=float(share), ranker=ranker, bundle=bundle))
         except ValueError as error:  # pydantic's is one
             reason = str(error).replace("\n", " ")
             raise VariantRefused(
@@ -77,6 +89,14 @@ def read_weights(file: Path) -> Mapping[str, float]:
         raise VariantRefused(
             f"{file}: {error}; it must be a JSON object of weights by the names of features"
         ) from error
+
+
+def served_by(variant: Variant) -> str:
+    """What serves a variant, as it would be written."""
+    if variant.bundle is None:
+        return variant.ranker
+    own = variant.ranker == DEFAULT
+    return f"{_BUNDLE}{variant.bundle}" + ("" if own else f", ranked by {variant.ranker}")
 
 
 def latest(controls: Iterable[Control]) -> dict[str, Control]:

@@ -11,6 +11,7 @@ from rich.text import Text
 from freshet.models.experiment_outcomes import METRICS, ExperimentOutcome, Measured
 from freshet.models.experiments import MISMATCH_P_VALUE, Experiment, SampleRatio
 from freshet.models.sequential_test import MIN_USERS, Comparison
+from freshet.workers.experiment_plan import served_by
 from freshet.workers.experiment_report import Report, verdict
 
 
@@ -41,7 +42,7 @@ def experiments_table(running: list[tuple[Experiment, bool]]) -> Table:
     table = Table("experiment", "state", "since", "variants", "decided by")
     for experiment, runs in running:
         variants = ", ".join(
-            f"{variant.name}: {variant.ranker}, {variant.share:.1%}" for variant in experiment.variants
+            f"{variant.name}: {served_by(variant)}, {variant.share:.1%}" for variant in experiment.variants
         )
         table.add_row(
             experiment.name,

@@ -9,38 +9,27 @@ import asyncio
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from freshet.models.bundle import Bundle, EncoderSpec
+from freshet.models.bundle import EncoderSpec
 from freshet.models.events import (
-    Article,
     ArticleVector,
-    Recommendation,
-    UserVector,
     from_unix_s,
-    parse_vector_key,
 )
 from freshet.models.neural.text_encoder import TransformerEncoder
 from freshet.models.promotions import UNTRAINED, promoted
-from freshet.streams.client import Freshet
 from freshet.streams.kafka import topic_name
 from freshet.streams.promotions import promote, read_promotions
-from freshet.streams.settings import Settings
-from freshet.streams.topic_admin import ensure_topics
 from freshet.workers.bundle_folders import BundleUnusable, open_bundle
 from freshet.workers.cli import main
-from freshet.workers.embedding import EmbeddingWorker
-from freshet.workers.embedding_models import open_models
 from freshet.workers.local_kafka import LocalKafka
 from tests.bundles import CATEGORIES, random_bundle
-from tests.integration.served_world import ANSWER_S, NOW, ids_of
+from tests.integration.changing_site import ARTICLES, Site
+from tests.integration.served_world import ids_of
 from tests.integration.stream_harness import (
     START_S,
     events_on,
@@ -48,107 +37,9 @@ from tests.integration.stream_harness import (
     read_all,
     send,
     settings_for,
-    stream_process,
-    wait_for,
 )
 
 pytestmark = pytest.mark.broker
-
-_ARTICLES = [f"N{i}" for i in range(12)]
-
-
-def article(news_id: str) -> Article:
-    return Article(
-        news_id=news_id,
-        published_at=from_unix_s(START_S - 3_600.0),
-        title=f"Article {news_id}",
-        category=CATEGORIES[len(news_id) % 2],
-    )
-
-
-class Site:
-    """A newspaper that changes its bundle."""
-
-    def __init__(self, settings: Settings) -> None:
-        ensure_topics(settings)
-        self.settings = settings
-        self._open = ExitStack()
-        self.client = self._open.enter_context(Freshet(settings))
-
-    def close(self) -> None:
-        self._open.close()
-
-    def publish(self, *news_ids: str) -> None:
-        asyncio.run(send(self.settings, [keyed("articles", article(i), i) for i in news_ids]))
-
-    def delete(self, news_id: str) -> None:
-        asyncio.run(send(self.settings, [("articles", news_id.encode(), None)]))
-
-    @contextmanager
-    def embedding(self, bundle: Bundle) -> Iterator[None]:
-        """An embedding worker of ``bundle`` beside whatever else runs."""
-        models = open_models(self.settings, bundle)
-        worker = EmbeddingWorker(self.settings, models.encoder, models.tower)
-        thread = threading.Thread(target=worker.run)
-        thread.start()
-        try:
-            yield
-        finally:
-            worker.stop()
-            thread.join(30.0)
-            assert not thread.is_alive()
-
-    @contextmanager
-    def serving(self) -> Iterator[Any]:
-        """A stream worker that serves what is promoted."""
-        catalogue = str(self.settings.bundles)
-        with stream_process(
-            self.settings, self.settings.data_dir, FRESHET_BUNDLES=catalogue, FRESHET_DIMENSION="7"
-        ) as worker:
-            yield worker
-            assert worker.stop() == 0
-
-    def recommend(self, user_id: str = "U1") -> Recommendation:
-        return self.client.recommend(
-            user_id, 100, time=NOW, exclude_seen=False, diversity=0.0, timeout_s=ANSWER_S
-        )
-
-    def until_embedded(self, bundle: Bundle, records: int) -> None:
-        """Wait for that many records of a bundle on ``article-vectors``, deletions included."""
-
-        async def embedded() -> bool:
-            return len(self.vectors_of(bundle, await self._vector_records())) >= records
-
-        asyncio.run(wait_for(embedded, f"{records} records of {bundle.id}"))
-
-    def until_answered(self, bundle: Bundle, clicks: int, articles: set[str], workers: list[Any]) -> None:
-        """Wait for an answer of ``bundle`` that rests on ``clicks`` and knows exactly ``articles``."""
-
-        async def answered() -> bool:
-            answer = await asyncio.to_thread(self.recommend)
-            assert answer.bundle == bundle.id
-            assert answer.degraded is None
-            return answer.user_clicks == clicks and set(ids_of(answer)) == articles
-
-        asyncio.run(wait_for(answered, f"{bundle.id} with {sorted(articles)}", workers))
-
-    async def _vector_records(self) -> list[Any]:
-        return await read_all(self.settings, topic_name(self.settings, "article-vectors"))
-
-    @staticmethod
-    def vectors_of(bundle: Bundle, records: list[Any]) -> list[Any]:
-        return [record for record in records if parse_vector_key(record.key)[0] == bundle.id]
-
-    def check_vectors(self, *bundles: Bundle) -> None:
-        """Every vector on the topics has its own bundle's dimension."""
-        dimensions = {bundle.id: bundle.manifest.d for bundle in bundles}
-        for vector in asyncio.run(events_on(self.settings, "user-vectors", UserVector)):
-            assert {len(head.vector) for head in vector.heads} == {dimensions[vector.bundle]}
-        for record in asyncio.run(self._vector_records()):
-            if record.value is not None:
-                article_vector = ArticleVector.from_json(record.value)
-                assert len(article_vector.vector) == dimensions[article_vector.bundle]
-        assert asyncio.run(read_all(self.settings, topic_name(self.settings, "dead-letters"))) == []
 
 
 @pytest.fixture
@@ -161,7 +52,7 @@ def site(kafka: LocalKafka, tmp_path: Path) -> Iterator[Site]:
 
 def test_a_switch_and_the_way_back_keep_clicks_and_articles_and_mix_no_vectors(site: Site) -> None:
     catalogue = site.settings.bundles
-    known = {"category": CATEGORIES, "news_id": tuple(_ARTICLES)}
+    known = {"category": CATEGORIES, "news_id": tuple(ARTICLES)}
     a = random_bundle(
         catalogue / "a", name="a", d=16, features=("category", "news_id"), vocabularies=known, attention=True
     )
@@ -175,54 +66,54 @@ def test_a_switch_and_the_way_back_keep_clicks_and_articles_and_mix_no_vectors(s
         user_layers=True,
         ranker_weights={"dot_best": 2.0, "log_age": -0.5},
     )
-    site.publish(*_ARTICLES)
+    site.publish(*ARTICLES)
     promote(site.settings, a.id)
     with site.embedding(a), site.serving() as worker:
-        site.until_answered(a, 0, set(_ARTICLES), [worker])
+        site.until_answered(a, 0, set(ARTICLES), [worker])
         for i in range(3):
             site.client.click("U1", f"N{i}", time=from_unix_s(START_S - 60.0 + i))
-        site.until_answered(a, 3, set(_ARTICLES), [worker])
+        site.until_answered(a, 3, set(ARTICLES), [worker])
         assert site.recommend().ranker == f"{a.id}-0", "weights learned for one bundle are no other's"
         # Rolled out beside the other, whose answers must not change.
         with site.embedding(b):
-            site.until_embedded(b, len(_ARTICLES))
-        site.until_answered(a, 3, set(_ARTICLES), [worker])
+            site.until_embedded(b, len(ARTICLES))
+        site.until_answered(a, 3, set(ARTICLES), [worker])
         site.client.click("U1", "N3", time=from_unix_s(START_S - 50.0))
-        site.until_answered(a, 4, set(_ARTICLES), [worker])
+        site.until_answered(a, 4, set(ARTICLES), [worker])
     with site.serving() as worker:
-        site.until_answered(a, 4, set(_ARTICLES), [worker])  # a restart during the rollout loses nothing
+        site.until_answered(a, 4, set(ARTICLES), [worker])  # a restart during the rollout loses nothing
         promote(site.settings, b.id)
 
     with site.embedding(b), site.serving() as worker:
-        site.until_answered(b, 4, set(_ARTICLES), [worker])
+        site.until_answered(b, 4, set(ARTICLES), [worker])
         assert site.recommend().ranker == f"{b.id}-0"
         site.publish("N-new")
         site.delete("N0")
-        now_known = {*_ARTICLES, "N-new"} - {"N0"}
+        now_known = {*ARTICLES, "N-new"} - {"N0"}
         site.client.click("U1", "N4", time=from_unix_s(START_S - 40.0))
         site.until_answered(b, 5, now_known, [worker])
 
-    site.until_embedded(a, len(_ARTICLES))
+    site.until_embedded(a, len(ARTICLES))
     promote(site.settings, a.id, rollback=True)
     assert promoted(read_promotions(site.settings)) == (a.id,)
     with site.serving() as worker:
         # Before anything is embedded again: its vectors were kept.
-        site.until_answered(a, 5, set(_ARTICLES), [worker])
+        site.until_answered(a, 5, set(ARTICLES), [worker])
         with site.embedding(a):
             site.until_answered(a, 5, now_known, [worker])
-    site.until_embedded(a, len(_ARTICLES) + 2)
+    site.until_embedded(a, len(ARTICLES) + 2)
     records = site.vectors_of(
         a, asyncio.run(read_all(site.settings, f"{site.settings.topic_prefix}article-vectors"))
     )
-    assert len(records) == len(_ARTICLES) + 2, "only what had changed was embedded again"
+    assert len(records) == len(ARTICLES) + 2, "only what had changed was embedded again"
     site.check_vectors(a, b)
 
 
 def test_vectors_of_a_bundle_that_waits_for_its_promotion_are_not_those_of_no_bundle(site: Site) -> None:
     waiting = random_bundle(site.settings.bundles / "a", name="waiting", d=16)
-    site.publish(*_ARTICLES)
+    site.publish(*ARTICLES)
     with site.embedding(waiting):
-        site.until_embedded(waiting, len(_ARTICLES))
+        site.until_embedded(waiting, len(ARTICLES))
     served = [
         ArticleVector(
             news_id=news_id,
@@ -276,7 +167,7 @@ def test_the_verb_promotes_and_rolls_back(site: Site) -> None:
 
 def test_up_serves_the_bundle_that_it_is_given(site: Site, tmp_path: Path) -> None:
     bundle = random_bundle(tmp_path / "given", name="given", d=24)
-    site.publish(*_ARTICLES)
+    site.publish(*ARTICLES)
     options = ["--bootstrap-servers", site.settings.bootstrap_servers, "--exit-with-stdin"]
     options += ["--topic-prefix", site.settings.topic_prefix, "--metrics-port", "0"]
     options += ["--partitions", str(site.settings.partitions), "--data-dir", str(site.settings.data_dir)]
@@ -286,7 +177,7 @@ def test_up_serves_the_bundle_that_it_is_given(site: Site, tmp_path: Path) -> No
     ) as process:
         try:
             # Vectors lead to nothing for a moment after they are on the topic.
-            site.until_answered(bundle, 0, set(_ARTICLES), [])
+            site.until_answered(bundle, 0, set(ARTICLES), [])
         finally:
             process.send_signal(signal.SIGTERM)
             output, _ = process.communicate(timeout=60.0)

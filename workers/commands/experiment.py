@@ -1,15 +1,16 @@
-"""``freshet experiment``: rankers side by side on one stream, each for its share of the users."""
+"""``freshet experiment``: rankers and bundles side by side on one stream, each for its share of the users."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from freshet.streams.settings import Settings
 from freshet.workers.client_session import client_session
-from freshet.workers.connection_options import connection_options
+from freshet.workers.connection_options import connection_options, settings_options
 from freshet.workers.event_time import EventTime
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ _AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON 
 
 @click.group(name="experiment")
 def command() -> None:
-    """Serve two or more rankers at once, and say which is better.
+    """Serve two or more rankers or bundles at once, and say which is better.
 
     Each user gets one variant, always the same. Workers follow within a second, without a restart.
     """
@@ -35,7 +36,8 @@ def command() -> None:
     required=True,
     metavar="NAME=RANKER:SHARE",
     help="Such as A=default:0.5 or B=weights.json:0.5; the first is the control. RANKER is the name of "
-    "weights on ranker-weights, or a JSON file of weights by feature.",
+    "weights on ranker-weights, a JSON file of weights by feature, or bundle:ID for another bundle's vectors "
+    "and its ranker; a bundle's folder may stand for its id.",
 )
 @click.option(
     "--metric",
@@ -51,7 +53,7 @@ def command() -> None:
 @click.option("--from", "starts_at", type=EventTime(), help="Event time before which nobody is in it.")
 @click.option("--until", "stops_at", type=EventTime(), help="Event time from which on nobody is in it.")
 @_AS_JSON
-@connection_options
+@settings_options("bundles")
 def start(settings: Settings, *, name: str, variants: tuple[str, ...], as_json: bool, **fixed: Any) -> None:
     """Start the experiment NAME; of one that runs, change the variants and their shares.
 
@@ -60,18 +62,20 @@ def start(settings: Settings, *, name: str, variants: tuple[str, ...], as_json: 
     from freshet.models.control import Control  # noqa: PLC0415
     from freshet.models.experiments import Experiment, reshared  # noqa: PLC0415
     from freshet.streams.topic_history import read_controls  # noqa: PLC0415
+    from freshet.workers.bundle_folders import bundle_id  # noqa: PLC0415
     from freshet.workers.experiment_plan import (  # noqa: PLC0415
         VariantRefused,
         new_weights,
         plan,
         published_weights,
         running,
+        served_by,
         share_left,
     )
 
     given = {field: value for field, value in fixed.items() if value is not None}
     try:
-        wanted = plan(name, variants)
+        wanted = plan(name, variants, partial(bundle_id, settings, warn=_warn))
     except VariantRefused as error:
         raise click.BadParameter(str(error), param_hint="--variant") from error
     with client_session(settings) as client:
@@ -108,7 +112,7 @@ def start(settings: Settings, *, name: str, variants: tuple[str, ...], as_json: 
     if as_json:
         click.echo(control.to_json())
     else:
-        shares = ", ".join(f"{v.name} {v.share:.1%} by {v.ranker}" for v in experiment.variants)
+        shares = ", ".join(f"{v.name} {v.share:.1%} by {served_by(v)}" for v in experiment.variants)
         click.echo(f"{name} {'runs' if before is None else 'goes on'}: {shares}")
 
 
