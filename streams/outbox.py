@@ -91,12 +91,12 @@ class Outbox:
             batch: Any = self._running.create_batch()
             size = 0
             for key, value, headers in items:
-                if batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
+                if batch.append(key=key, value=value, timestamp=None, headers=list(headers)) is None:
                     future = await self._running.send_batch(batch, topic, partition=partition)
                     sent.append(((topic, partition), size, future))
                     batch, size = self._running.create_batch(), 0
                     # An empty batch takes any record.
-                    batch.append(key=key, value=value, timestamp=None, headers=headers)
+                    batch.append(key=key, value=value, timestamp=None, headers=list(headers))
                 if not size and batch.size() > MAX_REQUEST_BYTES:
                     raise ValueError(
                         f"a record for {topic}[{partition}], with a key of {len(key or b'')} and a value of "
