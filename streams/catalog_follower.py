@@ -35,6 +35,7 @@ from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config, topic_name
 from freshet.streams.outbox import Outbox
 from freshet.streams.popularity import FRESHENED, most_popular, popularity_of
 from freshet.streams.settings import Settings
+from freshet.streams.tracing import STREAM, RecordTraces
 
 log = logging.getLogger(__name__)
 
@@ -137,10 +138,13 @@ class CatalogFollower:
                 if missing:
                     continue  # the index gets each article once, with what the other topics say of it
                 await self._write_index()
+                self._intake.traces.done("index")
                 if not self.caught_up.is_set():
                     if not self._replicate:  # its index may be of a bundle that was out of service for long
                         self._publish_popularity(most_popular(self._catalog, FRESHENED))
                     self.caught_up.set()
+                    # Not earlier: what is read at the start was traced long ago.
+                    self._intake.traces = RecordTraces(self._settings, STREAM)
                     log.info("the catalog has caught up: %d articles", len(self._catalog))
         finally:
             await consumer.stop()

@@ -4,7 +4,8 @@ Synchronous, with one producer and, from the first request on, one background th
 Publishing returns when Kafka has acknowledged, and raises otherwise. A request is answered at the speed of
 the stream: once the first one has found its place on the topic, no later one waits for a poll.
 
-A :class:`Freshet` may be shared by any number of threads, each with requests of its own outstanding.
+A :class:`Freshet` may be shared by any number of threads, each with requests of its own outstanding. What it
+publishes and asks is part of the OpenTelemetry trace that the caller's code is in, if there is one.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ from freshet.streams.topics import (
     REQUESTS,
     Topic,
 )
+from freshet.streams.tracing import CLIENT, caller_headers, tracer_of
 
 E = TypeVar("E", bound=Event)
 
@@ -76,6 +78,7 @@ class Freshet:
 
     Raises:
         KafkaUnreachable: No broker answers.
+        TracingUnavailable: The settings ask for traces, and OpenTelemetry is not installed.
     """
 
     def __init__(
@@ -94,6 +97,7 @@ class Freshet:
         self._subscriptions: list[Subscription] = []
         self._lock = threading.Lock()
         self._closed = False
+        self._tracer = tracer_of(settings, CLIENT)
         timeout_ms = round(connect_timeout_s * 1_000)
         wait_for_broker(settings, connect_timeout_s)
         try:
@@ -250,7 +254,7 @@ class Freshet:
                 future.set_exception(PublishFailed(f"request {request.request_id} was not sent: {error}"))
 
         try:
-            self._send(REQUESTS, request.user_id, request).add_errback(fail)
+            self._send(REQUESTS, request.user_id, request, answer=future).add_errback(fail)
         except BaseException:
             future.cancel()
             raise
@@ -351,7 +355,9 @@ class Freshet:
                 f"acknowledged, the first because of: {failures[0]}"
             ) from failures[0]
 
-    def _send(self, topic: Topic, key: str, event: Event) -> Any:
+    def _send(
+        self, topic: Topic, key: str, event: Event, answer: Future[Recommendation] | None = None
+    ) -> Any:
         """Kafka's future of the record (the library has no types)."""
         if self._closed:
             raise ClientClosed("the client is closed")
@@ -361,8 +367,13 @@ class Freshet:
                 f"{type(event).__name__} of {key}: {len(value)} bytes, more than {MAX_EVENT_BYTES}"
             )
         name = topic_name(self._settings, topic.name)
+        trace = None if self._tracer is None else self._tracer.send(name)
+        headers = list(caller_headers() if trace is None else trace.headers)
         try:
-            return self._producer.send(name, value=value, key=key.encode())
+            sent = self._producer.send(name, value=value, key=key.encode(), headers=headers)
+            if trace is not None:
+                trace.end_with(sent, answer)
+            return sent
         except KafkaError as error:
             # It answered when the client was made, so the topic is the likelier trouble.
             raise KafkaUnreachable(f"{missing(self._settings, name)} ({error})") from error

@@ -14,6 +14,7 @@ import socket
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
+from concurrent.futures import Future
 from importlib.metadata import version
 from typing import Any
 
@@ -83,9 +84,29 @@ class RecordTrace:
             if value is not None:
                 self._span.set_attribute(f"freshet.{name}", value)
 
-    def placed(self, partition: int, offset: int) -> None:
-        """Kafka has acknowledged the record that was sent."""
-        self._span.set_attributes(_place(partition, offset))
+    def end_with(self, sent: Any, answer: Future[Any] | None) -> None:
+        """End when ``sent``, kafka-python's future of the record, is acknowledged, or ``answer`` is there."""
+
+        def acknowledged(record: Any) -> None:
+            if self._span.is_recording():  # the answer may have come first
+                self._span.set_attributes(_place(record.partition, record.offset))
+                self.lap("acknowledge")
+            if answer is None:
+                self.end()
+
+        def refused(error: Exception) -> None:
+            self.fail(f"not sent: {error}")
+            self.end()
+
+        def answered(_: Future[Any]) -> None:
+            if self._span.is_recording():
+                self.lap("wait for the answer")
+                self.end()
+
+        sent.add_callback(acknowledged)
+        sent.add_errback(refused)
+        if answer is not None:
+            answer.add_done_callback(answered)
 
     def follows(self, cause: SpanContext | None, why: str) -> None:
         """Link to what else has led here, if there is such."""

@@ -116,12 +116,12 @@ class RecordTraces:
         for trace in self._traces.values():
             trace.lap(step)
 
-    def done(self) -> None:
-        """All effects of all records have been delivered."""
+    def done(self, step: str = "deliver") -> None:
+        """All effects of all records are there, by ``step`` as the last."""
         if self._traces:
             traces, self._traces = self._traces, {}
             for trace in traces.values():
-                trace.lap("deliver")
+                trace.lap(step)
                 trace.end()
 
     def _place(self, message: Any) -> tuple[str, int, int]:

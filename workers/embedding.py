@@ -30,8 +30,10 @@ from freshet.streams import metrics, topics
 from freshet.streams.dead_letters import dead_letter
 from freshet.streams.group_lag import embedding_group
 from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config, topic_name
+from freshet.streams.log_context import handling
 from freshet.streams.reachability import wait_for_broker
 from freshet.streams.settings import Settings
+from freshet.streams.tracing import EMBED, NO_HEADERS, Headers, RecordTraces
 from freshet.workers.embedding_batch import ArticleBatch, Embedded, Refused, embed
 
 log = logging.getLogger(__name__)
@@ -86,6 +88,7 @@ class EmbeddingWorker:
         self._articles = topic_name(settings, topics.ARTICLES.name)
         self._vectors = topic_name(settings, topics.ARTICLE_VECTORS.name)
         self._dead_letters = topic_name(settings, topics.DEAD_LETTERS.name)
+        self._traces = RecordTraces(settings, EMBED)
         self._stopping = threading.Event()
         self._positions: dict[TopicPartition, int] = {}
         self._consumer: Any = None
@@ -158,8 +161,11 @@ class EmbeddingWorker:
         """Embed, write, commit; the number of articles embedded. Returns early, uncommitted, on a stop."""
         started = time.perf_counter()
         metrics.EVENTS.labels(self._articles).inc(len(records))
+        for record in records:
+            self._traces.begin(record)
         batch = ArticleBatch.of(records)
         embedded, refused = embed(list(batch.articles.values()), self._encoder, self._tower)
+        self._traces.lap("embed")
         if embedded:
             metrics.EMBED_SECONDS.observe(time.perf_counter() - started)
             metrics.EMBEDDED_TEXTS.inc(len(embedded))
@@ -178,13 +184,20 @@ class EmbeddingWorker:
             metrics.PUBLISHED_TO_RECOMMENDABLE_SECONDS.observe(max(0.0, age_s))
         for refusal in refused:
             metrics.DEAD_LETTERS.labels(self._articles).inc()
-            record = refusal.record
-            log.warning(
-                "dead letter %s[%d]@%d: %s", record.topic, record.partition, record.offset, refusal.reason
-            )
+            self._note(refusal)
+        self._traces.done("commit")
         metrics.BATCH_EVENTS.labels(_AGENT).observe(len(records))
         metrics.PROCESSING_SECONDS.labels(_AGENT).observe(time.perf_counter() - started)
         return len(embedded)
+
+    def _note(self, refusal: Refused) -> None:
+        record, trace = refusal.record, self._traces.of(refusal.record)
+        with handling(record, trace=trace):
+            log.warning(
+                "dead letter %s[%d]@%d: %s", record.topic, record.partition, record.offset, refusal.reason
+            )
+        if trace is not None:
+            trace.fail(refusal.reason)
 
     def _write_index(self, embedded: Sequence[Embedded], deleted: Sequence[str]) -> None:
         if self._index is None:
@@ -195,18 +208,25 @@ class EmbeddingWorker:
             self._index.upsert([item.indexed(known.get(item.article.news_id)) for item in embedded])
         if deleted:
             self._index.delete(deleted)
+        self._traces.lap("index")
 
     def _publish(
         self, embedded: Sequence[Embedded], deleted: Sequence[str], refused: Sequence[Refused]
     ) -> None:
-        events = [item.event() for item in embedded]
-        records: list[tuple[str, bytes | None]] = [(event.key, event.to_json()) for event in events]
-        records += [(vector_key(self._tower.bundle, news_id), None) for news_id in deleted]
-        sent = [self._producer.send(self._vectors, key=key.encode(), value=value) for key, value in records]
+        records: list[tuple[str, bytes | None, Headers]] = []
+        for item in embedded:
+            event = item.event()
+            records.append((event.key, event.to_json(), self._traces.headers(item.record)))
+        records += [(vector_key(self._tower.bundle, news_id), None, NO_HEADERS) for news_id in deleted]
+        sent = [
+            self._producer.send(self._vectors, key=key.encode(), value=value, headers=list(headers))
+            for key, value, headers in records
+        ]
         sent += [self._bury(refusal) for refusal in refused]
         self._producer.flush()
         for record in sent:
             record.get(timeout=0)
+        self._traces.lap("deliver")
 
     def _bury(self, refusal: Refused) -> Any:
         record = refusal.record
@@ -219,7 +239,10 @@ class EmbeddingWorker:
             key=record.key,
             value=record.value,
         )
-        return self._producer.send(self._dead_letters, key=record.key, value=letter.to_json())
+        headers = list(self._traces.headers(record))
+        return self._producer.send(
+            self._dead_letters, key=record.key, value=letter.to_json(), headers=headers
+        )
 
     def _commit(self, records: Sequence[Any]) -> None:
         read = {TopicPartition(record.topic, record.partition): record.offset + 1 for record in records}

@@ -16,6 +16,7 @@ import numpy as np
 from freshet.models.content_tower import ContentTower
 from freshet.models.events import Article, ArticleVector, EventError, to_unix_s
 from freshet.models.ports import FloatVector, IndexedArticle, TextEncoder
+from freshet.streams.log_context import handling
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +136,8 @@ def embed(
         if len(articles) == 1:
             encoder.encode([_PROBE])
             record, article = articles[0]
-            log.exception("article %s cannot be embedded", article.news_id)
+            with handling(record):
+                log.exception("article %s cannot be embedded", article.news_id)
             return [], [Refused(record, f"Article: the text cannot be embedded: {error!r}")]
         log.warning("embedding %d articles failed, trying halves: %r", len(articles), error)
     else:
