@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SET_UP := $(VENV)/.set-up
 
 .DEFAULT_GOAL := help
-.PHONY: help set-up demo test test-tools lint clean reference constraints kafka-checksums
+.PHONY: help set-up demo test test-tools lint clean reference constraints image-locks kafka-checksums
 
 help:
 	@echo "make demo     set up, then run the whole of freshet once on a synthetic newspaper"
@@ -14,7 +14,7 @@ help:
 	@echo "make set-up   the virtual environment ($(VENV)), the packages and Kafka's jars"
 	@echo "make reference  write the pages of docs/reference again, from the code"
 	@echo "make clean    remove the virtual environment and the tools' caches; .freshet, with your data, stays"
-	@echo "For maintainers: make constraints, make kafka-checksums"
+	@echo "For maintainers: make constraints, make image-locks, make kafka-checksums"
 	@echo "Needs Python 3.11 or 3.12 (make PYTHON=... names one) and 8 GB of disk."
 
 set-up: $(SET_UP)
@@ -53,9 +53,12 @@ clean:
 
 constraints:
 	@{ sed -n '/^#/p' deploy/constraints.txt; \
-	$(BIN)/python -m pip freeze --exclude-editable | grep -E '^[A-Za-z0-9_.-]+==' \
-	| grep -viE '^(nvidia-|cuda-|triton==)'; } > deploy/constraints.new
+	$(BIN)/python -m pip freeze --all --exclude-editable | grep -E '^[A-Za-z0-9_.-]+==' \
+	| grep -viE '^(nvidia-|cuda-|triton==|pip==|wheel==)'; } > deploy/constraints.new
 	@mv deploy/constraints.new deploy/constraints.txt
+
+image-locks: $(SET_UP)
+	@sh deploy/images/lock.sh
 
 # Maven's own repository layout is what the list consists of.
 kafka-checksums:
