@@ -76,9 +76,13 @@ class MetricsPage:
         Raises:
             MetricsUnavailable: It cannot be read.
         """
-        url = f"http://{host}:{port}/metrics"
+        return cls.read_url(f"http://{host}:{port}/metrics")
+
+    @classmethod
+    def read_url(cls, url: str, timeout_s: float = _TIMEOUT_S) -> MetricsPage:
+        """The page at ``url`` as it is now. Raises as :meth:`read`."""
         try:
-            with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:
+            with urllib.request.urlopen(url, timeout=timeout_s) as answer:
                 return cls(answer.read().decode())
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise MetricsUnavailable(f"{url}: {error}") from error

@@ -70,11 +70,16 @@ def recommendation_table(recommendation: Recommendation) -> RenderableType:
     return Group(*parts, table)
 
 
+def subject_of(feature: str) -> str:
+    """What a feature of the ranker is about, in a word or two; its own name where that is not known."""
+    return _WORDS.get(feature, feature)
+
+
 def reasons_in_words(item: RecommendedArticle, most: int) -> str:
     """What the score is made of, the largest first, ``most`` at most: ``interest +0.52, age -0.20``."""
     parts: defaultdict[str, float] = defaultdict(float)
     for feature, contribution in item.reasons.items():
-        parts[_WORDS.get(feature, feature)] += contribution
+        parts[subject_of(feature)] += contribution
     largest = sorted(parts.items(), key=lambda part: (-abs(part[1]), part[0]))[:most]
     return ", ".join(f"{words} {value:+.2f}" for words, value in largest if abs(value) >= _LEAST_REASON)
 

@@ -1,0 +1,187 @@
+"""Reads the stream for the console, from where its newest records are, and goes on reading.
+
+No consumer group is joined and nothing is committed. Of each topic only the newest records are read, so that
+the console of a large stream starts as soon as that of a small one. While Kafka does not answer, it tries
+again; :attr:`StreamFeed.problem` says why.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+
+from freshet.models.events import (
+    ArticleStats,
+    ArticleVector,
+    Click,
+    Control,
+    EventError,
+    Impression,
+    parse_vector_key,
+    to_unix_s,
+)
+from freshet.streams import topics
+from freshet.streams.errors import FreshetError, KafkaUnreachable
+from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config, topic_name
+from freshet.streams.reachability import missing, unreachable, wait_for_broker
+from freshet.streams.settings import Settings
+from freshet.streams.topics import Topic
+from freshet.workers.console_clock import StreamClock
+from freshet.workers.console_memory import MAX_ARTICLES, StreamMemory
+
+OWN = "console-"
+"""What the ids of the console's own impressions begin with."""
+
+_NEWEST_EVENTS = 5_000
+_NEWEST: Mapping[Topic, int] = {
+    topics.CONTROL: MAX_ARTICLES,
+    topics.ARTICLE_VECTORS: MAX_ARTICLES,
+    topics.ARTICLE_STATS: MAX_ARTICLES,
+    topics.IMPRESSIONS: _NEWEST_EVENTS,
+    topics.CLICKS: _NEWEST_EVENTS,
+}
+"""How many records of each topic to begin with."""
+_CONNECT_TIMEOUT_S = 2.0
+_POLL_MS = 200
+_ALIVE_POLLS = 10
+"""Polls without a record after which the broker is asked whether it is there."""
+_RETRY_S = 1.0
+_JOIN_TIMEOUT_S = 10.0
+
+
+class StreamFeed:
+    """A context manager: one background thread that tells a memory, and a clock, what it reads."""
+
+    def __init__(self, settings: Settings, memory: StreamMemory, clock: StreamClock) -> None:
+        self._settings = settings
+        self._memory = memory
+        self._clock = clock
+        self._handlers: dict[str, Callable[[Any], None]] = {
+            topic_name(settings, topics.CONTROL.name): self._control,
+            topic_name(settings, topics.ARTICLE_VECTORS.name): self._vector,
+            topic_name(settings, topics.ARTICLE_STATS.name): self._stats,
+            topic_name(settings, topics.IMPRESSIONS.name): self._impression,
+            topic_name(settings, topics.CLICKS.name): self._click,
+        }
+        self._positions: dict[TopicPartition, int] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="console-feed", daemon=True)
+        self.problem: str | None = None
+        """Why nothing is read, and what to do; ``None`` while reading, and while it is not known."""
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join(_JOIN_TIMEOUT_S)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._follow()
+            except FreshetError as error:
+                self.problem = str(error)
+            except KafkaError as error:
+                self.problem = unreachable(self._settings, error)
+            self._stop.wait(_RETRY_S)
+
+    def _follow(self) -> None:
+        wait_for_broker(self._settings, _CONNECT_TIMEOUT_S)
+        consumer = KafkaConsumer(
+            **client_config(self._settings),
+            enable_auto_commit=False,
+            auto_offset_reset="latest",
+            allow_auto_create_topics=False,
+            bootstrap_timeout_ms=round(_CONNECT_TIMEOUT_S * 1_000),
+            max_partition_fetch_bytes=MAX_REQUEST_BYTES,
+            metrics_enabled=False,
+        )
+        try:
+            self._assign(consumer)
+            self.problem = None
+            quiet = 0
+            while not self._stop.is_set():
+                polled = consumer.poll(timeout_ms=_POLL_MS)
+                for partition, records in polled.items():
+                    for record in records:
+                        self._handle(record)
+                    self._positions[partition] = records[-1].offset + 1
+                quiet = 0 if polled else quiet + 1
+                if quiet >= _ALIVE_POLLS:
+                    # kafka-python says nothing while it looks for a broker that has gone.
+                    wait_for_broker(self._settings, _CONNECT_TIMEOUT_S)
+                    quiet = 0
+        finally:
+            consumer.close()
+
+    def _assign(self, consumer: KafkaConsumer) -> None:
+        """Go on where reading ended; at first, with the newest records.
+
+        Raises:
+            KafkaUnreachable: A topic does not exist.
+        """
+        newest: dict[TopicPartition, int] = {}
+        for topic, records in _NEWEST.items():
+            name = topic_name(self._settings, topic.name)
+            numbers = consumer.partitions_for_topic(name)
+            if not numbers:
+                raise KafkaUnreachable(missing(self._settings, name))
+            newest |= {TopicPartition(name, number): -(-records // len(numbers)) for number in numbers}
+        partitions = list(newest)
+        consumer.assign(partitions)
+        beginnings = consumer.beginning_offsets(partitions)
+        for partition, end in consumer.end_offsets(partitions).items():
+            start = max(beginnings[partition], end - newest[partition])
+            held = self._positions.get(partition, -1)
+            consumer.seek(partition, held if start <= held <= end else start)
+
+    def _handle(self, record: Any) -> None:
+        try:
+            self._handlers[record.topic](record)
+        except EventError:
+            # The workers bury what cannot be read; the page shows how many such there are.
+            return
+
+    def _control(self, record: Any) -> None:
+        if record.value is None:
+            return
+        control = Control.from_json(record.value)
+        if control.kind == "article-withdrawn":
+            self._memory.withdraw(control.subject)
+        elif control.kind == "user-erased":
+            self._memory.erase(control.subject, to_unix_s(control.time))
+
+    def _vector(self, record: Any) -> None:
+        if record.value is None:
+            self._memory.remove_article(*parse_vector_key(record.key))
+        else:
+            self._memory.put_article(ArticleVector.from_json(record.value))
+
+    def _stats(self, record: Any) -> None:
+        if record.value is not None:
+            self._memory.put_stats(ArticleStats.from_json(record.value))
+
+    def _impression(self, record: Any) -> None:
+        impression = Impression.from_json(record.value)
+        time_s = to_unix_s(impression.time)
+        if not impression.impression_id.startswith(OWN):
+            self._clock.heard(time_s, record.timestamp / 1_000)
+        self._memory.shown(impression.user_id, time_s)
+        for news_id in impression.clicked:
+            self._memory.clicked(impression.user_id, news_id, time_s)
+
+    def _click(self, record: Any) -> None:
+        click = Click.from_json(record.value)
+        time_s = to_unix_s(click.time)
+        if not (click.impression_id or "").startswith(OWN):
+            self._clock.heard(time_s, record.timestamp / 1_000)
+        self._memory.clicked(click.user_id, click.news_id, time_s)
