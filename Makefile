@@ -54,7 +54,7 @@ clean:
 constraints:
 	@{ sed -n '/^#/p' deploy/constraints.txt; \
 	$(BIN)/python -m pip freeze --all --exclude-editable | grep -E '^[A-Za-z0-9_.-]+==' \
-	| grep -viE '^(nvidia-|cuda-|triton==|pip==|wheel==)'; } > deploy/constraints.new
+	| grep -viE '^(nvidia-[^m]|cuda-|triton==|pip==|wheel==)'; } > deploy/constraints.new
 	@mv deploy/constraints.new deploy/constraints.txt
 
 image-locks: $(SET_UP)
