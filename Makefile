@@ -35,7 +35,8 @@ endef
 lint: $(SET_UP)
 	$(call step,ruff check,$(BIN)/ruff check --quiet .)
 	$(call step,ruff format,$(BIN)/ruff format --quiet --check .)
-	$(call step,mypy,MYPYPATH=$(VENV)/src $(BIN)/mypy -p freshet.models -p freshet.streams -p freshet.workers)
+	$(call step,mypy,MYPYPATH=$(VENV)/src $(BIN)/mypy -p freshet.models -p freshet.streams -p freshet.workers \
+	-p deploy.dashboards)
 	$(call step,lint-imports,$(BIN)/lint-imports)
 
 test-tools:
@@ -46,6 +47,7 @@ test: lint test-tools
 
 reference: $(SET_UP)
 	@$(BIN)/python -m tests.documents.reference
+	@$(BIN)/python -m deploy.dashboards
 
 clean:
 	rm -rf $(VENV) build dist freshet.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
