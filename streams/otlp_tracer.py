@@ -3,11 +3,12 @@
 Names and attributes follow the semantic conventions of messaging and of Kafka
 (https://opentelemetry.io/docs/specs/semconv/messaging/kafka/), but for ``messaging.kafka.message.key``: it is
 a user's id. Guarantee: whatever happens to the collector, no record waits for it; spans that find the queue
-full are dropped.
+full are dropped, and so are those that it does not take within seconds.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
 import random
 import socket
@@ -21,9 +22,13 @@ from typing import Any
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.environment_variables import (
+    OTEL_EXPORTER_OTLP_TIMEOUT,
+    OTEL_EXPORTER_OTLP_TRACES_TIMEOUT,
+)
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -31,6 +36,8 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from freshet.streams.tracing import MAX_CAUSES, Headers
 
 _W3C = TraceContextTextMapPropagator()
+_EXPORT_TIMEOUT_S = 3.0
+"""For one request to the collector, retries included; ``OTEL_EXPORTER_OTLP_TIMEOUT`` wins."""
 _MAX_LAST_CLICKS = 10_000
 _MAX_TRACESTATE_BYTES = 512
 """As much as W3C asks everyone to pass on."""
@@ -142,9 +149,12 @@ class Tracer:
             }
         )
         # Who begins a trace is decided here; everything else follows the parent.
-        self._provider = TracerProvider(resource=resource, sampler=ParentBased(ALWAYS_ON))
-        exporter = OTLPSpanExporter(endpoint=endpoint.rstrip("/") + "/v1/traces")
-        self._provider.add_span_processor(BatchSpanProcessor(exporter))
+        self._provider = TracerProvider(
+            resource=resource, sampler=ParentBased(ALWAYS_ON), shutdown_on_exit=False
+        )
+        self._exporter = _Exporter(endpoint.rstrip("/") + "/v1/traces")
+        self._provider.add_span_processor(BatchSpanProcessor(self._exporter))
+        atexit.register(self.close)
         self._tracer = self._provider.get_tracer("freshet", version("freshet"))
         self._share = share
         self._last_clicks: OrderedDict[str, SpanContext] = OrderedDict()
@@ -192,6 +202,12 @@ class Tracer:
         )
         return RecordTrace(self._tracer, span, start_ns)
 
+    def close(self) -> None:
+        """Export what is left; at the end of the process at the latest. Nothing is traced any more."""
+        self._exporter.ending = True
+        self._provider.shutdown()
+        atexit.unregister(self.close)
+
     def clicked(self, user_id: str, click: RecordTrace) -> None:
         """``click`` has moved the state of this user."""
         self._last_clicks[user_id] = click.at
@@ -206,6 +222,24 @@ class Tracer:
     def forget_clicks(self) -> None:
         """Users may have moved to another worker, and clicked there."""
         self._last_clicks.clear()
+
+
+class _Exporter(OTLPSpanExporter):
+    """OTLP over HTTP, which gives up early: a collector that is gone must not hold up the process' end."""
+
+    def __init__(self, url: str) -> None:
+        told = os.environ.keys() & {OTEL_EXPORTER_OTLP_TIMEOUT, OTEL_EXPORTER_OTLP_TRACES_TIMEOUT}
+        super().__init__(url, timeout=None if told else _EXPORT_TIMEOUT_S)
+        self.ending = False
+        self._given_up = False
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Send ``spans``, with retries; once the process is ending, nothing more after the first failure."""
+        if self._given_up:
+            return SpanExportResult.FAILURE
+        result = super().export(spans)
+        self._given_up = self.ending and result is not SpanExportResult.SUCCESS
+        return result
 
 
 def _causes(headers: Sequence[tuple[str, bytes]]) -> list[SpanContext]:
