@@ -152,7 +152,7 @@ class Tracer:
         self._provider = TracerProvider(
             resource=resource, sampler=ParentBased(ALWAYS_ON), shutdown_on_exit=False
         )
-        self._exporter = _Exporter(endpoint.rstrip("/") + "/v1/traces")
+        self._exporter = PromptExporter(endpoint.rstrip("/") + "/v1/traces")
         self._provider.add_span_processor(BatchSpanProcessor(self._exporter))
         atexit.register(self.close)
         self._tracer = self._provider.get_tracer("freshet", version("freshet"))
@@ -224,7 +224,7 @@ class Tracer:
         self._last_clicks.clear()
 
 
-class _Exporter(OTLPSpanExporter):
+class PromptExporter(OTLPSpanExporter):
     """OTLP over HTTP, which gives up early: a collector that is gone must not hold up the process' end."""
 
     def __init__(self, url: str) -> None:
