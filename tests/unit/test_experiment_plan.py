@@ -16,6 +16,7 @@ from freshet.workers.experiment_plan import (
     new_weights,
     plan,
     running,
+    served_by,
     share_left,
 )
 
@@ -39,6 +40,15 @@ def test_a_rankers_name_is_taken_as_it_is() -> None:
         Variant(name="B", share=0.25, ranker="content-1a2b:c"),
     )
     assert found.weights == {}
+
+
+def test_a_bundle_is_named_by_its_id_or_by_what_stands_for_it() -> None:
+    ids = {"tower-1": "tower-1", "bundles/tower": "tower-1"}
+    for written in ids:
+        found = plan("E", ("A=default:0.5", f"B=bundle:{written}:0.5"), ids.__getitem__)
+        assert found.variants[1] == Variant(name="B", share=0.5, bundle="tower-1")
+        assert [served_by(variant) for variant in found.variants] == ["default", "bundle:tower-1"]
+    assert served_by(Variant(name="B", share=0.5, bundle="t", ranker="r")) == "bundle:t, ranked by r"
 
 
 @pytest.mark.parametrize("wrap", [False, True])

@@ -50,6 +50,26 @@ def test_a_bundle_begins_with_its_own_weights_whatever_another_model_has_learned
     assert rankers.names() == tuple(sorted([BUNDLE, "another-bundle", "default", "start"]))
 
 
+@pytest.mark.parametrize("known_before", [False, True])
+def test_a_bundle_beside_the_one_in_service_begins_with_its_own_weights(known_before: bool) -> None:
+    rankers = Rankers(LinearRanker())
+    record = weights(BUNDLE, 4, fatigue=-1.0)
+    assert rankers.start_of(BUNDLE) is None
+    if known_before:
+        rankers.apply(record)
+        assert rankers.get(BUNDLE).weights == {"fatigue": -1.0}
+    rankers.begin(BUNDLE, WARM)
+    start = rankers.start_of(BUNDLE)
+    assert start is not None
+    assert (start.id, start.weights) == (f"{BUNDLE}-0", WARM.weights)
+    if not known_before:
+        assert rankers.get(BUNDLE) == start
+        rankers.apply(record)
+    assert rankers.get(BUNDLE).id == f"{BUNDLE}-4"
+    assert rankers.get(BUNDLE).weights == {"fatigue": -1.0, "log_age": -0.5}
+    assert rankers.get().weights == DEFAULT_WEIGHTS
+
+
 def test_features_of_another_version_are_ignored_with_one_warning(caplog: pytest.LogCaptureFixture) -> None:
     rankers = Rankers(LinearRanker())
     with caplog.at_level(logging.WARNING):
