@@ -11,6 +11,8 @@ directive on each line; readers do not see it::
     <!-- test: first freshet synth paper -->   run this before
     <!-- test: background ready -->            once it prints "ready", left running until the page's end
     <!-- test: status 1 -->                    must end with this status
+    <!-- test: prints sports -->               must print this
+    <!-- test: output -->                      a block of ``text`` that the block before it prints, no more
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ LANGUAGES = frozenset(
     {"", COMMANDS, "python", "json", "text", "yaml", "toml", "ini", "java", "javascript", "promql", "xml"}
 )
 """Of blocks; ``bash``, ``shell`` and ``console`` would be commands that nobody runs."""
-DIRECTIVES = frozenset({"skip", "see", "up", "with", "first", "background", "status"})
+DIRECTIVES = frozenset({"skip", "see", "up", "with", "first", "background", "status", "prints", "output"})
 
 _COMMENT = re.compile(r"<!--(.*?)-->", re.DOTALL)
 
@@ -58,7 +60,8 @@ class Block:
     @property
     def where(self) -> str:
         """``docs/tutorial.md:12``."""
-        return f"{self.page.relative_to(ROOT)}:{self.line}"
+        page = self.page.relative_to(ROOT) if self.page.is_relative_to(ROOT) else self.page
+        return f"{page}:{self.line}"
 
     def told(self, kind: str) -> list[str]:
         """What the directives of one kind say."""

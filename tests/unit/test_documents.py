@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from tests.documents.commands import freshet_commands, problems
+from tests.documents.page_run import runs, starts_only_the_system
 from tests.documents.pages import (
     COMMANDS,
     DIRECTIVES,
@@ -94,6 +95,8 @@ def test_every_block_says_how_it_is_tested(page: Path) -> None:
 def block_problems(block: Block) -> list[str]:
     """What is wrong with a block's language and directives."""
     found = []
+    if runs(block) and " && " in block.text:
+        found.append("`sh -e` does not see a failure before `&&`: give each command a line")
     if block.language not in LANGUAGES:
         found.append(f"{block.language!r} is no language that the tests know; commands are `sh`")
     for directive in block.directives:
@@ -101,6 +104,10 @@ def block_problems(block: Block) -> list[str]:
             found.append(f"{directive.kind!r} is no directive: {', '.join(sorted(DIRECTIVES))}")
         if directive.kind == "skip" and len(directive.rest) < 10:  # fewer characters are no reason
             found.append("skip needs its reason")
+        if directive.kind == "up" and not starts_only_the_system(block):
+            found.append("up is for a block that starts `freshet up` and nothing else")
+        if directive.kind == "output" and block.language != "text":
+            found.append("output is for a block of `text`")
         if directive.kind == "with" and "=" not in directive.rest:
             found.append("with needs OLD=NEW")
         if directive.kind == "see":
@@ -119,6 +126,8 @@ def block_problems(block: Block) -> list[str]:
         ("<!-- test: tests/unit/test_documents.py::test_nothing -->", "sh", "does not exist"),
         ("<!-- test: sometimes -->", "sh", "is no directive"),
         ("<!-- test: with 20000 -->", "sh", "OLD=NEW"),
+        ("<!-- test: up -->", "sh", "up is for a block"),
+        ("<!-- test: output -->", "sh", "output is for a block"),
         ("", "bash", "is no language"),
     ],
 )

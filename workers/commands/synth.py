@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,6 +51,11 @@ class _Start(click.ParamType):
     help="Length of the stream. [default: five impressions a day for each reader, 1 to 7 days]",
 )
 @click.option("--start", type=_Start(), default="2026-01-05T06:00Z", show_default=True, help="First moment.")
+@click.option(
+    "--until-now",
+    is_flag=True,
+    help="Move --start by whole days, so that the stream ended within the last 24 hours.",
+)
 @click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
@@ -61,6 +67,7 @@ def command(
     seed: int,
     hours: float | None,
     start: int,
+    until_now: bool,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -75,6 +82,7 @@ def command(
 
     from freshet.models.synth import write_synth  # noqa: PLC0415
     from freshet.models.synth_world import SynthConfig  # noqa: PLC0415
+    from freshet.workers.demo_newspaper import until_now as ended_by  # noqa: PLC0415
 
     try:
         config = SynthConfig(
@@ -87,6 +95,8 @@ def command(
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+    if until_now:
+        config = ended_by(config, time.time())
     try:
         with Progress(console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task(f"{impressions:,} impressions", total=1.0)
