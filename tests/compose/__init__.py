@@ -1,0 +1,1 @@
+"""docker-compose.yml and the images, checked without a Docker engine."""
