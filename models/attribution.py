@@ -211,6 +211,14 @@ class Attribution:
                 self._early.popitem(last=False)
         return None
 
+    def forget(self, prefix: str) -> None:
+        """Drop everything remembered of requests and impressions whose ids begin with ``prefix``."""
+        self._answers.drop(prefix)
+        for name, held in self._impressions.drop(prefix):
+            self._forget(name, held)
+        for key in [key for key in self._early if key[1].startswith(prefix)]:
+            del self._early[key]
+
     def _early_clicks(
         self, impression_id: str, request_id: str | None, time_s: float, slate: RankedSlate
     ) -> set[str]:
@@ -255,6 +263,14 @@ class _Memory:
         """The slate called ``name``, if it is at most the window away from ``time_s``."""
         held = self._held.get(name)
         return held if held is not None and abs(held.time_s - time_s) <= self._window_s else None
+
+    def drop(self, prefix: str) -> list[tuple[str, _Held]]:
+        """Forget the slates whose names begin with ``prefix``; returns them."""
+        gone = [(name, held) for name, held in self._held.items() if name.startswith(prefix)]
+        for name, held in gone:
+            del self._held[name]
+            self._candidates -= len(held.slate.ids)
+        return gone
 
     def put(self, name: str, held: _Held) -> list[tuple[str, _Held]]:
         """Remember ``held``; returns what was forgotten for it."""

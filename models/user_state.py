@@ -45,6 +45,8 @@ from freshet.models.user_state_codec import StoredState, decode, encode
 __all__ = ["HISTORY_SPACING_S", "Pooling", "Source", "UserState", "VectorLookup"]
 
 HISTORY_SPACING_S = 6 * 3_600.0
+_ERASURE = ("user-erased", 0)
+"""The source whose offset is the time of the erasure after which a state began."""
 MAX_CONTEXT_CLICKS = 50
 
 
@@ -82,9 +84,18 @@ class UserState:
         self._skips_due = False
 
     @classmethod
-    def empty(cls, pooling: Pooling) -> UserState:
-        """The state of a user never seen: the population's vectors, whatever the time."""
-        return cls(pooling)
+    def empty(cls, pooling: Pooling, erased_ms: int | None = None) -> UserState:
+        """The state of a user never seen: the population's vectors, whatever the time.
+
+        Args:
+            pooling: Of which vectors, and how.
+            erased_ms: When the user was erased, Unix milliseconds. No history seeds such a state: its clicks
+                may be of before.
+        """
+        state = cls(pooling)
+        if erased_ms is not None:
+            state._offsets[_ERASURE] = erased_ms
+        return state
 
     @property
     def bundle(self) -> str:
@@ -95,6 +106,16 @@ class UserState:
     def reference_s(self) -> float:
         """The time of the newest event applied; minus infinity before the first."""
         return self._reference_s
+
+    @property
+    def erased_ms(self) -> int:
+        """When the user was erased before this state began, Unix milliseconds; -1 for never."""
+        return self._offsets.get(_ERASURE, -1)
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether no event was ever applied."""
+        return not (self._offsets.keys() - {_ERASURE} or self.clicks)
 
     @property
     def parked(self) -> int:

@@ -15,6 +15,7 @@ from typing import Any
 from faust.types import TP, StreamT
 
 from freshet.models.catalog import ArticleCatalog
+from freshet.models.erasures import Erasures
 from freshet.models.events import Control
 from freshet.models.exploration import LearningExplorer
 from freshet.models.ports import IndexUnavailable
@@ -23,6 +24,7 @@ from freshet.streams.bundle_index import BundleIndex
 from freshet.streams.burst_monitor import BurstMonitor
 from freshet.streams.catalog_follower import CatalogFollower
 from freshet.streams.drift_monitor import DriftMonitor
+from freshet.streams.eraser import Eraser
 from freshet.streams.errors import FreshetError
 from freshet.streams.experiments import Experiments
 from freshet.streams.exploration import explorer_of
@@ -31,9 +33,10 @@ from freshet.streams.group_member import join_group
 from freshet.streams.kafka import topic_name
 from freshet.streams.learner_agent import LearnerAgent
 from freshet.streams.outbox import Outbox
-from freshet.streams.partitioned_table import PartitionedTable
+from freshet.streams.partitioned_table import USER_STATE, PartitionedTable
 from freshet.streams.population import Population
 from freshet.streams.progress import Progress
+from freshet.streams.push_users import PushUsers
 from freshet.streams.ranker_examples import RankerExamples
 from freshet.streams.ranker_weights import Rankers, RankerWeightsFollower
 from freshet.streams.recommender_agent import RecommenderAgent
@@ -92,14 +95,15 @@ class StreamApp:
         self._index = index
         population = Population(self.catalog)
         self._popularity: dict[str, float] = {}
-        agents = ("user", "stats", "recommender", "follower", "weights", "learner")
+        agents = ("user", "stats", "recommender", "follower", "weights", "learner", "eraser")
         self._outboxes = {name: Outbox(settings) for name in agents}
         self._connected = asyncio.Event()
         self.progress = Progress(self.faust, settings)
-        users = PartitionedTable(self.faust, "user-state", settings.partitions)
+        users = PartitionedTable(self.faust, USER_STATE, settings.partitions)
         counts = PartitionedTable(self.faust, "article-counts", settings.partitions)
         self._tables = (users, counts)
-        self.states = UserStates(users, serving.pooling, self.catalog, settings.cached_users)
+        erasures = Erasures()
+        self.states = UserStates(users, serving.pooling, self.catalog, settings.cached_users, erasures)
         self.rankers = Rankers(serving.ranker, serving.model)
         self._variant_bundles = VariantBundles(settings, self.catalog, self.rankers, find_bundle)
         self.experiments = Experiments(
@@ -147,6 +151,16 @@ class StreamApp:
             examples=examples,
             explorer=explorer,
             bursts=lambda: self.bursts.ids,
+        )
+        self._push_users = PushUsers(erasures)
+        self.recommender_agent.push_users = self._push_users
+        self._eraser = Eraser(
+            settings=settings,
+            states=self.states,
+            outbox=self._outboxes["eraser"],
+            progress=self.progress,
+            busy=self.user_agent.busy,
+            forget=self._forget_user,
         )
         self.follower = CatalogFollower(
             settings,
@@ -270,6 +284,7 @@ class StreamApp:
             self._follow,
             self._follow_weights,
             self._variant_bundles.run,
+            self._erase,
             self._write_popularity,
             self._measure_lag,
             self._measure_drift,
@@ -320,10 +335,8 @@ class StreamApp:
         self.recommender_agent.editorial_rules.obey(control)
         if control.kind == "article-withdrawn":
             self._variant_bundles.hide(control.subject)
-        if control.kind == "push-on":
-            self.recommender_agent.push_users.add(control.subject)
-        elif control.kind == "push-off":
-            self.recommender_agent.push_users.discard(control.subject)
+        self._push_users.obey(control)
+        self._eraser.obey(control)
 
     async def _push(self, clicks: Any) -> None:
         await self.recommender_agent.push(clicks, self._outboxes["user"])
@@ -341,6 +354,14 @@ class StreamApp:
                     log.warning("the index does not take popularities: %s", error)
                     for news_id, value in changed.items():
                         self._popularity.setdefault(news_id, value)
+
+    async def _erase(self) -> None:
+        await self._caught_up()
+        await self._eraser.run()
+
+    def _forget_user(self, user_id: str) -> None:
+        self.recommender_agent.forget(user_id)
+        self.user_agent.forget_traces()
 
     async def _keep_progress(self) -> None:
         await self.follower.caught_up.wait()

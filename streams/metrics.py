@@ -54,6 +54,7 @@ RECOVERY_SECONDS = Histogram(
     buckets=_RECOVERY_S,
 )
 USER_UPDATES = Counter("freshet_user_updates_total", "Users whose vectors were moved and published.")
+ERASED_USERS = Counter("freshet_erased_users_total", "Users whose state and vectors this worker deleted.")
 
 EMBED_DEVICE = Gauge(
     "freshet_embed_device_info", "1: what this process embeds on, and with.", ["device", "encoder", "bundle"]

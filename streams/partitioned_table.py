@@ -18,6 +18,15 @@ import rocksdict
 from faust.types import TP
 
 from freshet.streams.outbox import Outbox
+from freshet.streams.settings import Settings
+
+USER_STATE = "user-state"
+"""The table of users' states."""
+
+
+def changelog_name(settings: Settings, table: str) -> str:
+    """The full name of a table's changelog topic, for readers that run no worker."""
+    return f"{settings.topic_prefix}stream-{table}-changelog"
 
 
 class PartitionedTable:

@@ -125,6 +125,10 @@ class Progress:
         """The partitions whose records this worker has to get done; from any thread."""
         return frozenset(self._done)
 
+    def readable(self, topic: str) -> frozenset[int]:
+        """The partitions of ``topic`` that are this worker's, with their tables up to date."""
+        return frozenset(tp.partition for tp in self._readable if tp.topic == topic)
+
     async def release(self) -> None:
         """Commit, and forget the partitions: they are about to be shared out anew."""
         await self.commit()

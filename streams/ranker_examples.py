@@ -87,6 +87,10 @@ class RankerExamples:
         ranked = RankedSlate(ids, slate.features[picks], slate.scores[picks], model or self._rankers.model)
         self._attribution.answered(_of_user(request, request.request_id), time_s, ranked)
 
+    def forget(self, user_id: str) -> None:
+        """Drop what is remembered of answers to the user, and of what was shown."""
+        self._attribution.forget(f"{user_id} ")
+
     def shown(self, impression: Impression, source: Source, time_s: float, state: UserState) -> None:
         """Learn of an impression, before ``state``, its user's, has applied it.
 

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -129,7 +129,7 @@ class RecommenderAgent:
             self._threads = ThreadPoolExecutor(_MAX_SEARCHES, thread_name_prefix="index")
         self.before_answers: Callable[[], None] | None = None
         """Called before a batch of requests is answered."""
-        self.push_users: set[str] = set()
+        self.push_users: Container[str] = frozenset()
         """Users who want a fresh list after each of their clicks."""
         self.editorial_rules = EditorialRules()
         """What editors decided for all answers."""
@@ -160,6 +160,11 @@ class RecommenderAgent:
                 trace.end()
         if wanted:
             await outbox.flush()
+
+    def forget(self, user_id: str) -> None:
+        """Drop what is in memory of answers to the user."""
+        self._cache.pop(user_id, None)
+        self._examples.forget(user_id)
 
     def close(self) -> None:
         """Let the threads go."""

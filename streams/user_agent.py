@@ -4,6 +4,9 @@ Guarantee: an event is done only after its user's state, the ``user-vectors`` re
 the examples for the ranker that it causes have been delivered. A redelivered event changes no state, but
 sends all of these but the examples again, because the crash that caused the redelivery may have come before
 they were sent.
+
+An event of a user who was erased after it counts in the articles' statistics, which know no users, and
+changes nothing else.
 """
 
 from __future__ import annotations
@@ -138,7 +141,7 @@ class UserAgent:
         waiting = sum(lag for tp, lag in self._progress.lags().items() if tp.topic in names)
         return waiting - under_way >= self._settings.batch_events
 
-    def _apply(self, message: Any) -> Applied:
+    def _apply(self, message: Any) -> Applied | None:
         topic, partition, offset = message.topic, message.partition, message.offset
         now_s = time.time()
         shown: tuple[str, ...]
@@ -148,6 +151,9 @@ class UserAgent:
             time_s = self._intake.checked_time_s(impression.time, now_s)
             user_id, shown, clicked = impression.user_id, impression.candidates, impression.clicked
             source = topics.IMPRESSIONS.name
+            if self._states.erasures.covers(user_id, time_s):
+                self._count(message, source, time_s, shown, clicked)
+                return None
             state = self._states.get_or_create(partition, user_id)
             self._examples.shown(impression, (source, partition, offset), time_s, state)
             state.seed_history(time_s, impression.history, self._catalog)
@@ -166,6 +172,9 @@ class UserAgent:
             time_s = self._intake.checked_time_s(click.time, now_s)
             user_id, shown, clicked = click.user_id, (), (click.news_id,)
             source = topics.CLICKS.name
+            if self._states.erasures.covers(user_id, time_s):
+                self._count(message, source, time_s, shown, clicked)
+                return None
             state = self._states.get_or_create(partition, user_id)
             self._examples.clicked(click, (source, partition, offset), time_s, state)
             context = state.context(time_s)
@@ -197,6 +206,19 @@ class UserAgent:
             self._intake.traces.of(message),
         )
 
+    def _count(
+        self, message: Any, source: str, time_s: float, shown: tuple[str, ...], clicked: tuple[str, ...]
+    ) -> None:
+        """Count an event in the statistics, and only there; what it followed is not known any more."""
+        self._collected.add(
+            source=source,
+            partition=message.partition,
+            offset=message.offset,
+            time_s=time_s,
+            shown=shown,
+            clicked=clicked,
+        )
+
     def _noted(self, applied: Applied, trace: RecordTrace) -> Headers:
         """What the user's vectors are to say of an event that is traced; answers will link to a click."""
         trace.lap("state")
@@ -206,9 +228,14 @@ class UserAgent:
 
     def _follow_users(self, generation: int) -> None:
         """After a rebalance a user may have clicked elsewhere: then nobody's last click is known here."""
-        if generation != self._generation and self._intake.traces.tracer is not None:
-            self._intake.traces.tracer.forget_clicks()
+        if generation != self._generation:
+            self.forget_traces()
         self._generation = generation
+
+    def forget_traces(self) -> None:
+        """Forget which click of each user was traced last."""
+        if self._intake.traces.tracer is not None:
+            self._intake.traces.tracer.forget_clicks()
 
     def _publish_vectors(self, changed: dict[UserKey, float], causes: dict[UserKey, Headers]) -> None:
         pooling = self._states.pooling
