@@ -51,11 +51,11 @@ DRIFT = Dashboard(
                 graph(
                     "Shift of the norm",
                     units.PercentUnit,
-                    Above(0.1, 0.3),
-                    "The mean length of new vectors over that of older ones, less 1. The dot product "
-                    "prefers long vectors, so new articles would win, or lose, by length alone.",
+                    Above(0.1, 0.2),
+                    "The mean length of new vectors over that of older ones, less 1, either way. The dot "
+                    "product prefers long vectors, so new articles would win, or lose, by length alone.",
                     (
-                        f"max by (instance) ({series('freshet_drift_norm_shift_ratio')} {_ANY})",
+                        f"max by (instance) (abs({series('freshet_drift_norm_shift_ratio')} {_ANY}))",
                         "{{instance}}",
                     ),
                 ),

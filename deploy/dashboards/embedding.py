@@ -5,7 +5,7 @@ from __future__ import annotations
 from grafana_foundation_sdk.models import units
 
 from deploy.dashboards.panels import Above, Below, Dashboard, NoThreshold, Row, graph, stat
-from deploy.dashboards.promql import increase, mean, per_second, quantile, series
+from deploy.dashboards.promql import increase, mean, most, per_second, quantile, series
 
 _ARTICLES = 'topic=~".*[.]?articles"'
 
@@ -98,7 +98,7 @@ EMBEDDING = Dashboard(
                     units.Short,
                     Above(100, 1_000),
                     "Records on the topic articles that no embedding worker has done.",
-                    (f"sum by (topic) ({series('freshet_consumer_lag_events', _ARTICLES)})", "{{topic}}"),
+                    (most("freshet_group_lag_events", _ARTICLES, by="topic"), "{{topic}}"),
                 ),
                 graph(
                     "Articles refused, by the hour",

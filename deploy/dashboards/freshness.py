@@ -5,22 +5,22 @@ from __future__ import annotations
 from grafana_foundation_sdk.models import units
 
 from deploy.dashboards.panels import Above, Below, Dashboard, NoThreshold, Row, graph, stat
-from deploy.dashboards.promql import HOUR, per_second, quantile, series, share_within
+from deploy.dashboards.promql import HOUR, budget_burn, most, per_second, quantile, series, share_within
 
 _ARTICLE = "freshet_published_to_recommendable_seconds"
 _CLICK = "freshet_click_to_vector_seconds"
 _KNOWN = 'state="known"'
-_OBJECTIVE = 0.99
+OBJECTIVE = 0.99
 """Of articles recommendable, and of clicks in their user's vector, in time."""
 
 FRESH_SHARE = share_within(2, _ARTICLE)
-FRESH_THRESHOLD = Below(_OBJECTIVE, 0.95)
+FRESH_THRESHOLD = Below(OBJECTIVE, 0.95)
 VECTOR_SECONDS = quantile(0.99, _CLICK)
-_BURN = Above(1, 14.4)
+BURN = Above(1, 14.4)
 
 
 def _burn(histogram: str, bound: float) -> str:
-    return f"(1 - ({share_within(bound, histogram, window=HOUR)})) / {1 - _OBJECTIVE:g}"
+    return budget_burn(f"1 - ({share_within(bound, histogram, window=HOUR)})", OBJECTIVE)
 
 
 FRESHNESS = Dashboard(
@@ -44,9 +44,9 @@ FRESHNESS = Dashboard(
                 stat(
                     "Articles: error budget burn, last hour",
                     units.Number,
-                    _BURN,
-                    "How fast late articles use up the 1 % that may be late: at 1 it lasts for the whole "
-                    "period, at 14.4 a month's is gone in two days.",
+                    BURN,
+                    "How fast late articles use up the 1 % that may be late: at 1 it lasts for the period "
+                    "of three days, at 14.4 it is gone in five hours.",
                     _burn(_ARTICLE, 2),
                     width=6,
                 ),
@@ -62,9 +62,9 @@ FRESHNESS = Dashboard(
                 stat(
                     "Clicks: error budget burn, last hour",
                     units.Number,
-                    _BURN,
-                    "How fast late clicks use up the 1 % that may be late: at 1 it lasts for the whole "
-                    "period, at 14.4 a month's is gone in two days.",
+                    BURN,
+                    "How fast late clicks use up the 1 % that may be late: at 1 it lasts for the period of "
+                    "three days, at 14.4 it is gone in five hours.",
                     _burn(_CLICK, 1),
                     width=6,
                 ),
@@ -95,12 +95,7 @@ FRESHNESS = Dashboard(
                     Above(100, 1_000),
                     "Records on the topic articles that no embedding worker has done. Add embedding "
                     "workers, or a GPU.",
-                    (
-                        "sum by (topic) ("
-                        + series("freshet_consumer_lag_events", 'topic=~".*[.]?articles"')
-                        + ")",
-                        "{{topic}}",
-                    ),
+                    (most("freshet_group_lag_events", 'topic=~".*[.]?articles"', by="topic"), "{{topic}}"),
                 ),
                 graph(
                     "Articles known",

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.models import units
 
-from deploy.dashboards.freshness import FRESH_SHARE, FRESH_THRESHOLD, VECTOR_SECONDS
+from deploy.dashboards.freshness import BURN, FRESH_SHARE, FRESH_THRESHOLD, OBJECTIVE, VECTOR_SECONDS
 from deploy.dashboards.panels import Above, Below, Dashboard, NoThreshold, Row, graph, stat
-from deploy.dashboards.promql import increase, per_second, quantile, series, share
+from deploy.dashboards.promql import (
+    answers_bad,
+    budget_burn,
+    increase,
+    most,
+    per_second,
+    quantile,
+    series,
+    share,
+)
 
 _TRAFFIC = NoThreshold("what is much or little depends on the paper and the hour")
 
@@ -18,6 +27,35 @@ OVERVIEW = Dashboard(
         Row(
             "Now",
             (
+                stat(
+                    "Alerts firing",
+                    units.Number,
+                    Above(1, 1),
+                    "Alerts of freshet's that fire, whatever is chosen above; each has a runbook. 0 too "
+                    "where Prometheus has no rules of freshet's.",
+                    'sum(ALERTS{alertname=~"Freshet.+", alertstate="firing"}) or vector(0)',
+                    width=8,
+                ),
+                stat(
+                    "Answers: error budget burn, last hour",
+                    units.Number,
+                    BURN,
+                    "How fast answers that took longer than 100 ms or came without the index use up the 1 % "
+                    "that may: at 1 it lasts for the period of three days, at 14.4 it is gone in five hours.",
+                    budget_burn(answers_bad(), OBJECTIVE),
+                    width=8,
+                    detail="quality",
+                ),
+                stat(
+                    "Longest without progress",
+                    units.Seconds,
+                    Above(5, 15),
+                    "How long a partition has had events and none of them was done. Its worker is gone, or "
+                    "its consumer hangs.",
+                    most("freshet_consumer_stalled_seconds"),
+                    width=8,
+                    detail="stream",
+                ),
                 stat(
                     "Workers that do not answer",
                     units.Number,
@@ -65,9 +103,10 @@ OVERVIEW = Dashboard(
                     "Events waiting",
                     units.Short,
                     Above(1_000, 20_000),
-                    "Records that are published and not yet done, of all partitions. `freshet replay` holds "
-                    "back at 20,000; growing without end, it wants more workers.",
-                    f"sum({series('freshet_consumer_lag_events')})",
+                    "Records that are published and not yet done by any worker, of all topics, as the "
+                    "broker tells. `freshet replay` holds back at 20,000; growing without end, it wants "
+                    "more workers.",
+                    f"sum({most('freshet_group_lag_events', by='topic')})",
                     detail="stream",
                 ),
                 stat(

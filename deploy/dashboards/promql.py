@@ -56,5 +56,23 @@ def share_within(bound: float, histogram: str, *conditions: str, window: str = W
     return f"1 - {share(f'({whole} - {within})', whole)}"
 
 
+def most(name: str, *conditions: str, by: str = "") -> str:
+    """The largest of the series ``name`` for each ``by``: for what all workers measure alike."""
+    return f"max{f' by ({by})' if by else ''} ({series(name, *conditions)})"
+
+
+def budget_burn(bad: str, objective: float) -> str:
+    """How many times as fast as allowed ``bad``, a share of the last hour, uses up what may be bad."""
+    return f"({bad}) / {1 - objective:g}"
+
+
+def answers_bad(window: str = HOUR) -> str:
+    """The share of answers that took longer than 100 ms or came without the index; 0 of nothing."""
+    answers = per_second("freshet_request_seconds_count", window=window)
+    in_time = per_second("freshet_request_seconds_bucket", 'le="0.1"', window=window)
+    degraded = per_second("freshet_degraded_answers_total", window=window)
+    return f"clamp_max({share(f'({answers} - {in_time} + {degraded})', answers)}, 1)"
+
+
 def _sum(by: str) -> str:
     return f"sum by ({by}) " if by else "sum"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.models import units
 
+from deploy.dashboards.freshness import BURN, OBJECTIVE
 from deploy.dashboards.panels import Above, Below, Dashboard, NoThreshold, Row, graph
-from deploy.dashboards.promql import increase, per_second, quantile, series, share
+from deploy.dashboards.promql import answers_bad, budget_burn, increase, per_second, quantile, series, share
 
 _TRAFFIC = NoThreshold("what is much or little depends on the paper and the hour")
 _ANSWERS = "freshet_request_seconds"
@@ -52,6 +53,14 @@ QUALITY = Dashboard(
                     ),
                 ),
                 graph(
+                    "Error budget burn, last hour",
+                    units.Number,
+                    BURN,
+                    "How fast answers that took longer than 100 ms or came without the index use up the 1 % "
+                    "that may: at 1 it lasts for the period of three days, at 14.4 it is gone in five hours.",
+                    (budget_burn(answers_bad(), OBJECTIVE), "burn"),
+                ),
+                graph(
                     "Candidates",
                     units.Short,
                     NoThreshold("as many as the request and its filters allow"),
@@ -84,7 +93,7 @@ QUALITY = Dashboard(
                 graph(
                     "Ranker AUC: gain over the start",
                     units.PercentUnit,
-                    Below(0, -0.02),
+                    Below(0, -0.005),
                     "What learning has won. Below 0 for long: the guard takes back what was learned.",
                     (
                         f"max({series('freshet_ranker_auc_ratio', _LEARNED)}) - "

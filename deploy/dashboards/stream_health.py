@@ -5,7 +5,7 @@ from __future__ import annotations
 from grafana_foundation_sdk.models import units
 
 from deploy.dashboards.panels import INSTANCE, JOB, Above, Dashboard, NoThreshold, Row, Variable, graph
-from deploy.dashboards.promql import increase, mean, per_second, quantile, series
+from deploy.dashboards.promql import increase, mean, most, per_second, quantile, series
 
 _TOPIC = 'topic=~"$topic"'
 _TRAFFIC = NoThreshold("what is much or little depends on the paper and the hour")
@@ -57,17 +57,33 @@ STREAM = Dashboard(
                     "Events waiting by topic",
                     units.Short,
                     Above(1_000, 20_000),
-                    "Records that are published and not yet done, as the workers that own the partitions "
-                    "see it. Growing without end, it wants more workers (at most one for each partition).",
-                    (f"sum by (topic) ({series('freshet_consumer_lag_events', _TOPIC)})", "{{topic}}"),
+                    "Records that are published and not yet done by any worker, as the broker tells. "
+                    "Growing without end, it wants more workers (at most one for each partition).",
+                    (most("freshet_group_lag_events", _TOPIC, by="topic"), "{{topic}}"),
                 ),
                 graph(
                     "Longest queue of a partition",
                     units.Short,
                     Above(500, 10_000),
-                    "The partition with the most records waiting. Far above the others: one key has most of "
-                    "the events, or its worker hangs.",
-                    (f"max by (topic) ({series('freshet_consumer_lag_events', _TOPIC)})", "{{topic}}"),
+                    "The partition with the most records waiting, as its worker sees it. Far above the "
+                    "others: one key has most of the events, or its worker hangs.",
+                    (most("freshet_consumer_lag_events", _TOPIC, by="topic"), "{{topic}}"),
+                ),
+                graph(
+                    "Longest without progress",
+                    units.Seconds,
+                    Above(5, 15),
+                    "How long a partition of the topic has had events and none of them was done. Its worker "
+                    "is gone, or its consumer hangs: /healthz of that worker says so.",
+                    (most("freshet_consumer_stalled_seconds", _TOPIC, by="topic"), "{{topic}}"),
+                ),
+                graph(
+                    "Reading the catalog for",
+                    units.Seconds,
+                    Above(60, 600),
+                    "How long a worker that has just started has been reading article vectors; it handles "
+                    "nothing until it has read them all, then this is 0.",
+                    (most("freshet_catalog_catching_up_seconds", by="instance"), "{{instance}}"),
                 ),
             ),
         ),
