@@ -32,6 +32,8 @@ class StreamClock:
         self._wall_s = wall_s
         self._lock = threading.Lock()
         self._ahead_s: deque[float] = deque(maxlen=_HEARD)
+        self.known = threading.Event()
+        """Set when what was on the stream has been heard: before that the time may be far too late."""
 
     def heard(self, time_s: float, arrived_s: float) -> None:
         """Somebody else's event of ``time_s`` came to Kafka at ``arrived_s``, both Unix seconds."""

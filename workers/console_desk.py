@@ -35,6 +35,7 @@ _APPLIED_S = 5.0
 """How long to ask again for an answer that rests on a click."""
 _AGAIN_S = 0.05
 _CONNECT_S = 2.0
+_KNOWN_S = 5.0
 _THREADS = 8
 _SHOWN = 1_000
 
@@ -163,6 +164,8 @@ class Desk:
     def _connected(self) -> Freshet:
         # A client that is connected tries for half a minute before it says that nobody answers.
         wait_for_broker(self._settings, _CONNECT_S)
+        if not self._clock.known.wait(_KNOWN_S):
+            raise ConsoleError("The console is still reading what time it is on the stream.", 503)
         with self._lock:
             if self._client is None:
                 self._client = Freshet(self._settings, connect_timeout_s=_CONNECT_S)

@@ -37,15 +37,14 @@ from freshet.workers.console_memory import MAX_ARTICLES, StreamMemory
 OWN = "console-"
 """What the ids of the console's own impressions begin with."""
 
-_NEWEST_EVENTS = 5_000
-_NEWEST: Mapping[Topic, int] = {
+_EVENTS: Mapping[Topic, int] = {topics.IMPRESSIONS: 2_000, topics.CLICKS: 2_000}
+"""How many records of each topic to begin with: of these first, because they tell the time."""
+_ALL: Mapping[Topic, int] = {
+    **_EVENTS,
     topics.CONTROL: MAX_ARTICLES,
     topics.ARTICLE_VECTORS: MAX_ARTICLES,
     topics.ARTICLE_STATS: MAX_ARTICLES,
-    topics.IMPRESSIONS: _NEWEST_EVENTS,
-    topics.CLICKS: _NEWEST_EVENTS,
 }
-"""How many records of each topic to begin with."""
 _CONNECT_TIMEOUT_S = 2.0
 _POLL_MS = 200
 _ALIVE_POLLS = 10
@@ -106,16 +105,17 @@ class StreamFeed:
             metrics_enabled=False,
         )
         try:
-            self._assign(consumer)
+            ends = self._assign(consumer, _EVENTS)
             self.problem = None
+            while any(consumer.position(partition) < end for partition, end in ends.items()):
+                if self._stop.is_set():
+                    return
+                self._read(consumer)
+            self._clock.known.set()
+            self._assign(consumer, _ALL)
             quiet = 0
             while not self._stop.is_set():
-                polled = consumer.poll(timeout_ms=_POLL_MS)
-                for partition, records in polled.items():
-                    for record in records:
-                        self._handle(record)
-                    self._positions[partition] = records[-1].offset + 1
-                quiet = 0 if polled else quiet + 1
+                quiet = 0 if self._read(consumer) else quiet + 1
                 if quiet >= _ALIVE_POLLS:
                     # kafka-python says nothing while it looks for a broker that has gone.
                     wait_for_broker(self._settings, _CONNECT_TIMEOUT_S)
@@ -123,14 +123,23 @@ class StreamFeed:
         finally:
             consumer.close()
 
-    def _assign(self, consumer: KafkaConsumer) -> None:
-        """Go on where reading ended; at first, with the newest records.
+    def _read(self, consumer: KafkaConsumer) -> bool:
+        """Poll once; whether there was anything."""
+        polled = consumer.poll(timeout_ms=_POLL_MS)
+        for partition, records in polled.items():
+            for record in records:
+                self._handle(record)
+            self._positions[partition] = records[-1].offset + 1
+        return bool(polled)
+
+    def _assign(self, consumer: KafkaConsumer, read: Mapping[Topic, int]) -> dict[TopicPartition, int]:
+        """Go on where reading ended; at first, with the newest records. Gives the present ends.
 
         Raises:
             KafkaUnreachable: A topic does not exist.
         """
         newest: dict[TopicPartition, int] = {}
-        for topic, records in _NEWEST.items():
+        for topic, records in read.items():
             name = topic_name(self._settings, topic.name)
             numbers = consumer.partitions_for_topic(name)
             if not numbers:
@@ -139,10 +148,13 @@ class StreamFeed:
         partitions = list(newest)
         consumer.assign(partitions)
         beginnings = consumer.beginning_offsets(partitions)
-        for partition, end in consumer.end_offsets(partitions).items():
+        ends: dict[TopicPartition, int] = consumer.end_offsets(partitions)
+        for partition, end in ends.items():
             start = max(beginnings[partition], end - newest[partition])
             held = self._positions.get(partition, -1)
-            consumer.seek(partition, held if start <= held <= end else start)
+            self._positions[partition] = held if start <= held <= end else start
+            consumer.seek(partition, self._positions[partition])
+        return ends
 
     def _handle(self, record: Any) -> None:
         try:

@@ -34,7 +34,7 @@ MAX_STREAMS = 16
 
 _FOLDER = "console"
 _TYPES = {".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".svg": "image/svg+xml"}
-_LIST = 12
+_LIST = 8
 _USERS = 40
 _TELL_S = 0.5
 _PING_S = 15.0
@@ -74,8 +74,8 @@ class _Streams:
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-_CONSOLE = web.AppKey("console", Console)
-_STREAMS = web.AppKey("streams", _Streams)
+CONSOLE = web.AppKey("console", Console)
+STREAMS = web.AppKey("streams", _Streams)
 
 
 def console_app(console: Console, names: Collection[str]) -> web.Application:
@@ -86,8 +86,8 @@ def console_app(console: Console, names: Collection[str]) -> web.Application:
         names: Host names and addresses by which it may be asked.
     """
     app = web.Application(middlewares=[guard(names), _say_errors], client_max_size=MAX_BODY_BYTES)
-    app[_CONSOLE] = console
-    app[_STREAMS] = _Streams()
+    app[CONSOLE] = console
+    app[STREAMS] = _Streams()
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(_end_streams)
     app.cleanup_ctx.append(_looking)
@@ -118,7 +118,7 @@ async def _say_errors(request: web.Request, handler: Callable[[web.Request], Any
 
 async def _looking(app: web.Application) -> Any:
     """Look at the metrics pages from the start to the end."""
-    pulse = app[_CONSOLE].pulse
+    pulse = app[CONSOLE].pulse
 
     async def look() -> None:
         while True:
@@ -131,7 +131,7 @@ async def _looking(app: web.Application) -> Any:
 
 
 async def _end_streams(app: web.Application) -> None:
-    app[_STREAMS].closing.set()
+    app[STREAMS].closing.set()
 
 
 async def _page(request: web.Request) -> web.Response:
@@ -149,14 +149,14 @@ async def _front_page(request: web.Request) -> web.Response:
     k = _checked_number(request.query.get("k", "10"), 1, MAX_LIST)
     after = request.query.get("after")
     after_clicks = None if after is None else _checked_number(after, 0, 1 << 53)
-    return _json(await request.app[_CONSOLE].desk.front_page(user_id, k, after_clicks))
+    return _json(await request.app[CONSOLE].desk.front_page(user_id, k, after_clicks))
 
 
 async def _users(request: web.Request) -> web.Response:
     query = request.query.get("q", "")
     if len(query) > MAX_QUERY:
         raise ConsoleError(f"A search has {MAX_QUERY} characters at most.", 400)
-    return _json({"users": request.app[_CONSOLE].memory.users(query, _USERS)})
+    return _json({"users": request.app[CONSOLE].memory.users(query, _USERS)})
 
 
 async def _open(request: web.Request) -> web.Response:
@@ -166,13 +166,13 @@ async def _open(request: web.Request) -> web.Response:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ConsoleError(f"{where or 'body'}: {first['msg']}", 400) from error
-    await request.app[_CONSOLE].desk.open(opened.user_id, opened.news_id, opened.request_id)
+    await request.app[CONSOLE].desk.open(opened.user_id, opened.news_id, opened.request_id)
     return _json({})
 
 
 async def _stream(request: web.Request) -> web.StreamResponse:
     """Everything that changes by itself, each part when it has changed."""
-    streams, console = request.app[_STREAMS], request.app[_CONSOLE]
+    streams, console = request.app[STREAMS], request.app[CONSOLE]
     user = request.query.get("user")
     user_id = None if user is None else _checked_id(user)
     if streams.open >= MAX_STREAMS:

@@ -8,6 +8,7 @@ import { showPulse } from "./pulse.js";
 import { age, duration, moment } from "./words.js";
 
 const LENGTH = 10;
+const READ = 8;
 const AGAIN_MS = 3000;
 const SEARCH_MS = 150;
 
@@ -42,7 +43,7 @@ function showTrouble() {
 function showLink() {
   const link = by("link");
   const state = page.link !== "connected" ? page.link : page.trouble.stream ? "waiting" : "connected";
-  const words = { connecting: "connecting", connected: "live", waiting: "waiting for Kafka", gone: "reconnecting" };
+  const words = { connecting: "connecting", connected: "connected", waiting: "waiting for Kafka", gone: "reconnecting" };
   link.dataset.state = state;
   link.textContent = words[state];
 }
@@ -161,22 +162,30 @@ function arrive() {
   document.title = `${reader} · freshet console`;
   following.follow(reader);
   showAll();
+  search();
   refresh();
 }
 
+/** Whether somebody is about to choose from a list: it then stands still. */
+const chosenFrom = (list) => list.matches(":hover") || list.contains(document.activeElement);
+
 function showAll() {
-  showRead(by("read"), page.read, page.now);
-  showArticles(by("trending"), page.trending, {
-    aside: ({ clicks }) => `${clicks < 9.5 ? clicks.toFixed(1) : Math.round(clicks)} clicks lately`,
-    open: (article) => open(article),
-    empty: "Nothing is clicked at the moment.",
-  });
-  showArticles(by("newest"), page.newest, {
-    aside: ({ published_at_s }) => age(published_at_s, page.now),
-    open: (article) => open(article),
-    empty: "No article has a vector yet. Publish some: freshet publish, or freshet replay.",
-  });
-  search();
+  showRead(by("read"), page.read.slice(0, READ), page.now);
+  if (!chosenFrom(by("trending"))) {
+    showArticles(by("trending"), page.trending, {
+      aside: ({ clicks }) => `${clicks < 9.5 ? clicks.toFixed(1) : Math.round(clicks)} clicks lately`,
+      open: (article) => open(article),
+      empty: "Nothing is clicked at the moment.",
+    });
+  }
+  if (!chosenFrom(by("newest"))) {
+    showArticles(by("newest"), page.newest, {
+      aside: ({ published_at_s }) => age(published_at_s, page.now),
+      open: (article) => open(article),
+      empty: "No article has a vector yet. Publish some: freshet publish, or freshet replay.",
+    });
+  }
+  if (!chosenFrom(by("readers"))) search();
 }
 
 let searching = 0;
@@ -248,6 +257,10 @@ by("search").addEventListener("submit", (event) => {
   be(typed);
 });
 by("reader-id").addEventListener("input", search);
+for (const id of ["trending", "newest", "readers"]) {
+  by(id).addEventListener("mouseleave", showAll);
+  by(id).addEventListener("focusout", () => setTimeout(showAll));
+}
 by("new-reader").addEventListener("click", () => be(newReader()));
 by("refresh").addEventListener("click", () => refresh());
 document.querySelector(".skip").addEventListener("click", (event) => {

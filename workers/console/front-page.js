@@ -5,6 +5,8 @@ import { age, count, hue, signed } from "./words.js";
 
 const MOVE_MS = 420;
 const CHIPS = 2;
+const FEATURES = 3;
+const LEAST = 0.005;
 
 const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
@@ -119,11 +121,14 @@ function why(item) {
   const rows = item.why.map(({ sentence, effect, features }) => {
     const bar = el("span", { class: `bar ${effect < 0 ? "against" : "for"}` });
     bar.style.inlineSize = `${(50 * Math.abs(effect)) / most}%`;
-    const parts = features.map(({ name, value, effect: part }) => `${name} ${value.toFixed(2)} (${signed(part)})`);
+    const told = features.filter(({ effect: part }) => Math.abs(part) >= LEAST).slice(0, FEATURES);
+    const parts = told.map(({ name, value, effect: part }) => `${name} ${signed(value)} adds ${signed(part)}`);
+    const rest = features.length - told.length;
+    if (rest && parts.length) parts.push(`${rest} more`);
     return el(
       "tr",
       {},
-      el("th", { scope: "row" }, sentence, el("span", { class: "features" }, parts.join(", "))),
+      el("th", { scope: "row" }, sentence, el("span", { class: "features" }, parts.join(" · "))),
       el("td", { class: "bars", "aria-hidden": "true" }, bar),
       el("td", { class: "number" }, signed(effect)),
     );
@@ -148,5 +153,8 @@ export function about(answer, took) {
     ? `Rests on ${count(answer.user_clicks, "click")}`
     : "Nothing is known of this reader: everybody's front page";
   const variant = answer.experiment ? ` · experiment ${answer.experiment}, variant ${answer.variant ?? "none"}` : "";
-  return `${rests} · answered in ${took} · vectors ${answer.bundle} · ranker ${answer.ranker}${variant}`;
+  const ranker = answer.ranker.startsWith(`${answer.bundle}-`)
+    ? `revision ${answer.ranker.slice(answer.bundle.length + 1)}`
+    : answer.ranker;
+  return `${rests} · answered in ${took} · vectors ${answer.bundle} · ranker ${ranker}${variant}`;
 }
