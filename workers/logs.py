@@ -67,7 +67,7 @@ class JsonFormatter(OrjsonFormatter):
     """One JSON object per record: what happened, where, in which process, and the exception in parts."""
 
     def __init__(self) -> None:
-        super().__init__(static_fields={"host": socket.gethostname(), "process": os.getpid()})
+        super().__init__((), static_fields={"host": socket.gethostname(), "process": os.getpid()})
 
     def add_fields(
         self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]
