@@ -24,7 +24,7 @@ _Number = Annotated[int, Field(ge=0, le=MAX_K)]
 # What the validators below say, as far as a JSON Schema can say it.
 _NAMES_SOMETHING: JsonDict = {
     "anyOf": [
-        {"required": [name], "properties": {name: {"minItems": 1}}}
+        {"required": [name], "properties": {name: {"type": "array", "minItems": 1}}}
         for name in ("news_ids", "categories", "subcategories")
     ]
 }

@@ -93,8 +93,8 @@ def _message(
     title = before["name"]
     if before["contentType"] != after["contentType"]:
         yield Break(title, f"contentType was {before['contentType']} and is {after['contentType']}")
-    keys = (message["bindings"]["kafka"]["key"] for message in (before, after))
-    for found in breaking_changes(*keys, promise, old_root=old, new_root=new):
+    key, new_key = (message["bindings"]["kafka"]["key"] for message in (before, after))
+    for found in breaking_changes(key, new_key, promise, old_root=old, new_root=new):
         yield Break(f"{title} (key)", found.what)
     for found in breaking_changes(before["payload"], after["payload"], promise, old_root=old, new_root=new):
         where = f"{title}.{found.where}" if found.where else title

@@ -1,0 +1,57 @@
+"""The packages of ``tests/node``, installed once for each lock file, and Node programs that import them."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.external_tools import external_tool
+
+SOURCES = Path(__file__).parent / "node"
+BUILD = Path(__file__).parents[1] / "build"
+_INSTALL_S = 240.0
+_RUN_S = 90.0
+
+
+def node_modules() -> Path:
+    """The folder with the packages as ``package-lock.json`` has them; installed by npm where they are not.
+
+    Nothing that a package brings is run while it is installed.
+    """
+    npm = external_tool("npm")
+    lock = (SOURCES / "package-lock.json").read_bytes()
+    folder = BUILD / f"node-{hashlib.sha256(lock).hexdigest()[:16]}"
+    if not folder.exists():
+        unfinished = folder.with_suffix(".unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(SOURCES / name, unfinished)
+        command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+        run = subprocess.run(
+            command, cwd=unfinished, capture_output=True, text=True, timeout=_INSTALL_S, check=False
+        )
+        assert run.returncode == 0, f"npm ci failed:\n{run.stdout}{run.stderr}"
+        unfinished.rename(folder)
+    return folder / "node_modules"
+
+
+def run_node(
+    program: Path, *arguments: str, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a program whose imports are the packages; it must lie in a folder that the test may write to."""
+    node = external_tool("node")
+    link = program.parent / "node_modules"
+    if not link.exists():
+        link.symlink_to(node_modules(), target_is_directory=True)
+    return subprocess.run(
+        [node, program, *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=_RUN_S,
+        check=False,
+    )
