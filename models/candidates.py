@@ -156,10 +156,13 @@ def index_candidates(
     lists.append((TRENDING, index.trending(per_list + more, asked), per_list))
     lists.append((NEWEST, index.newest(per_list + more, asked), per_list))
     merged: dict[str, list[str]] = {}
+    excluded = eligibility.excluded
     for source, hits, wanted in lists:
-        for hit in [hit for hit in hits if hit.news_id not in eligibility.excluded][:wanted]:
-            sources = merged.setdefault(hit.news_id, [])
-            if source not in sources:
+        for news_id in [news_id for news_id, _ in hits if news_id not in excluded][:wanted]:
+            sources = merged.get(news_id)
+            if sources is None:
+                merged[news_id] = [source]
+            elif source not in sources:
                 sources.append(source)
     return merged
 

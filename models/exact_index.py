@@ -223,8 +223,7 @@ class ExactIndex:
         return [self._hit(slot, value) for slot, value in zip(chosen[:k], values[:k], strict=True)]
 
     def _hit(self, slot: int, score: float) -> Hit:
-        article = self._articles[slot]
-        return Hit(article.news_id, score, article.published_at_s, article.category)
+        return Hit(self._articles[slot].news_id, score)
 
     def _article(self, slot: int) -> IndexedArticle:
         article = self._articles[slot]

@@ -38,6 +38,10 @@ LEAST_COSINE: Final = 0.4
 _SAMPLE: Final = 256
 """A mean over all of 100,000 articles would cost more than all else that an answer takes."""
 
+_CENTRES: dict[int, NDArray[np.float32]] = {}
+"""By the revision of a catalog, which no other has: measuring it takes a tenth of an answer's time."""
+_MOST_CENTRES: Final = 16
+
 _BY_HEAD: Final = ("dot_first", "dot_last", "dot_by_maturity", "dot_best", "dot_skips")
 
 
@@ -87,6 +91,16 @@ def head_contributions(
 
 def _centre(catalog: ArticleCatalog) -> NDArray[np.float32]:
     """The mean (d,) of vectors from all over the catalog; the same for the same catalog."""
+    kept = _CENTRES.get(catalog.revision)
+    if kept is None:
+        kept = _mean_of_sample(catalog)
+        if len(_CENTRES) >= _MOST_CENTRES:
+            _CENTRES.clear()
+        _CENTRES[catalog.revision] = kept
+    return kept
+
+
+def _mean_of_sample(catalog: ArticleCatalog) -> NDArray[np.float32]:
     rows = np.unique(np.linspace(0, max(0, len(catalog.ids) - 1), _SAMPLE).astype(np.intp))
     rows = rows[catalog.has_vector[rows]]
     if not len(rows):

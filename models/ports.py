@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,15 +57,12 @@ class ArticleFilter:
 EVERYTHING = ArticleFilter()
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """One article found, without its vector."""
+class Hit(NamedTuple):
+    """One article found: a tuple, because an answer takes hundreds."""
 
     news_id: str
     score: float
     """``search``: the dot product; ``trending``: the popularity; ``newest``: the publication time."""
-    published_at_s: float
-    category: str = ""
 
 
 class ArticleIndex(Protocol):

@@ -286,7 +286,7 @@ class ServerIndex:
                 scroll_filter=where,
                 limit=k,
                 order_by=order,
-                with_payload=[*qdrant_points.HIT_FIELDS, "popularity"],
+                with_payload=[*qdrant_points.HIT_FIELDS, field],
             ),
         )
         return [
