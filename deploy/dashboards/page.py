@@ -33,8 +33,8 @@ source the scrape interval.
 
 A test starts a real broker, real workers and a real Prometheus, replays a log, and asks for every query of
 every panel; each must return data. The panels of a GPU are the exception: they are empty where nothing is
-embedded on one, and were not tried on one. No Grafana has drawn the dashboards yet: that their files are what
-Grafana takes is checked with Grafana's own models only.
+embedded on one, and were not tried on one. No Grafana has drawn the dashboards yet; their files are valid by
+the JSON Schemas that Grafana publishes (grafana-foundation-sdk, June 2026).
 """
 
 
