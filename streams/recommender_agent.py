@@ -147,6 +147,7 @@ class RecommenderAgent:
     async def push(self, clicks: list[Applied], outbox: Outbox) -> None:
         """Send a fresh list to each user of ``clicks`` who has push on."""
         wanted = [click for click in clicks if click.user[1] in self.push_users]
+        traces: list[RecordTrace] = []
         for click in wanted:
             partition, user_id = click.user
             request = RecommendationRequest(
@@ -157,9 +158,12 @@ class RecommenderAgent:
             answer = await handled(answering, None, request.request_id, trace)
             outbox.add(self._answers, partition, user_id.encode(), _encoded(answer), headers_of(trace))
             if trace is not None:
-                trace.end()
+                traces.append(trace)
         if wanted:
             await outbox.flush()
+        for trace in traces:
+            trace.lap("deliver")
+            trace.end()
 
     def forget(self, user_id: str) -> None:
         """Drop what is in memory of answers to the user."""

@@ -211,7 +211,7 @@ def test_a_click_is_followed_to_the_answer_that_it_causes(site: Site) -> None:
     assert sent.place == handled.place
     assert sent.attributes["messaging.operation.type"] == "send"
     assert site.steps(handled)[:3] == ["state", "rest of the batch", "deliver"]
-    assert site.steps(push) == ["state", "candidates", "rank", "choose", "explain"]
+    assert site.steps(push) == ["state", "candidates", "rank", "choose", "explain", "deliver"]
     assert site.steps(counted) == ["count", "deliver"]
     assert push.attributes["freshet.request_id"] == answer.request_id
 
