@@ -1,12 +1,13 @@
 #!/bin/sh
-# Installs, where it can, the programs that some tests run for real: Prometheus with promtool, Chromium, kcat.
+# Installs, where it can, the programs that some tests run for real: Prometheus with promtool, Chromium, kcat,
+# Node with npm, a Java compiler.
 # Debian and Ubuntu with root or sudo without a password get them from their own packages. Anywhere else it says
 # what is missing; the tests that want it are then skipped with that reason, and fail where
 # FRESHET_TEST_TOOLS=required, as in continuous integration.
 set -eu
 
 missing=
-for pair in promtool:prometheus chromium:chromium kcat:kcat; do
+for pair in promtool:prometheus chromium:chromium kcat:kcat npm:npm javac:default-jdk-headless; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair##*:}"
 done
 [ -n "$missing" ] || exit 0

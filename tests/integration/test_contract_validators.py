@@ -1,4 +1,4 @@
-"""The checked-in contract, by those who define it: AsyncAPI's own parser, and a JSON Schema validator of Node.
+"""The checked-in contract, by those who define it: AsyncAPI's own parser, and a validator of Node's.
 
 The other tests of the contract are in Python, whose regular expressions are not JSON Schema's.
 """
