@@ -27,7 +27,7 @@ def freshet_commands(script: str) -> Iterator[list[str]]:
         for before, token in zip(["", *tokens], tokens, strict=False):
             if token == "freshet" and (before in _ENDS or not before or "=" in before or before == "$("):
                 words = []
-            elif token in _ENDS or token[0] in "<>":
+            elif token in _ENDS or token.startswith(("<", ">")):
                 if words is not None:
                     yield words
                 words = None

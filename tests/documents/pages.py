@@ -83,26 +83,27 @@ def _tokens(page: Path) -> list[Token]:
 
 
 def blocks(page: Path) -> Iterator[Block]:
-    """The fenced blocks of a page, with the directives right above each."""
-    before: Token | None = None
+    """The fenced blocks of a page, with the directives of the comments right above each."""
+    above: tuple[Directive, ...] = ()
     for token in _tokens(page):
         if token.type == "fence":
             assert token.map is not None
-            directives = _directives(before.content) if before and before.type == "html_block" else ()
-            yield Block(page, token.map[0] + 1, token.info.strip(), token.content, directives)
-        before = token
+            yield Block(page, token.map[0] + 1, token.info.strip(), token.content, above)
+        above = (*above, *_directives(token.content)) if token.type == "html_block" else ()
 
 
 def stray_directives(page: Path) -> list[str]:
     """Comments with directives that stand above no block."""
-    tokens = _tokens(page)
-    return [
-        token.content.strip()
-        for token, after in zip(tokens, [*tokens[1:], None], strict=True)
-        if token.type == "html_block"
-        and _directives(token.content)
-        and (after is None or after.type != "fence")
-    ]
+    stray: list[str] = []
+    above: list[str] = []
+    for token in [*_tokens(page), None]:
+        if token is not None and token.type == "html_block":
+            above += [token.content.strip()] if _directives(token.content) else []
+            continue
+        if token is None or token.type != "fence":
+            stray += above
+        above = []
+    return stray
 
 
 def _directives(html: str) -> tuple[Directive, ...]:
