@@ -19,12 +19,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from freshet.models.closing import Closing
 from freshet.models.events import Article, Impression
 from freshet.models.mind import (
     BEHAVIORS_COLUMNS,
@@ -65,7 +65,7 @@ class LineIndex:
         return len(self.times_s)
 
 
-class Timeline:
+class Timeline(Closing):
     """The articles and impressions of one folder by their position in time. Close it, or use it in ``with``.
 
     Raises:
@@ -87,14 +87,6 @@ class Timeline:
         except BaseException:
             self._files.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Let go of the files."""

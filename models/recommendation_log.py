@@ -27,13 +27,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from freshet.models.closing import Closing
 from freshet.models.events import Article, EventError, Impression, Recommendation
 from freshet.models.mind import NEWS_FILE, BadLine, MindError, read_line
 from freshet.models.mind_timeline import LineIndex, Timeline
@@ -60,7 +60,7 @@ class LoggedImpression:
     """Unset where the impression names none, or one that the log does not hold."""
 
 
-class RecommendationLog:
+class RecommendationLog(Closing):
     """The impressions of a folder with their recommendations. Close it, or use it in ``with``.
 
     Args:
@@ -103,14 +103,6 @@ class RecommendationLog:
         except BaseException:
             self._files.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Let go of the files."""

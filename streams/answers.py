@@ -11,12 +11,12 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
+from freshet.models.closing import Closing
 from freshet.models.events import EventError, Recommendation
 from freshet.streams.errors import ClientClosed, FreshetError, KafkaUnreachable
 from freshet.streams.kafka import client_config, topic_name
@@ -170,7 +170,7 @@ class Answers:
                 future.set_exception(told)
 
 
-class Subscription(Iterator[Recommendation]):
+class Subscription(Iterator[Recommendation], Closing):
     """Recommendations as they come, from the moment this was made; for one thread at a time.
 
     It ends when it is closed, or when nothing came for ``timeout_s``.
@@ -214,14 +214,3 @@ class Subscription(Iterator[Recommendation]):
         if not self._closed:
             self._closed = True
             self._consumer.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -15,13 +15,13 @@ import uuid
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
-from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, TypeVar
 
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 from pydantic import ValidationError
 
+from freshet.models.closing import Closing
 from freshet.models.editorial_rule import EditorialRule
 from freshet.models.events import (
     MAX_EVENT_BYTES,
@@ -61,7 +61,7 @@ _DELIVERY_TIMEOUT_MS = 30_000
 """How long the producer tries before it gives an event up."""
 
 
-class Freshet:
+class Freshet(Closing):
     """A connection to freshet, for publishing and asking.
 
     ::
@@ -315,17 +315,6 @@ class Freshet:
         for subscription in self._subscriptions:
             subscription.close()
         self._producer.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _control(
         self, kind: Literal["push-on", "push-off", "article-withdrawn", "rule-removed"], subject: str
