@@ -45,7 +45,7 @@ from freshet.models.user_state_codec import StoredState, decode, encode
 __all__ = ["HISTORY_SPACING_S", "Pooling", "Source", "UserState", "VectorLookup"]
 
 HISTORY_SPACING_S = 6 * 3_600.0
-_ERASURE = ("user-erased", 0)
+ERASURE = ("user-erased", 0)
 """The source whose offset is the time of the erasure after which a state began."""
 MAX_CONTEXT_CLICKS = 50
 
@@ -94,7 +94,7 @@ class UserState:
         """
         state = cls(pooling)
         if erased_ms is not None:
-            state._offsets[_ERASURE] = erased_ms
+            state._offsets[ERASURE] = erased_ms
         return state
 
     @property
@@ -110,12 +110,12 @@ class UserState:
     @property
     def erased_ms(self) -> int:
         """When the user was erased before this state began, Unix milliseconds; -1 for never."""
-        return self._offsets.get(_ERASURE, -1)
+        return self._offsets.get(ERASURE, -1)
 
     @property
     def is_blank(self) -> bool:
         """Whether no event was ever applied."""
-        return not (self._offsets.keys() - {_ERASURE} or self.clicks)
+        return not (self._offsets.keys() - {ERASURE} or self.clicks)
 
     @property
     def parked(self) -> int:

@@ -21,6 +21,8 @@ from freshet.streams.topics import TOPICS, Topic
 
 _TIMEOUT_MS = 30_000
 _CONNECT_TIMEOUT_S = 10.0
+_PURGED = {"max.compaction.lag.ms": str(7 * 24 * 3_600 * 1_000)}
+"""For what is kept of each user: else Kafka compacts when it likes, and an erased value stays on its disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,14 @@ def ensure_topics(settings: Settings) -> list[str]:
         KafkaUnreachable: No broker answered.
         KafkaError: The broker refused.
     """
-    return _ensure(settings, {topic_name(settings, topic.name): topic_configs(topic) for topic in TOPICS})
+    return _ensure(
+        settings,
+        {
+            topic_name(settings, topic.name): topic_configs(topic)
+            | (_PURGED if topic.keyed_by_user and topic.cleanup == "compact" else {})
+            for topic in TOPICS
+        },
+    )
 
 
 def ensure_changelogs(settings: Settings, names: Iterable[str]) -> list[str]:
@@ -69,7 +78,7 @@ def ensure_changelogs(settings: Settings, names: Iterable[str]) -> list[str]:
         KafkaUnreachable: No broker answered.
         KafkaError: The broker refused.
     """
-    configs = {"cleanup.policy": "compact", "max.message.bytes": str(MAX_REQUEST_BYTES)}
+    configs = {"cleanup.policy": "compact", "max.message.bytes": str(MAX_REQUEST_BYTES)} | _PURGED
     return _ensure(settings, dict.fromkeys(names, configs))
 
 
@@ -83,6 +92,17 @@ def count_partitions(settings: Settings) -> dict[str, int]:
     names = {topic_name(settings, topic.name) for topic in TOPICS}
     with _admin(settings) as admin:
         return _partition_counts(admin, names & set(admin.list_topics()))
+
+
+def read_configs(settings: Settings, names: Iterable[str]) -> dict[str, dict[str, str]]:
+    """The configuration, the broker's defaults included, of each of ``names`` (in full) that exists.
+
+    Raises:
+        KafkaUnreachable: No broker answered.
+        KafkaError: The broker refused.
+    """
+    with _admin(settings) as admin:
+        return _topic_configs(admin, set(names) & set(admin.list_topics()))
 
 
 def check_topics(settings: Settings) -> list[Problem]:
