@@ -17,7 +17,14 @@ import numpy as np
 import pytest
 from kafka import KafkaProducer
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.trace import format_span_id, format_trace_id, use_span
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    SpanContext,
+    TraceFlags,
+    format_span_id,
+    format_trace_id,
+    use_span,
+)
 
 from freshet.models.events import Article, Recommendation, RecommendationRequest, from_unix_s
 from freshet.models.exact_index import ExactIndex
@@ -38,6 +45,7 @@ from tests.otlp_receiver import Received, ReceivedSpan, otlp_receiver
 pytestmark = pytest.mark.broker
 
 _DEADLINE_S = 60.0
+_OLD_TRACE = "00000000000000000000000000000017"
 _READER, _FAILS = "U-who-reads", "U-whose-requests-fail"
 _WORKER = f"""
 from freshet.streams import recommender_agent
@@ -126,6 +134,16 @@ class Site:
         """Every record on a topic (by short name)."""
         return asyncio.run(read_all(self.settings, topic_name(self.settings, topic)))
 
+    def send_raw(self, topic: str, key: bytes, value: bytes, trace_id: str) -> Any:
+        """Publish bytes under a trace, as a program in another language would; where they lie."""
+        headers = [("traceparent", f"00-{trace_id}-{1:016x}-01".encode())]
+        producer = KafkaProducer(**client_config(self.settings))
+        try:
+            name = topic_name(self.settings, topic)
+            return producer.send(name, value, key=key, headers=headers).get(timeout=_DEADLINE_S)
+        finally:
+            producer.close()
+
     def record_of(self, answer: Recommendation) -> Any:
         """The record that an answer came in."""
         (record,) = [
@@ -150,10 +168,12 @@ def site(kafka: LocalKafka, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         thread.start()
         try:
             with Freshet(settings) as client:
-                client.set_push(_READER, True)  # before the worker starts, so that it knows it from the start
+                # Before the worker starts, so that it knows both from the start.
+                client.set_push(_READER, True)
+                _publish_in_trace(client, _OLD_TRACE, "N0")
+                _wait(lambda: received.named("commit"), "the first article's vector")
                 log_file = settings.data_dir / "stream.log"
                 with WorkerProcess(["-c", _WORKER], settings, log_file) as worker:
-                    _publish(client, "N0")
                     client.recommend("U-first", timeout_s=_DEADLINE_S)
                     yield Site(settings, worker, client, received)
                     assert worker.stop() == 0
@@ -169,6 +189,12 @@ def site(kafka: LocalKafka, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def _publish(client: Freshet, *news_ids: str) -> None:
     at = from_unix_s(START_S - 3_600)
     client.publish(*(Article(news_id=n, published_at=at, title=f"About {n * 3}") for n in news_ids))
+
+
+def _publish_in_trace(client: Freshet, trace_id: str, *news_ids: str) -> None:
+    caller = SpanContext(int(trace_id, 16), 1, is_remote=True, trace_flags=TraceFlags(TraceFlags.SAMPLED))
+    with use_span(NonRecordingSpan(caller)):
+        _publish(client, *news_ids)
 
 
 def _ids(value: Any) -> tuple[str, str]:
@@ -196,6 +222,24 @@ def test_an_article_is_followed_to_the_index_of_the_worker_that_recommends_it(si
     assert sent.place == embedded.place
     assert site.steps(embedded) == ["embed", "index", "deliver", "commit"]
     assert site.steps(shown) == ["index"]
+
+
+def test_an_article_that_a_worker_reads_at_its_start_is_not_traced_again(site: Site) -> None:
+    with site.caller() as (trace_id, _):
+        _publish(site.client, "N2")
+    assert site.spans(trace_id, "process article-vectors")
+    assert {"send articles", "process articles"} <= site.spans(_OLD_TRACE).keys()
+    assert "process article-vectors" not in site.spans(_OLD_TRACE)
+
+
+def test_an_article_that_cannot_be_embedded_fails_in_its_trace(site: Site) -> None:
+    trace_id = "00000000000000000000000000000018"
+    sent = site.send_raw("articles", b"N3", b"no article", trace_id)
+    handled = site.spans(trace_id, "process articles")["process articles"]
+    assert handled.place == (topic_name(site.settings, "articles"), sent.partition, sent.offset)
+    assert handled.error.startswith("Article: ")
+    (letter,) = [record for record in site.records("dead-letters") if record.key == b"N3"]
+    assert _ids(letter.headers) == (trace_id, handled.span_id)
 
 
 def test_a_click_is_followed_to_the_answer_that_it_causes(site: Site) -> None:
@@ -262,21 +306,16 @@ def test_an_impression_is_followed_to_the_rankers_weights(site: Site) -> None:
 
 
 def test_a_record_that_cannot_be_read_is_logged_with_its_place_and_its_trace(site: Site) -> None:
-    trace_id, span_id = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
-    headers = [("traceparent", f"00-{trace_id}-{span_id}-01".encode())]
-    producer = KafkaProducer(**client_config(site.settings))
-    try:
-        topic = topic_name(site.settings, "clicks")
-        sent = producer.send(topic, b"{}", key=b"U-secret", headers=headers, partition=2).get(timeout=30)
-    finally:
-        producer.close()
-    entry = site.log(topic=topic, partition=2, offset=sent.offset)
-    assert entry["message"].startswith(f"dead letter {topic}[2]@{sent.offset}: Click: ")
+    trace_id = "0af7651916cd43dd8448eb211c80319c"
+    sent = site.send_raw("clicks", b"U-secret", b"{}", trace_id)
+    entry = site.log(topic=sent.topic, partition=sent.partition, offset=sent.offset)
+    where = f"{sent.topic}[{sent.partition}]@{sent.offset}"
+    assert entry["message"].startswith(f"dead letter {where}: Click: ")
     assert (entry["level"], entry["logger"]) == ("warning", "freshet.streams.intake")
     assert entry["process"] == site.worker.pid
     handled = site.spans(trace_id, "process clicks")["process clicks"]
     assert (entry["trace_id"], entry["span_id"]) == (trace_id, handled.span_id)
-    assert handled.parent_id == span_id
+    assert handled.parent_id == f"{1:016x}"
     assert handled.error.startswith("Click: ")
     (letter,) = [record for record in site.records("dead-letters") if record.key == b"U-secret"]
     assert _ids(letter.headers) == (trace_id, handled.span_id)
