@@ -36,6 +36,17 @@ _DESCRIPTION = (
     "becomes another version."
 )
 
+_HEADERS = {
+    "description": "All optional. Headers that freshet does not know are ignored.",
+    "type": "object",
+    "properties": {
+        "traceparent": {
+            "type": "string",
+            "description": "W3C trace context: the trace that the record belongs to, followed to the answer.",
+        }
+    },
+}
+
 
 def contract(settings: Settings) -> dict[str, Any]:
     """The AsyncAPI document of the system that ``settings`` describe.
@@ -58,7 +69,7 @@ def contract(settings: Settings) -> dict[str, Any]:
         "operations": {name: operation for topic in TOPICS for name, operation in _operations(topic).items()},
         "components": {
             "messages": {topic.event.__name__: _message(topic) for topic in TOPICS},
-            "schemas": component_schemas([topic.event for topic in TOPICS], _SCHEMAS),
+            "schemas": {"Headers": _HEADERS} | component_schemas([topic.event for topic in TOPICS], _SCHEMAS),
             "securitySchemes": {
                 "saslPlain": {
                     "type": "plain",
@@ -154,6 +165,7 @@ def _message(topic: Topic) -> dict[str, Any]:
         "name": name,
         "title": event_name(topic.event).replace("-", " ").capitalize(),
         "contentType": "application/json",
+        "headers": {"$ref": "#/components/schemas/Headers"},
         "payload": {"$ref": _SCHEMAS.format(model=name)},
         "bindings": {"kafka": {"key": _key(topic), "bindingVersion": KAFKA_BINDING}},
         "examples": [{"name": event_name(topic.event), "payload": example(topic.event)}],

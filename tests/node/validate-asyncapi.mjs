@@ -1,10 +1,12 @@
-// Prints what AsyncAPI's own parser says of a document, and what it makes of it, as one JSON object.
+// Prints what AsyncAPI's own parser says of each document, and what it makes of it, as one JSON array.
 import { readFileSync } from 'node:fs'
 import { Parser } from '@asyncapi/parser'
 
-const { document, diagnostics } = await new Parser().parse(readFileSync(process.argv[2], 'utf8'))
-console.log(
-  JSON.stringify({
+const parser = new Parser()
+const results = []
+for (const file of process.argv.slice(2)) {
+  const { document, diagnostics } = await parser.parse(readFileSync(file, 'utf8'))
+  results.push({
     diagnostics: diagnostics.map(({ severity, code, message, path }) => ({
       severity, // 0 is an error, 1 a warning, 2 information
       code,
@@ -15,4 +17,5 @@ console.log(
     operations: document?.operations().all().map((operation) => [operation.id(), operation.action()]),
     servers: document?.servers().all().map((server) => [server.id(), server.protocol(), server.security().length])
   })
-)
+}
+console.log(JSON.stringify(results))
