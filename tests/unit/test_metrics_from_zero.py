@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from freshet.models.events import Control, from_unix_s
 from freshet.models.experiments import Experiment, Variant
 from freshet.models.ranker_guard import Verdict
 from freshet.models.ranking import LinearRanker
-from freshet.streams import metrics
+from freshet.streams import app, metrics
 from freshet.streams.experiments import Experiments
 from freshet.streams.progress import Progress
 from freshet.streams.ranker_weights import Rankers
@@ -109,6 +110,29 @@ def test_an_experiment_is_seen_as_soon_as_it_runs() -> None:
     assert value(ratio, experiment=name) == 1, "nothing speaks against the shares yet"
     running.obey(Control(kind="experiment-stopped", subject=name, time=NOW, experiment=of))
     assert value(ratio, experiment=name) is None
+
+
+async def test_the_lag_of_a_partition_that_has_moved_is_another_workers_to_show(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Here it would stay as it was for ever."""
+    monkeypatch.setattr(app, "_LAG_INTERVAL_S", 0.0)
+    topic = uuid.uuid4().hex
+    looks = iter([{TP(topic, 0): 7, TP(topic, 1): 5}, {TP(topic, 1): 4}])
+    both_seen = []
+
+    def lags() -> dict[TP, int]:
+        both_seen.append(value("freshet_consumer_lag_events", topic=topic, partition="0"))
+        try:
+            return next(looks)
+        except StopIteration:
+            raise asyncio.CancelledError from None
+
+    worker: Any = SimpleNamespace(progress=SimpleNamespace(lags=lags))
+    with pytest.raises(asyncio.CancelledError):
+        await app.StreamApp._measure_lag(worker)
+    assert both_seen == [None, 7, None]
+    assert value("freshet_consumer_lag_events", topic=topic, partition="1") == 4
 
 
 class Group:
