@@ -10,15 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from freshet.models.events import MAX_EVENT_BYTES, Event, json_schema
-from freshet.streams.topics import (
-    ARTICLES,
-    CLICKS,
-    CONTROL,
-    IMPRESSIONS,
-    REQUESTS,
-    TOPICS,
-    Topic,
-)
+from freshet.streams.topics import TOPICS, Topic
 from tests.documents.markdown_text import code, line, prose, table
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "v1"
@@ -42,7 +34,6 @@ read, and write again byte for byte. They show every field; a record has those t
 
 Every name begins with the [prefix](configuration.md#where-things-are), by default `freshet.`.
 """
-_PUBLISHED_BY_CLIENTS = {ARTICLES, IMPRESSIONS, CLICKS, REQUESTS, CONTROL}
 _DAY_MS = 24 * 3_600 * 1_000
 _WIDTH = 110
 
@@ -74,7 +65,7 @@ def events_page() -> str:
 
 
 def _publisher(topic: Topic) -> str:
-    return "you" if topic in _PUBLISHED_BY_CLIENTS else "freshet"
+    return "you" if topic.published_by == "clients" else "freshet"
 
 
 def _kept(topic: Topic) -> str:
