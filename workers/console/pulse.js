@@ -44,6 +44,7 @@ const TILES = [
     unit: "",
     detail: pulse.auc === null ? "no answer judged by clicks yet" : "0.5 is chance, 1 perfect",
     line: pulse.history.auc,
+    floor: 0.4,
   }),
   (pulse) => ({
     key: "lag",
@@ -86,30 +87,26 @@ function update(element, tile) {
   const detail = element.querySelector(".detail");
   detail.replaceChildren(tile.detail, tile.note ? el("span", { class: "note" }, ` ${tile.note}`) : "");
   if (tile.said) detail.append(unseen(`, ${tile.said}`));
-  draw(element.querySelector("svg"), tile.line ?? []);
+  draw(element.querySelector("svg"), tile.line ?? [], tile.floor ?? 0);
 }
 
-function draw(chart, values) {
-  const top = Math.max(...values.filter((value) => value !== null), 0) || 1;
+/** A line from `floor` up, and the area below it; where nothing was measured there is a gap. */
+function draw(chart, values, floor) {
+  const top = Math.max(...values.filter((value) => value !== null).map((value) => value - floor), 0) || 1;
   const step = WIDTH / Math.max(1, values.length - 1);
+  const point = (i) => {
+    const share = Math.max(0, values[i] - floor) / top;
+    return `${(i * step).toFixed(1)} ${(HEIGHT - 2 - share * (HEIGHT - 5)).toFixed(1)}`;
+  };
   let stroke = "";
   let area = "";
-  let last = null;
-  // The gaps stay gaps: nothing was measured there.
   values.forEach((value, i) => {
     if (value === null) return;
-    const x = (i * step).toFixed(1);
-    const y = (HEIGHT - 2 - (value / top) * (HEIGHT - 5)).toFixed(1);
-    const goes = last === i - 1 && last !== null;
-    stroke += `${goes ? "L" : "M"}${x} ${y}`;
-    if (!goes) stroke += `h0.01`;
-    if (goes) area += `M${((i - 1) * step).toFixed(1)} ${HEIGHT}L${chartPoint(values, i - 1, step, top)}L${x} ${y}V${HEIGHT}Z`;
-    last = i;
+    const goes = i > 0 && values[i - 1] !== null;
+    // A point on its own is a dot.
+    stroke += goes ? `L${point(i)}` : `M${point(i)}h0.01`;
+    if (goes) area += `M${((i - 1) * step).toFixed(1)} ${HEIGHT}L${point(i - 1)}L${point(i)}V${HEIGHT}Z`;
   });
   chart.querySelector(".stroke").setAttribute("d", stroke);
   chart.querySelector(".area").setAttribute("d", area);
-}
-
-function chartPoint(values, i, step, top) {
-  return `${(i * step).toFixed(1)} ${(HEIGHT - 2 - (values[i] / top) * (HEIGHT - 5)).toFixed(1)}`;
 }
