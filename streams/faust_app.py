@@ -22,6 +22,7 @@ def faust_app(settings: Settings) -> faust.App:
             username=settings.kafka_username,
             password=settings.kafka_password.get_secret_value(),
             ssl_context=tls_context(settings),
+            mechanism=settings.kafka_sasl_mechanism,
         )
     elif settings.kafka_tls:
         options["broker_credentials"] = faust.SSLCredentials(tls_context(settings))

@@ -21,7 +21,7 @@ def client_config(settings: Settings) -> dict[str, Any]:
     if settings.kafka_username is not None and settings.kafka_password is not None:
         config |= {
             "security_protocol": "SASL_SSL",
-            "sasl_mechanism": "PLAIN",
+            "sasl_mechanism": settings.kafka_sasl_mechanism,
             "sasl_plain_username": settings.kafka_username,
             "sasl_plain_password": settings.kafka_password.get_secret_value(),
             "ssl_context": tls_context(settings),

@@ -6,9 +6,9 @@ Secrets come from the environment only, are held as :class:`pydantic.SecretStr` 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -30,9 +30,11 @@ class Settings(BaseSettings):
     data_dir: Path = Path(".freshet")
     """Kafka's log, the embedded index and the workers' tables."""
     kafka_username: str | None = None
-    """SASL/PLAIN over TLS when set, with the password."""
+    """SASL over TLS when set, with the password."""
     kafka_password: SecretStr | None = None
     """Of that user."""
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    """How that user proves the password; with SCRAM it never leaves this machine."""
     kafka_tls: bool = False
     """TLS without a password."""
     kafka_ca_file: Path | None = None
@@ -126,3 +128,12 @@ class Settings(BaseSettings):
     """Where traces go: an OTLP receiver by HTTP, such as ``http://127.0.0.1:4318``; unset: there are none."""
     trace_share: float = Field(default=0.01, ge=0, le=1)
     """Of the clicks, impressions, requests and articles that bring no trace: how many begin one."""
+
+    @model_validator(mode="after")
+    def _has_whole_credentials(self) -> Self:
+        if (self.kafka_username is None) != (self.kafka_password is None):
+            raise ValueError(
+                "FRESHET_KAFKA_USERNAME and FRESHET_KAFKA_PASSWORD belong together: with one of them alone "
+                "freshet would connect without any"
+            )
+        return self

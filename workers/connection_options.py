@@ -90,7 +90,10 @@ def build_settings(given: Mapping[str, object | None]) -> Settings:
     except ValidationError as error:
         problems = []
         for problem in error.errors(include_url=False, include_input=False):
-            field = str(problem["loc"][0]) if problem["loc"] else "settings"
+            if not problem["loc"]:  # of several settings together, which the text names
+                problems.append(problem["msg"].removeprefix("Value error, "))
+                continue
+            field = str(problem["loc"][0])
             where = option_name(field) if field in options else environment_variable(field)
             problems.append(f"{where}: {problem['msg']}")
         raise click.UsageError("; ".join(problems)) from error

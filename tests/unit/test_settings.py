@@ -78,9 +78,23 @@ def test_secrets_reach_kafka_and_no_text() -> None:
     )
     config = client_config(settings)
     assert (config["security_protocol"], config["sasl_plain_password"]) == ("SASL_SSL", "hush")
+    assert config["sasl_mechanism"] == "PLAIN"
     for text in (repr(settings), str(settings), settings.model_dump_json()):
         assert "hush" not in text
         assert "quiet" not in text
+
+
+@pytest.mark.parametrize("alone", ["kafka_username", "kafka_password"])
+def test_half_of_the_credentials_is_refused_instead_of_connecting_without_any(alone: str) -> None:
+    with pytest.raises(ValidationError, match="belong together") as refused:
+        Settings.model_validate({alone: "hush"})
+    assert "hush" not in str(refused.value.errors(include_input=False))
+
+
+def test_half_of_the_credentials_is_wrong_usage() -> None:
+    result, _ = invoke(FRESHET_KAFKA_USERNAME="me")
+    assert result.exit_code == 2
+    assert "Error: FRESHET_KAFKA_USERNAME and FRESHET_KAFKA_PASSWORD belong together" in result.output
 
 
 def test_tls_without_a_password_is_tls_and_nothing_is_plain_text() -> None:
