@@ -2,7 +2,8 @@
 
 A verb's module is imported when the verb is asked for, never before, so that ``freshet --version`` costs no
 Kafka client and no torch. An error that nobody expected is one line and exit status 1; ``FRESHET_DEBUG=1``
-shows its traceback. Ctrl-C is quiet and exits with 130, as a shell expects of an interrupted program.
+shows its traceback, and where the log is of JSON lines it is one of them. Ctrl-C is quiet and exits with 130,
+as a shell expects of an interrupted program.
 """
 
 from __future__ import annotations
@@ -61,15 +62,24 @@ class VerbGroup(click.Group):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
         except FreshetError as error:
-            click.echo(f"Error: {error}", err=True)
+            if not _logged(error):
+                click.echo(f"Error: {error}", err=True)
             sys.exit(1)
         except Exception as error:
             if os.environ.get("FRESHET_DEBUG"):
                 raise
-            click.echo(f"Error: {type(error).__name__}: {error}", err=True)
-            click.echo("Set FRESHET_DEBUG=1 to see where it came from.", err=True)
+            if not _logged(error):
+                click.echo(f"Error: {type(error).__name__}: {error}", err=True)
+                click.echo("Set FRESHET_DEBUG=1 to see where it came from.", err=True)
             sys.exit(1)
         sys.exit(status if isinstance(status, int) else 0)
+
+
+def _logged(error: Exception) -> bool:
+    """Whether ``error`` went to a log of JSON lines, which nothing else may be among."""
+    from freshet.workers.logs import log_failure  # noqa: PLC0415  # only when something has failed
+
+    return log_failure(error)
 
 
 @click.group(name="freshet", cls=VerbGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -63,6 +63,14 @@ def set_up_logs(verbose: bool = False, settings: Settings | None = None) -> None
         logging.getLogger(name).setLevel(level if verbose else logging.ERROR)
 
 
+def log_failure(error: Exception) -> bool:
+    """Log what ends the process, if this logs JSON lines; whether it does."""
+    if not any(isinstance(handler.formatter, JsonFormatter) for handler in logging.getLogger().handlers):
+        return False
+    logging.getLogger("freshet").critical("%s: %s", type(error).__name__, error, exc_info=error)
+    return True
+
+
 class JsonFormatter(OrjsonFormatter):
     """One JSON object per record: what happened, where, in which process, and the exception in parts."""
 

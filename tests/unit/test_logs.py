@@ -87,6 +87,33 @@ def test_the_level_is_the_settings() -> None:
     assert chatty[0]["message"] == "small"
 
 
+@pytest.mark.parametrize("failure", ["FreshetError('no broker')", "KeyError('a bug')"])
+def test_what_ends_a_worker_is_a_json_line_too(failure: str) -> None:
+    program = f"""
+import click
+from freshet.streams.errors import FreshetError
+from freshet.streams.settings import Settings
+from freshet.workers.cli import VerbGroup
+from freshet.workers.logs import set_up_logs
+class Verbs(VerbGroup):
+    def get_command(self, ctx, name):
+        return work
+@click.command()
+def work():
+    set_up_logs(settings=Settings(log_format="json"))
+    raise {failure}
+Verbs("freshet").main(["work"])
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert ran.returncode == 1
+    (line,) = ran.stderr.splitlines()
+    entry = json.loads(line)
+    assert entry["level"] == "critical"
+    assert entry["exception"]["type"].endswith(failure.partition("(")[0])
+
+
 @pytest.fixture
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:
     """Lines as the JSON formatter writes them."""
