@@ -26,6 +26,7 @@ from freshet.streams.reachability import wait_for_broker
 from freshet.streams.settings import Settings
 from freshet.streams.topic_admin import ensure_topics
 from freshet.workers.bundle_folders import open_bundle, other_serving, serving_of
+from freshet.workers.connection_options import option_name
 from freshet.workers.local_kafka import LocalKafka
 from freshet.workers.stream import run_app
 
@@ -104,6 +105,7 @@ def run_up(settings: Settings, options: UpOptions, report: Callable[[str], None]
         def on_ready() -> None:
             ready.set()
             report(_ready(settings))
+            report(f"be a reader of it: {_console(settings)}")
 
         run_app(app, on_ready=on_ready)
 
@@ -162,3 +164,11 @@ def _embed_in_background(settings: Settings, models: OpenModels, app: StreamApp,
 def _ready(settings: Settings) -> str:
     at = f"metrics at http://{settings.metrics_host}:{settings.metrics_port}/metrics"
     return f"freshet is up; {at if settings.metrics_port else 'no metrics'}; Ctrl-C stops it"
+
+
+def _console(settings: Settings) -> str:
+    """The command that opens the console on this system, from any shell."""
+    fields = ("bootstrap_servers", "topic_prefix", "metrics_host", "metrics_port")
+    differing = [name for name in fields if getattr(settings, name) != Settings.model_fields[name].default]
+    options = [f"{option_name(name)} {getattr(settings, name)}" for name in differing]
+    return " ".join(["freshet console --open", *options])
