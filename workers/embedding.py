@@ -144,6 +144,10 @@ class EmbeddingWorker:
         self._stopping.set()
 
     def _work(self) -> None:
+        # A leader that joins before it knows the topic's partitions gives none to anybody, and was seen to
+        # leave it at that on a busy machine.
+        while not self._stopping.is_set() and not self._consumer.partitions_for_topic(self._articles):
+            self._stopping.wait(_FIRST_RETRY_S)
         reported_s, embedded = time.monotonic(), 0
         while not self._stopping.is_set():
             polled = self._consumer.poll(timeout_ms=_POLL_MS)
