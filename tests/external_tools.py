@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -17,8 +18,12 @@ def external_tool(name: str) -> Path:
     """
     found = shutil.which(name)
     if found is None:
-        reason = f"the program {name} is not on the PATH; deploy/test-tools.sh installs it on Debian"
-        if os.environ.get("FRESHET_TEST_TOOLS") == "required":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        unusable(f"the program {name} is not on the PATH; deploy/test-tools.sh installs it on Debian")
     return Path(found)
+
+
+def unusable(reason: str) -> NoReturn:
+    """Skip the test, because a program is missing or too old; in continuous integration fail it."""
+    if os.environ.get("FRESHET_TEST_TOOLS") == "required":
+        pytest.fail(reason)
+    pytest.skip(reason)

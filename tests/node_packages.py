@@ -8,10 +8,11 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.external_tools import external_tool
+from tests.external_tools import external_tool, unusable
 
 SOURCES = Path(__file__).parent / "node"
 BUILD = Path(__file__).parents[1] / "build"
+OLDEST_NODE = (20, 19)
 _INSTALL_S = 240.0
 _RUN_S = 90.0
 
@@ -44,6 +45,9 @@ def run_node(
 ) -> subprocess.CompletedProcess[str]:
     """Run a program whose imports are the packages; it must lie in a folder that the test may write to."""
     node = external_tool("node")
+    version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    if tuple(int(number) for number in version.removeprefix("v").split(".")[:2]) < OLDEST_NODE:
+        unusable(f"Node {version} is older than {OLDEST_NODE[0]}.{OLDEST_NODE[1]}, which the packages need")
     link = program.parent / "node_modules"
     if not link.exists():
         link.symlink_to(node_modules(), target_is_directory=True)
