@@ -70,7 +70,7 @@ def test_the_memory_of_a_co_click_is_what_plans_reckon_with() -> None:
 
 
 def test_the_memory_of_a_cached_user_is_what_plans_reckon_with() -> None:
-    """Plans reckon for readers of 20,000 articles; ids are held once, so those who read the same take less."""
+    """Plans reckon for readers of 20,000 articles; ids are held once: the same articles take less."""
     remembered = (D, 3, SITE.remembered_clicks, SITE.remembered_shown, SITE.shown)
     pooling = user_state(*remembered).pooling
     stored = [user_state(*remembered, first=5 * number).to_bytes() for number in range(200)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -86,6 +87,19 @@ def test_a_command_that_does_not_exist_is_found() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=ids)
+def test_a_test_that_is_named_exists(page: Path) -> None:
+    named = [(line, code) for line, code in inline_code(page) if re.match(r"tests/\S+\.py", code)]
+    assert [f"{ids(page)}:{line}: {code}" for line, code in named if not is_test(code)] == []
+
+
+def is_test(named: str) -> bool:
+    """Whether ``path`` or ``path::function`` is there."""
+    path, _, name = named.partition("::")
+    file = ROOT / path
+    return file.is_file() and (not name or f"def {name}(" in file.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids)
 def test_every_block_says_how_it_is_tested(page: Path) -> None:
     assert stray_directives(page) == []
     wrong = [f"{block.where}: {problem}" for block in blocks(page) for problem in block_problems(block)]
@@ -110,11 +124,8 @@ def block_problems(block: Block) -> list[str]:
             found.append("output is for a block of `text`")
         if directive.kind == "with" and "=" not in directive.rest:
             found.append("with needs OLD=NEW")
-        if directive.kind == "see":
-            path, _, name = directive.rest.partition("::")
-            file = ROOT / path
-            if not file.is_file() or (name and f"def {name}(" not in file.read_text(encoding="utf-8")):
-                found.append(f"{directive.rest} does not exist")
+        if directive.kind == "see" and not is_test(directive.rest):
+            found.append(f"{directive.rest} does not exist")
     return found
 
 
