@@ -29,6 +29,7 @@ _HISTOGRAMS: Mapping[str, str] = {
 }
 _AUC = "freshet_rolling_auc_ratio"
 _LAG = "freshet_consumer_lag_events"
+_GROUP_LAG = "freshet_group_lag_events"
 _TOTALS: Mapping[str, str] = {
     "degraded": "freshet_degraded_answers_total",
     "dead_letters": "freshet_dead_letters_total",
@@ -45,6 +46,8 @@ class _Look:
     totals: Mapping[str, float]
     auc: float
     lag: float
+    group_lag: float
+    """Of all processes together: every one says the same."""
 
 
 @dataclass(slots=True)
@@ -105,6 +108,7 @@ class Pulse:
             totals={name: page.total(total) for name, total in _TOTALS.items()},
             auc=page.total(_AUC),
             lag=page.total(_LAG),
+            group_lag=page.total(_GROUP_LAG),
         )
 
     def _viewed(self) -> dict[str, Any]:
@@ -116,7 +120,7 @@ class Pulse:
             **{f"{name}_per_s": rate for name, rate in rates.items()},
             "events_per_s": sum(rates.values()) if alive else None,
             "auc": sum(aucs) / len(aucs) if aucs else None,
-            "lag": sum(looks[-1].lag for looks in alive) if alive else None,
+            "lag": _lag([looks[-1] for looks in alive]),
             **{
                 f"{name}_{q}_s": latency[f"{q}_s"] if latency["recent"] else None
                 for name, latency in latencies.items()
@@ -137,6 +141,13 @@ class Pulse:
             **{name: sum(looks[-1].totals[name] for looks in alive) for name in _TOTALS},
             "history": {name: list(values) for name, values in self._history.items()},
         }
+
+
+def _lag(last: Sequence[_Look]) -> float | None:
+    """Events behind: what the processes count of their own, or what the broker tells, if that is more."""
+    if not last:
+        return None
+    return max(sum(look.lag for look in last), *(look.group_lag for look in last))
 
 
 def _rate(looks: Sequence[_Look], topic: str) -> float:

@@ -20,7 +20,7 @@ _LEAST = 0.005
 _SENTENCES: Mapping[str, tuple[str, str]] = {
     "interest": ("Close to what you read", "Far from what you read"),
     "like skipped": ("Unlike what you passed over", "Like what you passed over"),
-    "popularity": ("Clicked more than others", "Clicked less than others"),
+    "popularity": ("Popular with readers", "Not popular with readers"),
     "rising": ("Readers are turning to it", "Readers are turning away from it"),
     "age": ("Its age speaks for it", "Its age speaks against it"),
     "last shown": ("When it was last shown speaks for it", "When it was last shown speaks against it"),

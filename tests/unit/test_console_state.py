@@ -244,6 +244,13 @@ def test_the_pulse_sums_rates_over_processes() -> None:
     assert pages.pulse.view["history"]["events_per_s"] == [0.0, 7.0]
 
 
+def test_a_lag_that_all_processes_tell_is_not_added_up() -> None:
+    stuck = MetricsPage('# TYPE freshet_group_lag_events gauge\nfreshet_group_lag_events{topic="t"} 50\n')
+    pages = Pages(URL, f"{URL}/2")
+    pages.look(0.0, a=stuck, b=stuck)
+    assert pages.pulse.view["lag"] == 50.0
+
+
 def test_a_process_started_anew_does_not_count_backwards() -> None:
     pages = Pages(URL)
     pages.look(0.0, a=page(1_000, 50, 0))
