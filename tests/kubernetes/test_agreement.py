@@ -32,6 +32,7 @@ from tests.kubernetes.rendered import (
 )
 
 _SECRETS = {"FRESHET_KAFKA_USERNAME", "FRESHET_KAFKA_PASSWORD", "FRESHET_QDRANT_API_KEY"}
+_IN_KEDAS_WORDS = {"PLAIN": "plaintext", "SCRAM-SHA-256": "scram_sha256", "SCRAM-SHA-512": "scram_sha512"}
 _METRICS_PORT = 9464
 
 every_overlay = pytest.mark.parametrize("overlay", OVERLAYS)
@@ -116,6 +117,8 @@ def test_objects_refer_to_objects_that_there_are(overlay: str) -> None:
             assert ("authenticationRef" in trigger) == (overlay == "tls")
             if overlay == "tls":
                 assert ("TriggerAuthentication", trigger["authenticationRef"]["name"]) in there
+                mechanism = settings_of(manifests)["FRESHET_KAFKA_SASL_MECHANISM"]
+                assert trigger["metadata"]["sasl"] == _IN_KEDAS_WORDS[mechanism]
     namespaces = {manifest["metadata"].get("namespace") for manifest in manifests}
     assert namespaces == {None, "freshet"}
     assert [m["kind"] for m in manifests if "namespace" not in m["metadata"]] == ["Namespace"]
