@@ -1,0 +1,62 @@
+"""A verb of freshet in a process whose faults a test switches on and off: run it with freshet's arguments.
+
+The faults stand in the file ``faults`` of the data folder, as JSON, and hold for as long as they stand there:
+
+- ``{"hang": ["clicks"]}``: an aiokafka consumer that reads one of these topics hangs from its next fetch on,
+  as some do after a broker's restart: the call never returns, and nothing else tells.
+- ``{"memory_texts": 4}``: the encoder's device has memory for so many texts in one batch and no more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer
+
+from freshet.workers.cli import main
+
+_POLL_S = 0.1
+_FILE = Path(os.environ["FRESHET_DATA_DIR"]) / "faults"
+_PREFIX = os.environ["FRESHET_TOPIC_PREFIX"]
+_getmany = AIOKafkaConsumer.getmany
+
+
+def _faults() -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(_FILE.read_text())
+    except FileNotFoundError:
+        return {}
+    return found
+
+
+async def _hanging(consumer: AIOKafkaConsumer, *args: Any, **kwargs: Any) -> Any:
+    while {tp.topic.removeprefix(_PREFIX) for tp in consumer.assignment()} & set(_faults().get("hang", ())):
+        await asyncio.sleep(_POLL_S)
+    return await _getmany(consumer, *args, **kwargs)
+
+
+def _short_of_memory() -> None:
+    import torch  # noqa: PLC0415 - loads slowly, and stream workers do without
+
+    from freshet.models.neural.text_encoder import TransformerEncoder  # noqa: PLC0415 - as torch
+
+    computed = TransformerEncoder._computed
+
+    def limited(encoder: TransformerEncoder, texts: list[Any]) -> Any:
+        if len(texts) > _faults().get("memory_texts", len(texts)):
+            raise torch.OutOfMemoryError("as the test wants")
+        return computed(encoder, texts)
+
+    TransformerEncoder._computed = limited
+
+
+if __name__ == "__main__":
+    AIOKafkaConsumer.getmany = _hanging
+    if sys.argv[1] == "embed":
+        _short_of_memory()
+    main()
