@@ -12,7 +12,7 @@ help:
 	@echo "make test     set up, then lint, types, imports and all tests"
 	@echo "make lint     set up, then lint, types and imports only"
 	@echo "make set-up   the virtual environment ($(VENV)), the packages and Kafka's jars"
-	@echo "make reference  write docs/reference and docs/contracts again, from the code"
+	@echo "make reference  write docs/reference, docs/contracts and all else that is generated, again"
 	@echo "make clean    remove the virtual environment and the tools' caches; .freshet, with your data, stays"
 	@echo "For maintainers: make constraints, make image-locks, make kafka-checksums"
 	@echo "Needs Python 3.11 or 3.12 (make PYTHON=... names one) and 8 GB of disk."
@@ -47,6 +47,7 @@ test: lint test-tools
 
 reference: $(SET_UP)
 	@$(BIN)/python -m tests.documents.reference
+	@sh deploy/kubernetes/prometheus-rule.sh
 	@$(BIN)/python -m tests.documents.contracts
 	@$(BIN)/python -m deploy.dashboards
 
