@@ -6,6 +6,8 @@ another key than the ``push-on`` that it takes back.
 
 from __future__ import annotations
 
+import math
+
 from freshet.models.control import Control
 from freshet.models.erasures import Erasures
 from freshet.models.wire import to_unix_s
@@ -28,6 +30,10 @@ class PushUsers:
             self._since_s[control.subject] = to_unix_s(control.time)
         elif control.kind == "push-off":
             self._since_s.pop(control.subject, None)
+        elif control.kind == "user-erased":
+            since_s = self._since_s.get(control.subject, math.inf)
+            if since_s <= to_unix_s(control.time):
+                del self._since_s[control.subject]
 
     def __contains__(self, user_id: object) -> bool:
         """Whether the user wants it."""
