@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from aiokafka import TopicPartition
 from faust.types import TP, StreamT
 
 from freshet.models.catalog import ArticleCatalog
@@ -214,6 +215,10 @@ class StreamApp:
     def index(self) -> BundleIndex:
         """Where candidates come from."""
         return self._index
+
+    def followed(self) -> dict[TopicPartition, int]:
+        """Of each partition that this worker reads outside the group: the first offset not yet applied."""
+        return self.follower.read | self._weights.read
 
     def watch(self, running: Callable[[], Awaitable[None]]) -> None:
         """Run ``running`` beside the agents, and stop with its error if it fails; before :meth:`start`."""

@@ -40,6 +40,8 @@ from freshet.streams.tracing import STREAM, RecordTraces
 log = logging.getLogger(__name__)
 
 _RETRY_S = 1.0
+_LOOK_S = 1.0
+"""From one note of where every partition stands to the next."""
 _POPULARITY_STEP = 0.02
 """Of the logarithm of clicks: one more of a hundred. A write costs the index more than the order gains."""
 
@@ -100,6 +102,8 @@ class CatalogFollower:
         self._withdrawn: set[str] = set()
         self._to_hide: set[str] = set()
         self.caught_up = asyncio.Event()
+        self.read: dict[TopicPartition, int] = {}
+        """The first offset not yet applied of each partition; empty until the catalog has caught up."""
 
     async def run(self) -> None:
         """Follow until cancelled.
@@ -125,6 +129,7 @@ class CatalogFollower:
             consumer.assign(partitions)
             await consumer.seek_to_beginning(*partitions)
             missing = dict(await consumer.end_offsets(partitions))
+            next_look = 0.0
             while True:
                 records = await consumer.getmany(timeout_ms=200, max_records=2_000)
                 for batch in records.values():
@@ -146,6 +151,9 @@ class CatalogFollower:
                     # Not earlier: what is read at the start was traced long ago.
                     self._intake.traces = RecordTraces(self._settings, STREAM)
                     log.info("the catalog has caught up: %d articles", len(self._catalog))
+                if time.monotonic() >= next_look:
+                    next_look = time.monotonic() + _LOOK_S
+                    self.read = {partition: await consumer.position(partition) for partition in partitions}
         finally:
             await consumer.stop()
 

@@ -29,16 +29,16 @@ _STREAM_TOPICS = (
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a group stands in one partition."""
+    """Where a group, or a reader without one, stands in one partition."""
 
     done: int
-    """The first offset that the group has not committed."""
+    """The first offset that the group has not committed, or that the reader has not applied."""
     end: int
     """The offset that the next record will get."""
 
     @property
     def lag(self) -> int:
-        """Records that the group has not committed."""
+        """Records not committed, or not applied."""
         return max(0, self.end - self.done)
 
 
@@ -89,6 +89,18 @@ class GroupLag:
         return {
             tp: Position(max(committed.get(tp, 0), oldest[tp].offset), ends[tp].offset) for tp in partitions
         }
+
+    def positions_at(self, read: Mapping[tuple[str, int], int]) -> dict[TopicPartition, Position]:
+        """Where a reader without a group stands that has yet to apply the offsets ``read`` of its partitions.
+
+        Raises:
+            KafkaError: The broker does not answer.
+        """
+        partitions = {TopicPartition(*tp): offset for tp, offset in read.items()}
+        if not partitions:
+            return {}
+        ends = self._admin.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.LATEST))
+        return {tp: Position(offset, ends[tp].offset) for tp, offset in partitions.items()}
 
     def close(self) -> None:
         """Disconnect."""

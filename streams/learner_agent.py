@@ -108,6 +108,7 @@ class LearnerAgent:
             await self._publish()
             self._learning.clear()
             self._generation = -1
+            metrics.RANKER_AUC.clear()  # whoever learns on shows them
 
     async def _read(self, reader: RecordReader) -> None:
         async for generation, messages in reader.batches(_MAX_EXAMPLES):

@@ -29,7 +29,8 @@ LAG = Gauge(
 )
 GROUP_LAG = Gauge(
     "freshet_group_lag_events",
-    "Events published and not yet done by any worker, as the broker tells; every worker shows the same.",
+    "Events published and not yet done, as the broker tells: by any worker of a group, which all show alike; "
+    "of topics that every worker reads for itself, by this one.",
     ["topic"],
 )
 STALLED_SECONDS = Gauge(

@@ -186,6 +186,11 @@ class RankerWeightsFollower:
             self._consumer = None
             await consumer.stop()
 
+    @property
+    def read(self) -> dict[TopicPartition, int]:
+        """The first offset not yet applied of each partition."""
+        return dict(self._read)
+
     async def catch_up(self) -> None:
         """Wait until everything that is on the topic now has been read.
 

@@ -5,7 +5,8 @@ ever. So a thread of its own, which neither a hanging consumer nor a busy event 
 every two seconds what the groups have committed and what was published.
 
 - ``freshet_group_lag_events``: what is published and not committed, by topic, whichever worker owns it. The
-  lag of a worker that is stopped is seen on the metrics of all others.
+  lag of a worker that is stopped is seen on the metrics of all others. Of topics that every worker reads for
+  itself, what this one has not applied.
 - ``freshet_consumer_stalled_seconds``: for how long a partition of a topic has had records and no progress.
 - :func:`unhealthy_reason`: why this process should be restarted, for a health check: a partition that is its
   own has stalled for a minute. A broker that does not answer is no reason, a restart would not help.
@@ -16,7 +17,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Set
 from types import TracebackType
 from typing import Self
 
@@ -84,6 +85,7 @@ class Watchdog:
         settings: Where Kafka is.
         groups: The groups to look at, asked anew each time.
         mine: The partitions that this worker has to get done now; from any thread.
+        followed: Of partitions that it reads outside a group, the first offset not yet applied; as ``mine``.
         interval_s: From one look to the next.
         unhealthy_s: A partition stalled for so long makes the worker unhealthy.
     """
@@ -92,7 +94,8 @@ class Watchdog:
         self,
         settings: Settings,
         groups: Callable[[], Groups],
-        mine: Callable[[], Collection[tuple[str, int]]],
+        mine: Callable[[], Set[tuple[str, int]]],
+        followed: Callable[[], Mapping[tuple[str, int], int]] = dict,
         *,
         interval_s: float = INTERVAL_S,
         unhealthy_s: float = UNHEALTHY_S,
@@ -100,6 +103,7 @@ class Watchdog:
         self._settings = settings
         self._groups = groups
         self._mine = mine
+        self._followed = followed
         self._interval_s = interval_s
         self._unhealthy_s = unhealthy_s
         self._stopping = threading.Event()
@@ -125,11 +129,11 @@ class Watchdog:
         """Why the worker should be restarted; ``None`` while it need not."""
         return self._reason
 
-    def look(self, positions: Mapping[TopicPartition, Position], groups: Groups, now_s: float) -> None:
-        """Take in where ``groups`` stand at ``now_s``, on any clock that never goes back."""
+    def look(self, positions: Mapping[TopicPartition, Position], now_s: float) -> None:
+        """Take in where everybody stands at ``now_s``, on any clock that never goes back."""
         self._blind = False
         self._stalls.note(positions, now_s)
-        for topic in {name for names in groups.values() for name in names}:
+        for topic in {tp.topic for tp in positions}:
             metrics.GROUP_LAG.labels(topic).set(self._stalls.lag_events(topic))
             metrics.STALLED_SECONDS.labels(topic).set(self._stalls.stalled_s(topic, now_s))
         self._judge(now_s)
@@ -140,7 +144,7 @@ class Watchdog:
         self._reason = None
 
     def _judge(self, now_s: float) -> None:
-        mine = self._mine()
+        mine = self._mine() | self._followed().keys()
         reason = None
         if mine:
             (topic, partition), stalled_s = self._stalls.worst(mine, now_s)
@@ -156,10 +160,9 @@ class Watchdog:
     def _run(self) -> None:
         broker: GroupLag | None = None
         while not self._stopping.is_set():
-            groups = self._groups()
             try:
                 broker = broker or GroupLag(self._settings)
-                positions = broker.positions(groups)
+                positions = broker.positions(self._groups()) | broker.positions_at(self._followed())
             except (KafkaError, OSError) as error:
                 if not self._blind:
                     log.warning("the broker does not tell how far the groups are: %r", error)
@@ -168,7 +171,7 @@ class Watchdog:
                     broker.close()
                 broker = None
             else:
-                self.look(positions, groups, time.monotonic())
+                self.look(positions, time.monotonic())
             self._stopping.wait(self._interval_s)
         if broker is not None:
             broker.close()

@@ -202,6 +202,9 @@ async def test_every_alert_is_raised_by_its_fault_and_not_before(world: AlertWor
         await world.until(world.lame.is_ready, "the second worker to have read its catalog")
         for _ in range(20):
             assert lame_client.recommend("U1", time=NOW, timeout_s=30.0).degraded == "trending"
+        # Its catalog is read outside the group, of whose lag it is no part.
+        world.lame.switch(hang=["article-vectors"])
+        await send(world.lame.settings, [vector("N1", "lame", "sport", DAY_S)])
         await world.raised(
             "FreshetAnswersDegraded",
             "FreshetConsumerLag",
@@ -217,6 +220,11 @@ async def test_every_alert_is_raised_by_its_fault_and_not_before(world: AlertWor
         await send(settings, examples(2_000_000, [i < 600 for i in range(900)]))
         await world.raised("FreshetRankerRolledBack")
 
+        async def follower_stalled() -> bool:
+            topic = f'topic="{world.lame.settings.topic_prefix}article-vectors"'
+            return bool(world.prometheus.query(f"freshet_consumer_stalled_seconds{{{topic}}} > 15"))
+
+        await world.until(follower_stalled, "the catalog's consumer to be seen to hang")
         for worker in (world.stream, world.lame):
             worker.kill()
         await world.raised("FreshetNoStreamWorker")

@@ -51,5 +51,7 @@ async def test_a_groups_lag_is_what_it_has_not_committed(settings: Settings) -> 
         finally:
             await consumer.stop()
         assert lags() == {clicks: 7}
+        (position,) = broker.positions_at({(clicks, 2): 18}).values()
+        assert position.lag == 2
     finally:
         broker.close()

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from aiokafka.errors import KafkaConnectionError
+from prometheus_client import REGISTRY
 
 from freshet.models.events import DeadLetter, RankerExample, RankerWeights, from_unix_s
 from freshet.models.features import FEATURES
@@ -109,6 +110,7 @@ class World:
             yield RecordBatch(self.generation, records)
 
         reader: Any = SimpleNamespace(batches=batches)
+        self.agent = agent
         running = asyncio.create_task(agent.run(reader))
         try:
             async with asyncio.timeout(10.0):
@@ -145,6 +147,17 @@ async def test_what_is_published_is_what_the_examples_teach() -> None:
     assert last.auc is not None
     assert world.topics.weights[0].happened == "warm-start"
     assert world.topics.weights[0].weights.items() >= LinearRanker().weights.items()
+
+
+async def test_a_learner_that_gives_its_partition_away_shows_no_auc_any_more() -> None:
+    def shown() -> float | None:
+        return REGISTRY.get_sample_value("freshet_ranker_auc_ratio", {"ranker": "learned"})
+
+    world = World()
+    await world.learn_all(*(example(offset) for offset in range(5)))
+    assert shown() is not None
+    await world.agent.release()
+    assert shown() is None, "a gauge that nobody sets would stay as it was for ever"
 
 
 async def test_another_learner_goes_on_where_the_last_one_published() -> None:

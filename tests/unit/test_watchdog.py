@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 from kafka import TopicPartition
@@ -78,13 +78,13 @@ def dog(mine: set[TopicPartition], monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 
 def test_a_worker_whose_partition_has_stalled_for_a_minute_is_unhealthy(dog: Watchdog) -> None:
-    dog.look({CLICKS_0: Position(5, 9)}, GROUPS, 0.0)
-    dog.look({CLICKS_0: Position(5, 9)}, GROUPS, 59.0)
+    dog.look({CLICKS_0: Position(5, 9)}, 0.0)
+    dog.look({CLICKS_0: Position(5, 9)}, 59.0)
     assert unhealthy_reason() is None
-    dog.look({CLICKS_0: Position(5, 9)}, GROUPS, 61.0)
+    dog.look({CLICKS_0: Position(5, 9)}, 61.0)
     assert (reason := unhealthy_reason()) is not None
     assert reason.startswith("no record of clicks[0] was done for 61 s")
-    dog.look({CLICKS_0: Position(6, 9)}, GROUPS, 62.0)
+    dog.look({CLICKS_0: Position(6, 9)}, 62.0)
     assert unhealthy_reason() is None, "it goes on"
 
 
@@ -92,16 +92,25 @@ def test_another_workers_partition_is_no_reason_to_restart_this_one(
     dog: Watchdog, mine: set[TopicPartition]
 ) -> None:
     for now_s in (0.0, 100.0):
-        dog.look({CLICKS_0: Position(9, 9), CLICKS_1: Position(5, 9)}, GROUPS, now_s)
+        dog.look({CLICKS_0: Position(9, 9), CLICKS_1: Position(5, 9)}, now_s)
     assert unhealthy_reason() is None
     mine.clear()
-    dog.look({CLICKS_0: Position(5, 9), CLICKS_1: Position(5, 9)}, GROUPS, 200.0)
+    dog.look({CLICKS_0: Position(5, 9), CLICKS_1: Position(5, 9)}, 200.0)
     assert unhealthy_reason() is None, "a worker without partitions has nothing to get done"
+
+
+def test_a_topic_that_is_read_outside_the_group_may_stall_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    dog = Watchdog(Settings(), dict, frozenset, lambda: {("control", 0): 5})
+    monkeypatch.setattr(watchdog, "_running", [dog])
+    for now_s in (0.0, 100.0):
+        dog.look({TopicPartition("control", 0): Position(5, 6)}, now_s)
+    assert (reason := unhealthy_reason()) is not None
+    assert reason.startswith("no record of control[0] was done for 100 s")
 
 
 def test_a_broker_that_does_not_answer_is_no_reason_to_restart(dog: Watchdog) -> None:
     for now_s in (0.0, 100.0):
-        dog.look({CLICKS_0: Position(5, 9)}, GROUPS, now_s)
+        dog.look({CLICKS_0: Position(5, 9)}, now_s)
     assert unhealthy_reason() is not None
     dog.blind()
     assert unhealthy_reason() is None
@@ -109,7 +118,7 @@ def test_a_broker_that_does_not_answer_is_no_reason_to_restart(dog: Watchdog) ->
 
 def test_everybodys_partitions_are_on_the_metrics(dog: Watchdog) -> None:
     for now_s in (0.0, 7.0):
-        dog.look({CLICKS_0: Position(5, 9), CLICKS_1: Position(5, 15)}, GROUPS, now_s)
+        dog.look({CLICKS_0: Position(5, 9), CLICKS_1: Position(5, 15)}, now_s)
     assert REGISTRY.get_sample_value("freshet_group_lag_events", {"topic": "clicks"}) == 14
     assert REGISTRY.get_sample_value("freshet_consumer_stalled_seconds", {"topic": "clicks"}) == 7
 
@@ -128,6 +137,9 @@ def test_a_watchdog_looks_on_after_the_broker_has_not_answered(monkeypatch: pyte
             if len(connections) == 2:
                 raise KafkaTimeoutError("no answer any more")
             return {CLICKS_0: Position(0, 1)}
+
+        def positions_at(self, read: Mapping[TopicPartition, int]) -> dict[TopicPartition, Position]:
+            return {tp: Position(offset, offset) for tp, offset in read.items()}
 
         def close(self) -> None:
             self.closed = True
