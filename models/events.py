@@ -221,7 +221,7 @@ class InterestHead(EventPart):
 
 
 class UserVector(Event):
-    """A user's vectors after a change. Key: ``user_id``."""
+    """A user's vectors after a change. Key: ``user_id``. A record without a value: the user was erased."""
 
     user_id: Id
     time: UtcTime
