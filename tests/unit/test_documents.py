@@ -99,6 +99,14 @@ def is_test(named: str) -> bool:
     return file.is_file() and (not name or f"def {name}(" in file.read_text(encoding="utf-8"))
 
 
+def source_of(named: str) -> str:
+    """The text of the file of a test, and of what it imports of the other tests."""
+    text = (ROOT / named.partition("::")[0]).read_text(encoding="utf-8")
+    imported = re.findall(r"^from (tests[\w.]+) import", text, re.MULTILINE)
+    files = [ROOT / f"{module.replace('.', '/')}.py" for module in imported]
+    return text + "".join(file.read_text(encoding="utf-8") for file in files if file.is_file())
+
+
 @pytest.mark.parametrize("page", PAGES, ids=ids)
 def test_every_block_says_how_it_is_tested(page: Path) -> None:
     assert stray_directives(page) == []
@@ -126,6 +134,11 @@ def block_problems(block: Block) -> list[str]:
             found.append("with needs OLD=NEW")
         if directive.kind == "see" and not is_test(directive.rest):
             found.append(f"{directive.rest} does not exist")
+    if not found and (named := block.told("see")):
+        told = "".join(map(source_of, named))
+        verbs = {words[0] for words in freshet_commands(block.text) if words}
+        unknown = [verb for verb in verbs if not re.search(rf"[\"' ]{verb}[\"' \]]", told)]
+        found += [f"{', '.join(named)} run no `freshet {verb}`" for verb in unknown]
     return found
 
 
@@ -140,13 +153,14 @@ def block_problems(block: Block) -> list[str]:
         ("<!-- test: up -->", "sh", "up is for a block"),
         ("<!-- test: output -->", "sh", "output is for a block"),
         ("", "bash", "is no language"),
+        ("<!-- test: tests/unit/test_bursts.py -->", "sh", "run no `freshet up`"),
     ],
 )
 def test_a_block_that_says_nothing_useful_is_found(
     comment: str, fence: str, problem: str, tmp_path: Path
 ) -> None:
     page = tmp_path / "page.md"
-    page.write_text(f"{comment}\n```{fence}\ntrue\n```\n")
+    page.write_text(f"{comment}\n```{fence}\nfreshet up || freshet doctor\n```\n")
     (block,) = blocks(page)
     assert problem in "; ".join(block_problems(block))
 

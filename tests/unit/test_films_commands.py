@@ -1,0 +1,57 @@
+"""The commands that docs/models.md gives for MovieLens run, on small folders of its two layouts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from freshet.workers.cli import main
+
+USERS, FILMS = 30, 40
+
+
+def latest_small(folder: Path) -> None:
+    """Users of even numbers like films of even numbers, the odd ones the odd."""
+    films = [f'{film},"Film {film} (1999)",{"Drama" if film % 2 else "War|Drama"}' for film in range(FILMS)]
+    (folder / "movies.csv").write_text("\n".join(["movieId,title,genres", *films, ""]))
+    ratings = [f"{user},{film},{stars},{time_s}" for user, film, stars, time_s in _ratings()]
+    (folder / "ratings.csv").write_text("\n".join(["userId,movieId,rating,timestamp", *ratings, ""]))
+
+
+def ml_100k(folder: Path) -> None:
+    ratings = ["\t".join(map(str, rating)) for rating in _ratings()]
+    (folder / "u.data").write_text("\n".join([*ratings, ""]))
+    (folder / "u.genre").write_text("unknown|0\nWar|1\nDrama|2\n\n")
+    films = [f"{film}|Film {film} (1999)|01-Jan-1999||http://x|0|{1 - film % 2}|1" for film in range(FILMS)]
+    (folder / "u.item").write_text("\n".join([*films, ""]))
+    users = [f"{user}|{20 + user}|{'FM'[user % 2]}|writer|12345" for user in range(USERS)]
+    (folder / "u.user").write_text("\n".join([*users, ""]))
+
+
+def _ratings() -> list[tuple[int, int, int, int]]:
+    rng = np.random.default_rng(2)
+    pairs = rng.permutation([(user, film) for user in range(USERS) for film in range(FILMS)]).tolist()
+    liked = [(user, film, 5 if (user + film) % 2 == 0 else 2) for user, film in pairs]
+    return [(*rating, 881_250_000 + second) for second, rating in enumerate(liked)]
+
+
+def run(*arguments: object) -> dict[str, Any]:
+    result = CliRunner().invoke(main, [*map(str, arguments), "--json"])
+    assert result.exit_code == 0, result.stderr
+    printed: dict[str, Any] = json.loads(result.stdout)
+    return printed
+
+
+@pytest.mark.parametrize(("folder_of", "model"), [(latest_small, "mf"), (ml_100k, "dssm")])
+def test_a_model_of_films_is_trained_and_measured(folder_of: Any, model: str, tmp_path: Path) -> None:
+    films, bundle = tmp_path / "films", tmp_path / "bundle"
+    films.mkdir()
+    folder_of(films)
+    trained = run("train", films, "--model", model, "--out", bundle, "--epochs", "2", "--device", "cpu")
+    measured = run("evaluate", films, "--bundle", bundle)
+    assert measured["bundle"] == trained["bundle"]
