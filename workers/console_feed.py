@@ -7,6 +7,7 @@ again; :attr:`StreamFeed.problem` says why.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -33,6 +34,8 @@ from freshet.streams.settings import Settings
 from freshet.streams.topics import Topic
 from freshet.workers.console_clock import StreamClock
 from freshet.workers.console_memory import MAX_ARTICLES, StreamMemory
+
+log = logging.getLogger(__name__)
 
 OWN = "console-"
 """What the ids of the console's own impressions begin with."""
@@ -91,6 +94,9 @@ class StreamFeed:
                 self.problem = str(error)
             except KafkaError as error:
                 self.problem = unreachable(self._settings, error)
+            except Exception:
+                log.exception("reading the stream failed")
+                self.problem = "The console failed at reading the stream; its log says where. It tries again."
             self._stop.wait(_RETRY_S)
 
     def _follow(self) -> None:
@@ -136,7 +142,7 @@ class StreamFeed:
         """Go on where reading ended; at first, with the newest records. Gives the present ends.
 
         Raises:
-            KafkaUnreachable: A topic does not exist.
+            KafkaUnreachable: A topic does not exist, or the broker does not tell where one ends.
         """
         newest: dict[TopicPartition, int] = {}
         for topic, records in read.items():
@@ -149,6 +155,9 @@ class StreamFeed:
         consumer.assign(partitions)
         beginnings = consumer.beginning_offsets(partitions)
         ends: dict[TopicPartition, int] = consumer.end_offsets(partitions)
+        if not beginnings.keys() & ends.keys() == newest.keys():
+            # kafka-python leaves out what the broker would not tell, as of a topic just made.
+            raise KafkaUnreachable(unreachable(self._settings, "it does not tell where its topics end"))
         for partition, end in ends.items():
             start = max(beginnings[partition], end - newest[partition])
             held = self._positions.get(partition, -1)
