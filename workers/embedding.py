@@ -91,6 +91,8 @@ class EmbeddingWorker:
         self._traces = RecordTraces(settings, EMBED)
         self._stopping = threading.Event()
         self._positions: dict[TopicPartition, int] = {}
+        self._owned: frozenset[TopicPartition] = frozenset()
+        self._waiting = False
         self._consumer: Any = None
         self._producer: Any = None
         self.ready = threading.Event()
@@ -142,6 +144,13 @@ class EmbeddingWorker:
     def stop(self) -> None:
         """Have :meth:`run` return when the batch at hand is done; from any thread, any number of times."""
         self._stopping.set()
+
+    def owned(self) -> frozenset[TopicPartition]:
+        """The partitions whose articles it has to get done; from any thread.
+
+        None during an outage of what it writes to, in which nobody gets any done.
+        """
+        return frozenset() if self._waiting else self._owned
 
     def _work(self) -> None:
         # A leader that joins before it knows the topic's partitions gives none to anybody, and was seen to
@@ -271,8 +280,10 @@ class EmbeddingWorker:
         while True:
             try:
                 write()
+                self._waiting = False
                 return True
             except (IndexUnavailable, KafkaError) as error:
+                self._waiting = True
                 log.warning("not available, trying again in %.1f s: %r", delay_s, error)
             self._stay_in_group(delay_s)
             if self._stopping.is_set():
@@ -292,6 +303,7 @@ class EmbeddingWorker:
 
     def _note_assignment(self) -> None:
         assigned = self._consumer.assignment()
+        self._owned = frozenset(assigned)
         if assigned and not self.ready.is_set():
             log.info("embedding %s with bundle %s", self._articles, self._tower.bundle)
             self.ready.set()

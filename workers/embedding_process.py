@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+from contextlib import ExitStack
 from types import FrameType
 
 from freshet.streams import endpoint
 from freshet.streams.bundle_index import index_of
+from freshet.streams.group_lag import embedding_group
 from freshet.streams.reachability import wait_for_broker
 from freshet.streams.settings import Settings
 from freshet.streams.topic_admin import ensure_topics
+from freshet.streams.watchdog import Watchdog
 from freshet.workers.bundle_folders import open_bundle
 from freshet.workers.embedding import EmbeddingWorker
 from freshet.workers.embedding_models import open_models
@@ -19,6 +22,8 @@ from freshet.workers.embedding_models import open_models
 log = logging.getLogger(__name__)
 
 _CONNECT_TIMEOUT_S = 30.0
+_UNHEALTHY_S = 300.0
+"""A poll's articles are committed together; a large encoder on a CPU takes more than a minute for them."""
 
 
 def run_embedding(settings: Settings, threads: int | None = None) -> None:
@@ -43,14 +48,24 @@ def run_embedding(settings: Settings, threads: int | None = None) -> None:
     # Whether it gets partitions is the group's matter: there may be more workers than those.
     ready.set()
     if settings.qdrant_url is None:
-        _run_until_signal(EmbeddingWorker(settings, models.encoder, models.tower))
+        _run_watched(settings, EmbeddingWorker(settings, models.encoder, models.tower), models.tower.bundle)
         return
     index = index_of(settings, models.tower.d, serves=False)
     index.open(models.tower.bundle)
     try:
-        _run_until_signal(EmbeddingWorker(settings, models.encoder, models.tower, index))
+        worker = EmbeddingWorker(settings, models.encoder, models.tower, index)
+        _run_watched(settings, worker, models.tower.bundle)
     finally:
         index.close()
+
+
+def _run_watched(settings: Settings, worker: EmbeddingWorker, bundle: str) -> None:
+    with ExitStack() as stack:
+        if settings.metrics_port:  # else nobody would hear of it
+            groups = dict([embedding_group(settings, bundle)])
+            watchdog = Watchdog(settings, lambda: groups, worker.owned, unhealthy_s=_UNHEALTHY_S)
+            stack.enter_context(watchdog)
+        _run_until_signal(worker)
 
 
 def _run_until_signal(worker: EmbeddingWorker) -> None:

@@ -304,9 +304,12 @@ def test_stopping_during_an_outage_leaves_the_articles_to_the_next_worker(
     stream: Stream, tower: Projection
 ) -> None:
     down = FailingIndex(tower.d, failures=10**6)
-    with running(EmbeddingWorker(stream.settings, LetterEncoder(), tower, down)):
+    worker = EmbeddingWorker(stream.settings, LetterEncoder(), tower, down)
+    with running(worker):
+        wait_until(lambda: len(worker.owned()) == stream.settings.partitions, "all partitions are its own")
         stream.publish(article("N1", "Storm"))
         wait_until(lambda: down.failures < 10**6, "the worker has met the outage")
+        wait_until(lambda: not worker.owned(), "an outage is not held against it")
 
     up = ExactIndex(tower.d)
     with running(EmbeddingWorker(stream.settings, LetterEncoder(), tower, up)):
