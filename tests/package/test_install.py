@@ -180,7 +180,7 @@ def _worker(installed: Installed, data: Path, environment: dict[str, str]) -> It
         port = str(probe.getsockname()[1])
     data.mkdir()
     changes = {"FRESHET_DATA_DIR": str(data), "FRESHET_BUNDLES": str(data), "FRESHET_METRICS_PORT": port}
-    check = [word.replace("9464", port) for word in service["healthcheck"]["test"][1:]]
+    check = f"PATH={installed.bin}:$PATH; " + service["healthcheck"]["test"][1].replace("9464", port)
     with (data / "log").open("wb") as log:
         process = subprocess.Popen(
             [installed.bin / "freshet", *service["command"]],
@@ -192,9 +192,7 @@ def _worker(installed: Installed, data: Path, environment: dict[str, str]) -> It
 
     def ready() -> bool:
         assert process.poll() is None, (data / "log").read_text()
-        answer = subprocess.run(
-            [installed.bin / check[0], *check[1:]], capture_output=True, timeout=30, check=False
-        )
+        answer = subprocess.run(["/bin/sh", "-c", check], capture_output=True, timeout=30, check=False)
         return answer.returncode == 0
 
     try:
