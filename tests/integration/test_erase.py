@@ -72,8 +72,8 @@ async def test_an_erased_user_is_gone_stays_gone_and_begins_anew(world: World) -
     world.click(_STAYS, "S14")
     known = await world.after_clicks(_GONE, 2)
     await world.after_clicks(_STAYS, 1)
-    states = await _last(world.settings, _changelog(world.settings))
-    old_state = states[_GONE]
+    old_state = await _state_of(world, _GONE, clicks=2)
+    await _state_of(world, _STAYS, clicks=1)
 
     receipt = json.loads(_freshet(world, "erase", _GONE, "--json").stdout)
     assert receipt["complete"]
@@ -110,7 +110,7 @@ async def test_an_erased_user_is_gone_stays_gone_and_begins_anew(world: World) -
     # What comes after the erasure is another user's, without the push of the old one.
     world.client.impression(_GONE, ["S2", "P12"], ["S2"], time=datetime.now(UTC), history=["P14"])
     assert (await world.after_clicks(_GONE, 1)).user_clicks == 1
-    state = decode((await _last(world.settings, _changelog(world.settings)))[_GONE] or b"")
+    state = decode(await _state_of(world, _GONE, clicks=1))
     assert [news_id for _, news_id in state.recent] == ["S2"]
     answers = await events_on(world.settings, "recommendations", Recommendation)
     assert not [answer for answer in answers if answer.pushed and answer.time > _time(receipt)]
@@ -185,6 +185,17 @@ async def _assert_gone(world: World, user_id: str, but: str) -> None:
         last = await _last(world.settings, topic)
         assert last[user_id] is None
         assert last[but] is not None
+
+
+async def _state_of(world: World, user_id: str, clicks: int) -> bytes:
+    """The user's state on the changelog, where it comes some moments after the answers that know it."""
+
+    async def written() -> bytes | None:
+        value = (await _last(world.settings, _changelog(world.settings))).get(user_id)
+        return value if value is not None and decode(value).clicks == clicks else None
+
+    found: bytes = await world.until(written, f"the state of {clicks} clicks of {user_id}")
+    return found
 
 
 async def _last(settings: Settings, topic: str) -> dict[str, bytes | None]:
