@@ -57,7 +57,8 @@ class PageRun:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("FRESHET_")}
         binaries = Path(sys.executable).parent
         self._environment = {**kept, "PATH": f"{binaries}{os.pathsep}{kept['PATH']}", "COLUMNS": "160"}
-        self._environment |= environment
+        # Training in miniature: threads that wait for each other take more of a busy machine than one.
+        self._environment |= {"OMP_NUM_THREADS": "1", **environment}
         self._background: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
