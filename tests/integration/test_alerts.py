@@ -200,7 +200,7 @@ async def test_every_alert_is_raised_by_its_fault_and_not_before(world: AlertWor
         # The catalog is there, the index is not.
         world.lame.switch()
         await world.until(world.lame.is_ready, "the second worker to have read its catalog")
-        for _ in range(20):
+        for _ in range(8):
             assert lame_client.recommend("U1", time=NOW, timeout_s=30.0).degraded == "trending"
         # Its catalog is read outside the group, of whose lag it is no part.
         world.lame.switch(hang=["article-vectors"])
@@ -222,7 +222,7 @@ async def test_every_alert_is_raised_by_its_fault_and_not_before(world: AlertWor
 
         async def follower_stalled() -> bool:
             topic = f'topic="{world.lame.settings.topic_prefix}article-vectors"'
-            return bool(world.prometheus.query(f"freshet_consumer_stalled_seconds{{{topic}}} > 15"))
+            return bool(world.prometheus.query(f"freshet_consumer_stalled_seconds{{{topic}}} > 5"))
 
         await world.until(follower_stalled, "the catalog's consumer to be seen to hang")
         for worker in (world.stream, world.lame):
