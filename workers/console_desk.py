@@ -78,6 +78,7 @@ class Desk:
         self._clock = clock
         self._lock = threading.Lock()
         self._client: Freshet | None = None
+        self._closed = False
         self._shown: OrderedDict[str, _Shown] = OrderedDict()
         self._threads = ThreadPoolExecutor(_THREADS, "console-desk")
 
@@ -123,10 +124,11 @@ class Desk:
         await self._do(lambda: self._publish(user_id, news_id, request_id, shown))
 
     def close(self) -> None:
-        """Let go of Kafka."""
-        self._threads.shutdown(wait=True, cancel_futures=True)
-        if self._client is not None:
-            self._client.close()
+        """Let go of Kafka; what is being asked fails, and so does what is asked from now on."""
+        with self._lock:
+            client, self._client, self._closed = self._client, None, True
+        if client is not None:
+            client.close()
 
     async def _do(self, work: Callable[[], R]) -> R:
         try:
@@ -167,6 +169,8 @@ class Desk:
         if not self._clock.known.wait(_KNOWN_S):
             raise ConsoleError("The console is still reading what time it is on the stream.", 503)
         with self._lock:
+            if self._closed:
+                raise ConsoleError("The console is being stopped.", 503)
             if self._client is None:
                 self._client = Freshet(self._settings, connect_timeout_s=_CONNECT_S)
             return self._client

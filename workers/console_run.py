@@ -61,7 +61,6 @@ async def _serve(settings: Settings, options: ConsoleOptions, on_ready: Callable
     desk = Desk(settings, memory, clock)
     with ExitStack() as stack:
         listening = stack.enter_context(_listening(options))
-        stack.callback(desk.close)
         feed = stack.enter_context(StreamFeed(settings, memory, clock))
         pulse = Pulse(options.metrics_urls, settings)
         described = f"{settings.topic_prefix}* at {settings.bootstrap_servers}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -52,6 +53,7 @@ def console(settings: Settings, *options: str) -> Iterator[str]:
     command = [sys.executable, "-m", "freshet.workers", "console", "--json", *options]
     where = [f"--bootstrap-servers={settings.bootstrap_servers}", f"--topic-prefix={settings.topic_prefix}"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("FRESHET_")}
+    environment["PYTHONFAULTHANDLER"] = "1"
     with subprocess.Popen([*command, *where], stdout=subprocess.PIPE, env=environment) as process:
         try:
             assert process.stdout is not None
@@ -60,7 +62,11 @@ def console(settings: Settings, *options: str) -> Iterator[str]:
             yield str(json.loads(line)["url"])
         finally:
             process.terminate()
-            assert process.wait(timeout=30) == 0
+            try:
+                assert process.wait(timeout=30) == 0
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGABRT)  # has it tell where each of its threads is
+                raise
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import threading
@@ -35,6 +36,7 @@ class Stream:
         self.published: list[tuple[Any, ...]] = []
         self.asked = 0
         self.failure: Exception | None = None
+        self.closed = False
 
     def recommend(self, user_id: str, k: int, **asked: Any) -> Recommendation:
         del asked
@@ -64,7 +66,7 @@ class Stream:
         self.published.append(("click", user_id, news_id, more["impression_id"], more["request_id"]))
 
     def close(self) -> None:
-        """Nothing is held."""
+        self.closed = True
 
 
 @pytest.fixture
@@ -89,7 +91,6 @@ async def client(stream: Stream, memory: StreamMemory) -> AsyncIterator[TestClie
     console = Console(memory, feed, clock, desk, Pulse((), settings), "freshet.* at a broker")
     async with TestClient(TestServer(console_app(console, LOOPBACK_NAMES))) as client:
         yield client
-    desk.close()
 
 
 def own(client: TestClient[Any, Any]) -> dict[str, str]:
@@ -305,6 +306,16 @@ async def test_the_number_of_open_pages_is_bounded(client: TestClient[Any, Any])
     assert "Close one" in await error_of(refused)
     for answer in answers:
         answer.close()
+
+
+async def test_a_console_that_stops_waits_for_no_answer(client: TestClient[Any, Any], stream: Stream) -> None:
+    asking = asyncio.create_task(client.get("/api/front-page?user=U1&after=99"))
+    while not stream.asked:
+        await asyncio.sleep(0.01)
+    await client.server.close()
+    # It would have gone on asking for seconds.
+    assert stream.closed
+    assert (await asking).status == 503
 
 
 async def test_what_nobody_expected_is_logged_and_not_told(

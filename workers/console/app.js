@@ -5,7 +5,7 @@ import { by, el } from "./dom.js";
 import { about, changes, inWords, showFrontPage } from "./front-page.js";
 import { showArticles, showRead, showReaders } from "./lists.js";
 import { showPulse } from "./pulse.js";
-import { age, duration, moment } from "./words.js";
+import { age, duration, moment, number } from "./words.js";
 
 const LENGTH = 10;
 const READ = 8;
@@ -173,7 +173,7 @@ function showAll() {
   showRead(by("read"), page.read.slice(0, READ), page.now);
   if (!chosenFrom(by("trending"))) {
     showArticles(by("trending"), page.trending, {
-      aside: ({ clicks }) => `${clicks < 9.5 ? clicks.toFixed(1) : Math.round(clicks)} clicks lately`,
+      aside: ({ clicks }) => `${number(clicks)} ${clicks === 1 ? "click" : "clicks"} lately`,
       open: (article) => open(article),
       empty: "Nothing is clicked at the moment.",
     });

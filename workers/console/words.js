@@ -21,11 +21,10 @@ export function duration(seconds) {
   return seconds < 99.5 ? `${seconds.toFixed(1)} s` : `${Math.round(seconds)} s`;
 }
 
-/** Three digits, whatever the size. */
+/** Whole, or with one digit behind the point where it is small. */
 export function number(value) {
   if (value === null || value === undefined) return "–";
-  if (value === 0) return "0";
-  if (value < 9.95) return value.toFixed(1);
+  if (value < 9.95 && !Number.isInteger(value)) return value.toFixed(1);
   return Math.round(value).toLocaleString("en");
 }
 
