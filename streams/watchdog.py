@@ -34,7 +34,8 @@ INTERVAL_S = 2.0
 """From one look to the next."""
 UNHEALTHY_S = 60.0
 """A batch takes a second, and a reader that finds itself stalled begins anew after five."""
-_STOP_TIMEOUT_S = 10.0
+_STOP_TIMEOUT_S = 2.0
+"""It may be connecting to a broker that is gone, which takes long; a daemon thread ends with the process."""
 
 Groups = Mapping[str, Collection[str]]
 """The topics (full names) that each consumer group reads."""
