@@ -69,7 +69,8 @@ class GroupLag:
     def positions(self, groups: Mapping[str, Collection[str]]) -> dict[TopicPartition, Position]:
         """Where each group of ``groups`` stands in every partition of its topics (full names).
 
-        A group that has committed nothing of a partition stands at its oldest record.
+        A group that has committed nothing of a partition, or only what is kept no longer, stands at its
+        oldest record.
 
         Raises:
             KafkaError: The broker does not answer.
@@ -83,12 +84,15 @@ class GroupLag:
         for group in read:
             found = self._admin.list_group_offsets({group: None})[group]
             committed |= {tp: at.offset for tp, at in found.items() if at.offset >= 0}
-        oldest = self._admin.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.EARLIEST))
         # After the committed ones: a group never stands behind an end that was asked for before.
         ends = self._admin.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.LATEST))
-        return {
-            tp: Position(max(committed.get(tp, 0), oldest[tp].offset), ends[tp].offset) for tp in partitions
-        }
+        positions = {tp: Position(committed.get(tp, 0), ends[tp].offset) for tp in partitions}
+        behind = [tp for tp, position in positions.items() if position.lag]
+        if behind:
+            oldest = self._admin.list_partition_offsets(dict.fromkeys(behind, OffsetSpec.EARLIEST))
+            for tp in behind:
+                positions[tp] = Position(max(positions[tp].done, oldest[tp].offset), positions[tp].end)
+        return positions
 
     def positions_at(self, read: Mapping[tuple[str, int], int]) -> dict[TopicPartition, Position]:
         """Where a reader without a group stands that has yet to apply the offsets ``read`` of its partitions.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from freshet.models.events import Click, from_unix_s
@@ -51,6 +52,12 @@ async def test_a_groups_lag_is_what_it_has_not_committed(settings: Settings) -> 
         finally:
             await consumer.stop()
         assert lags() == {clicks: 7}
+        admin = KafkaAdminClient(**client_config(settings))
+        try:
+            admin.delete_records({TopicPartition(clicks, 2): 16})
+        finally:
+            admin.close()
+        assert lags() == {clicks: 4}, "what is kept no longer will not be read"
         (position,) = broker.positions_at({(clicks, 2): 18}).values()
         assert position.lag == 2
     finally:
