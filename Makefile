@@ -3,6 +3,8 @@
 VENV := .venv
 BIN := $(VENV)/bin
 SET_UP := $(VENV)/.set-up
+# Of pytest, each with a Kafka of its own: 3 GB of memory and a core at least.
+PROCESSES := 2
 
 .DEFAULT_GOAL := help
 .PHONY: help set-up demo test test-tools lint clean reference constraints image-locks kafka-checksums
@@ -43,7 +45,7 @@ test-tools:
 	@sh deploy/test-tools.sh
 
 test: lint test-tools
-	$(call step,pytest,$(BIN)/pytest -q $(ARGS))
+	$(call step,pytest,$(BIN)/pytest -q -n $(PROCESSES) --dist loadfile $(ARGS))
 
 reference: $(SET_UP)
 	@$(BIN)/python -m tests.documents.reference

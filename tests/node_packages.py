@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests.external_tools import external_tool, unusable
+from tests.one_at_a_time import one_at_a_time
 
 SOURCES = Path(__file__).parent / "node"
 BUILD = Path(__file__).parents[1] / "build"
@@ -25,6 +26,12 @@ def node_modules() -> Path:
     npm = external_tool("npm")
     lock = (SOURCES / "package-lock.json").read_bytes()
     folder = BUILD / f"node-{hashlib.sha256(lock).hexdigest()[:16]}"
+    with one_at_a_time("node"):
+        _install(npm, folder)
+    return folder / "node_modules"
+
+
+def _install(npm: Path, folder: Path) -> None:
     if not folder.exists():
         unfinished = folder.with_suffix(".unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -37,7 +44,6 @@ def node_modules() -> Path:
         )
         assert run.returncode == 0, f"npm ci failed:\n{run.stdout}{run.stderr}"
         unfinished.rename(folder)
-    return folder / "node_modules"
 
 
 def run_node(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.external_tools import external_tool
+from tests.one_at_a_time import one_at_a_time
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "docker-compose.yml"
@@ -53,12 +54,13 @@ def project(*profiles: str, file: Path = FILE, **variables: str) -> dict[str, An
 @functools.cache
 def _binary() -> Path:
     go = external_tool("go")
-    # Go builds what has changed only; the versions are those of go.sum.
-    subprocess.run(
-        [go, "build", "-buildvcs=false", "-o", _BINARY, "."],
-        cwd=_PROGRAM,
-        env=os.environ | {"GOFLAGS": "-mod=readonly", "CGO_ENABLED": "0"},
-        timeout=_BUILD_TIMEOUT_S,
-        check=True,
-    )
+    with one_at_a_time("compose_project"):
+        # Go builds what has changed only; the versions are those of go.sum.
+        subprocess.run(
+            [go, "build", "-buildvcs=false", "-o", _BINARY, "."],
+            cwd=_PROGRAM,
+            env=os.environ | {"GOFLAGS": "-mod=readonly", "CGO_ENABLED": "0"},
+            timeout=_BUILD_TIMEOUT_S,
+            check=True,
+        )
     return _BINARY

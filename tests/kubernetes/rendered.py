@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from tests.external_tools import external_tool
+from tests.one_at_a_time import one_at_a_time
 
 REPOSITORY = Path(__file__).parents[2]
 KUBERNETES = REPOSITORY / "deploy" / "kubernetes"
@@ -73,16 +74,17 @@ def _kustomize() -> tuple[str, ...]:
         return (kubectl, "kustomize")
     folder = REPOSITORY / "build" / "kustomize" / _KUSTOMIZE.rpartition("@")[2]
     program = folder / "kustomize"
-    if not program.exists():
-        # Neither optimised nor with symbols: it runs for a second, and builds in half a minute.
-        flags = ["-gcflags=all=-N -l", "-ldflags=-s -w"]
-        environment = {**os.environ, "GOBIN": str(folder), "GOFLAGS": ""}
-        subprocess.run(
-            [str(external_tool("go")), "install", *flags, _KUSTOMIZE],
-            env=environment,
-            check=True,
-            timeout=240,
-        )
+    with one_at_a_time("kustomize"):
+        if not program.exists():
+            # Neither optimised nor with symbols: it runs for a second, and builds in half a minute.
+            flags = ["-gcflags=all=-N -l", "-ldflags=-s -w"]
+            environment = {**os.environ, "GOBIN": str(folder), "GOFLAGS": ""}
+            subprocess.run(
+                [str(external_tool("go")), "install", *flags, _KUSTOMIZE],
+                env=environment,
+                check=True,
+                timeout=240,
+            )
     return (str(program), "build")
 
 
