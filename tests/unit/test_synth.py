@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tracemalloc
 from collections import Counter, defaultdict
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -341,3 +342,24 @@ def test_the_command_prints_one_json_object_and_refuses_a_filled_folder(tmp_path
 @pytest.mark.parametrize("wrong", [["--users", "1"], ["--start", "yesterday"], ["--hours", "0"]])
 def test_wrong_usage_exits_with_2(tmp_path: Path, wrong: list[str]) -> None:
     assert CliRunner().invoke(command, [str(tmp_path / "out"), *wrong]).exit_code == 2
+
+
+def test_a_stream_until_now_ended_within_the_last_day_and_is_the_same_otherwise(tmp_path: Path) -> None:
+    sizes = ["--users", "30", "--articles", "100", "--impressions", "60"]
+    for folder, options in (("then", []), ("now", ["--until-now"])):
+        assert CliRunner().invoke(command, [str(tmp_path / folder), *sizes, *options]).exit_code == 0
+    moved = [
+        now.time - then.time
+        for then, now in zip(behaviors(tmp_path / "then"), behaviors(tmp_path / "now"), strict=True)
+    ]
+    assert len(set(moved)) == 1
+    assert moved[0] % timedelta(days=1) == timedelta(0)
+    config = SynthConfig(users=30, articles=100, impressions=60)
+    ended = datetime.fromtimestamp(config.end_s, UTC) + moved[0]
+    assert timedelta(0) <= datetime.now(UTC) - ended < timedelta(days=1, minutes=5)
+
+
+def behaviors(folder: Path) -> list[Impression]:
+    """What a folder's readers were shown, in order."""
+    lines = list(read_behaviors(folder / "behaviors.tsv"))
+    return [line for line in lines if isinstance(line, Impression)]
