@@ -146,7 +146,7 @@ def _open_encoder(
 
 
 def _show_device(encoder: TransformerEncoder, bundle: str) -> None:
-    from freshet.workers.device_metrics import show_device  # noqa: PLC0415  # torch loads slowly
+    from freshet.workers.embedding_device import show_device  # noqa: PLC0415  # torch loads slowly
 
     show_device(encoder.device, encoder.placement, encoder.info.name, bundle)
 

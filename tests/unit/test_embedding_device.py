@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY
 torch = pytest.importorskip("torch")
 
 from freshet.streams import metrics  # noqa: E402  # after the skip
-from freshet.workers.device_metrics import show_device  # noqa: E402
+from freshet.workers.embedding_device import show_device  # noqa: E402
 
 GPU = "cuda:7"
 """No machine of the tests has it."""
