@@ -263,7 +263,9 @@ class StreamApp:
                 await agent(RecordReader(settings, self.progress, full_names))
             except Exception as error:
                 await app.crash(error)
-                raise
+                # Raised, it would have Faust's supervisor start the agent anew while the app stops: the app
+                # would wait for it for ever.
+                await asyncio.Event().wait()
 
         # Faust shares the partitions of these streams out; the readers read them, see GroupMember.
         async def users(_: StreamT[Any]) -> None:

@@ -4,6 +4,7 @@ The faults stand in the file ``faults`` of the data folder, as JSON, and hold fo
 
 - ``{"hang": ["clicks"]}``: an aiokafka consumer that reads one of these topics hangs from its next fetch on,
   as some do after a broker's restart: the call never returns, and nothing else tells.
+- ``{"fail": ["clicks"]}``: the next fetch of a consumer that reads one of these topics raises.
 - ``{"memory_texts": 4}``: the encoder's device has memory for so many texts in one batch and no more.
 """
 
@@ -34,9 +35,15 @@ def _faults() -> dict[str, Any]:
     return found
 
 
-async def _hanging(consumer: AIOKafkaConsumer, *args: Any, **kwargs: Any) -> Any:
-    while {tp.topic.removeprefix(_PREFIX) for tp in consumer.assignment()} & set(_faults().get("hang", ())):
+async def _faulty(consumer: AIOKafkaConsumer, *args: Any, **kwargs: Any) -> Any:
+    def is_to(fault: str) -> bool:
+        topics = {tp.topic.removeprefix(_PREFIX) for tp in consumer.assignment()}
+        return not topics.isdisjoint(_faults().get(fault, ()))
+
+    while is_to("hang"):
         await asyncio.sleep(_POLL_S)
+    if is_to("fail"):
+        raise RuntimeError("as the test wants")
     return await _getmany(consumer, *args, **kwargs)
 
 
@@ -56,7 +63,7 @@ def _short_of_memory() -> None:
 
 
 if __name__ == "__main__":
-    AIOKafkaConsumer.getmany = _hanging
+    AIOKafkaConsumer.getmany = _faulty
     if sys.argv[1] == "embed":
         _short_of_memory()
     main()

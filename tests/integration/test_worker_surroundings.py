@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -24,6 +25,7 @@ from freshet.streams.client import Freshet
 from freshet.streams.settings import Settings
 from freshet.streams.topic_admin import ensure_topics
 from freshet.workers.local_kafka import LocalKafka
+from freshet.workers.worker_process import WorkerProcess
 from tests.integration.served_world import (
     ANSWER_S,
     CLUSTER,
@@ -88,6 +90,23 @@ def test_without_an_index_answers_come_and_say_so(kafka: LocalKafka, tmp_path: P
             return "S-fresh" in ids_of(world.recommend("U1", k=100))
 
         asyncio.run(world.until(listed, "an article published while the index is down"))
+
+
+@pytest.mark.parametrize("topic", ["recommendation-requests", "ranker-weights"])
+def test_a_worker_of_which_a_part_fails_ends_and_says_why(
+    kafka: LocalKafka, tmp_path: Path, topic: str
+) -> None:
+    settings = settings_for(kafka, tmp_path)
+    ensure_topics(settings)
+    program = [str(Path(__file__).with_name("faulty_worker.py")), "stream"]
+    with (
+        WorkerProcess(program, settings, tmp_path / "worker.log") as worker,
+        Freshet(settings) as client,
+    ):
+        client.recommend("U1", timeout_s=ANSWER_S)
+        (tmp_path / "faults").write_text(json.dumps({"fail": [topic]}))
+        assert worker.wait(ANSWER_S) == 1
+    assert "as the test wants" in worker.log_file.read_text()
 
 
 @contextmanager
