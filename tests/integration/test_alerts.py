@@ -181,7 +181,7 @@ async def test_every_alert_is_raised_by_its_fault_and_not_before(world: AlertWor
         await send(settings, examples(1_000_000, [i // 10 % 2 == 1 for i in range(500)]))
 
         with world.stream.standing_still():
-            await send(settings, clicks(200, NEW))
+            await send(settings, clicks(200, POLITICS))
             waiting = [client.submit(request) for request in world.requests(300)]
             await world.until_older_than(1.2)
         with world.embed.standing_still():
@@ -193,7 +193,8 @@ async def test_every_alert_is_raised_by_its_fault_and_not_before(world: AlertWor
 
         # Everything but clicks goes on.
         world.stream.switch(hang=["clicks"])
-        await send(settings, clicks(1_500, NEW))
+        # What is under way is still read, 500 at most.
+        await send(settings, clicks(2_500, POLITICS))
         world.embed.switch(memory_texts=1)
         await send(settings, articles(9, 40))
         await world.raised("FreshetCatalogNotCaughtUp", "FreshetEmbeddingOutOfMemory", "FreshetDeadLetters")

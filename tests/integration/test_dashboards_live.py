@@ -33,7 +33,7 @@ pytestmark = pytest.mark.broker
 
 DEADLINE_S = 150.0
 POLL_S = 0.5
-UNSCORED = 500
+UNSCORED = 800
 SCORED = 120
 EXPERIMENT = "learned-or-not"
 ONLY_AFTER_A_FAILURE = {
