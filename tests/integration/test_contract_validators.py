@@ -17,8 +17,8 @@ from freshet.models.events import Event, EventError
 from freshet.models.json_schemas import event_name
 from freshet.streams.topics import TOPICS
 from tests.documents.contracts import FOLDER, GOLDEN
+from tests.minimal_events import MINIMAL
 from tests.node_packages import SOURCES, run_node
-from tests.unit.test_events import MINIMAL
 
 ASYNCAPI = FOLDER / "asyncapi.json"
 ACCEPTED = {"asyncapi-latest-version"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -24,19 +24,13 @@ from freshet.models.events import (
     CoClickCounts,
     Control,
     DeadLetter,
-    DecayedCount,
     Event,
     EventError,
-    Filters,
     Impression,
-    InterestHead,
-    RankerExample,
     RankerWeights,
     Recommendation,
     RecommendationRequest,
-    RecommendedArticle,
     SlateBatch,
-    SlateEvent,
     UserVector,
     from_unix_s,
     json_schema,
@@ -45,59 +39,10 @@ from freshet.models.events import (
     vector_key,
 )
 from freshet.streams.topics import TOPICS
-
-TIME = "2026-03-02T08:00:00Z"
-
-MINIMAL: dict[type[Event], dict[str, Any]] = {
-    Article: {"news_id": "N1", "published_at": TIME},
-    ArticleVector: {"news_id": "N1", "bundle": "b1", "vector": [0.5], "published_at": TIME},
-    ArticleStats: {
-        "news_id": "N1",
-        "time": TIME,
-        "counts": [{"clicks": 0, "impressions": 0}],
-        "first_seen": TIME,
-    },
-    CoClickCounts: {"news_id": "N1", "contexts": {"N2": 1}},
-    Impression: {"impression_id": "I1", "user_id": "U1", "time": TIME, "candidates": ["N1"]},
-    Click: {"user_id": "U1", "news_id": "N1", "time": TIME},
-    UserVector: {
-        "user_id": "U1",
-        "time": TIME,
-        "bundle": "b1",
-        "clicks": 0,
-        "heads": [{"name": "2h", "half_life_s": 7200, "weight": 0, "vector": [0.5]}],
-    },
-    RecommendationRequest: {"request_id": "R1", "user_id": "U1", "time": TIME},
-    Recommendation: {
-        "request_id": "R1",
-        "user_id": "U1",
-        "time": TIME,
-        "bundle": "b1",
-        "ranker": "fixed",
-        "items": [{"news_id": "N1", "score": 0.5}],
-    },
-    Control: {"kind": "push-on", "subject": "U1", "time": TIME},
-    RankerExample: {
-        "model": "linear",
-        "fingerprint": "f",
-        "features": "",
-        "clicked": [True],
-        "source": "impressions",
-        "partition": 0,
-        "offset": 0,
-        "time": TIME,
-    },
-    RankerWeights: {"model": "linear", "revision": 0, "time": TIME, "weights": {}},
-    SlateBatch: {"source": "clicks", "partition": 0, "events": [{"offset": 0, "time_s": 0}]},
-    DeadLetter: {"source": "clicks", "reason": "not JSON", "time": TIME},
-}
-"""The least that a record of version 1 holds. It may never grow."""
+from tests.event_strategies import EVENTS, times
+from tests.minimal_events import MINIMAL, encoded
 
 each_event = pytest.mark.parametrize("event", MINIMAL, ids=lambda event: event.__name__)
-
-
-def encoded(fields: dict[str, Any]) -> bytes:
-    return json.dumps(fields).encode()
 
 
 def with_field(event: type[Event], path: str, value: Any) -> bytes:
@@ -295,149 +240,6 @@ def test_the_json_schema_requires_what_the_event_requires(event: type[Event]) ->
         name for name, field in event.model_fields.items() if field.is_required()
     }
     assert schema["properties"].keys() == event.model_fields.keys()
-
-
-# Round trips
-
-bundles = st.text(
-    st.characters(exclude_categories=("Cs", "Cc", "Zs", "Zl", "Zp"), exclude_characters="/"),
-    min_size=1,
-    max_size=20,
-)
-ids = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zs", "Zl", "Zp")), min_size=1, max_size=20)
-texts = st.text(max_size=40)
-numbers = st.floats(allow_nan=False, allow_infinity=False)
-amounts = st.floats(0, 1e12)
-counts = st.integers(0, (1 << 63) - 1)
-zones = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
-times = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=zones)
-
-
-def tuples(element: st.SearchStrategy[Any], least: int = 0) -> st.SearchStrategy[tuple[Any, ...]]:
-    return st.lists(element, min_size=least, max_size=4).map(tuple)
-
-
-vectors = tuples(numbers, 1)
-about = {"title": texts, "category": texts, "subcategory": texts}
-shown = st.shared(tuples(ids, 1), key="shown")
-EVENTS: st.SearchStrategy[Event] = st.one_of(
-    st.builds(
-        Article, news_id=ids, published_at=times, abstract=texts, url=texts, entities=tuples(ids), **about
-    ),
-    st.builds(ArticleVector, news_id=ids, bundle=bundles, vector=vectors, published_at=times, **about),
-    st.builds(
-        ArticleStats,
-        news_id=ids,
-        time=times,
-        first_seen=times,
-        counts=tuples(
-            st.builds(
-                DecayedCount,
-                half_life_s=st.none() | st.floats(1e-3, 1e9),
-                clicks=amounts,
-                impressions=amounts,
-            ),
-            1,
-        ),
-    ),
-    st.builds(
-        Impression,
-        impression_id=ids,
-        user_id=ids,
-        time=times,
-        candidates=shown,
-        clicked=shown.map(lambda candidates: candidates[:1]),
-        history=tuples(ids),
-        request_id=st.none() | ids,
-    ),
-    st.builds(
-        Click,
-        user_id=ids,
-        news_id=ids,
-        time=times,
-        impression_id=st.none() | ids,
-        request_id=st.none() | ids,
-    ),
-    st.builds(
-        UserVector,
-        user_id=ids,
-        time=times,
-        bundle=ids,
-        clicks=counts,
-        heads=tuples(
-            st.builds(
-                InterestHead, name=texts, half_life_s=st.floats(1e-3, 1e9), weight=amounts, vector=vectors
-            ),
-            1,
-        ),
-    ),
-    st.builds(
-        RecommendationRequest,
-        request_id=ids,
-        user_id=ids,
-        time=times,
-        k=st.integers(1, MAX_K),
-        candidates=st.none() | tuples(ids, 1),
-        history=tuples(ids),
-        filters=st.builds(Filters, categories=tuples(texts), max_age_s=st.none() | st.floats(1, 1e9)),
-        exclude_seen=st.booleans(),
-        diversity=st.floats(0, 1),
-        explain=st.booleans(),
-    ),
-    st.builds(
-        Recommendation,
-        request_id=ids,
-        user_id=ids,
-        time=times,
-        bundle=ids,
-        ranker=ids,
-        items=tuples(
-            st.builds(
-                RecommendedArticle,
-                news_id=ids,
-                score=numbers,
-                title=texts,
-                published_at=st.none() | times,
-                sources=tuples(texts),
-                reasons=st.dictionaries(texts, numbers, max_size=3),
-            )
-        ),
-        user_clicks=counts,
-        degraded=st.sampled_from([None, "cached", "trending"]),
-        pushed=st.booleans(),
-    ),
-    st.builds(Control, kind=st.sampled_from(["push-on", "user-erased"]), subject=ids, time=times),
-    st.builds(
-        RankerWeights,
-        model=ids,
-        revision=counts,
-        time=times,
-        weights=st.dictionaries(texts, numbers, max_size=3),
-    ),
-    st.builds(
-        RankerExample,
-        model=ids,
-        fingerprint=ids.map(lambda name: name[:64]),
-        features=texts,
-        clicked=st.just((True, False)),
-        clicked_before=st.sampled_from([None, (False, False)]),
-        source=texts,
-        partition=counts,
-        offset=counts,
-        time=times,
-    ),
-    st.builds(
-        SlateBatch,
-        source=texts,
-        partition=counts,
-        events=tuples(
-            st.builds(SlateEvent, offset=counts, time_s=numbers, shown=tuples(ids), clicked=tuples(ids)), 1
-        ),
-    ),
-    st.builds(
-        DeadLetter, source=texts, reason=texts, time=times, key=st.none() | texts, value=st.none() | texts
-    ),
-)
 
 
 @given(EVENTS)

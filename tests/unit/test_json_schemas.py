@@ -22,8 +22,8 @@ from pydantic import ValidationError as Refusal
 
 from freshet.models.events import Control, Event, EventError, RecommendationRequest, json_schema
 from freshet.models.json_schemas import component_schemas, event_name
-from tests.unit.test_events import EVENTS as WRITTEN
-from tests.unit.test_events import MINIMAL
+from tests.event_strategies import EVENTS as WRITTEN
+from tests.minimal_events import MINIMAL
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "v1"
 EXAMPLES = Path(__file__).parents[2] / "models" / "examples"
