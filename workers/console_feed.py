@@ -8,10 +8,8 @@ again; :attr:`StreamFeed.problem` says why.
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Mapping
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
@@ -32,6 +30,7 @@ from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config, topic_name
 from freshet.streams.reachability import missing, unreachable, wait_for_broker
 from freshet.streams.settings import Settings
 from freshet.streams.topics import Topic
+from freshet.workers.background_thread import BackgroundThread
 from freshet.workers.console_clock import StreamClock
 from freshet.workers.console_memory import MAX_ARTICLES, StreamMemory
 
@@ -56,10 +55,11 @@ _RETRY_S = 1.0
 _JOIN_TIMEOUT_S = 10.0
 
 
-class StreamFeed:
+class StreamFeed(BackgroundThread):
     """A context manager: one background thread that tells a memory, and a clock, what it reads."""
 
     def __init__(self, settings: Settings, memory: StreamMemory, clock: StreamClock) -> None:
+        super().__init__("console-feed", _JOIN_TIMEOUT_S)
         self._settings = settings
         self._memory = memory
         self._clock = clock
@@ -71,20 +71,8 @@ class StreamFeed:
             topic_name(settings, topics.CLICKS.name): self._click,
         }
         self._positions: dict[TopicPartition, int] = {}
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="console-feed", daemon=True)
         self.problem: str | None = None
         """Why nothing is read, and what to do; ``None`` while reading, and while it is not known."""
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        self._thread.join(_JOIN_TIMEOUT_S)
 
     def _run(self) -> None:
         while not self._stop.is_set():

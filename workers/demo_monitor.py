@@ -6,12 +6,10 @@ is what it saw last. An endpoint that does not answer for a moment leaves the la
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 
@@ -19,6 +17,7 @@ from freshet.models.events import ArticleStats, to_unix_s
 from freshet.streams.kafka import client_config, topic_name
 from freshet.streams.settings import Settings
 from freshet.streams.topics import ARTICLE_STATS, IMPRESSIONS
+from freshet.workers.background_thread import BackgroundThread
 from freshet.workers.metrics_page import Buckets, MetricsPage, MetricsUnavailable
 
 TRENDING_HALF_LIFE_S = 3 * 3_600.0
@@ -57,7 +56,7 @@ class MonitorView:
     trending: tuple[Trending, ...] = field(default=())
 
 
-class DemoMonitor:
+class DemoMonitor(BackgroundThread):
     """A context manager; the thread ends with it.
 
     Args:
@@ -67,6 +66,7 @@ class DemoMonitor:
     """
 
     def __init__(self, settings: Settings, start: MetricsPage, top: int = 5) -> None:
+        super().__init__("demo-monitor", _JOIN_TIMEOUT_S)
         self._settings = settings
         self._start = start
         self._top = top
@@ -74,19 +74,7 @@ class DemoMonitor:
         self._counted: deque[tuple[float, float]] = deque(maxlen=_RATE_PAGES)
         self._clicks: dict[str, tuple[float, float]] = {}
         self._aucs: list[float] = []
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="demo-monitor", daemon=True)
         self.view = MonitorView()
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        self._thread.join(_JOIN_TIMEOUT_S)
 
     def _run(self) -> None:
         consumer = KafkaConsumer(
