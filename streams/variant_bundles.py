@@ -59,6 +59,9 @@ class _Writes:
     withdrawn: set[str] = field(default_factory=set)
     popularity: dict[str, float] = field(default_factory=dict)
 
+    def __bool__(self) -> bool:
+        return bool(self.articles or self.withdrawn or self.popularity)
+
     def followed_by(self, later: _Writes) -> _Writes:
         """These, and then ``later``."""
         return _Writes(
@@ -154,7 +157,7 @@ class VariantBundle:
                 continue  # the index gets each article once
             if not self.ready.is_set():
                 self._writes.popularity |= most_popular(self.catalog, FRESHENED)
-            if time.monotonic() >= self._next_write:
+            if self._writes and time.monotonic() >= self._next_write:
                 await self._write_index()
             if not self.ready.is_set():
                 self.ready.set()
