@@ -46,6 +46,7 @@ class ArticleVectors:
         self.revision = 0
         self.vectors: FloatMatrix = np.concatenate([vectors, np.zeros((1, vectors.shape[1]), np.float32)])
         self.has_vector: NDArray[np.bool_] = (self.vectors != 0).any(axis=1)
+        self.vectors_held = int(self.has_vector.sum())
         self._row_of = {news_id: row for row, news_id in enumerate(ids)}
 
     def row(self, news_id: str) -> int:

@@ -21,6 +21,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from freshet.models import kernels
 from freshet.models.category_rates import HALF_LIFE, CategoryRates, CurrentRates
 from freshet.models.co_clicks import CoClicks
 from freshet.models.label_columns import LabelColumns
@@ -215,8 +216,7 @@ class ArticleCatalog:
 
     def rows(self, ids: Sequence[str]) -> NDArray[np.int64]:
         """The rows (n,) of ``ids``; -1 where one is unknown."""
-        get = self._row_of.get
-        return np.array([get(news_id, -1) for news_id in ids], np.int64)
+        return kernels.rows_of(self._row_of, ids)
 
     def put_article(  # noqa: PLR0917 - the order of ports.IndexedArticle
         self,
@@ -315,6 +315,8 @@ class ArticleCatalog:
         clicked: NDArray[np.bool_],
         time_s: float,
         context: Iterable[str] = (),
+        *,
+        rows: NDArray[np.int64] | None = None,
     ) -> None:
         """Count one impression of each of ``ids`` at ``time_s``, and a click where ``clicked`` (n,) is true.
 
@@ -326,14 +328,13 @@ class ArticleCatalog:
             clicked: Shape (n,).
             time_s: Event time.
             context: What the user had lately clicked before, distinct.
+            rows: Shape (n,): what :meth:`rows` gave for ``ids``, if no article was removed since.
         """
-        get = self._row_of.get
-        found = [get(news_id, -1) for news_id in ids]
-        if -1 in found:
-            found = [self._put(news_id) for news_id in ids]
-        slots = clicked.nonzero()[0]
-        self.statistics.count(np.array(found, np.int64), slots, time_s)
-        for slot in slots.tolist():
+        rows = self.rows(ids) if rows is None else rows.copy()
+        for slot in (rows < 0).nonzero()[0].tolist():
+            rows[slot] = self._put(ids[slot])
+        self.statistics.count(rows, clicked, time_s)
+        for slot in clicked.nonzero()[0].tolist():
             self.co_clicks.add(ids[slot], context)
 
     def set_withdrawn(self, news_id: str, withdrawn: bool) -> None:
@@ -369,7 +370,7 @@ class ArticleCatalog:
     def global_counts(self, now_s: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Clicks and impressions (H,) of all articles together as of ``now_s``."""
         counts = self.statistics.all_at(now_s)
-        return np.array(counts[CLICKS]), np.array(counts[IMPRESSIONS])
+        return counts[CLICKS], counts[IMPRESSIONS]
 
     def category_rates(self, now_s: float) -> tuple[CategoryRates, CategoryRates]:
         """How much categories and subcategories are clicked, as of lately."""
@@ -386,6 +387,28 @@ class ArticleCatalog:
                 now_s,
             )
         return rates
+
+    def fill_in_categories(
+        self,
+        x: NDArray[np.float64],
+        first: int,
+        rows: NDArray[np.int64],
+        recent: Sequence[tuple[float, str]],
+        now_s: float,
+    ) -> None:
+        """Fill in what :func:`~freshet.models.kernels.in_numpy.category_features` documents."""
+        rates = self.category_rates(now_s)
+        kernels.category_features(
+            x,
+            first,
+            rows,
+            now_s,
+            recent,
+            self._row_of,
+            (self.category, self.subcategory),
+            (rates[0].share, rates[1].share),
+            rates[0].lift,
+        )
 
     def trending_scores(self, now_s: float) -> NDArray[np.float64]:
         """How much each row (len(ids),) is clicked at ``now_s``: clicks / (impressions + prior), from 0 up.

@@ -65,9 +65,10 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from freshet.models import kernels
 from freshet.models.catalog import ArticleCatalog
 from freshet.models.newest_clicks import Click
-from freshet.models.statistics_columns import FIRST_SEEN, PUBLISHED
+from freshet.models.statistics_columns import CLICKS
 
 _HALF_LIFE_NAMES = ("30min", "3h", "24h", "all")
 
@@ -103,68 +104,27 @@ FEATURES: Final = (
 )
 """The columns of :func:`features`, in order."""
 
-# AUC at 20-60 % of the time, on MIND and on DeskDrop, with weights fitted to each setting:
-# rho = 1:   kappa 5: 0.6424, 0.8756; 10: 0.6426, 0.8738; 20: 0.6441, 0.8713
-# rho = 2.5: kappa 5: 0.6423, 0.8777; 10: 0.6445, 0.8761; 20: 0.6421, 0.8738
-# The differences are small: an interval is 0.01 wide.
-PRIOR_IMPRESSIONS: Final = 10.0
-"""Kappa: the prior rate counts as much as this many impressions of the candidate."""
-PRIOR_LIFT: Final = 2.5
-"""Rho: the prior rate of a candidate over the global rate."""
-PRIOR_EXPECTED: Final = 2.0
-"""Clicks at the expected rate that a lift begins with; of 0.5, 1 and 2 the best on both logs."""
-
-GLOBAL_PRIOR_CLICKS = 1.0
-GLOBAL_PRIOR_IMPRESSIONS = 20.0
-"""The global rate before anything was seen, 5 %, worth 20 impressions."""
-_AFFINITY_HALF_LIFE_S = 7 * 86_400.0
-_AFFINITY_PRIOR_CLICKS = 3.0
 _MATURE_CLICKS = 10.0
-_TREND_PRIOR = 0.05
-"""Clicks an hour."""
 _DAY_S = 86_400.0
+_UNDECAYED = 3
+"""Which half-life is none."""
 
 _COLUMN = {name: column for column, name in enumerate(FEATURES)}
 _DOT = _COLUMN["dot_first"]
 _NO_VECTOR = _COLUMN["no_vector"]
-_LOGARITHMS = slice(_COLUMN["log_ctr_30min"], _COLUMN["log_impressions_30min"] + 1)
+_STATISTICS = _COLUMN["log_ctr_30min"]
 _LIFT_24H = _COLUMN["log_lift_24h"]
-_NEVER = slice(_COLUMN["unseen"], _COLUMN["unclicked"] + 1)
-_AGES = slice(_COLUMN["log_age"], _COLUMN["log_since_clicked"] + 1)
 _FATIGUE, _CLICKED = _COLUMN["fatigue"], _COLUMN["clicked"]
 _CO_CLICK = slice(_COLUMN["co_click_surprise"], _COLUMN["co_click_cosine"] + 1)
-_AFFINITY = _COLUMN["category_affinity"]
-_CATEGORY_LIFT = _COLUMN["category_lift"]
+_CATEGORIES = _COLUMN["category_affinity"]
 _SLATE_RANK = _COLUMN["slate_rank"]
-_AGE_BY_HOUR = _COLUMN["log_age_by_hour"]
-_BY_MATURITY = slice(_COLUMN["dot_by_maturity"], _COLUMN["co_click_by_maturity"] + 1)
-_OF_MATURITY = np.array([_COLUMN["dot_last"], _LIFT_24H, _CO_CLICK.start])
-_AGE_SCALE = 1.0 / math.log(25.0)
-_CO_CLICK_SCALE = np.array([1.0, 10.0])
-
-# Each of the columns _LOGARITHMS is scale * log((a x + b) / (c y + d)) - offset, of two counts:
-# clicks are counts 0 to 3, by half-life, impressions 4 to 7, expected clicks 8 to 11. A count that decays at
-# half-life h holds the events of h / ln 2: of an hourly rate, that many hours.
-_OF_COUNTS = np.array([0, 1, 2, 3, 0, 1, 2, 3, 1, 7, 5, 4, 4, 5, 6, 7, 8, 9, 10, 11, 2, 7, 5, 4])
-"""x of each column, then y."""
-_ADDED = np.array(
-    [PRIOR_LIFT * PRIOR_IMPRESSIONS] * 4
-    + [PRIOR_EXPECTED] * 4
-    + [_TREND_PRIOR]
-    + [1.0] * 3
-    + [PRIOR_IMPRESSIONS] * 4
-    + [PRIOR_EXPECTED] * 4
-    + [_TREND_PRIOR]
-    + [1.0] * 3
+_BY_HOUR = (_COLUMN["log_age"], _COLUMN["log_age_by_hour"])
+_BY_MATURITY = (
+    (_COLUMN["dot_last"], _COLUMN["dot_by_maturity"]),
+    (_LIFT_24H, _COLUMN["lift_by_maturity"]),
+    (_CO_CLICK.start, _COLUMN["co_click_by_maturity"]),
 )
-"""b, then d."""
-_OF_NUMERATORS = (1.0, 1.0, 1.0, 1.0, 1.0 / 3.0, 1.0, 1.0, 1.0)
-_OF_IMPRESSIONS = (1.0, 1.0, 1.0, 1.0)
-"""a of the lifts, the trend and the impressions, then c of the rates; the others depend on everybody's."""
-_SCALE = np.array([1.0] * 8 + [1.0 / 3.0] + [1.0 / 5.0] * 3)
-_OFFSET = np.array([math.log(PRIOR_LIFT)] * 4 + [0.0] * 8)
-_UNDECAYED = np.array([7, 3])
-"""Impressions and clicks, of the columns _NEVER."""
+_CO_CLICK_SCALE = np.array([1.0, 10.0])
 
 
 class RankedUser(Protocol):
@@ -221,51 +181,29 @@ def features(
         Shape (n, len(FEATURES)), finite.
     """
     x = np.zeros((len(ids), len(FEATURES)))
-    counts, times_s = catalog.statistics.at(rows, now_s)
-    all_clicks = _counts(x, counts, catalog.statistics.all_at(now_s))
-    _times(x, times_s, now_s)
+    statistics = catalog.statistics
+    kernels.statistics_features(
+        x,
+        _STATISTICS,
+        rows,
+        now_s,
+        statistics.counts,
+        statistics.times_s,
+        statistics.rates_per_s,
+        statistics.sums,
+        statistics.newest_s,
+    )
     _dots(x, catalog, rows, user)
     _user_counts(x, ids, user)
     if user.seen:
-        clicks = counts[:, _UNDECAYED[1]].tolist()
-        _co_clicks(x, catalog.co_clicks.scores(ids, user.seen, clicks, all_clicks))
+        clicks = statistics.counts[rows, _UNDECAYED]
+        _co_clicks(
+            x, catalog.co_clicks.scores(ids, user.seen, clicks, statistics.sums.item(CLICKS, _UNDECAYED))
+        )
     if len(catalog.category_names) > 1:
-        _categories(x, catalog, rows, user, now_s)
+        catalog.fill_in_categories(x, _CATEGORIES, rows, user.recent, now_s)
     _crosses(x, user, now_s)
     return x.astype(np.float32)
-
-
-def _counts(
-    x: NDArray[np.float64], counts: NDArray[np.float64], everybody: Sequence[Sequence[float]]
-) -> float:
-    """Fills in what the counts (n, 12) say beside the sums over all articles; gives everybody's clicks."""
-    clicks, impressions, expected = everybody
-    of_clicks = [
-        (shown + GLOBAL_PRIOR_IMPRESSIONS) / (clicked + GLOBAL_PRIOR_CLICKS)
-        for clicked, shown in zip(clicks, impressions, strict=True)
-    ]
-    of_expected = [(clicked + 1.0) / (wanted + 1.0) for clicked, wanted in zip(clicks, expected, strict=True)]
-    ratios: NDArray[np.float64] = counts.take(_OF_COUNTS, axis=1)
-    ratios *= (*of_clicks, *_OF_NUMERATORS, *_OF_IMPRESSIONS, *of_expected, 1.0 / 24.0, 0.0, 0.0, 0.0)
-    ratios += _ADDED
-    columns = x[:, _LOGARITHMS]
-    np.divide(ratios[:, : len(_SCALE)], ratios[:, len(_SCALE) :], out=columns)
-    np.log(columns, out=columns)
-    columns *= _SCALE
-    columns -= _OFFSET
-    np.equal(counts.take(_UNDECAYED, axis=1), 0.0, out=x[:, _NEVER])
-    return clicks[-1]
-
-
-def _times(x: NDArray[np.float64], times_s: NDArray[np.float64], now_s: float) -> None:
-    published_at_s = times_s[:, PUBLISHED]
-    np.copyto(times_s[:, FIRST_SEEN], published_at_s, where=~np.isnan(published_at_s))
-    hours = now_s - times_s[:, FIRST_SEEN:]
-    hours /= 3_600.0
-    # fmax drops NaN: an article that is not even dated counts as new, and so does one from the future.
-    np.fmax(hours, 0.0, out=hours)
-    np.log1p(hours, out=hours)
-    np.multiply(hours, _AGE_SCALE, out=x[:, _AGES])
 
 
 def _dots(x: NDArray[np.float64], catalog: ArticleCatalog, rows: NDArray[np.int64], user: RankedUser) -> None:
@@ -301,68 +239,17 @@ def _user_counts(x: NDArray[np.float64], ids: Sequence[str], user: RankedUser) -
                 x[i, _FATIGUE] = math.log1p(skips)
 
 
-def _co_clicks(
-    x: NDArray[np.float64],
-    scores: tuple[list[float], list[float]] | None,
-) -> None:
+def _co_clicks(x: NDArray[np.float64], scores: NDArray[np.float64] | None) -> None:
     if scores is None:
         return
-    columns = x[:, _CO_CLICK]
-    columns[:, 0], columns[:, 1] = scores
-    columns *= _CO_CLICK_SCALE
-    np.log1p(columns, out=columns)
-    columns /= 3.0
-
-
-def _categories(
-    x: NDArray[np.float64],
-    catalog: ArticleCatalog,
-    rows: NDArray[np.int64],
-    user: RankedUser,
-    now_s: float,
-) -> None:
-    codes = catalog.category[rows]
-    if not codes.any():
-        return
-    rates = catalog.category_rates(now_s)
-    x[:, _CATEGORY_LIFT] = rates[0].lift[codes]
-    if not user.recent:
-        return
-    recent = catalog.rows([news_id for _, news_id in user.recent])
-    weights = np.array(
-        [
-            2.0 ** ((time_s - now_s) / _AFFINITY_HALF_LIFE_S) if time_s < now_s else 1.0
-            for time_s, _ in user.recent
-        ]
-    )
-    for k, of_articles in enumerate((catalog.category, catalog.subcategory)):
-        # Of each code; code 0 is the empty name.
-        share = np.bincount(of_articles[recent], weights, len(rates[k].share)).astype(np.float64, copy=False)
-        share[0] = 0.0
-        total = float(share.sum())
-        if total == 0.0:
-            continue
-        share /= rates[k].share
-        share += _AFFINITY_PRIOR_CLICKS
-        share /= total + _AFFINITY_PRIOR_CLICKS
-        np.log(share, out=share)
-        share[0] = 0.0
-        x[:, _AFFINITY + k] = share[of_articles[rows] if k else codes]
+    scores *= _CO_CLICK_SCALE
+    np.log1p(scores, out=scores)
+    np.divide(scores, 3.0, out=x[:, _CO_CLICK])
 
 
 def _crosses(x: NDArray[np.float64], user: RankedUser, now_s: float) -> None:
-    x[:, _SLATE_RANK] = _ranks(x[:, _LIFT_24H])
-    np.multiply(x[:, _AGES.start], math.cos(now_s % _DAY_S / _DAY_S * 2.0 * math.pi), out=x[:, _AGE_BY_HOUR])
+    products = [(*_BY_HOUR, math.cos(now_s % _DAY_S / _DAY_S * 2.0 * math.pi))]
     if user.clicks:
         maturity = user.clicks / (user.clicks + _MATURE_CLICKS)
-        np.multiply(x.take(_OF_MATURITY, axis=1), maturity, out=x[:, _BY_MATURITY])
-
-
-def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Ranks (n,) from -0.5 to 0.5, the mean rank for equal values."""
-    # Rounded, because equal counts that were summed in another order must not be ranked by that.
-    rounded = values.astype(np.float32)
-    ordered = np.sort(rounded)
-    below = ordered.searchsorted(rounded, "left") + ordered.searchsorted(rounded, "right")
-    ranks: NDArray[np.float64] = below / (2.0 * len(values)) - 0.5
-    return ranks
+        products += [(*columns, maturity) for columns in _BY_MATURITY]
+    kernels.cross_features(x, _LIFT_24H, _SLATE_RANK, products)

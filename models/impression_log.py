@@ -10,6 +10,7 @@ import hashlib
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -52,6 +53,13 @@ class ArticleTable:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @cached_property
+    def id_array(self) -> NDArray[np.object_]:
+        """Shape (articles,): the ids, to take many of them at once."""
+        ids = np.empty(len(self.ids), np.object_)
+        ids[:] = self.ids
+        return ids
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from freshet.models import kernels
 from freshet.models.features import FEATURES
 from freshet.models.ranking import LinearRanker
 
@@ -145,15 +146,16 @@ class OnlineRanker:
         clicks = int(np.count_nonzero(clicked))
         if not 0 < clicks < len(clicked):
             return False
-        inputs = x.astype(np.float64)
-        shares = self._shares(inputs)
-        mean = shares @ inputs
-        gradient = mean - (clicked @ inputs) / clicks
         if self.settings.rule == "adagrad":
-            return self._adagrad_step(gradient)
-        inputs -= mean
-        inputs *= np.sqrt(shares)[:, None]
-        return self._newton_step(gradient, inputs.T @ inputs, time_s)
+            return self._adagrad_step(self._shares(x) @ x - (clicked @ x) / clicks)
+        left = self._left_at(time_s)
+        found = kernels.newton_step(x, clicked, self._weights, self._curvature, left, self.settings.prior)
+        if found is None:
+            return False
+        step, self._curvature = found
+        if time_s is not None:
+            self._time_s = max(self._time_s, time_s)
+        return self._move(step)
 
     def correct(self, x: NDArray[np.float32], before: NDArray[np.bool_], after: NDArray[np.bool_]) -> bool:
         """Take the step that is missing because the slate's labels were ``before`` and are ``after``.
@@ -178,7 +180,10 @@ class OnlineRanker:
         gradient = (before / before.sum() - wanted) @ x
         if self.settings.rule == "adagrad":
             return self._adagrad_step(gradient)
-        return self._newton_step(gradient, None, None)
+        if not math.isfinite(float(np.add.reduce(gradient))):
+            return False
+        step = np.asarray(np.linalg.solve(self._curvature, gradient), np.float64)
+        return math.isfinite(float(np.add.reduce(step))) and self._move(step)
 
     def state(self) -> OnlineState:
         """Everything learned, for :meth:`restore`."""
@@ -233,34 +238,11 @@ class OnlineRanker:
         np.fill_diagonal(self._curvature, squares)
         return self._move(self.settings.rate * gradient / np.sqrt(squares))
 
-    def _newton_step(
-        self, gradient: NDArray[np.float64], hessian: NDArray[np.float64] | None, time_s: float | None
-    ) -> bool:
-        if not math.isfinite(float(np.add.reduce(gradient))):
-            return False
-        curvature = self._forgotten(time_s)
-        if hessian is not None:
-            curvature += hessian
-        try:
-            step = np.asarray(np.linalg.solve(curvature, gradient), np.float64)
-        except np.linalg.LinAlgError:
-            return False
-        if not math.isfinite(float(np.add.reduce(step))):
-            return False
-        self._curvature = curvature
-        if time_s is not None:
-            self._time_s = max(self._time_s, time_s)
-        return self._move(step)
-
-    def _forgotten(self, time_s: float | None) -> NDArray[np.float64]:
-        """A copy of the curvature as of ``time_s``."""
-        curvature: NDArray[np.float64] = self._curvature.copy()
-        if time_s is not None and -math.inf < self._time_s < time_s:
-            left = 2.0 ** ((self._time_s - time_s) / self.settings.half_life_s)
-            curvature *= left
-            # Every len + 1st number is on the diagonal.
-            curvature.reshape(-1)[:: len(curvature) + 1] += (1.0 - left) * self.settings.prior
-        return curvature
+    def _left_at(self, time_s: float | None) -> float:
+        """What is left of the curvature at ``time_s``."""
+        if time_s is None or not -math.inf < self._time_s < time_s:
+            return 1.0
+        return float(2.0 ** ((self._time_s - time_s) / self.settings.half_life_s))
 
     def _move(self, step: NDArray[np.float64]) -> bool:
         bound = self.settings.max_step

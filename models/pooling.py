@@ -43,6 +43,11 @@ class VectorLookup(Protocol):
         ...
 
     @property
+    def vectors_held(self) -> int:
+        """How many articles have a vector."""
+        ...
+
+    @property
     def vectors(self) -> NDArray[np.float32]:
         """Shape (rows, d), finite."""
         ...

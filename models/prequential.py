@@ -74,7 +74,9 @@ def random_scores(impression_id: str, candidates: Iterable[str], seed: int = 0) 
 def click_rates_so_far(catalog: ArticleCatalog, rows: NDArray[np.int64]) -> NDArray[np.float64]:
     """What :class:`CtrBaseline` scores, shape (n,), from the counts that a catalog has of ``rows``."""
     prior_clicks, prior_impressions = CtrBaseline.PRIOR
-    clicks, impressions = catalog.clicks[:, -1][rows], catalog.impressions[:, -1][rows]
+    heads = len(catalog.half_lives_s)
+    counts = catalog.statistics.counts.take(rows, axis=0)
+    clicks, impressions = counts[:, heads - 1], counts[:, 2 * heads - 1]
     rates: NDArray[np.float64] = (clicks + prior_clicks) / (impressions + prior_impressions)
     return rates
 
@@ -296,12 +298,12 @@ class PrequentialEvaluation:
             self._catalog,
         )
         if pending.slate is not None and pending.clicked is not None:
-            shown, labels = pending.slate.ids, pending.clicked
+            shown, labels, rows = pending.slate.ids, pending.clicked, pending.slate.rows
         else:
             clicked = set(impression.clicked)
             shown = list(dict.fromkeys(impression.candidates))
-            labels = np.array([news_id in clicked for news_id in shown])
-        self._catalog.count_slate(shown, labels, time_s, context)
+            labels, rows = np.array([news_id in clicked for news_id in shown]), None
+        self._catalog.count_slate(shown, labels, time_s, context, rows=rows)
         if pending.slate is not None:
             for learner in self._learners:
                 learner.learn(pending.slate.features, labels, time_s=time_s)

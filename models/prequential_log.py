@@ -8,7 +8,6 @@ before the cut is learned from and not measured.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,23 +147,23 @@ def impressions(log: ImpressionLog, start: int, stop: int) -> Iterator[Impressio
             impression_id=shown.impression_id,
             user_id=shown.user_id,
             time=from_unix_s(shown.time_s),
-            candidates=shown.candidates,
-            clicked=shown.clicked,
-            history=shown.history,
+            candidates=tuple(shown.candidates),
+            clicked=tuple(shown.clicked),
+            history=tuple(shown.history),
         )
 
 
 def _shown(log: ImpressionLog, position: int) -> Shown:
-    name = log.articles.ids.__getitem__
+    ids = log.articles.id_array
     candidates, clicked = log.slate(position)
-    names = tuple(map(name, candidates.tolist()))
+    names = ids[candidates].tolist()
     return Shown(
         str(position),
         log.user_ids[log.user[position]],
         float(log.time_s[position]),
         names,
-        tuple(compress(names, clicked.tolist())),
-        tuple(map(name, log.history_of(position).tolist())),
+        [names[slot] for slot in clicked.nonzero()[0].tolist()],
+        ids[log.history_of(position)].tolist(),
     )
 
 

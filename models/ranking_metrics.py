@@ -29,6 +29,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from freshet.models import kernels
+
 METRICS = ("auc", "mrr", "ndcg@5", "ndcg@10")
 """What :class:`RankingScores` measures of each impression, in this order."""
 
@@ -72,11 +74,7 @@ class RankedSlates:
             sizes: Shape (impressions,).
         """
         starts = np.cumsum(sizes) - sizes
-        # Numbers of 16 bits are sorted by radix: half the time of a lexsort.
-        few = len(sizes) <= 1 << 16
-        impression = np.repeat(np.arange(len(sizes), dtype=np.uint16 if few else np.intp), sizes)
-        order = np.argsort(-scores)
-        order = order[np.argsort(impression[order], kind="stable")]
+        order = kernels.order_slates(scores, sizes)
         labels, scores = labels[order], scores[order]
         clicked = np.add.reduceat(labels, starts)
         new = np.empty(len(scores), np.bool_)
@@ -87,7 +85,7 @@ class RankedSlates:
         if len(ties) < len(scores):
             lengths = np.diff(ties, append=len(scores))
             labels = np.repeat(np.add.reduceat(labels, ties) / lengths, lengths)
-        ranks = np.arange(1.0, len(scores) + 1.0) - starts[impression]
+        ranks = np.arange(1.0, len(scores) + 1.0) - np.repeat(starts, sizes)
         return cls(labels, ranks, starts, sizes, clicked, ties, order)
 
     def auc(self) -> NDArray[np.float64]:

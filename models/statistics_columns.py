@@ -16,6 +16,9 @@ from typing import Any, Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from freshet.models import kernels
+from freshet.models.kernels.in_numpy import decayed
+
 CLICKS, IMPRESSIONS, EXPECTED = range(3)
 """The kinds of counts. ``EXPECTED`` counts 1/n for a showing in a slate of n."""
 KINDS: Final = 3
@@ -48,11 +51,14 @@ class StatisticsColumns:
         self.times_s: NDArray[np.float64] = np.full((capacity, _TIMES), np.nan)
         self.clicked: NDArray[np.bool_] = np.zeros(capacity, np.bool_)
         """Shape (capacity,): whether the row has clicks; to read those of a few without reading all."""
-        self.rates_per_s = tuple(0.0 if half_life is None else 1.0 / half_life for half_life in half_lives_s)
-        self._growth: NDArray[np.float64] = -np.array(self.rates_per_s * KINDS)
+        self.rates_per_s: NDArray[np.float64] = np.array(
+            [0.0 if half_life is None else 1.0 / half_life for half_life in half_lives_s]
+        )
+        """Shape (H,): 1 / half-life, 0 for none."""
+        self._growth: NDArray[np.float64] = np.tile(-self.rates_per_s, KINDS)
         """Of every count, per second."""
-        self._sums = [[0.0] * heads for _ in range(KINDS)]
-        self._newest_s = -math.inf
+        self.sums: NDArray[np.float64] = np.zeros((KINDS, heads))
+        self.newest_s = -math.inf
         """The time of the sums; no row's last event is later."""
         self.newest_published_at_s = -math.inf
         """No row was published later; minus infinity while no date is known."""
@@ -88,14 +94,10 @@ class StatisticsColumns:
         counts *= self.decay(times_s[:, LAST_EVENT], now_s)
         return counts, times_s
 
-    def all_at(self, now_s: float) -> list[list[float]]:
-        """The sums over all rows as of ``now_s``: of each kind those of each half-life."""
-        age_s = max(0.0, now_s - self._newest_s)
-        left = [2.0 ** (-age_s * rate) if rate else 1.0 for rate in self.rates_per_s]
-        return [
-            [max(count * of_head, 0.0) for count, of_head in zip(kind, left, strict=True)]
-            for kind in self._sums
-        ]
+    def all_at(self, now_s: float) -> NDArray[np.float64]:
+        """The sums over all rows as of ``now_s``, shape (KINDS, H)."""
+        sums: NDArray[np.float64] = self.sums * decayed(self.rates_per_s, now_s - self.newest_s)
+        return np.maximum(sums, 0.0, out=sums)
 
     def publish(self, row: int, time_s: float) -> None:
         """Date a row; NaN where the date is unknown."""
@@ -106,10 +108,11 @@ class StatisticsColumns:
         """Replace a row's counts by those as of ``time_s``, H of each kind."""
         self._advance(time_s)
         self._take_out(row)
-        self._add(time_s, counts, 1.0)
-        self.counts[row] = [count for kind in counts for count in kind]
+        of_row = np.array(counts, np.float64)
+        self._add(time_s, of_row)
+        self.counts[row] = of_row.reshape(-1)
         self.times_s[row, LAST_EVENT] = time_s
-        self.clicked[row] = any(counts[CLICKS])
+        self.clicked[row] = bool(of_row[CLICKS].any())
 
     def clear(self, row: int) -> None:
         """Forget a row."""
@@ -118,56 +121,31 @@ class StatisticsColumns:
         self.times_s[row] = np.nan
         self.clicked[row] = False
 
-    def count(self, rows: NDArray[np.int64], clicked: NDArray[np.intp], time_s: float) -> None:
-        """Count a slate of distinct ``rows`` (n,), of which those in the slots ``clicked`` were clicked."""
-        heads, n = len(self.rates_per_s), len(rows)
-        times_s = self.times_s.take(rows, axis=0)
-        last_s = times_s[:, LAST_EVENT]
-        counts = self.counts.take(rows, axis=0)
-        counts *= self.decay(last_s, time_s)
-        if time_s >= self._newest_s:
-            counts[:, heads : 2 * heads] += 1.0
-            counts[:, 2 * heads :] += 1.0 / n
-            if len(clicked):
-                counts[clicked, :heads] += 1.0
-                times_s[clicked, LAST_CLICK] = time_s
-            last_s[:] = time_s
-        else:
-            added = np.zeros_like(counts)
-            added[:, heads : 2 * heads] = 1.0
-            added[:, 2 * heads :] = 1.0 / n
-            added[clicked, :heads] = 1.0
-            counts += added * np.exp2(np.fmax(last_s - time_s, 0.0)[:, None] * self._growth)
-            times_s[clicked, LAST_CLICK] = np.fmax(times_s[clicked, LAST_CLICK], time_s)
-            np.fmax(last_s, time_s, out=last_s)
-        first_s = times_s[:, FIRST_SEEN]
-        np.fmin(first_s, time_s, out=first_s)
-        self.counts[rows] = counts
-        self.times_s[rows] = times_s
-        self.clicked[rows[clicked]] = True
-        self._advance(time_s)
-        self._add(time_s, ([float(len(clicked))] * heads, [float(n)] * heads, [1.0] * heads), 1.0)
+    def count(self, rows: NDArray[np.int64], clicked: NDArray[np.bool_], time_s: float) -> None:
+        """Count a slate of distinct ``rows`` (n,), of which those where ``clicked`` (n,) were clicked."""
+        self.newest_s = kernels.count_slate(
+            rows,
+            clicked,
+            time_s,
+            self.counts,
+            self.times_s,
+            self.clicked,
+            self.rates_per_s,
+            self.sums,
+            self.newest_s,
+        )
 
     def _take_out(self, row: int) -> None:
         time_s = float(self.times_s[row, LAST_EVENT])
         if not math.isnan(time_s):
-            self._add(time_s, self.counts[row].reshape(KINDS, -1).tolist(), -1.0)
+            self._add(time_s, -self.counts[row].reshape(KINDS, -1))
 
     def _advance(self, time_s: float) -> None:
         """Move the time of the sums forward."""
-        if time_s <= self._newest_s:
-            return
-        age_s = time_s - self._newest_s
-        left = [2.0 ** (-age_s * rate) if rate else 1.0 for rate in self.rates_per_s]
-        self._sums = [
-            [count * of_head for count, of_head in zip(kind, left, strict=True)] for kind in self._sums
-        ]
-        self._newest_s = time_s
+        if time_s > self.newest_s:
+            self.sums *= decayed(self.rates_per_s, time_s - self.newest_s)
+            self.newest_s = time_s
 
-    def _add(self, time_s: float, counts: Sequence[Sequence[float]], sign: float) -> None:
-        """Add a row's counts of each kind to the sums (``sign`` 1) or take them out (-1)."""
-        age_s = self._newest_s - time_s
-        for j, rate in enumerate(self.rates_per_s):
-            weight = sign * 2.0 ** (-age_s * rate) if rate and age_s else sign
-            for of_all, of_row in zip(self._sums, counts, strict=True):
-                of_all[j] += weight * of_row[j]
+    def _add(self, time_s: float, counts: NDArray[np.float64]) -> None:
+        """Add a row's counts (KINDS, H), as of ``time_s``, to the sums."""
+        self.sums += counts * decayed(self.rates_per_s, self.newest_s - time_s)

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from freshet.models.catalog import ArticleCatalog
 from freshet.models.exploration import Explored
 from freshet.models.exploration_slots import ExplorationSlots
-from freshet.models.features import GLOBAL_PRIOR_CLICKS, GLOBAL_PRIOR_IMPRESSIONS
+from freshet.models.feature_priors import GLOBAL_PRIOR_CLICKS, GLOBAL_PRIOR_IMPRESSIONS
 from freshet.models.rank_probabilities import exceedance_counts, rank_probabilities
 from freshet.models.scored_slate import ScoredSlate
 

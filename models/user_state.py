@@ -177,12 +177,12 @@ class UserState:
         # Sorted, because sums of floats in the order of a set would differ from process to process.
         slate = sorted(set(candidates))
         self._shown.add_slate(slate, time_s)
-        if clicked:
-            clicks = sorted(set(clicked))
-            for news_id in clicks:
-                self._click(time_s, news_id, catalog, weights)
-            slate = [news_id for news_id in slate if news_id not in clicks]
-        rows = catalog.rows(slate)
+        clicks = sorted(set(clicked))
+        for news_id in clicks:
+            self._click(time_s, news_id, catalog, weights)
+        if not catalog.vectors_held:
+            return True
+        rows = catalog.rows([news_id for news_id in slate if news_id not in clicks])
         rows = rows[catalog.has_vector[rows]]
         if len(rows):
             weight = weights[-1]
@@ -254,9 +254,11 @@ class UserState:
         if not self._parked or catalog.revision == self._folded_revision:
             return False
         self._folded_revision = catalog.revision
-        rows = catalog.rows([news_id for _, news_id in self._parked])
-        known = catalog.has_vector[rows]
-        changed = bool(known.any())
+        changed = False
+        if catalog.vectors_held:
+            rows = catalog.rows([news_id for _, news_id in self._parked])
+            known = catalog.has_vector[rows]
+            changed = bool(known.any())
         if changed:
             ages_s = np.array([self._reference_s - time_s for time_s, _ in self._parked])[known]
             sums, weights = self.pooling.pooled_clicks(catalog.vectors[rows[known]], ages_s)
@@ -305,15 +307,17 @@ class UserState:
         """
         if not any(self._weights):
             # Of no event with a vector: by ids alone, nobody has one.
-            return np.array(np.broadcast_to(population, self._sums.shape), np.float32, order="C")
+            vectors = np.empty(self._sums.shape, np.float32)
+            vectors[:] = population
+            return vectors
         prior = self.pooling.prior_weight
         left = self._left_at(now_s)
         # A click can take back more of a skip than its age has left, so that Z falls below 0.
         weights = np.maximum(np.array(self._weights) * left, 0.0)
-        vectors: NDArray[np.float64] = (self._sums * left[:, None] + prior * population) / (
+        pooled: NDArray[np.float64] = (self._sums * left[:, None] + prior * population) / (
             weights[:, None] + prior
         )
-        return vectors.astype(np.float32)
+        return pooled.astype(np.float32)
 
     def merge(self, other: UserState) -> UserState:
         """The state of both users' events together, as when a visitor logs in.
@@ -421,7 +425,7 @@ class UserState:
 
     def _seed(self, time_s: float, history: Sequence[str], catalog: VectorLookup) -> None:
         n = len(history)
-        clicks = [(time_s - HISTORY_SPACING_S * (n - i), news_id) for i, news_id in enumerate(history)]
+        clicks = list(zip([time_s - HISTORY_SPACING_S * i for i in range(n, 0, -1)], history, strict=True))
         self._reference_s = clicks[-1][0]
         self.clicks = n
         self._recent = clicks[-self.pooling.max_recent_clicks :]

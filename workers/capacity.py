@@ -33,7 +33,7 @@ INDEX_BYTES_PER_ARTICLE = 813.0
 """Private memory of the index, d = 64: ``freshet bench index``, docs/explanation/figures.md."""
 CATALOG_BYTES_PER_ARTICLE = 890.0
 """Of a worker's catalog, d = 64, with room to grow, without co-clicks: tests/unit/test_capacity.py."""
-CO_CLICK_BYTES = 34.0
+CO_CLICK_BYTES = 9.6
 """Of a worker's memory, for one article among the contexts of another: tests/unit/test_capacity.py."""
 CACHED_USER_BYTES = 10_500.0
 """Of a decoded state with 20 clicks and 100 articles shown, of 20,000: tests/unit/test_capacity.py."""

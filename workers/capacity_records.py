@@ -196,6 +196,7 @@ class _OneVector:
     """A lookup in which every article has the same vector: a state's size does not depend on it."""
 
     revision = 0
+    vectors_held = 1
 
     def __init__(self, d: int) -> None:
         self.vectors: NDArray[np.float32] = np.ones((2, d), np.float32)

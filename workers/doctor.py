@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from freshet.models.kernels import COMPILED
 from freshet.streams.settings import Settings
 from freshet.workers.errors import JavaNotFound
 from freshet.workers.finding import Finding, Status
@@ -31,6 +32,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     """Every finding, one after the other as they are made; none raises."""
     yield _python()
     yield from _packages()
+    yield _kernels()
     yield from _disk(settings.data_dir)
     yield _metrics_port(settings)
     broker_answers = False
@@ -67,6 +69,17 @@ def _packages() -> Iterator[Finding]:
         "`pip install 'freshet[embed]'`; without, this machine runs streams and clients but embeds nothing."
     )
     yield _versions("embedding packages", embedding, "warn", without)
+
+
+def _kernels() -> Finding:
+    if COMPILED:
+        return Finding("kernels", "ok", "compiled")
+    return Finding(
+        "kernels",
+        "warn",
+        "not compiled: ranking takes three times as long",
+        "Install a C compiler and Python's headers (Debian: gcc, python3-dev), then install freshet again.",
+    )
 
 
 def _versions(subject: str, names: Sequence[str], status: Status, remedy: str) -> Finding:

@@ -31,6 +31,7 @@ from freshet.models.slate_scores import BATCH, Slates, SlateScores
 from freshet.models.stacked_ranker import StackedRanker
 from freshet.streams.settings import Settings
 from freshet.workers.errors import WorkerError
+from freshet.workers.rare_collections import rare_collections
 from freshet.workers.stage_progress import StageProgress
 
 BUNDLE, START_WEIGHTS, WITH_TREES = "bundle", "start weights", "freshet with trees"
@@ -195,7 +196,7 @@ def rank_prequential(  # noqa: PLR0917 - as its sibling, and what a server is se
     seconds: list[float] = []
     for measured, first, last in ((False, 0, begin.position), (True, begin.position, len(log))):
         before = perf_counter()
-        with progress.stage("ranking" if measured else "warm-up") as told:
+        with progress.stage("ranking" if measured else "warm-up") as told, rare_collections():
             for at in range(first, last, BATCH):
                 evaluation.run(at, min(at + BATCH, last), measured=measured)
                 told(at - first, last - first)

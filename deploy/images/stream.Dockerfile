@@ -4,7 +4,8 @@
 # compiled modules carry no times. With SOURCE_DATE_EPOCH as a build argument and BuildKit's output option
 # rewrite-timestamp=true, two builds on one base image give one digest.
 
-FROM python:3.11.16-slim-bookworm AS build
+# Not the slim one: the kernels are compiled here.
+FROM python:3.11.16-bookworm AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore UV_NO_CACHE=1 UV_LINK_MODE=copy
 WORKDIR /src
 COPY deploy/images/build.txt deploy/images/
@@ -12,7 +13,7 @@ RUN pip install --no-cache-dir --only-binary :all: --require-hashes -r deploy/im
 RUN python -m venv --without-pip /opt/freshet
 COPY deploy/images/stream.txt deploy/images/
 RUN uv pip install --python /opt/freshet --only-binary :all: --require-hashes -r deploy/images/stream.txt
-COPY pyproject.toml README.md LICENSE NOTICE ./
+COPY pyproject.toml setup.py README.md LICENSE NOTICE ./
 COPY models models
 COPY streams streams
 COPY workers workers

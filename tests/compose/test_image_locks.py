@@ -15,7 +15,8 @@ from packaging.utils import canonicalize_name
 from tests.compose.compose_file import ROOT
 
 IMAGES = ROOT / "deploy" / "images"
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = PYPROJECT["project"]
 REMEDY = "run `make image-locks`"
 
 
@@ -55,7 +56,11 @@ def test_the_lists_hold_everything_that_the_package_asks_for() -> None:
 def test_the_builder_is_one_that_the_package_accepts() -> None:
     build = _pins(IMAGES / "build.txt")
     assert build == _pins(IMAGES / "build.in")
-    assert build["setuptools"] == CONSTRAINTS["setuptools"]
+    for name in ("setuptools", "cython", "numpy"):
+        assert build[name] == CONSTRAINTS[name]
+    needs = [Requirement(need) for need in PYPROJECT["build-system"]["requires"]]
+    assert {canonicalize_name(need.name) for need in needs} <= build.keys()
+    assert all(need.specifier.contains(build[canonicalize_name(need.name)]) for need in needs)
 
 
 @pytest.mark.parametrize("name", ["build.txt", "stream.txt", "embed.txt", "cuda.txt"])

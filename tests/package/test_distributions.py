@@ -54,8 +54,20 @@ def test_the_wheel_holds_every_module_and_every_file_that_they_read(made: Distri
         for name in made.files
         if name.startswith(("models/", "streams/", "workers/")) and not name.endswith(".pyc")
     }
-    assert names == ours
+    compiled = {name for name in names if name.endswith(".so")}
+    assert [name.partition(".")[0] for name in compiled] == ["freshet/models/kernels/compiled"]
+    assert names - compiled == ours
     assert {f"freshet/{part}/py.typed" for part in ("models", "streams", "workers")} <= names
+
+
+def test_without_a_compiler_it_is_built_without_what_is_compiled(made: Distributions, tmp_path: Path) -> None:
+    command = (sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", tmp_path, made.source)
+    run(*command, cwd=tmp_path, environment={"CC": "/nowhere/cc"})
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    assert "freshet/models/kernels/in_numpy.py" in names
+    assert not [name for name in names if name.endswith(".so")]
 
 
 def test_the_metadata_name_the_licence_the_extras_and_no_torch_for_the_core(made: Distributions) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import log1p, sqrt
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -52,9 +53,9 @@ def test_counts_and_scores_are_those_of_the_definition(
         counts = wanted.get(news_id, {})
         assert list(found.contexts(news_id).items()) == list(counts.items())
     totals = {b: sum(counts.get(b, 0) for counts in wanted.values()) for b in NAMES}
-    clicks = [float(i) for i in range(len(NAMES))]
+    clicks = np.arange(float(len(NAMES)))
     scores = found.scores(NAMES, recent, clicks, float(all_clicks))
-    surprise, cosine = scores or ([0.0] * len(NAMES), [0.0] * len(NAMES))
+    surprise, cosine = np.zeros((2, len(NAMES))) if scores is None else scores.T
     for i, a in enumerate(NAMES):
         shared = {b: wanted[a][b] for b in recent if b in wanted.get(a, {})}
         assert surprise[i] == pytest.approx(
@@ -73,4 +74,5 @@ def test_what_is_forgotten_leaves_no_memory() -> None:
         found.replace(f"a{round_}", {})
 
     assert not found._contexts
-    assert not found._context_clicks
+    assert not found._number_of
+    assert len(found._names) == 200

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from freshet.models.catalog import ArticleCatalog
-from freshet.models.features import FEATURES, PRIOR_IMPRESSIONS, PRIOR_LIFT, features
+from freshet.models.feature_priors import PRIOR_IMPRESSIONS, PRIOR_LIFT
+from freshet.models.features import FEATURES, features
 from freshet.models.ranking import DEFAULT_WEIGHTS, LinearRanker
 from freshet.models.user_view import UserView
 
