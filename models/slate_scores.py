@@ -18,6 +18,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from freshet.models import kernels
 from freshet.models.impression_log import ImpressionLog
 from freshet.models.list_metrics import coverage, diversity, novelty
 from freshet.models.ports import FloatMatrix
@@ -191,7 +192,7 @@ class SlateScores:
             self._measure(values[:, m], m, ranked)
             self._measure_lists(values[:, m], method, _best(positions, candidates, ranked))
         compared = [
-            RankedSlates.of(labels, np.asarray(scores[name], np.float64)[kept], sizes).auc()
+            kernels.slate_auc(labels, np.asarray(scores[name], np.float64)[kept], sizes)
             for name in self.compared
         ]
         self._compared.append(np.array(compared, np.float32).reshape(len(compared), len(sizes)).T)
@@ -340,5 +341,5 @@ def _measure_parts(
         return empty
     first = order[starts[both]]
     kept = order[np.repeat(both, lengths)]
-    auc = [RankedSlates.of(labels[kept], scores[kept], lengths[both]).auc() for scores in columns]
+    auc = [kernels.slate_auc(labels[kept], scores[kept], lengths[both]) for scores in columns]
     return PartScores(positions[slate[first]], codes[first], np.column_stack(auc).astype(np.float32))

@@ -194,13 +194,14 @@ def rank_prequential(  # noqa: PLR0917 - as its sibling, and what a server is se
         given=given,
     )
     seconds: list[float] = []
-    for measured, first, last in ((False, 0, begin.position), (True, begin.position, len(log))):
-        before = perf_counter()
-        with progress.stage("ranking" if measured else "warm-up") as told, rare_collections():
-            for at in range(first, last, BATCH):
-                evaluation.run(at, min(at + BATCH, last), measured=measured)
-                told(at - first, last - first)
-        seconds.append(perf_counter() - before)
+    with rare_collections():
+        for measured, first, last in ((False, 0, begin.position), (True, begin.position, len(log))):
+            before = perf_counter()
+            with progress.stage("ranking" if measured else "warm-up") as told:
+                for at in range(first, last, BATCH):
+                    evaluation.run(at, min(at + BATCH, last), measured=measured)
+                    told(at - first, last - first)
+            seconds.append(perf_counter() - before)
     return Ranked(
         scores,
         METHODS[0],

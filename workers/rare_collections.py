@@ -17,7 +17,6 @@ _OBJECTS = 1_000_000
 def rare_collections() -> Iterator[None]:
     """Collect cycles once in a million new objects, and never look at those made before the block."""
     thresholds = gc.get_threshold()
-    gc.collect()
     gc.freeze()
     gc.set_threshold(_OBJECTS, *thresholds[1:])
     try:

@@ -18,6 +18,7 @@ try:
         newton_step,
         order_slates,
         rows_of,
+        slate_auc,
         statistics_features,
     )
 except ImportError:
@@ -31,6 +32,7 @@ except ImportError:
         newton_step,
         order_slates,
         rows_of,
+        slate_auc,
         statistics_features,
     )
 
@@ -45,6 +47,7 @@ __all__ = [
     "newton_step",
     "order_slates",
     "rows_of",
+    "slate_auc",
     "statistics_features",
 ]
 

@@ -38,6 +38,9 @@ def co_click_scores(
     all_clicks: float,
 ) -> NDArray[np.float64] | None: ...
 def order_slates(scores: NDArray[np.float64], sizes: NDArray[np.intp]) -> NDArray[np.intp]: ...
+def slate_auc(
+    labels: NDArray[np.float64], scores: NDArray[np.float64], sizes: NDArray[np.intp]
+) -> NDArray[np.float64]: ...
 def category_features(
     x: NDArray[np.float64],
     first: int,

@@ -381,6 +381,34 @@ def order_slates(cnp.ndarray scores not None, cnp.ndarray sizes not None):
     return found
 
 
+def slate_auc(cnp.ndarray labels not None, cnp.ndarray scores not None, cnp.ndarray sizes not None):
+    cdef cnp.npy_intp total = cnp.PyArray_DIM(scores, 0), slates = cnp.PyArray_DIM(sizes, 0)
+    cdef double *label = <double *>data_of(labels, cnp.NPY_FLOAT64, 1, total, 0)
+    cdef double *score = <double *>data_of(scores, cnp.NPY_FLOAT64, 1, total, 0)
+    cdef Py_ssize_t *size = <Py_ssize_t *>data_of(sizes, cnp.NPY_INTP, 1, slates, 0)
+    cdef cnp.ndarray areas = cnp.PyArray_EMPTY(1, &slates, cnp.NPY_FLOAT64, 0)
+    cdef double *area = <double *>cnp.PyArray_DATA(areas)
+    cdef Py_ssize_t slate, start = 0, stop, i, j, clicked
+    cdef double below
+    for slate in range(slates):
+        if not 0 <= size[slate] <= total - start:
+            raise ValueError(f"slates of more candidates than the {total} scores")
+        stop = start + size[slate]
+        clicked, below = 0, 0.0
+        for i in range(start, stop):
+            if label[i] == 0.0:
+                continue
+            clicked += 1
+            for j in range(start, stop):
+                if label[j] == 0.0:
+                    below += 0.5 * (score[j] <= score[i]) + 0.5 * (score[j] < score[i])
+        area[slate] = below / (<double>clicked * (stop - start - clicked))
+        start = stop
+    if start != total:
+        raise ValueError(f"slates of {start} candidates, but {total} scores")
+    return areas
+
+
 def category_features(
     cnp.ndarray x not None,
     Py_ssize_t first,

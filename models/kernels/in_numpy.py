@@ -262,6 +262,29 @@ def order_slates(scores: Floats, sizes: NDArray[np.intp]) -> NDArray[np.intp]:
     return order[np.argsort(slate[order], kind="stable")]
 
 
+def slate_auc(labels: Floats, scores: Floats, sizes: NDArray[np.intp]) -> Floats:
+    """The area under the ROC curve of each slate, shape (slates,): a tie counts one half.
+
+    Args:
+        labels: Shape (sum of sizes,): 1 clicked, 0 skipped, both in every slate.
+        scores: Of the same shape, not NaN.
+        sizes: Shape (slates,).
+    """
+    order = order_slates(scores, sizes)
+    starts = np.cumsum(sizes) - sizes
+    scores, labels = scores[order], labels[order]
+    new = np.concatenate([[True], scores[1:] != scores[:-1]])
+    new[starts] = True
+    ties = np.flatnonzero(new)
+    lengths = np.diff(ties, append=len(scores))
+    ranks = np.arange(1.0, len(scores) + 1.0) - np.repeat(starts, sizes)
+    mean_ranks = np.repeat(np.add.reduceat(ranks, ties) / lengths, lengths)
+    clicked = np.add.reduceat(labels, starts)
+    below = clicked * (sizes + 1) - np.add.reduceat(labels * mean_ranks, starts) - clicked * (clicked + 1) / 2
+    area: Floats = below / (clicked * (sizes - clicked))
+    return area
+
+
 def category_features(  # noqa: PLR0917 - what the compiled one takes
     x: Floats,
     first: int,

@@ -192,6 +192,22 @@ def test_slates_are_ordered_by_score(compiled: ModuleType, seed: int, lengths: l
 
 
 @LAW
+@given(seeds, st.lists(st.integers(2, 40), min_size=1, max_size=6), st.integers(1, 30))
+def test_the_area_under_the_curve_is_that_of_its_definition(
+    compiled: ModuleType, seed: int, lengths: list[int], values: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    scores = rng.integers(0, values, sum(lengths)).astype(np.float64)
+    labels = [rng.permutation(np.arange(n) < rng.integers(1, n)).astype(np.float64) for n in lengths]
+    wanted = []
+    for label, score in zip(labels, np.split(scores, np.cumsum(lengths)[:-1]), strict=True):
+        above = score[label == 1.0][:, None] - score[label == 0.0]
+        wanted.append(((above > 0) + 0.5 * (above == 0)).mean())
+    for module in (compiled, in_numpy):
+        equal(module.slate_auc(np.concatenate(labels), scores, np.array(lengths)), np.array(wanted))
+
+
+@LAW
 @given(seeds, sizes, st.integers(0, 8))
 def test_features_of_categories_are_alike(compiled: ModuleType, seed: int, size: int, clicks: int) -> None:
     rng = np.random.default_rng(seed)
@@ -330,6 +346,8 @@ def test_other_kernels_refuse_indexes_out_of_bounds(compiled: ModuleType) -> Non
     for lengths in ([2], [4], [3, -1, 1]):
         with pytest.raises(ValueError, match="slates"):
             compiled.order_slates(np.zeros(3), np.array(lengths))
+        with pytest.raises(ValueError, match="slates"):
+            compiled.slate_auc(np.zeros(3), np.zeros(3), np.array(lengths))
     with pytest.raises(IndexError):
         compiled.cross_features(np.zeros((2, 3)), 0, 1, [(0, 3, 1.0)])
     codes = (np.array([0, 9], np.int32), np.zeros(2, np.int32))
