@@ -94,8 +94,7 @@ class PrequentialReport:
     """Impressions learned from, those of the warm-up included."""
 
 
-@dataclass(frozen=True, slots=True)
-class RankedImpression:
+class RankedImpression(NamedTuple):
     """The scores of one impression's ``n`` candidates."""
 
     impression_id: str

@@ -8,6 +8,7 @@ before the cut is learned from and not measured.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,13 +88,12 @@ class PrequentialLog:
             stop: Where to end.
             measured: False: learn only.
         """
-        for position in range(start, stop):
-            self._positions.append(position)
-            self._evaluation.add(_shown(self._log, position), measured=measured)
-            if not measured:
-                self._positions.clear()
-            elif len(self._sizes) >= BATCH:
-                self._flush()
+        for position, shown in enumerate(_shown(self._log, start, stop), start):
+            self._evaluation.add(shown, measured=measured)
+            if measured:
+                self._positions.append(position)
+                if len(self._sizes) >= BATCH:
+                    self._flush()
         self._flush()
 
     def _ranked(self, ranked: RankedImpression) -> None:
@@ -141,8 +141,7 @@ class PrequentialLog:
 
 def impressions(log: ImpressionLog, start: int, stop: int) -> Iterator[Impression]:
     """The impressions from ``start`` to before ``stop`` as events; a log's were checked when it was read."""
-    for position in range(start, stop):
-        shown = _shown(log, position)
+    for shown in _shown(log, start, stop):
         yield Impression.model_construct(
             impression_id=shown.impression_id,
             user_id=shown.user_id,
@@ -153,18 +152,25 @@ def impressions(log: ImpressionLog, start: int, stop: int) -> Iterator[Impressio
         )
 
 
-def _shown(log: ImpressionLog, position: int) -> Shown:
-    ids = log.articles.id_array
-    candidates, clicked = log.slate(position)
-    names = ids[candidates].tolist()
-    return Shown(
-        str(position),
-        log.user_ids[log.user[position]],
-        float(log.time_s[position]),
-        names,
-        [names[slot] for slot in clicked.nonzero()[0].tolist()],
-        ids[log.history_of(position)].tolist(),
-    )
+def _shown(log: ImpressionLog, start: int, stop: int) -> Iterator[Shown]:
+    ids, user_ids = log.articles.id_array, log.user_ids
+    for first in range(start, stop, BATCH):
+        last = min(first + BATCH, stop)
+        bounds = (log.slate_start[first : last + 1] - log.slate_start[first]).tolist()
+        part = slice(int(log.slate_start[first]), int(log.slate_start[last]))
+        candidates, clicked = ids[log.candidates[part]].tolist(), log.clicked[part].tolist()
+        users, times_s = log.user[first:last].tolist(), log.time_s[first:last].tolist()
+        for i, (user, time_s) in enumerate(zip(users, times_s, strict=True)):
+            slate = slice(bounds[i], bounds[i + 1])
+            names = candidates[slate]
+            yield Shown(
+                str(first + i),
+                user_ids[user],
+                time_s,
+                names,
+                list(compress(names, clicked[slate])),
+                ids[log.history_of(first + i)].tolist(),
+            )
 
 
 def _catalog(

@@ -100,13 +100,16 @@ class RankedSlates:
 
     def ndcg(self, k: int) -> NDArray[np.float64]:
         """Normalised discounted cumulative gain of the best ``k``."""
-        discounts = np.where(self.ranks <= k, 1.0 / np.log2(self.ranks + 1.0), 0.0)
-        ideal = np.where(self.ranks <= np.repeat(self.clicked, self.sizes), discounts, 0.0)
-        return self._sum(self.labels * discounts) / self._sum(ideal)
+        discounts = 1.0 / np.log2(np.arange(2.0, k + 2.0))
+        best = np.minimum(self.clicked, k).astype(np.intp)
+        gain: NDArray[np.float64] = self._top(k) @ discounts
+        gain /= np.cumsum(discounts)[best - 1]
+        return gain
 
     def recall(self, k: int) -> NDArray[np.float64]:
         """The share of the clicked that is among the best ``k``."""
-        return self._sum(np.where(self.ranks <= k, self.labels, 0.0)) / self.clicked
+        found: NDArray[np.float64] = self._top(k).sum(axis=1) / self.clicked
+        return found
 
     def hit_rate(self, k: int) -> NDArray[np.float64]:
         """The probability that a clicked one is among the best ``k``."""
@@ -133,6 +136,12 @@ class RankedSlates:
         )
         hits[longer] = np.where(clicked_above | ~possible, 1.0, 1.0 - misses)
         return hits
+
+    def _top(self, k: int) -> NDArray[np.float64]:
+        """The labels of the best ``k``, shape (impressions, k); 0 where a slate is shorter."""
+        rank = np.arange(k)
+        inside = rank < self.sizes[:, None]
+        return np.where(inside, self.labels[np.where(inside, self.starts[:, None] + rank, 0)], 0.0)
 
     def _sum(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         sums: NDArray[np.float64] = np.add.reduceat(values, self.starts)

@@ -362,6 +362,8 @@ def order_slates(cnp.ndarray scores not None, cnp.ndarray sizes not None):
     cdef cnp.ndarray found = cnp.PyArray_EMPTY(1, &total, cnp.NPY_INTP, 0)
     cdef Py_ssize_t *order = <Py_ssize_t *>cnp.PyArray_DATA(found)
     cdef Py_ssize_t slate, start = 0, stop, i, place
+    cdef double[MAX_INSERTED] best
+    cdef double value
     for slate in range(slates):
         if not 0 <= size[slate] <= total - start:
             raise ValueError(f"slates of more candidates than the {total} scores")
@@ -370,11 +372,14 @@ def order_slates(cnp.ndarray scores not None, cnp.ndarray sizes not None):
             found[start:stop] = start + np.argsort(-scores[start:stop])
         else:
             for i in range(start, stop):
-                place = i
-                while place > start and score[order[place - 1]] < score[i]:
-                    order[place] = order[place - 1]
+                value = score[i]
+                place = i - start
+                while place > 0 and best[place - 1] < value:
+                    best[place] = best[place - 1]
+                    order[start + place] = order[start + place - 1]
                     place -= 1
-                order[place] = i
+                best[place] = value
+                order[start + place] = i
         start = stop
     if start != total:
         raise ValueError(f"slates of {start} candidates, but {total} scores")
