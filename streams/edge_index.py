@@ -52,6 +52,7 @@ from freshet.streams.edge_shards import (
     search_params,
     set_payload,
 )
+from freshet.streams.remembered_lists import RememberedLists
 
 POPULARITY_FLUSH_S = 15.0
 """Short, because what is not flushed is replayed at the next start: 500 changes every 0.3 s add up."""
@@ -124,6 +125,8 @@ class EdgeIndex:
         self._answered = 0
         self._failure: Exception | None = None
         """Why the last build failed."""
+        self._lists = RememberedLists()
+        """What ``listing`` was asked for since it last changed."""
         self._progress = threading.Condition(self._lock)
         self._wake = threading.Event()
         self._closed = False
@@ -285,6 +288,7 @@ class EdgeIndex:
             if self._closed:
                 return
             self._closed = True
+            self._lists.forget()
             self._progress.notify_all()
         self._wake.set()
         self._keeper.join()
@@ -312,21 +316,29 @@ class EdgeIndex:
             if self._closed:
                 raise IndexUnavailable(f"the index at {self._folder.vectors.parent} is closed")
             self._dirty.update(dict.fromkeys(shards, True))
-            yield
+            try:
+                yield
+            finally:
+                if "listing" in shards:
+                    self._lists.forget()
 
     def _sorted(self, order: OrderBy, k: int, where: ArticleFilter, *also: FieldCondition) -> list[Hit]:
         if k < 1:
             return []
-        with self._asking():
-            records, _ = self._listing.scroll(
-                ScrollRequest(
-                    limit=k,
-                    filter=edge_filter(where, *also, hide_withdrawn=self._any_withdrawn),
-                    order_by=order,
-                    with_payload=qdrant_points.HIT_FIELDS,
+
+        def ask(limit: int) -> list[Hit]:
+            with self._asking():
+                records, _ = self._listing.scroll(
+                    ScrollRequest(
+                        limit=limit,
+                        filter=edge_filter(where, *also, hide_withdrawn=self._any_withdrawn),
+                        order_by=order,
+                        with_payload=qdrant_points.HIT_FIELDS,
+                    )
                 )
-            )
-        return [qdrant_points.hit(record.payload, float(record.order_value or 0)) for record in records]
+            return [qdrant_points.hit(record.payload, float(record.order_value or 0)) for record in records]
+
+        return self._lists.first(k, (order.key, where), ask)
 
     def _flush(self, name: str) -> None:
         with self._lock, self._asking():
