@@ -21,7 +21,8 @@ help:
 
 set-up: $(SET_UP)
 
-$(SET_UP): pyproject.toml setup.py models/kernels/compiled.pyx deploy/constraints.txt deploy/set-up.sh workers/kafka/jars.sha256
+$(SET_UP): pyproject.toml setup.py $(wildcard models/kernels/compiled/*.pxd models/kernels/compiled/*.pyx) deploy/constraints.txt \
+	deploy/set-up.sh workers/kafka/jars.sha256
 	@PYTHON='$(PYTHON)' sh deploy/set-up.sh $(VENV)
 
 demo: $(SET_UP)

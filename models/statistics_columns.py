@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freshet.models import kernels
-from freshet.models.kernels.in_numpy import decayed
+from freshet.models.kernels.in_numpy.counts import decayed
 
 CLICKS, IMPRESSIONS, EXPECTED = range(3)
 """The kinds of counts. ``EXPECTED`` counts 1/n for a showing in a slate of n."""

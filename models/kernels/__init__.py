@@ -2,7 +2,8 @@
 
 On a slate of forty articles a call of NumPy costs more than what it computes, and there would be a hundred
 of them. :mod:`~freshet.models.kernels.in_numpy` says what each function does, and works everywhere;
-``compiled`` does the same in Cython. They agree but for the rounding of float64: one suite tests both.
+:mod:`~freshet.models.kernels.compiled` does the same in Cython. They agree but for the rounding of float64:
+one suite tests both. All functions are of the one or all of the other.
 """
 
 from __future__ import annotations
@@ -51,5 +52,5 @@ __all__ = [
     "statistics_features",
 ]
 
-COMPILED = newton_step.__module__.endswith(".compiled")
+COMPILED = newton_step.__module__.startswith(f"{__name__}.compiled.")
 """Whether these are the compiled ones."""

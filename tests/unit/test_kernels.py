@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -82,6 +84,19 @@ def test_both_have_the_same_functions(compiled: ModuleType) -> None:
     assert {name for name in names if callable(getattr(compiled, name))} == names
     assert {name for name in names if callable(getattr(in_numpy, name))} == names
     assert all(getattr(kernels, name) is getattr(compiled, name) for name in names)
+
+
+@pytest.mark.parametrize("missing", ["counts", "features", "ranking"])
+def test_all_kernels_are_of_numpy_where_one_module_was_not_compiled(missing: str) -> None:
+    program = f"""
+import sys
+sys.modules["freshet.models.kernels.compiled.{missing}"] = None
+from freshet.models import kernels
+from freshet.models.kernels import in_numpy
+assert not kernels.COMPILED
+assert all(getattr(kernels, name) is getattr(in_numpy, name) for name in in_numpy.__all__)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60.0)
 
 
 @LAW

@@ -1,0 +1,39 @@
+"""Arrays that are read and written through plain pointers, once that is known to be safe.
+
+A typed memoryview costs half a microsecond, as much as what is done with most of these arrays. So each kernel
+first checks types and shapes, and each number that is used as an index.
+"""
+
+cimport numpy as cnp
+
+ctypedef cnp.int64_t int64
+ctypedef cnp.int32_t int32
+
+cdef enum:
+    # Slates up to this size are sorted by insertion.
+    MAX_INSERTED = 200
+
+
+cdef inline void *data_of(
+    cnp.ndarray array, int type_number, int rank, Py_ssize_t rows, Py_ssize_t columns
+) except NULL:
+    """Where an array's numbers are; of another type, order or shape (-1: any) it is refused."""
+    if cnp.PyArray_TYPE(array) != type_number or not cnp.PyArray_IS_C_CONTIGUOUS(array):
+        raise TypeError(f"an array of {array.dtype} that a kernel does not read, or not in C's order")
+    if (
+        cnp.PyArray_NDIM(array) != rank
+        or (rows >= 0 and cnp.PyArray_DIM(array, 0) != rows)
+        or (rank > 1 and columns >= 0 and cnp.PyArray_DIM(array, 1) != columns)
+    ):
+        raise ValueError(f"an array of shape {(<object>array).shape}, must be {(rows, columns)[:rank]}")
+    return cnp.PyArray_DATA(array)
+
+
+cdef inline int refuse_rows_outside(
+    const int64 *rows, Py_ssize_t n, int64 first, Py_ssize_t capacity
+) except -1:
+    cdef Py_ssize_t i
+    for i in range(n):
+        if not first <= rows[i] < capacity:
+            raise IndexError(f"row {rows[i]} is not between {first} and {capacity - 1}")
+    return 0

@@ -1,0 +1,146 @@
+"""What a slate and its clicks are counted into, in NumPy.
+
+Statistics are those of :class:`~freshet.models.statistics_columns.StatisticsColumns`: ``counts``
+(capacity, 3 H) holds the clicks, the impressions and the expected clicks at H half-lives, ``times_s``
+(capacity, 4) the times of publication, first event, last event and last click, NaN where unknown.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freshet.models.feature_priors import CO_CLICK_PRIOR_CLICKS
+
+Floats = NDArray[np.float64]
+
+PUBLISHED, FIRST_SEEN, LAST_EVENT, LAST_CLICK = range(4)
+"""The columns of ``times_s``."""
+
+
+def count_slate(  # noqa: PLR0917 - what the compiled one takes
+    rows: NDArray[np.int64],
+    clicked: NDArray[np.bool_],
+    time_s: float,
+    counts: Floats,
+    times_s: Floats,
+    has_clicks: NDArray[np.bool_],
+    rates_per_s: Floats,
+    sums: Floats,
+    newest_s: float,
+) -> float:
+    """Count a slate into the statistics.
+
+    Args:
+        rows: Shape (n,): distinct, none of them -1.
+        clicked: Shape (n,).
+        time_s: Event time, whether before or after that of a row's last event.
+        counts: Changed, as the following two.
+        times_s: See above.
+        has_clicks: Shape (capacity,): whether a row was ever clicked.
+        rates_per_s: Shape (H,): 1 / half-life, 0 for none.
+        sums: Shape (3, H): the counts of all rows as of ``newest_s``; changed.
+        newest_s: The time of the sums, minus infinity before the first event.
+
+    Returns:
+        The time of the sums now.
+    """
+    heads, n = len(rates_per_s), len(rows)
+    growth = np.tile(-rates_per_s, 3)
+    times = times_s.take(rows, axis=0)
+    last_s = times[:, LAST_EVENT]
+    counted = counts.take(rows, axis=0)
+    counted *= np.exp2(np.fmax(time_s - last_s, 0.0)[:, None] * growth)
+    added = np.zeros_like(counted)
+    added[clicked, :heads] = 1.0
+    added[:, heads : 2 * heads] = 1.0
+    added[:, 2 * heads :] = 1.0 / n
+    counted += added * np.exp2(np.fmax(last_s - time_s, 0.0)[:, None] * growth)
+    times[clicked, LAST_CLICK] = np.fmax(times[clicked, LAST_CLICK], time_s)
+    times[:, LAST_EVENT] = np.fmax(last_s, time_s)
+    times[:, FIRST_SEEN] = np.fmin(times[:, FIRST_SEEN], time_s)
+    counts[rows] = counted
+    times_s[rows] = times
+    has_clicks[rows[clicked]] = True
+    if time_s > newest_s:
+        sums *= decayed(rates_per_s, time_s - newest_s)
+        newest_s = time_s
+    of_slate = np.array([[float(np.count_nonzero(clicked))], [float(n)], [1.0]])
+    sums += of_slate * decayed(rates_per_s, newest_s - time_s)
+    return newest_s
+
+
+def decayed(rates_per_s: Floats, age_s: float) -> Floats:
+    """What is left (H,) of counts after ``age_s``; everything, if that is negative."""
+    if not 0.0 < age_s < math.inf:
+        return np.ones(len(rates_per_s))
+    return np.exp2(rates_per_s * -age_s)
+
+
+def add_co_clicks(
+    held: NDArray[np.int32], context: NDArray[np.int64], of_contexts: NDArray[np.int64]
+) -> NDArray[np.int32]:
+    """Add 1 to an article's count of each context, and to the sum of each context's counts.
+
+    Args:
+        held: Shape (2, k): the numbers of its contexts, and their counts; the counts are changed.
+        context: Shape (m,): numbers, distinct.
+        of_contexts: By number, the sum of a context's counts; changed.
+
+    Returns:
+        ``held`` itself, or a longer array, if contexts joined: these are at its end, in their order.
+    """
+    of_contexts[context] += 1
+    same = held[0][:, None] == context
+    held[1] += same.any(axis=1)
+    joined = context[~same.any(axis=0)].astype(np.int32)
+    if not len(joined):
+        return held
+    return np.concatenate([held, np.stack([joined, np.ones_like(joined)])], axis=1)
+
+
+def co_click_scores(
+    contexts: Sequence[NDArray[np.int32] | None],
+    recent: NDArray[np.int64],
+    of_contexts: NDArray[np.int64],
+    clicks: Floats,
+    all_clicks: float,
+) -> Floats | None:
+    """The sums that :meth:`~freshet.models.co_clicks.CoClicks.scores` documents.
+
+    Args:
+        contexts: Of each of the n candidates the numbers of its contexts and their counts (2, k); None
+            without any.
+        recent: Shape (m,): the numbers of the user's recent clicks, distinct but for -1, which is no context.
+        of_contexts: By number, the sum of a context's counts.
+        clicks: Shape (n,): on each candidate.
+        all_clicks: Those on all articles.
+
+    Returns:
+        Surprise and cosine, shape (n, 2); None if no candidate shares anything.
+    """
+    recent = recent[recent >= 0]
+    present = [i for i, counts in enumerate(contexts) if counts is not None]
+    held = [counts for counts in contexts if counts is not None]
+    if not held or not len(recent):
+        return None
+    numbers, counts = np.concatenate(held, axis=1)
+    order = np.argsort(recent)
+    at = np.minimum(np.searchsorted(recent, numbers, sorter=order), len(recent) - 1)
+    shared = np.flatnonzero(recent[order[at]] == numbers)
+    if not len(shared):
+        return None
+    i, j = np.repeat(present, [part.shape[1] for part in held])[shared], order[at[shared]]
+    # In the order of the user's clicks, in which sums of floats are the same in every process.
+    in_order = np.lexsort((j, i))
+    i, j, count = i[in_order], j[in_order], counts[shared][in_order]
+    before = of_contexts[recent[j]]
+    surprise = np.log1p(
+        count * (all_clicks / (before + CO_CLICK_PRIOR_CLICKS)) / (clicks[i] + CO_CLICK_PRIOR_CLICKS)
+    )
+    cosine = count / np.sqrt(before + 1.0)
+    n = len(contexts)
+    return np.stack([np.bincount(i, surprise, n), np.bincount(i, cosine, n) / np.sqrt(clicks + 1.0)], axis=1)
