@@ -1,12 +1,7 @@
 """A user's state: decayed sums of article vectors, and what the user has recently seen.
 
-For each head j with half-life h_j, and events i with article vectors v_i at times t_i,
-
-    S_j = sum_i w_ij v_i,   Z_j = sum_i w_ij,   w_ij = exp(a_j(v_i)) * 2 ** (-(t - t_i) / h_j),
-    u_j(t) = (S_j + prior_weight * m_j) / (Z_j + prior_weight),
-
-with m_j the population's vector, and a_j the attention of :mod:`freshet.models.pooling`, 0 without a trained
-bundle. Clicks feed every head but the last, skips (shown, not clicked) the last.
+The sums are those of :mod:`freshet.models.head_sums`: clicks feed every head but the last, skips (shown, not
+clicked) the last.
 
 Guarantees, up to float32 rounding:
 
@@ -19,10 +14,6 @@ Guarantees, up to float32 rounding:
 
 Choices:
 
-- **Every skip weighs 1** but for attention, whatever its slate's length. The head is a mean: the length only
-  says how soon it leaves the prior. And a later click can take its skip back without knowing the slate.
-- **A click takes its skip back with the click's own age.** The skip's is not known where the click arrives
-  first. What remains is ``1 - 2 ** (-delay / half_life)`` of one skip, 0.05 % for a minute and a day.
 - **Skips of articles without a vector are not counted**; clicks on them are parked until they have one.
 - **History comes without times**: its clicks are taken as ``HISTORY_SPACING_S`` apart, the newest that long
   before the first event, so that recent ones weigh more.
@@ -38,6 +29,7 @@ from numpy.typing import NDArray
 
 from freshet.models.article_stats import MAX_TIME_S, Source
 from freshet.models.exposures import Exposures
+from freshet.models.head_sums import HeadSums
 from freshet.models.newest_clicks import Click, keep_newest
 from freshet.models.pooling import Pooling, VectorLookup
 from freshet.models.user_state_codec import StoredState, decode, encode
@@ -55,14 +47,12 @@ class UserState:
 
     __slots__ = (
         "_folded_revision",
+        "_heads",
         "_offsets",
         "_parked",
         "_recent",
-        "_reference_s",
         "_shown",
         "_skips_due",
-        "_sums",
-        "_weights",
         "clicks",
         "pooling",
     )
@@ -71,11 +61,7 @@ class UserState:
         self.pooling = pooling
         self.clicks = 0
         """Clicks ever applied, those of the history included."""
-        self._reference_s = -math.inf
-        # float32, as stored: else a worker that restarted would go on from slightly other numbers than
-        # one that did not.
-        self._sums: NDArray[np.float32] = np.zeros((pooling.heads, pooling.d), np.float32)
-        self._weights = [0.0] * pooling.heads
+        self._heads = HeadSums(pooling)
         self._recent: list[Click] = []
         self._parked: list[Click] = []
         self._shown = Exposures(pooling.max_exposures, {})
@@ -105,7 +91,7 @@ class UserState:
     @property
     def reference_s(self) -> float:
         """The time of the newest event applied; minus infinity before the first."""
-        return self._reference_s
+        return self._heads.reference_s
 
     @property
     def erased_ms(self) -> int:
@@ -173,7 +159,7 @@ class UserState:
             return False
         if history and untouched:
             self._seed(time_s, history, catalog)
-        weights = self._weights_at(time_s)
+        weights = self._heads.advance(time_s)
         # Sorted, because sums of floats in the order of a set would differ from process to process.
         slate = sorted(set(candidates))
         self._shown.add_slate(slate, time_s)
@@ -185,11 +171,7 @@ class UserState:
         rows = catalog.rows([news_id for news_id in slate if news_id not in clicks])
         rows = rows[catalog.has_vector[rows]]
         if len(rows):
-            weight = weights[-1]
-            vectors = catalog.vectors.take(rows, axis=0)
-            skips, counted = self.pooling.pooled_skips(vectors)
-            self._sums[-1] += skips if weight == 1.0 else skips * np.float32(weight)
-            self._weights[-1] += weight * counted
+            self._heads.add_skips(catalog.vectors.take(rows, axis=0), weights[-1])
         return True
 
     def apply_click(
@@ -219,12 +201,10 @@ class UserState:
         """
         if not self._accept(source, time_s):
             return False
-        weights = self._weights_at(time_s)
-        row, count = self._click(time_s, news_id, catalog, weights)
+        weights = self._heads.advance(time_s)
+        row, skip = self._click(time_s, news_id, catalog, weights)
         if impression_known and row >= 0:
-            weight = weights[-1] * count
-            self._sums[-1] -= catalog.vectors[row] * np.float32(weight)
-            self._weights[-1] -= weight
+            self._heads.take_back_skip(catalog.vectors[row], weights[-1] * skip)
         return True
 
     def seed_history(self, time_s: float, history: Sequence[str], catalog: VectorLookup) -> bool:
@@ -260,11 +240,8 @@ class UserState:
             known = catalog.has_vector[rows]
             changed = bool(known.any())
         if changed:
-            ages_s = np.array([self._reference_s - time_s for time_s, _ in self._parked])[known]
-            sums, weights = self.pooling.pooled_clicks(catalog.vectors[rows[known]], ages_s)
-            self._sums[:-1] += sums
-            for j, weight in enumerate(weights):
-                self._weights[j] += weight
+            times_s = np.array([time_s for time_s, _ in self._parked])[known]
+            self._heads.add_past_clicks(catalog.vectors[rows[known]], times_s)
             self._parked = [
                 click for click, folded in zip(self._parked, known.tolist(), strict=True) if not folded
             ]
@@ -283,20 +260,13 @@ class UserState:
         known = catalog.has_vector[rows]
         if not known.any():
             return
-        weights = np.array([count for _, count, _ in counted], np.float64)[known]
-        ages_s = self._reference_s - np.array([last_s for _, _, last_s in counted])[known]
-        weights *= np.exp2(-np.maximum(ages_s, 0.0) / self.pooling.negative_half_life_s)
-        vectors = catalog.vectors[rows[known]]
-        if self.pooling.attention is not None:
-            weights *= self.pooling.attention.of_skips(vectors)
-        self._sums[-1] = weights.astype(np.float32) @ vectors
-        self._weights[-1] = float(weights.sum())
+        counts = np.array([count for _, count, _ in counted], np.float64)[known]
+        times_s = np.array([last_s for _, _, last_s in counted])[known]
+        self._heads.replace_skips(catalog.vectors[rows[known]], counts, times_s)
 
     def weights(self, now_s: float) -> NDArray[np.float64]:
         """Z of each head (heads,) at ``now_s``: how many fresh events its vector rests on."""
-        if not any(self._weights):
-            return np.zeros(len(self._weights))
-        return np.maximum(np.array(self._weights) * self._left_at(now_s), 0.0)
+        return self._heads.evidence(now_s)
 
     def vectors(self, now_s: float, population: NDArray[np.float32]) -> NDArray[np.float32]:
         """The user's vectors (heads, d) at ``now_s``, or as of the newest event if that is later.
@@ -305,19 +275,7 @@ class UserState:
             now_s: The time.
             population: The vector that a head without evidence has: (d,), or (heads, d).
         """
-        if not any(self._weights):
-            # Of no event with a vector: by ids alone, nobody has one.
-            vectors = np.empty(self._sums.shape, np.float32)
-            vectors[:] = population
-            return vectors
-        prior = self.pooling.prior_weight
-        left = self._left_at(now_s)
-        # A click can take back more of a skip than its age has left, so that Z falls below 0.
-        weights = np.maximum(np.array(self._weights) * left, 0.0)
-        pooled: NDArray[np.float64] = (self._sums * left[:, None] + prior * population) / (
-            weights[:, None] + prior
-        )
-        return pooled.astype(np.float32)
+        return self._heads.vectors(now_s, population)
 
     def merge(self, other: UserState) -> UserState:
         """The state of both users' events together, as when a visitor logs in.
@@ -329,13 +287,7 @@ class UserState:
             raise ValueError("two states of different poolings cannot be merged: rebuild one of them first")
         merged = UserState(self.pooling)
         merged.clicks = self.clicks + other.clicks
-        merged._reference_s = max(self._reference_s, other._reference_s)
-        if merged._reference_s > -math.inf:
-            for part in (self, other):
-                left = part._left_at(merged._reference_s)
-                merged._sums += part._sums * left[:, None].astype(np.float32)
-                for j, weight in enumerate((np.array(part._weights) * left).tolist()):
-                    merged._weights[j] += weight
+        merged._heads = self._heads.merge(other._heads)
         merged._recent = sorted(self._recent + other._recent)[-self.pooling.max_recent_clicks :]
         merged._parked = sorted(self._parked + other._parked)[-self._max_parked :]
         merged._shown = self._shown.merge(other._shown)
@@ -379,10 +331,10 @@ class UserState:
     def _stored(self) -> StoredState:
         return StoredState(
             self.pooling.fingerprint,
-            self._reference_s,
+            self._heads.reference_s,
             self.clicks,
-            self._weights,
-            self._sums,
+            self._heads.weights,
+            self._heads.sums,
             self._recent,
             self._parked,
             self._shown.packed,
@@ -391,22 +343,19 @@ class UserState:
 
     @classmethod
     def _restored(cls, stored: StoredState, pooling: Pooling) -> UserState:
-        if stored.fingerprint != pooling.fingerprint:
-            state = cls(pooling)
+        state = cls.__new__(cls)
+        state.pooling = pooling
+        state.clicks = stored.clicks
+        state._skips_due = stored.fingerprint != pooling.fingerprint
+        state._folded_revision = -1
+        if state._skips_due:
+            state._heads = HeadSums(pooling, stored.reference_s)
             oldest = stored.recent[0] if stored.recent else (math.inf, "")
             older = [click for click in stored.parked if click < oldest]
             state._parked = [*older, *stored.recent][-state._max_parked :]
-            state._skips_due = True
         else:
-            state = cls.__new__(cls)
-            state.pooling = pooling
-            state._sums = stored.sums
-            state._weights = stored.weights
+            state._heads = HeadSums.restored(pooling, stored.reference_s, stored.sums, stored.weights)
             state._parked = stored.parked
-            state._folded_revision = -1
-            state._skips_due = False
-        state.clicks = stored.clicks
-        state._reference_s = stored.reference_s
         state._recent = stored.recent[-pooling.max_recent_clicks :]
         state._shown = Exposures(pooling.max_exposures, stored.shown)
         state._offsets = stored.offsets
@@ -426,32 +375,12 @@ class UserState:
     def _seed(self, time_s: float, history: Sequence[str], catalog: VectorLookup) -> None:
         n = len(history)
         clicks = list(zip([time_s - HISTORY_SPACING_S * i for i in range(n, 0, -1)], history, strict=True))
-        self._reference_s = clicks[-1][0]
+        self._heads.reference_s = clicks[-1][0]
         self.clicks = n
         self._recent = clicks[-self.pooling.max_recent_clicks :]
         self._parked = clicks
         self._folded_revision = -1
         self.fold_parked(catalog)
-
-    def _weights_at(self, time_s: float) -> list[float]:
-        """The weights (heads) of an event at ``time_s``; a new one moves the reference time forward."""
-        ahead_s = time_s - self._reference_s
-        half_lives_s = self.pooling.all_half_lives_s
-        if ahead_s < 0.0:
-            return [2.0 ** (ahead_s / half_life_s) for half_life_s in half_lives_s]
-        if ahead_s > 0.0:
-            self._reference_s = time_s
-            if not any(self._weights):
-                return [1.0] * len(half_lives_s)
-            left = [2.0 ** (-ahead_s / half_life_s) for half_life_s in half_lives_s]
-            self._weights = [weight * rest for weight, rest in zip(self._weights, left, strict=True)]
-            self._sums *= np.array(left, np.float32)[:, None]
-        return [1.0] * len(half_lives_s)
-
-    def _left_at(self, now_s: float) -> NDArray[np.float64]:
-        """What is left (heads,) at ``now_s`` of the sums; everything if that is before the newest event."""
-        age_s = max(0.0, now_s - self._reference_s)
-        return np.array([2.0 ** (-age_s / half_life_s) for half_life_s in self.pooling.all_half_lives_s])
 
     def _click(
         self, time_s: float, news_id: str, catalog: VectorLookup, weights: list[float]
@@ -463,15 +392,4 @@ class UserState:
         if row < 0 or not catalog.has_vector[row]:
             keep_newest(self._parked, (time_s, news_id), self._max_parked)
             return -1, 1.0
-        vector = catalog.vectors[row]
-        count = 1.0
-        if self.pooling.attention is not None:
-            counts = self.pooling.attention.of_heads(vector).tolist()
-            weights, count = (
-                [weight * of_head for weight, of_head in zip(weights, counts, strict=True)],
-                counts[-1],
-            )
-        for j, weight in enumerate(weights[:-1]):
-            self._sums[j] += vector if weight == 1.0 else vector * np.float32(weight)
-            self._weights[j] += weight
-        return row, count
+        return row, self._heads.add_click(catalog.vectors[row], weights)
