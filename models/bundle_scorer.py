@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freshet.models.bundle import Bundle
-from freshet.models.catalog import POPULATION_HALF_LIFE_S
+from freshet.models.clicked_lately import POPULATION_HALF_LIFE_S
 from freshet.models.feature_tower import FeatureTower, weight_of
 from freshet.models.impression_log import ArticleTable, ImpressionLog
 from freshet.models.pooling import Pooling

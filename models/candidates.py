@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freshet.models.catalog import ArticleCatalog
+from freshet.models.clicked_lately import trending_scores
 from freshet.models.editorial import ActiveRules, RuledArticles, meant
 from freshet.models.editorial_enforcement import least_of
 from freshet.models.editorial_rule import MaxAge, Quota
@@ -194,7 +195,7 @@ def catalog_candidates(
         if row >= 0:
             allowed[row] = False
     rows = np.flatnonzero(allowed)
-    popularity = catalog.trending_scores(now_s)[rows]
+    popularity = trending_scores(catalog, now_s)[rows]
     clicked = popularity > 0
     merged: dict[str, list[str]] = {}
     for source, values, among in (

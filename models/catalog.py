@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from freshet.models import kernels
-from freshet.models.category_rates import HALF_LIFE, CategoryRates, CurrentRates
+from freshet.models.category_rates import CategoryRates, CurrentRates
 from freshet.models.co_clicks import CoClicks
 from freshet.models.label_columns import LabelColumns
 from freshet.models.statistics_columns import (
@@ -39,11 +39,6 @@ from freshet.models.vector_column import VectorColumn
 
 STATS_HALF_LIVES_S: tuple[float | None, ...] = (1_800.0, 10_800.0, 86_400.0, None)
 """Half-lives of the clicks and impressions of an article; ``None`` does not decay."""
-
-TRENDING_HALF_LIFE_S = 10_800.0
-TRENDING_PRIOR_IMPRESSIONS = 50.0
-"""A click-through rate counts as trending by ``n / (n + this)`` of itself, n being its impressions."""
-POPULATION_HALF_LIFE_S = 86_400.0
 
 _INITIAL_CAPACITY = 1_024
 
@@ -75,11 +70,10 @@ class ArticleCatalog:
         self.co_clicks = CoClicks()
         self._vectors = VectorColumn(d, _INITIAL_CAPACITY)
         self._vectors_of_all = [self._vectors]
-        self._rates_of_categories = CurrentRates()
-        self._row_of: dict[str, int] = {}
+        self._rates_of_categories = CurrentRates(self.labels, self.statistics)
+        self.row_of: dict[str, int] = {}
+        """The row of each known article; for kernels to read, and only the catalog's to write."""
         self._free: list[int] = []
-        self._trending = self._nearest(TRENDING_HALF_LIFE_S)
-        self._population = self._nearest(POPULATION_HALF_LIFE_S)
         self._undecayed = half_lives_s.index(None) if None in half_lives_s else -1
 
     def beside(self, d: int) -> Self:
@@ -100,10 +94,10 @@ class ArticleCatalog:
         self._vectors_of_all[:] = [column for column in self._vectors_of_all if column is not self._vectors]
 
     def __len__(self) -> int:
-        return len(self._row_of)
+        return len(self.row_of)
 
     def __contains__(self, news_id: object) -> bool:
-        return news_id in self._row_of
+        return news_id in self.row_of
 
     @property
     def capacity(self) -> int:
@@ -212,11 +206,11 @@ class ArticleCatalog:
 
     def row(self, news_id: str) -> int:
         """The row of ``news_id``; -1 if it is unknown."""
-        return self._row_of.get(news_id, -1)
+        return self.row_of.get(news_id, -1)
 
     def rows(self, ids: Sequence[str]) -> NDArray[np.int64]:
         """The rows (n,) of ``ids``; -1 where one is unknown."""
-        return kernels.rows_of(self._row_of, ids)
+        return kernels.rows_of(self.row_of, ids)
 
     def put_article(  # noqa: PLR0917 - the order of ports.IndexedArticle
         self,
@@ -343,7 +337,7 @@ class ArticleCatalog:
 
     def remove(self, news_id: str) -> bool:
         """Forget an article and its statistics; False if it was unknown. Its row may be used again."""
-        row = self._row_of.pop(news_id, None)
+        row = self.row_of.pop(news_id, None)
         if row is None:
             return False
         self.statistics.clear(row)
@@ -374,84 +368,11 @@ class ArticleCatalog:
 
     def category_rates(self, now_s: float) -> tuple[CategoryRates, CategoryRates]:
         """How much categories and subcategories are clicked, as of lately."""
-        names = (len(self.category_names), len(self.subcategory_names))
-        rates = self._rates_of_categories.fresh(names, now_s)
-        if rates is None:
-            n = len(self.ids)
-            left = self.statistics.decay(self.stats_time_s[:n], now_s, HALF_LIFE)
-            rates = self._rates_of_categories.compute(
-                (self.category[:n], self.subcategory[:n]),
-                names,
-                self.clicks[:n, HALF_LIFE] * left,
-                self.expected[:n, HALF_LIFE] * left,
-                now_s,
-            )
-        return rates
-
-    def fill_in_categories(
-        self,
-        x: NDArray[np.float64],
-        first: int,
-        rows: NDArray[np.int64],
-        recent: Sequence[tuple[float, str]],
-        now_s: float,
-    ) -> None:
-        """Fill in what :func:`~freshet.models.kernels.in_numpy.category_features` documents."""
-        rates = self.category_rates(now_s)
-        kernels.category_features(
-            x,
-            first,
-            rows,
-            now_s,
-            recent,
-            self._row_of,
-            (self.category, self.subcategory),
-            (rates[0].share, rates[1].share),
-            rates[0].lift,
-        )
-
-    def trending_scores(self, now_s: float) -> NDArray[np.float64]:
-        """How much each row (len(ids),) is clicked at ``now_s``: clicks / (impressions + prior), from 0 up.
-
-        Both decay with a half-life of 3 hours and the prior shrinks towards 0, so that a score rests on
-        evidence that is recent. Withdrawn articles have 0.
-        """
-        n = len(self.ids)
-        decay = self.statistics.decay(self.stats_time_s[:n], now_s, self._trending)
-        clicks, impressions = (kind[:n, self._trending] * decay for kind in (self.clicks, self.impressions))
-        scores: NDArray[np.float64] = clicks / (impressions + TRENDING_PRIOR_IMPRESSIONS)
-        scores[self.withdrawn[:n]] = 0.0
-        return scores
-
-    def population(self, now_s: float) -> NDArray[np.float32]:
-        """The mean (d,) of all vectors, weighted by clicks with a half-life of 24 hours.
-
-        Without clicks every vector counts the same; without vectors it is zero. Cache it for some seconds.
-        """
-        n = len(self.ids)
-        if not self.vectors_held:
-            return np.zeros(self.d, np.float32)
-        rows = np.flatnonzero(self.statistics.clicked[:n] & self.has_vector[:n])
-        weights = self.clicks[rows, self._population] * self.statistics.decay(
-            self.stats_time_s[rows], now_s, self._population
-        )
-        total = float(weights.sum())
-        if total <= 0.0:
-            rows, total = np.flatnonzero(self.has_vector[:n]), float(self.vectors_held)
-            weights = np.ones(len(rows))
-        mean: NDArray[np.float32] = (weights / total).astype(np.float32) @ self.vectors[rows]
-        return mean
-
-    def _nearest(self, half_life_s: float) -> int:
-        """Which of the counts has the half-life nearest to ``half_life_s``, as a ratio."""
-        return min(
-            range(len(self.half_lives_s)),
-            key=lambda j: abs(math.log((self.half_lives_s[j] or math.inf) / half_life_s)),
-        )
+        return self._rates_of_categories.at(len(self.ids), now_s)
 
     def _put(self, news_id: str) -> int:
         """The row of ``news_id``, allotted if need be."""
-        row = self._row_of.get(news_id)
+        row = self.row_of.get(news_id)
         if row is not None:
             return row
         if self._free:
@@ -464,7 +385,7 @@ class ArticleCatalog:
                 self._grow()
             self.ids.append(news_id)
             self.titles.append("")
-        self._row_of[news_id] = row
+        self.row_of[news_id] = row
         return row
 
     def _grow(self) -> None:

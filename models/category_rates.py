@@ -12,6 +12,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from freshet.models.label_columns import LabelColumns
+from freshet.models.statistics_columns import CLICKS, EXPECTED, LAST_EVENT, StatisticsColumns
+
 INTERVAL_S = 3_600.0
 HALF_LIFE = 2
 """Which of the catalog's counts: 24 hours."""
@@ -48,39 +51,36 @@ class CategoryRates:
 
 
 class CurrentRates:
-    """The rates of categories and of subcategories as of lately."""
+    """The rates of a catalog's categories and of its subcategories, as of lately.
 
-    def __init__(self) -> None:
+    Args:
+        labels: The columns of the catalog's labels.
+        statistics: Those of its statistics, of the same rows.
+    """
+
+    def __init__(self, labels: LabelColumns, statistics: StatisticsColumns) -> None:
+        self._labels = labels
+        self._statistics = statistics
         self._at_s = -math.inf
         self._names = (0, 0)
         self._rates: tuple[CategoryRates, CategoryRates] | None = None
 
-    def fresh(self, names: tuple[int, int], now_s: float) -> tuple[CategoryRates, CategoryRates] | None:
-        """What was computed for so many names at most ``INTERVAL_S`` from ``now_s``, if anything was."""
-        if names == self._names and abs(now_s - self._at_s) < INTERVAL_S:
-            return self._rates
-        return None
-
-    def compute(
-        self,
-        codes: tuple[NDArray[np.int32], NDArray[np.int32]],
-        names: tuple[int, int],
-        clicks: NDArray[np.float64],
-        expected: NDArray[np.float64],
-        now_s: float,
-    ) -> tuple[CategoryRates, CategoryRates]:
-        """The rates of categories and of subcategories.
+    def at(self, rows: int, now_s: float) -> tuple[CategoryRates, CategoryRates]:
+        """The rates of categories and of subcategories, of at most ``INTERVAL_S`` from ``now_s``.
 
         Args:
-            codes: The n articles' categories and subcategories.
-            names: How many there are of each.
-            clicks: Shape (n,): of each article, as of ``now_s``, at the half-life :data:`HALF_LIFE`.
-            expected: Expected clicks, of the same.
+            rows: How many rows are in use or freed.
             now_s: Event time, Unix seconds.
         """
-        self._rates = (
-            CategoryRates.of(codes[0], names[0], clicks, expected),
-            CategoryRates.of(codes[1], names[1], clicks, expected),
-        )
-        self._at_s, self._names = now_s, names
+        labels = self._labels
+        names = (len(labels.categories.by_code), len(labels.subcategories.by_code))
+        if self._rates is None or names != self._names or not abs(now_s - self._at_s) < INTERVAL_S:
+            statistics = self._statistics
+            left = statistics.decay(statistics.times_s[:rows, LAST_EVENT], now_s, HALF_LIFE)
+            clicks, expected = (statistics.of(kind)[:rows, HALF_LIFE] * left for kind in (CLICKS, EXPECTED))
+            self._rates = (
+                CategoryRates.of(labels.category[:rows], names[0], clicks, expected),
+                CategoryRates.of(labels.subcategory[:rows], names[1], clicks, expected),
+            )
+            self._at_s, self._names = now_s, names
         return self._rates

@@ -201,7 +201,7 @@ def features(
             x, catalog.co_clicks.scores(ids, user.seen, clicks, statistics.sums.item(CLICKS, _UNDECAYED))
         )
     if len(catalog.category_names) > 1:
-        catalog.fill_in_categories(x, _CATEGORIES, rows, user.recent, now_s)
+        _categories(x, catalog, rows, user, now_s)
     _crosses(x, user, now_s)
     return x.astype(np.float32)
 
@@ -219,6 +219,23 @@ def _dots(x: NDArray[np.float64], catalog: ArticleCatalog, rows: NDArray[np.int6
     x[:, _DOT + 1] = interests[:, -1]
     x[:, _DOT + 2] = interests.max(axis=1)
     x[:, _DOT + 3] = dots[:, -1]
+
+
+def _categories(
+    x: NDArray[np.float64], catalog: ArticleCatalog, rows: NDArray[np.int64], user: RankedUser, now_s: float
+) -> None:
+    categories, subcategories = catalog.category_rates(now_s)
+    kernels.category_features(
+        x,
+        _CATEGORIES,
+        rows,
+        now_s,
+        user.recent,
+        catalog.row_of,
+        (catalog.category, catalog.subcategory),
+        (categories.share, subcategories.share),
+        categories.lift,
+    )
 
 
 def _user_counts(x: NDArray[np.float64], ids: Sequence[str], user: RankedUser) -> None:

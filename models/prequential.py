@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freshet.models.catalog import ArticleCatalog
+from freshet.models.clicked_lately import population_vector
 from freshet.models.events import Impression, to_unix_s
 from freshet.models.online_ranker import OnlineRanker
 from freshet.models.ranking import LinearRanker
@@ -264,7 +265,7 @@ class PrequentialEvaluation:
             state = self._users[impression.user_id] = UserState.empty(self._pooling)
             state.seed_history(now_s, impression.history, self._catalog)
         if now_s >= self._population_due_s:
-            self._population = self._catalog.population(now_s)
+            self._population = population_vector(self._catalog, now_s)
             self._population_due_s = now_s + POPULATION_INTERVAL_S
         user = UserView.of(state, now_s, self._population, self._pooling)
         return score_slate(candidates, user, self._catalog, self._ranker, now_s)

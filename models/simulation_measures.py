@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from freshet.models.bursts import Burst
 from freshet.models.catalog import ArticleCatalog
+from freshet.models.clicked_lately import trending_scores
 from freshet.models.synth_stream import attraction
 from freshet.models.synth_world import HOUR_S, World
 
@@ -167,7 +168,7 @@ class OutcomeMeasure:
 
     def see_trending(self, catalog: ArticleCatalog, now_s: float) -> None:
         """Note which hits are among the first of the trending."""
-        scores = catalog.trending_scores(now_s)
+        scores = trending_scores(catalog, now_s)
         first = np.argsort(-scores, kind="stable")[:FOUND_AMONG_TRENDING]
         names = {catalog.ids[i] for i in first[scores[first] > 0].tolist()}
         for row in self._hits.tolist():

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from freshet.models.catalog import TRENDING_HALF_LIFE_S, ArticleCatalog
+from freshet.models.catalog import ArticleCatalog
+from freshet.models.clicked_lately import TRENDING_HALF_LIFE_S, population_vector
 from freshet.models.events import RecommendationRequest, RecommendedArticle, from_unix_s
 from freshet.models.exact_index import ExactIndex
 from freshet.models.exploration import Explored, Explorer, LearningExplorer
@@ -143,7 +144,7 @@ class SimulatedService:
             state = self._users[user] = UserState.empty(self._pooling)
             state.seed_history(now_s, [self._articles.ids[row] for row in history], self.catalog)
         if now_s >= self._population_due_s:
-            self._population = self.catalog.population(now_s)
+            self._population = population_vector(self.catalog, now_s)
             self._population_due_s = now_s + POPULATION_INTERVAL_S
         view = UserView.of(state, now_s, self._population, self._pooling)
         request = RecommendationRequest(

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from freshet.models.catalog import STATS_HALF_LIVES_S, TRENDING_HALF_LIFE_S, ArticleCatalog
+from freshet.models.catalog import STATS_HALF_LIVES_S, ArticleCatalog
+from freshet.models.clicked_lately import TRENDING_HALF_LIFE_S
 
 _TRENDING_COUNT = STATS_HALF_LIVES_S.index(TRENDING_HALF_LIFE_S)
 

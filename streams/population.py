@@ -7,6 +7,7 @@ import time
 import numpy as np
 
 from freshet.models.catalog import ArticleCatalog
+from freshet.models.clicked_lately import population_vector
 from freshet.models.ports import FloatVector
 
 _INTERVAL_S = 1.0
@@ -28,6 +29,6 @@ class Population:
         """The vector as of ``now_s`` (Unix seconds)."""
         now = time.monotonic()
         if now - self._measured_at >= _INTERVAL_S:
-            self._vector = self._catalog.population(now_s)
+            self._vector = population_vector(self._catalog, now_s)
             self._measured_at = now
         return self._vector

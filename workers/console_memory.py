@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from freshet.models.catalog import STATS_HALF_LIVES_S, TRENDING_HALF_LIFE_S
+from freshet.models.catalog import STATS_HALF_LIVES_S
+from freshet.models.clicked_lately import TRENDING_HALF_LIFE_S
 from freshet.models.events import ArticleStats, ArticleVector, to_unix_s
 from freshet.streams.popularity import popularity
 

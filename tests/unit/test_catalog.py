@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freshet.models.article_stats import ArticleCounts
-from freshet.models.catalog import STATS_HALF_LIVES_S, TRENDING_PRIOR_IMPRESSIONS, ArticleCatalog
+from freshet.models.catalog import STATS_HALF_LIVES_S, ArticleCatalog
+from freshet.models.clicked_lately import TRENDING_PRIOR_IMPRESSIONS, population_vector, trending_scores
 
 START_S = 1_573_000_000.0
 HEADS = len(STATS_HALF_LIVES_S)
@@ -211,7 +212,7 @@ def test_trending_wants_recent_evidence() -> None:
     stats(catalog, "old", 50.0, 100.0, START_S - 86_400)
     stats(catalog, "withdrawn", 50.0, 100.0)
     catalog.set_withdrawn("withdrawn", True)
-    scores = dict(zip(catalog.ids, catalog.trending_scores(START_S).tolist(), strict=True))
+    scores = dict(zip(catalog.ids, trending_scores(catalog, START_S).tolist(), strict=True))
     assert scores["popular"] == pytest.approx(50 / (100 + TRENDING_PRIOR_IMPRESSIONS))
     assert scores["popular"] > scores["lucky"] > scores["old"] > 0
     assert scores["ignored"] == scores["withdrawn"] == 0
@@ -219,14 +220,14 @@ def test_trending_wants_recent_evidence() -> None:
 
 def test_population_is_the_click_weighted_mean_vector() -> None:
     catalog = ArticleCatalog(2)
-    assert catalog.population(START_S).tolist() == [0.0, 0.0]
+    assert population_vector(catalog, START_S).tolist() == [0.0, 0.0]
     catalog.put_article("N1", [1, 0], START_S)
     catalog.put_article("N2", [0, 1], START_S)
     stats(catalog, "without a vector", 100.0, 100.0)
-    assert catalog.population(START_S).tolist() == [0.5, 0.5]
+    assert population_vector(catalog, START_S).tolist() == [0.5, 0.5]
     stats(catalog, "N1", 6.0, 9.0, START_S - 86_400)
     stats(catalog, "N2", 1.0, 9.0)
-    population = catalog.population(START_S)
+    population = population_vector(catalog, START_S)
     assert population.dtype == np.float32
     np.testing.assert_allclose(population, [0.75, 0.25])
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from freshet.models.catalog import TRENDING_HALF_LIFE_S, ArticleCatalog
+from freshet.models.catalog import ArticleCatalog
+from freshet.models.clicked_lately import TRENDING_HALF_LIFE_S
 from freshet.streams.popularity import most_popular, popularity
 
 

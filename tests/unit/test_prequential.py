@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from freshet.models import prequential
 from freshet.models.article_stats import ArticleCounts
 from freshet.models.catalog import ArticleCatalog
+from freshet.models.clicked_lately import population_vector
 from freshet.models.events import Impression, RecommendationRequest, from_unix_s
 from freshet.models.features import FEATURES
 from freshet.models.pooling import Pooling
@@ -100,7 +101,7 @@ def test_each_impression_is_ranked_as_the_server_would_before_it_is_learned_from
             state = users[impression.user_id] = UserState.empty(POOLING)
             state.seed_history(now_s, impression.history, served)
         if now_s >= due_s:
-            population, due_s = served.population(now_s), now_s + prequential.POPULATION_INTERVAL_S
+            population, due_s = population_vector(served, now_s), now_s + prequential.POPULATION_INTERVAL_S
         asked = RecommendationRequest(
             request_id="r", user_id=impression.user_id, time=impression.time, candidates=impression.candidates
         )

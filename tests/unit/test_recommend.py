@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freshet.models.catalog import ArticleCatalog
+from freshet.models.clicked_lately import population_vector
 from freshet.models.events import Filters, RecommendationRequest, RecommendedArticle, from_unix_s
 from freshet.models.exact_index import ExactIndex
 from freshet.models.pooling import Pooling
@@ -91,7 +92,7 @@ def reader(catalog: ArticleCatalog, clicked: tuple[str, ...] = ("N3", "N50")) ->
     state.apply_impression(
         ("impressions", 0, 0), NOW_S - HOUR_S, (*clicked, "N4", "N9"), clicked, catalog, history=()
     )
-    return UserView.of(state, NOW_S, catalog.population(NOW_S))
+    return UserView.of(state, NOW_S, population_vector(catalog, NOW_S))
 
 
 def ids(items: list[RecommendedArticle]) -> list[str]:
@@ -247,7 +248,7 @@ def test_a_click_brings_articles_like_it(world: tuple[ArticleCatalog, ExactIndex
 
 def test_a_user_never_seen_gets_the_populations_answer(world: tuple[ArticleCatalog, ExactIndex]) -> None:
     catalog, index = world
-    population = catalog.population(NOW_S)
+    population = population_vector(catalog, NOW_S)
 
     stranger = recommend(request(), UserView.of(None, NOW_S, population), catalog, index, RANKER, NOW_S).items
     blank = recommend(

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from freshet.models.catalog import ArticleCatalog
+from freshet.models.clicked_lately import population_vector
 from freshet.models.editorial import RuleBook
 from freshet.models.editorial_rule import AtMost, Bury, Embargo, MaxAge, Pin, Quota, Withdraw
 from freshet.models.events import RecommendationRequest, RecommendedArticle, from_unix_s
@@ -80,7 +81,7 @@ def reader(*clicked: str) -> UserView:
     state = UserState.empty(POOLING)
     if clicked:
         state.apply_impression(("impressions", 0, 0), NOW_S - HOUR_S, (*clicked, "N4"), clicked, CATALOG)
-    return UserView.of(state, NOW_S, CATALOG.population(NOW_S))
+    return UserView.of(state, NOW_S, population_vector(CATALOG, NOW_S))
 
 
 USER = reader("N3", "N50")
