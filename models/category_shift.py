@@ -84,9 +84,11 @@ def category_shift(before: Mapping[str, float], after: Mapping[str, float]) -> C
     parts = psi_parts(a, b)
     order = np.argsort(-parts, kind="stable").tolist()
     bins = int(((a > 0) | (b > 0)).sum())
+    # What has decayed to next to nothing has an infinite reciprocal, and no chance moves a single category.
+    by_chance = 0.0 if bins == 1 else (bins - 1) * (1.0 / float(a.sum()) + 1.0 / float(b.sum()))
     return CategoryShift(
         float(parts.sum()),
-        (bins - 1) * (1.0 / float(a.sum()) + 1.0 / float(b.sum())),
+        by_chance,
         float(a.sum()),
         float(b.sum()),
         tuple(CategoryCount(names[i], float(a[i]), float(b[i]), float(parts[i])) for i in order),

@@ -66,6 +66,11 @@ def test_a_category_that_nobody_has_changes_nothing(
     assert with_empty.by_chance == pytest.approx(category_shift(before, after).by_chance)
 
 
+def test_a_single_category_cannot_shift_however_little_is_left_of_it() -> None:
+    shift = category_shift({"a": 1.1e-308}, {"a": 1.1e-308})
+    assert (shift.psi, shift.by_chance) == (0.0, 0.0)
+
+
 def test_chance_makes_it_about_as_large_as_is_said() -> None:
     rng = np.random.default_rng(3)
     shares = np.array([0.4, 0.3, 0.2, 0.1])
