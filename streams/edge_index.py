@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import UUID
 
 from qdrant_edge import (
     CountRequest,
@@ -52,6 +53,7 @@ from freshet.streams.edge_shards import (
     search_params,
     set_payload,
 )
+from freshet.streams.point_names import PointNames
 from freshet.streams.remembered_lists import RememberedLists
 
 POPULARITY_FLUSH_S = 15.0
@@ -125,6 +127,7 @@ class EdgeIndex:
         self._answered = 0
         self._failure: Exception | None = None
         """Why the last build failed."""
+        self._names = PointNames(self._look_up)
         self._lists = RememberedLists()
         """What ``listing`` was asked for since it last changed."""
         self._progress = threading.Condition(self._lock)
@@ -215,13 +218,18 @@ class EdgeIndex:
                             query=Query.Nearest(row),
                             filter=edge_filter(where, hide_withdrawn=self._any_withdrawn),
                             params=search_params(max(self._hnsw.ef, k), where),
-                            with_payload=qdrant_points.HIT_FIELDS,
                         )
                         for row in rows
                     ]
                 )
             )
-        return [[qdrant_points.hit(point.payload, point.score) for point in points] for points in found]
+            ids = [point.id for points in found for point in points]
+            names = iter(self._names.of([one for one in ids if isinstance(one, UUID)]))
+        # An article deleted since it was found has no name any more.
+        return [
+            [Hit(news_id, point.score) for point in points if (news_id := next(names)) is not None]
+            for points in found
+        ]
 
     def trending(self, k: int, where: ArticleFilter = EVERYTHING) -> list[Hit]:
         """The ``k`` most popular articles with a popularity above 0, best first."""
@@ -299,6 +307,14 @@ class EdgeIndex:
                 self._listing.close()
                 self._vectors.close()
                 self._folder.close()
+
+    def _look_up(self, points: Sequence[UUID]) -> dict[UUID, str]:
+        records = self._vectors.retrieve([*points], qdrant_points.HIT_FIELDS, False)
+        return {
+            record.id: record.payload["news_id"]
+            for record in records
+            if isinstance(record.id, UUID) and record.payload is not None
+        }
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
