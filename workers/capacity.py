@@ -23,9 +23,9 @@ from freshet.workers.capacity_records import (
     user_vector_bytes,
 )
 
-IMPRESSION_S = 1 / 1_234
+IMPRESSION_S = 1 / 1_680
 """Of a worker, all effects, learning on: ``freshet bench throughput``, docs/explanation/figures.md."""
-ANSWER_S = 7.6e-3
+ANSWER_S = 7.4e-3
 """Processor time of an answer of ten of 10,000 articles, in the worker: docs/explanation/figures.md."""
 TEXTS_PER_S = 157.0
 """Article texts embedded by two cores: ``freshet bench embed``, docs/explanation/figures.md."""
