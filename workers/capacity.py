@@ -29,7 +29,7 @@ ANSWER_S = 7.4e-3
 """Processor time of an answer of ten of 10,000 articles, in the worker: docs/explanation/figures.md."""
 TEXTS_PER_S = 157.0
 """Article texts embedded by two cores: ``freshet bench embed``, docs/explanation/figures.md."""
-INDEX_BYTES_PER_ARTICLE = 813.0
+INDEX_BYTES_PER_ARTICLE = 822.0
 """Private memory of the index, d = 64: ``freshet bench index``, docs/explanation/figures.md."""
 CATALOG_BYTES_PER_ARTICLE = 890.0
 """Of a worker's catalog, d = 64, with room to grow, without co-clicks: tests/unit/test_capacity.py."""
