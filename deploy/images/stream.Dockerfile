@@ -19,6 +19,8 @@ COPY streams streams
 COPY workers workers
 RUN uv build --wheel --no-build-isolation --out-dir /dist
 RUN uv pip install --python /opt/freshet --no-deps /dist/*.whl
+# The installation would go on without them.
+RUN /opt/freshet/bin/python -c "import sys; from freshet.models.kernels import COMPILED; sys.exit(not COMPILED)"
 COPY deploy/images/notices.py deploy/images/
 RUN /opt/freshet/bin/python deploy/images/notices.py texts > /opt/freshet/THIRD-PARTY-NOTICES
 RUN uv pip check --python /opt/freshet
