@@ -38,6 +38,8 @@ def trim(counts: dict[str, int]) -> list[tuple[str, int]]:
     return gone
 
 
+MAX_COUNT: Final = 1 << 30
+"""More clicks of one article after those on one other are told apart by nobody; a count has 32 bits."""
 _NUMBER, _COUNT = 0, 1
 _NONE: Final[NDArray[np.int32]] = np.empty((2, 0), np.int32)
 
@@ -77,11 +79,11 @@ class CoClicks:
         self._contexts[news_id] = counts
 
     def replace(self, news_id: str, counts: Mapping[str, int]) -> None:
-        """Take what an article's counts are now."""
+        """Take what an article's counts are now, each at least 1."""
         before = self._contexts.pop(news_id, _NONE)
         if counts:
             numbers = self._numbers(list(counts))
-            held = np.array([numbers, list(counts.values())], np.int32)
+            held = np.array([numbers, [min(count, MAX_COUNT) for count in counts.values()]], np.int32)
             self._contexts[news_id] = held
             self._clicks[numbers] += held[_COUNT]
         self._take_out(before)

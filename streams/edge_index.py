@@ -223,8 +223,7 @@ class EdgeIndex:
                     ]
                 )
             )
-            ids = [point.id for points in found for point in points]
-            names = iter(self._names.of([one for one in ids if isinstance(one, UUID)]))
+            names = iter(self._names.of([_uuid(point.id) for points in found for point in points]))
         # An article deleted since it was found has no name any more.
         return [
             [Hit(news_id, point.score) for point in points if (news_id := next(names)) is not None]
@@ -311,9 +310,7 @@ class EdgeIndex:
     def _look_up(self, points: Sequence[UUID]) -> dict[UUID, str]:
         records = self._vectors.retrieve([*points], qdrant_points.HIT_FIELDS, False)
         return {
-            record.id: record.payload["news_id"]
-            for record in records
-            if isinstance(record.id, UUID) and record.payload is not None
+            _uuid(record.id): record.payload["news_id"] for record in records if record.payload is not None
         }
 
     @contextmanager
@@ -426,3 +423,9 @@ class EdgeIndex:
             self._indexing, self._changed = set(), unindexed
             self._answered, self._failure = self._building_for, failure
             self._progress.notify_all()
+
+
+def _uuid(point: object) -> UUID:
+    if not isinstance(point, UUID):
+        raise ValueError(f"the point {point!r} was not written by freshet: its id is no UUID")
+    return point

@@ -22,7 +22,7 @@ try:
         slate_auc,
         statistics_features,
     )
-except ImportError:
+except ImportError:  # No C compiler was there; `freshet doctor` says so.
     from freshet.models.kernels.in_numpy import (
         add_co_clicks,
         canonical_order,

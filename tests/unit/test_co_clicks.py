@@ -66,6 +66,16 @@ def test_counts_and_scores_are_those_of_the_definition(
         )
 
 
+def test_a_count_of_more_than_32_bits_is_held_as_a_large_one() -> None:
+    found = CoClicks()
+    found.replace("a", {"b": (1 << 63) - 1, "c": 1})
+    assert found.contexts("a") == {"b": co_clicks.MAX_COUNT, "c": 1}
+    found.add("a", ["b", "c"])
+    assert found.contexts("a") == {"b": co_clicks.MAX_COUNT + 1, "c": 2}
+    found.replace("a", {})
+    assert not found._number_of
+
+
 def test_what_is_forgotten_leaves_no_memory() -> None:
     found = CoClicks()
     for round_ in range(20):

@@ -14,6 +14,11 @@ cdef enum:
     MAX_INSERTED = 200
 
 
+cdef inline Py_ssize_t length_of(cnp.ndarray array, int axis) noexcept:
+    """An array's length along an axis; -1 where it has no such axis, which data_of then refuses."""
+    return cnp.PyArray_DIM(array, axis) if axis < cnp.PyArray_NDIM(array) else -1
+
+
 cdef inline void *data_of(
     cnp.ndarray array, int type_number, int rank, Py_ssize_t rows, Py_ssize_t columns
 ) except NULL:

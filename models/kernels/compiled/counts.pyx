@@ -2,7 +2,7 @@
 """The counts' kernels in Cython; in_numpy/counts.py says what each of them does."""
 
 cimport numpy as cnp
-from arrays cimport data_of, int32, int64, refuse_rows_outside
+from arrays cimport data_of, int32, int64, length_of, refuse_rows_outside
 from libc.math cimport log1p, sqrt
 from libc.stdlib cimport free, malloc
 from statistics_columns cimport FIRST_SEEN, LAST_CLICK, LAST_EVENT, TIMES, left_after
@@ -25,8 +25,8 @@ def count_slate(
     cnp.ndarray sums not None,
     double newest_s,
 ):
-    cdef Py_ssize_t n = cnp.PyArray_DIM(rows, 0), heads = cnp.PyArray_DIM(rates_per_s, 0)
-    cdef Py_ssize_t capacity = cnp.PyArray_DIM(counts, 0), columns = 3 * heads, i, h, clicks = 0
+    cdef Py_ssize_t n = length_of(rows, 0), heads = length_of(rates_per_s, 0)
+    cdef Py_ssize_t capacity = length_of(counts, 0), columns = 3 * heads, i, h, clicks = 0
     cdef int64 *row = <int64 *>data_of(rows, cnp.NPY_INT64, 1, n, 0)
     cdef cnp.npy_bool *is_clicked = <cnp.npy_bool *>data_of(clicked, cnp.NPY_BOOL, 1, n, 0)
     cdef cnp.npy_bool *was_clicked = <cnp.npy_bool *>data_of(has_clicks, cnp.NPY_BOOL, 1, capacity, 0)
@@ -67,11 +67,11 @@ def count_slate(
 
 
 def add_co_clicks(cnp.ndarray held not None, cnp.ndarray context not None, cnp.ndarray of_contexts not None):
-    cdef Py_ssize_t k = cnp.PyArray_DIM(held, 1) if cnp.PyArray_NDIM(held) > 1 else 0
-    cdef Py_ssize_t m = cnp.PyArray_DIM(context, 0), i, j, joined = 0
+    cdef Py_ssize_t k = length_of(held, 1)
+    cdef Py_ssize_t m = length_of(context, 0), i, j, joined = 0
     cdef int32 *numbers = <int32 *>data_of(held, cnp.NPY_INT32, 2, 2, k)
     cdef int64 *before = <int64 *>data_of(context, cnp.NPY_INT64, 1, m, 0)
-    cdef Py_ssize_t capacity = cnp.PyArray_DIM(of_contexts, 0)
+    cdef Py_ssize_t capacity = length_of(of_contexts, 0)
     cdef int64 *clicks_after = <int64 *>data_of(of_contexts, cnp.NPY_INT64, 1, capacity, 0)
     cdef int32 *counts = numbers + k
     cdef cnp.npy_intp[2] shape
@@ -113,9 +113,9 @@ def co_click_scores(
     cnp.ndarray clicks not None,
     double all_clicks,
 ):
-    cdef Py_ssize_t n = len(contexts), m = cnp.PyArray_DIM(recent, 0), slots = 8, i, j, k, held, slot, mask
+    cdef Py_ssize_t n = len(contexts), m = length_of(recent, 0), slots = 8, i, j, k, held, slot, mask
     cdef int64 *number_of = <int64 *>data_of(recent, cnp.NPY_INT64, 1, m, 0)
-    cdef Py_ssize_t numbers = cnp.PyArray_DIM(of_contexts, 0)
+    cdef Py_ssize_t numbers = length_of(of_contexts, 0)
     cdef int64 *clicks_after = <int64 *>data_of(of_contexts, cnp.NPY_INT64, 1, numbers, 0)
     cdef double *clicks_on = <double *>data_of(clicks, cnp.NPY_FLOAT64, 1, n, 0)
     cdef int32 *number
@@ -155,7 +155,7 @@ def co_click_scores(
                 continue
             counts = contexts[i]
             number = <int32 *>data_of(counts, cnp.NPY_INT32, 2, 2, -1)
-            held = cnp.PyArray_DIM(counts, 1)
+            held = length_of(counts, 1)
             count = number + held
             shared = False
             for k in range(held):

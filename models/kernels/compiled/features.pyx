@@ -4,7 +4,7 @@
 from zlib import crc32
 
 cimport numpy as cnp
-from arrays cimport MAX_INSERTED, data_of, int32, int64, refuse_rows_outside
+from arrays cimport MAX_INSERTED, data_of, int32, int64, length_of, refuse_rows_outside
 from cpython.dict cimport PyDict_GetItem
 from cpython.ref cimport PyObject
 from libc.math cimport exp2, isnan, log, log1p
@@ -59,7 +59,7 @@ def canonical_order(ids not None, dict keys not None):
                 found = PyDict_GetItem(keys, names[i])
             key[i] = <int64>(<object>found)
         if n > MAX_INSERTED:
-            return sorted(names, key=lambda name: (keys[name], name))
+            return [name for _, name in sorted([(key[i], names[i]) for i in range(n)])]
         for i in range(n):
             place = i
             while place > 0 and (
@@ -91,14 +91,14 @@ def statistics_features(
     cnp.ndarray sums not None,
     double newest_s,
 ):
-    cdef Py_ssize_t n = cnp.PyArray_DIM(rows, 0), capacity = cnp.PyArray_DIM(counts, 0), i, h, at
+    cdef Py_ssize_t n = length_of(rows, 0), capacity = length_of(counts, 0), i, h, at
     cdef int64 *row = <int64 *>data_of(rows, cnp.NPY_INT64, 1, n, 0)
     cdef double *values = <double *>data_of(x, cnp.NPY_FLOAT64, 2, n, -1)
     cdef double *all_counts = <double *>data_of(counts, cnp.NPY_FLOAT64, 2, capacity, 3 * HEADS)
     cdef double *all_times = <double *>data_of(times_s, cnp.NPY_FLOAT64, 2, capacity, TIMES)
     cdef double *rates = <double *>data_of(rates_per_s, cnp.NPY_FLOAT64, 1, HEADS, 0)
     cdef double *sum_of = <double *>data_of(sums, cnp.NPY_FLOAT64, 2, 3, HEADS)
-    cdef Py_ssize_t columns = cnp.PyArray_DIM(x, 1)
+    cdef Py_ssize_t columns = length_of(x, 1)
     cdef double[HEADS] of_clicks, of_expected, clicks, shown, expected
     cdef double age_s, left, offset = log(PRIOR_LIFT)
     cdef double *count
@@ -153,8 +153,10 @@ def category_features(
     tuple shares not None,
     cnp.ndarray lift not None,
 ):
-    cdef Py_ssize_t n = cnp.PyArray_DIM(rows, 0), m = len(recent), columns = cnp.PyArray_DIM(x, 1)
-    cdef Py_ssize_t capacity = cnp.PyArray_DIM(codes[0], 0), names = cnp.PyArray_DIM(lift, 0), i, k
+    if len(codes) != 2 or len(shares) != 2:
+        raise ValueError(f"codes of {len(codes)} and shares of {len(shares)} kinds of categories, not 2")
+    cdef Py_ssize_t n = length_of(rows, 0), m = len(recent), columns = length_of(x, 1)
+    cdef Py_ssize_t capacity = length_of(codes[0], 0), names = length_of(lift, 0), i, k
     cdef int64 *row = <int64 *>data_of(rows, cnp.NPY_INT64, 1, n, 0)
     cdef double *out = <double *>data_of(x, cnp.NPY_FLOAT64, 2, n, -1)
     cdef int32 *code_of = <int32 *>data_of(codes[0], cnp.NPY_INT32, 1, capacity, 0)
@@ -191,7 +193,7 @@ def category_features(
             clicked[i] = capacity - 1 if found is NULL else <int64>(<object>found)
         refuse_rows_outside(clicked, m, 0, capacity)
         for k in range(2):
-            names = cnp.PyArray_DIM(shares[k], 0)
+            names = length_of(shares[k], 0)
             code_of = <int32 *>data_of(codes[k], cnp.NPY_INT32, 1, capacity, 0)
             everybody = <double *>data_of(shares[k], cnp.NPY_FLOAT64, 1, names, 0)
             free(share)
@@ -226,7 +228,7 @@ def category_features(
 
 
 def cross_features(cnp.ndarray x not None, Py_ssize_t ranked, Py_ssize_t rank, products not None):
-    cdef Py_ssize_t n = cnp.PyArray_DIM(x, 0), columns = cnp.PyArray_DIM(x, 1)
+    cdef Py_ssize_t n = length_of(x, 0), columns = length_of(x, 1)
     cdef Py_ssize_t i, low, high, middle, below, column, product
     cdef double *values = <double *>data_of(x, cnp.NPY_FLOAT64, 2, n, columns)
     cdef double factor

@@ -4,7 +4,7 @@
 import numpy as np
 
 cimport numpy as cnp
-from arrays cimport MAX_INSERTED, data_of
+from arrays cimport MAX_INSERTED, data_of, length_of
 from libc.math cimport INFINITY, exp, isfinite, sqrt
 from libc.stdlib cimport free, malloc
 
@@ -12,7 +12,7 @@ cnp.import_array()
 
 
 def order_slates(cnp.ndarray scores not None, cnp.ndarray sizes not None):
-    cdef cnp.npy_intp total = cnp.PyArray_DIM(scores, 0), slates = cnp.PyArray_DIM(sizes, 0)
+    cdef cnp.npy_intp total = length_of(scores, 0), slates = length_of(sizes, 0)
     cdef double *score = <double *>data_of(scores, cnp.NPY_FLOAT64, 1, total, 0)
     cdef Py_ssize_t *size = <Py_ssize_t *>data_of(sizes, cnp.NPY_INTP, 1, slates, 0)
     cdef cnp.ndarray found = cnp.PyArray_EMPTY(1, &total, cnp.NPY_INTP, 0)
@@ -43,7 +43,7 @@ def order_slates(cnp.ndarray scores not None, cnp.ndarray sizes not None):
 
 
 def slate_auc(cnp.ndarray labels not None, cnp.ndarray scores not None, cnp.ndarray sizes not None):
-    cdef cnp.npy_intp total = cnp.PyArray_DIM(scores, 0), slates = cnp.PyArray_DIM(sizes, 0)
+    cdef cnp.npy_intp total = length_of(scores, 0), slates = length_of(sizes, 0)
     cdef double *label = <double *>data_of(labels, cnp.NPY_FLOAT64, 1, total, 0)
     cdef double *score = <double *>data_of(scores, cnp.NPY_FLOAT64, 1, total, 0)
     cdef Py_ssize_t *size = <Py_ssize_t *>data_of(sizes, cnp.NPY_INTP, 1, slates, 0)
@@ -78,8 +78,8 @@ def newton_step(
     double left,
     double prior,
 ):
-    cdef Py_ssize_t n = cnp.PyArray_DIM(clicked, 0), i, a, b, clicks = 0
-    cdef cnp.npy_intp size = cnp.PyArray_DIM(weights, 0)
+    cdef Py_ssize_t n = length_of(clicked, 0), i, a, b, clicks = 0
+    cdef cnp.npy_intp size = length_of(weights, 0)
     cdef cnp.npy_intp[2] shape
     cdef float *inputs = <float *>data_of(x, cnp.NPY_FLOAT32, 2, n, size)
     cdef cnp.npy_bool *is_clicked = <cnp.npy_bool *>data_of(clicked, cnp.NPY_BOOL, 1, n, 0)

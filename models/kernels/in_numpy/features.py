@@ -62,11 +62,13 @@ def rows_of(row_of: Mapping[str, int], ids: Iterable[str]) -> NDArray[np.int64]:
 
 def canonical_order(ids: Iterable[str], keys: dict[str, int]) -> list[str]:
     """The distinct ones of ``ids`` by their CRC-32, then by themselves; ``keys`` remembers the former."""
-    distinct = set(ids)
-    for news_id in distinct:
-        if news_id not in keys:
-            keys[news_id] = crc32(news_id.encode())
-    return sorted(distinct, key=lambda news_id: (keys[news_id], news_id))
+    pairs = []
+    for news_id in set(ids):
+        key = keys.get(news_id)
+        if key is None:
+            key = keys[news_id] = crc32(news_id.encode())
+        pairs.append((key, news_id))
+    return [news_id for _, news_id in sorted(pairs)]
 
 
 def statistics_features(  # noqa: PLR0917 - what the compiled one takes
