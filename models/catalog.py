@@ -25,7 +25,8 @@ from freshet.models import kernels
 from freshet.models.category_rates import CategoryRates, CurrentRates
 from freshet.models.co_clicks import CoClicks
 from freshet.models.label_columns import LabelColumns
-from freshet.models.statistics_columns import (
+from freshet.models.statistics_columns import StatisticsColumns
+from freshet.models.statistics_layout import (
     CLICKS,
     EXPECTED,
     FIRST_SEEN,
@@ -33,7 +34,6 @@ from freshet.models.statistics_columns import (
     LAST_CLICK,
     LAST_EVENT,
     PUBLISHED,
-    StatisticsColumns,
 )
 from freshet.models.vector_column import VectorColumn
 

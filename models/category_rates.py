@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freshet.models.label_columns import LabelColumns
-from freshet.models.statistics_columns import CLICKS, EXPECTED, LAST_EVENT, StatisticsColumns
+from freshet.models.statistics_columns import StatisticsColumns
+from freshet.models.statistics_layout import CLICKS, EXPECTED, LAST_EVENT
 
 INTERVAL_S = 3_600.0
 HALF_LIFE = 2

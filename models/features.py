@@ -68,7 +68,7 @@ from numpy.typing import NDArray
 from freshet.models import kernels
 from freshet.models.catalog import ArticleCatalog
 from freshet.models.newest_clicks import Click
-from freshet.models.statistics_columns import CLICKS
+from freshet.models.statistics_layout import CLICKS
 
 _HALF_LIFE_NAMES = ("30min", "3h", "24h", "all")
 

@@ -11,20 +11,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from freshet.models import kernels
-from freshet.models.kernels.in_numpy.counts import decayed
-
-CLICKS, IMPRESSIONS, EXPECTED = range(3)
-"""The kinds of counts. ``EXPECTED`` counts 1/n for a showing in a slate of n."""
-KINDS: Final = 3
-PUBLISHED, FIRST_SEEN, LAST_EVENT, LAST_CLICK = range(4)
-"""The times; NaN where there is none."""
-_TIMES = 4
+from freshet.models.statistics_layout import CLICKS, KINDS, LAST_EVENT, PUBLISHED, TIMES, decayed
 
 _T = TypeVar("_T", bound=np.generic)
 
@@ -48,7 +41,7 @@ class StatisticsColumns:
         heads = len(half_lives_s)
         self.counts: NDArray[np.float64] = np.zeros((capacity, KINDS * heads))
         """Shape (capacity, KINDS * H), the heads of a kind side by side."""
-        self.times_s: NDArray[np.float64] = np.full((capacity, _TIMES), np.nan)
+        self.times_s: NDArray[np.float64] = np.full((capacity, TIMES), np.nan)
         self.clicked: NDArray[np.bool_] = np.zeros(capacity, np.bool_)
         """Shape (capacity,): whether the row has clicks; to read those of a few without reading all."""
         self.rates_per_s: NDArray[np.float64] = np.array(

@@ -7,18 +7,15 @@ Statistics are those of :class:`~freshet.models.statistics_columns.StatisticsCol
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from freshet.models.feature_priors import CO_CLICK_PRIOR_CLICKS
+from freshet.models.statistics_layout import FIRST_SEEN, LAST_CLICK, LAST_EVENT, decayed
 
 Floats = NDArray[np.float64]
-
-PUBLISHED, FIRST_SEEN, LAST_EVENT, LAST_CLICK = range(4)
-"""The columns of ``times_s``."""
 
 
 def count_slate(  # noqa: PLR0917 - what the compiled one takes
@@ -71,13 +68,6 @@ def count_slate(  # noqa: PLR0917 - what the compiled one takes
     of_slate = np.array([[float(np.count_nonzero(clicked))], [float(n)], [1.0]])
     sums += of_slate * decayed(rates_per_s, newest_s - time_s)
     return newest_s
-
-
-def decayed(rates_per_s: Floats, age_s: float) -> Floats:
-    """What is left (H,) of counts after ``age_s``; everything, if that is negative."""
-    if not 0.0 < age_s < math.inf:
-        return np.ones(len(rates_per_s))
-    return np.exp2(rates_per_s * -age_s)
 
 
 def add_co_clicks(

@@ -22,7 +22,7 @@ from freshet.models.feature_priors import (
     PRIOR_LIFT,
     TREND_PRIOR,
 )
-from freshet.models.kernels.in_numpy.counts import FIRST_SEEN, LAST_EVENT, PUBLISHED, decayed
+from freshet.models.statistics_layout import FIRST_SEEN, LAST_EVENT, PUBLISHED, decayed
 
 Floats = NDArray[np.float64]
 
