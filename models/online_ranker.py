@@ -210,8 +210,8 @@ class OnlineRanker:
         where = f"ranker {state.name} revision {state.revision}"
         if state.curvature.shape != (size, size):
             raise ValueError(f"{where}: a curvature of shape {state.curvature.shape} for {size} features")
-        if not np.isfinite(state.curvature).all() or not (np.diag(state.curvature) > 0.0).all():
-            raise ValueError(f"{where}: its curvature is not finite and positive")
+        if not _is_positive_definite(state.curvature):
+            raise ValueError(f"{where}: its curvature is not finite and positive definite")
         column_of = {name: column for column, name in enumerate(state.features)}
         kept = [(i, column_of[name]) for i, name in enumerate(FEATURES) if name in column_of]
         mine, theirs = [i for i, _ in kept], [column for _, column in kept]
@@ -250,3 +250,14 @@ class OnlineRanker:
         self.revision += 1
         self._ranker = None
         return True
+
+
+def _is_positive_definite(matrix: NDArray[np.float64]) -> bool:
+    """Whether a symmetric matrix is: every curvature that slates have made from a prior is."""
+    if not np.isfinite(matrix).all():
+        return False
+    try:
+        np.linalg.cholesky(matrix)
+    except np.linalg.LinAlgError:  # That is how NumPy says no.
+        return False
+    return True

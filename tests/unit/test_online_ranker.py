@@ -189,8 +189,8 @@ def test_features_that_a_state_does_not_know_start_anew() -> None:
 
 @pytest.mark.parametrize(
     "curvature",
-    [np.eye(F - 1), np.full((F, F), np.nan), np.zeros((F, F)), -np.eye(F)],
-    ids=["shape", "nan", "zero", "negative"],
+    [np.eye(F - 1), np.full((F, F), np.nan), np.zeros((F, F)), -np.eye(F), np.ones((F, F))],
+    ids=["shape", "nan", "zero", "negative", "singular"],
 )
 def test_a_state_that_nothing_could_have_learned_is_refused(curvature: NDArray[np.float64]) -> None:
     state = replace(OnlineRanker(ZERO).state(), curvature=curvature)
