@@ -210,7 +210,7 @@ class OnlineRanker:
         where = f"ranker {state.name} revision {state.revision}"
         if state.curvature.shape != (size, size):
             raise ValueError(f"{where}: a curvature of shape {state.curvature.shape} for {size} features")
-        if not _is_positive_definite(state.curvature):
+        if not is_positive_definite(state.curvature):
             raise ValueError(f"{where}: its curvature is not finite and positive definite")
         column_of = {name: column for column, name in enumerate(state.features)}
         kept = [(i, column_of[name]) for i, name in enumerate(FEATURES) if name in column_of]
@@ -252,7 +252,7 @@ class OnlineRanker:
         return True
 
 
-def _is_positive_definite(matrix: NDArray[np.float64]) -> bool:
+def is_positive_definite(matrix: NDArray[np.float64]) -> bool:
     """Whether a symmetric matrix is: every curvature that slates have made from a prior is."""
     if not np.isfinite(matrix).all():
         return False

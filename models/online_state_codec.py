@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from freshet.models.events import EventError, RankerWeights, from_unix_s, to_unix_s
 from freshet.models.features import FEATURES
-from freshet.models.online_ranker import OnlineState
+from freshet.models.online_ranker import OnlineState, is_positive_definite
 from freshet.models.ranking import LinearRanker
 
 
@@ -59,6 +59,6 @@ def _decoded_curvature(text: str, size: int) -> NDArray[np.float64]:
     upper = np.frombuffer(data, "<f8")
     curvature = np.empty((size, size))
     curvature[rows, columns] = curvature[columns, rows] = upper
-    if not np.isfinite(curvature).all() or not (np.diag(curvature) > 0.0).all():
-        raise EventError("RankerWeights: the curvature is not finite and positive")
+    if not is_positive_definite(curvature):
+        raise EventError("RankerWeights: the curvature is not finite and positive definite")
     return curvature

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from base64 import b64encode
 
+import numpy as np
 import pytest
 
 from freshet.models.events import EventError, RankerWeights, from_unix_s
@@ -88,7 +90,10 @@ def test_no_model_may_be_called_start() -> None:
 def test_weights_that_could_not_rank_are_refused() -> None:
     rankers = Rankers(LinearRanker())
     broken = weights("default", 2).model_copy(update={"features": ("fatigue",), "curvature": "AAAA"})
-    for record in (weights("default", 1, fatigue=-1e300), broken):
+    singular = broken.model_copy(
+        update={"features": ("fatigue", "trend"), "curvature": b64encode(np.ones(3).tobytes()).decode()}
+    )
+    for record in (weights("default", 1, fatigue=-1e300), broken, singular):
         with pytest.raises(EventError, match=r"weight|curvature"):
             rankers.apply(record)
     assert rankers.get() == LinearRanker()
