@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 from rich.markup import escape
 
 from freshet.models.synth import write_synth
@@ -35,7 +36,6 @@ from freshet.workers.demo_story import (
 )
 from freshet.workers.kafka_folder import own_folder
 from freshet.workers.metrics_page import MetricsPage
-from freshet.workers.process_memory import memory_of_tree
 from freshet.workers.replay import replay
 from freshet.workers.replay_ranking import CTR, SYSTEM
 from freshet.workers.replay_report import ReplayOptions, ReplayProgress
@@ -250,9 +250,10 @@ class _Demo:
     def _memory(self) -> dict[str, int]:
         """Bytes by part of the system; the guard beside Kafka counts as Kafka's."""
         sizes: dict[str, int] = {}
-        for process in memory_of_tree(self._up.pid):
-            part = "freshet up" if process.pid == self._up.pid else "Kafka"
-            sizes[part] = sizes.get(part, 0) + process.resident_bytes
+        up = psutil.Process(self._up.pid)
+        for process in (up, *up.children(recursive=True)):
+            part = "freshet up" if process is up else "Kafka"
+            sizes[part] = sizes.get(part, 0) + process.memory_info().rss
         return sizes
 
     def _page(self) -> MetricsPage:

@@ -14,9 +14,10 @@ import sys
 import time
 import uuid
 from base64 import urlsafe_b64encode
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import IO
 
 from kafka import KafkaAdminClient
@@ -54,6 +55,7 @@ class LocalKafka:
         data_dir: freshet's data folder; the broker's files go to its sub-folder ``kafka``.
         port: To listen on; a free one is chosen at each start unless given.
         cache_dir: Of the jars; the user's cache unless given.
+        properties: Of the broker, beside or instead of freshet's own.
         start_timeout_s: How long the broker may take to answer.
     """
 
@@ -63,11 +65,13 @@ class LocalKafka:
         port: int | None = None,
         *,
         cache_dir: Path | None = None,
+        properties: Mapping[str, str] = MappingProxyType({}),
         start_timeout_s: float = 60.0,
     ) -> None:
         self._folder = data_dir.resolve() / "kafka"
         self._wanted_port = port
         self._cache_dir = cache_dir
+        self._properties = properties
         self._start_timeout_s = start_timeout_s
         self._port: int | None = None
         self._guard: subprocess.Popen[bytes] | None = None
@@ -165,8 +169,9 @@ class LocalKafka:
                 f"use it with --bootstrap-servers {HOST}:{self._wanted_port}."
             )
         self._port, controller_port = _free_ports(self._wanted_port)
-        properties = _server_properties(self._port, controller_port)
-        (self._folder / "server.properties").write_text(properties, encoding="ascii")
+        properties = _server_properties(self._port, controller_port) | self._properties
+        lines = "".join(f"{key}={value}\n" for key, value in properties.items())
+        (self._folder / "server.properties").write_text(lines, encoding="ascii")
         self._log_start_bytes = self.log_file.stat().st_size if self.log_file.exists() else 0
         self._format(java, class_path, lock)
         with self._console_file.open("wb") as console:
@@ -302,8 +307,8 @@ def _has_a_broker(bootstrap_servers: str) -> bool:
         admin.close()
 
 
-def _server_properties(port: int, controller_port: int) -> str:
-    properties = {
+def _server_properties(port: int, controller_port: int) -> dict[str, str]:
+    return {
         "process.roles": "broker,controller",
         "node.id": "1",
         "controller.quorum.voters": f"1@{HOST}:{controller_port}",
@@ -335,4 +340,3 @@ def _server_properties(port: int, controller_port: int) -> str:
         "num.network.threads": "2",
         "num.io.threads": "4",
     }
-    return "".join(f"{key}={value}\n" for key, value in properties.items())

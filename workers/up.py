@@ -12,10 +12,10 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -48,6 +48,8 @@ class UpOptions:
     local_kafka: bool = True
     """Start a broker; otherwise the settings name a running one."""
     kafka_port: int = 9_092
+    kafka_properties: Mapping[str, str] = field(default_factory=dict)
+    """Of the broker started here, beside or instead of freshet's own."""
     embed: bool = True
     """Embed articles in this process; otherwise ``freshet embed`` does elsewhere."""
     threads: int | None = None
@@ -73,7 +75,9 @@ def run_up(settings: Settings, options: UpOptions, report: Callable[[str], None]
         loading = stack.enter_context(ThreadPoolExecutor(1)).submit(_import_torch, settings, options)
         if options.local_kafka:
             report("starting Kafka (the first time, its jars are fetched) ...")
-            kafka = stack.enter_context(LocalKafka(settings.data_dir, options.kafka_port))
+            kafka = stack.enter_context(
+                LocalKafka(settings.data_dir, options.kafka_port, properties=options.kafka_properties)
+            )
             settings = settings.model_copy(update={"bootstrap_servers": kafka.bootstrap_servers})
         else:
             wait_for_broker(settings, _CONNECT_TIMEOUT_S)

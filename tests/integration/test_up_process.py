@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
-from freshet.workers.process_memory import memory_of_tree
 from freshet.workers.up_process import UpFailed, UpProcess
 
 pytestmark = pytest.mark.broker
@@ -25,6 +25,11 @@ def wait_for(condition: Callable[[], bool], what: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"{what}: not within {DEADLINE_S:g} s"
         time.sleep(0.05)
+
+
+def tree_of(pid: int) -> list[psutil.Process]:
+    root = psutil.Process(pid)
+    return [root, *root.children(recursive=True)]
 
 
 def is_alive(pid: int) -> bool:
@@ -45,8 +50,8 @@ def test_a_system_that_does_not_start_is_reported_with_the_end_of_its_log(tmp_pa
 
 def test_a_system_stops_cleanly_when_told_to_while_it_starts(tmp_path: Path) -> None:
     with UpProcess(tmp_path, tmp_path / "up.log", embed=False) as up:
-        wait_for(lambda: len(memory_of_tree(up.pid)) > 2, "the broker's process")
-        processes = [process.pid for process in memory_of_tree(up.pid)]
+        wait_for(lambda: len(tree_of(up.pid)) > 2, "the broker's process")
+        processes = [process.pid for process in tree_of(up.pid)]
     wait_for(lambda: not any(map(is_alive, processes)), "the end of all processes")
 
 
@@ -60,7 +65,7 @@ def test_a_system_ends_with_the_program_that_started_it(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
-        processes = [process.pid for process in memory_of_tree(pid)]
+        processes = [process.pid for process in tree_of(pid)]
         assert len(processes) > 2
         parent.send_signal(signal.SIGKILL)
     wait_for(lambda: not any(map(is_alive, processes)), "the end of all processes")

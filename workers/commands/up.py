@@ -9,6 +9,14 @@ from freshet.streams.settings import Settings
 from freshet.workers.connection_options import settings_options
 
 
+def _properties(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in texts]
+    for (name, equals, _), text in zip(pairs, texts, strict=True):
+        if not (name and equals) or "\n" in text:
+            raise click.BadParameter(f"{text!r} is not NAME=VALUE, such as connections.max.idle.ms=20000")
+    return {name: value for name, _, value in pairs}
+
+
 @click.command()
 @click.option(
     "--kafka-port",
@@ -16,6 +24,14 @@ from freshet.workers.connection_options import settings_options
     show_default=True,
     type=click.IntRange(1, 65_535),
     help="Of the local broker.",
+)
+@click.option(
+    "--kafka-property",
+    "kafka_properties",
+    multiple=True,
+    callback=_properties,
+    metavar="NAME=VALUE",
+    help="A property of the local broker; may be given more than once.",
 )
 @click.option("--no-embed", is_flag=True, help="Leave the articles to `freshet embed` processes.")
 @click.option(
@@ -38,6 +54,7 @@ def command(
     *,
     settings: Settings,
     kafka_port: int,
+    kafka_properties: dict[str, str],
     no_embed: bool,
     threads: int | None,
     exit_with_stdin: bool,
@@ -55,6 +72,7 @@ def command(
     options = UpOptions(
         local_kafka="bootstrap_servers" not in settings.model_fields_set,
         kafka_port=kafka_port,
+        kafka_properties=kafka_properties,
         embed=not no_embed,
         threads=threads,
         exit_with_stdin=exit_with_stdin,
