@@ -5,14 +5,17 @@ BIN := $(VENV)/bin
 SET_UP := $(VENV)/.set-up
 # Of pytest, each with a Kafka of its own: 3 GB of memory and a core at least.
 PROCESSES := 2
+# Of each of the two runs of `make soak`.
+MINUTES := 25
 
 .DEFAULT_GOAL := help
-.PHONY: help set-up demo test test-tools lint clean reference constraints image-locks kafka-checksums
+.PHONY: help set-up demo test test-tools lint soak clean reference constraints image-locks kafka-checksums
 
 help:
 	@echo "make demo     set up, then run the whole of freshet once on a synthetic newspaper"
 	@echo "make test     set up, then lint, types, imports and all tests"
 	@echo "make lint     set up, then lint, types and imports only"
+	@echo "make soak     twice $(MINUTES) minutes of steady traffic: does everything stay flat? (MINUTES=5 for less)"
 	@echo "make set-up   the virtual environment ($(VENV)), the packages and Kafka's jars"
 	@echo "make reference  write docs/reference, docs/contracts and all else that is generated, again"
 	@echo "make clean    remove the virtual environment and the tools' caches; .freshet, with your data, stays"
@@ -47,6 +50,11 @@ test-tools:
 
 test: lint test-tools
 	$(call step,pytest,$(BIN)/pytest -q -n $(PROCESSES) --dist loadfile $(ARGS))
+
+# Twice: as it is, and with everything shortened that runs into its limit within the hour.
+soak: $(SET_UP)
+	@$(BIN)/freshet soak --minutes $(MINUTES) $(ARGS)
+	@$(BIN)/freshet soak --minutes $(MINUTES) --short-intervals $(ARGS)
 
 reference: $(SET_UP)
 	@$(BIN)/python -m tests.documents.reference

@@ -34,7 +34,7 @@ from freshet.streams.group_member import join_group
 from freshet.streams.kafka import topic_name
 from freshet.streams.learner_agent import LearnerAgent
 from freshet.streams.outbox import Outbox
-from freshet.streams.partitioned_table import USER_STATE, PartitionedTable
+from freshet.streams.partitioned_table import USER_STATE, PartitionedTable, TableMemory
 from freshet.streams.population import Population
 from freshet.streams.progress import Progress
 from freshet.streams.push_users import PushUsers
@@ -100,8 +100,9 @@ class StreamApp:
         self._outboxes = {name: Outbox(settings) for name in agents}
         self._connected = asyncio.Event()
         self.progress = Progress(self.faust, settings)
-        users = PartitionedTable(self.faust, USER_STATE, settings.partitions)
-        counts = PartitionedTable(self.faust, "article-counts", settings.partitions)
+        memory = TableMemory()
+        users = PartitionedTable(self.faust, USER_STATE, settings.partitions, memory)
+        counts = PartitionedTable(self.faust, "article-counts", settings.partitions, memory)
         self._tables = (users, counts)
         erasures = Erasures()
         self.states = UserStates(users, serving.pooling, self.catalog, settings.cached_users, erasures)
