@@ -30,10 +30,10 @@ from freshet.workers.soak_vitals import Vitals, growth_per_min, sample, settled
 from freshet.workers.up_process import UpProcess
 
 SHORT_INTERVALS = {
-    "BROKER_MAX_POLL_INTERVAL": "40",
-    "BROKER_SESSION_TIMEOUT": "6",
-    "BROKER_HEARTBEAT_INTERVAL": "2",
-    "FRESHET_KAFKA_METADATA_MAX_AGE_S": "10",
+    "FRESHET_MAX_POLL_INTERVAL_S": "40",
+    "FRESHET_SESSION_TIMEOUT_S": "6",
+    "FRESHET_METADATA_MAX_AGE_S": "10",
+    "FRESHET_CONNECTIONS_MAX_IDLE_S": "20",
 }
 """What runs into its limit within the hour, shortened, by its environment variable."""
 SHORT_BROKER_INTERVALS = {
