@@ -21,11 +21,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.external_tools import external_tool
+from tests.waiting import HANG_S
 
 _HOST = "127.0.0.1"
-_START_TIMEOUT_S = 30.0
-_STOP_TIMEOUT_S = 15.0
-_REQUEST_TIMEOUT_S = 20.0
 _POLL_S = 0.05
 _LOG_TAIL_BYTES = 3_000
 
@@ -121,7 +119,7 @@ class PrometheusServer:
             return
         self._process.terminate()
         try:
-            self._process.wait(_STOP_TIMEOUT_S)
+            self._process.wait(HANG_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -167,7 +165,7 @@ class PrometheusServer:
         # A POST, as Grafana sends it: a query may be longer than an address.
         body = urllib.parse.urlencode(arguments).encode() if arguments else None
         try:
-            with urllib.request.urlopen(self.url + path, body, _REQUEST_TIMEOUT_S) as response:
+            with urllib.request.urlopen(self.url + path, body, HANG_S) as response:
                 answer = json.load(response)
         except urllib.error.HTTPError as error:
             raise AssertionError(
@@ -178,15 +176,15 @@ class PrometheusServer:
 
     def _wait_until_ready(self) -> None:
         assert self._process is not None
-        deadline = time.monotonic() + _START_TIMEOUT_S
+        deadline = time.monotonic() + HANG_S
         while True:
             try:
-                with urllib.request.urlopen(f"{self.url}/-/ready", timeout=_REQUEST_TIMEOUT_S):
+                with urllib.request.urlopen(f"{self.url}/-/ready", timeout=HANG_S):
                     return
             except OSError:
                 ended = self._process.poll() is not None
                 if ended or time.monotonic() > deadline:
                     tail = self._log_file.read_bytes()[-_LOG_TAIL_BYTES:].decode(errors="replace")
-                    what = "ended" if ended else f"was not ready within {_START_TIMEOUT_S:g} s"
+                    what = "ended" if ended else f"was not ready within {HANG_S:g} s"
                     raise AssertionError(f"Prometheus {what}. The end of its log:\n{tail}") from None
             time.sleep(_POLL_S)

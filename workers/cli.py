@@ -3,7 +3,7 @@
 A verb's module is imported when the verb is asked for, never before, so that ``freshet --version`` costs no
 Kafka client and no torch. An error that nobody expected is one line and exit status 1; ``FRESHET_DEBUG=1``
 shows its traceback, and where the log is of JSON lines it is one of them. Ctrl-C is quiet and exits with 130,
-as a shell expects of an interrupted program.
+as a shell expects of an interrupted program; a service that is told to stop exits with 0, even as it starts.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ import click
 
 from freshet.streams.errors import FreshetError
 from freshet.workers import commands
+from freshet.workers.stop_signals import handling_stop_signals, leave
 
+SERVICES = {"console", "embed", "stream", "up"}
+"""The verbs that run until they are told to stop, which is no failure."""
 INTERRUPTED = 130
 """128 + SIGINT: the exit status of a program that Ctrl-C ended."""
 
@@ -45,6 +48,14 @@ class VerbGroup(click.Group):
         if not isinstance(command, click.Command):
             raise TypeError(f"{module.__name__} must define a click command named `command`.")
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb that ``args`` begin with; a service heeds signals before its module is loaded."""
+        if args[0] in SERVICES:
+            ctx.with_resource(handling_stop_signals(leave))
+        return super().resolve_command(ctx, args)
 
     def main(self, args: Sequence[str] | None = None, *pass_on: Any, **options: Any) -> Any:
         """Run the command line as a program: report what failed, then exit with the status that says so."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import signal
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -21,6 +20,7 @@ from freshet.workers.console_memory import StreamMemory
 from freshet.workers.console_pulse import Pulse
 from freshet.workers.console_server import Console, console_app
 from freshet.workers.errors import WorkerError
+from freshet.workers.stop_signals import handling_stop_signals
 
 _SHUTDOWN_S = 3.0
 
@@ -55,11 +55,11 @@ def run_console(settings: Settings, options: ConsoleOptions, on_ready: Callable[
 async def _serve(settings: Settings, options: ConsoleOptions, on_ready: Callable[[str], None]) -> None:
     loop = asyncio.get_running_loop()
     told_to_stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, told_to_stop.set)
     memory, clock = StreamMemory(), StreamClock()
     desk = Desk(settings, memory, clock)
     with ExitStack() as stack:
+        told = handling_stop_signals(lambda number, frame: loop.call_soon_threadsafe(told_to_stop.set))
+        stack.enter_context(told)
         listening = stack.enter_context(_listening(options))
         feed = stack.enter_context(StreamFeed(settings, memory, clock))
         pulse = Pulse(options.metrics_urls, settings)

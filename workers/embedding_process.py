@@ -18,6 +18,7 @@ from freshet.streams.watchdog import Watchdog
 from freshet.workers.bundle_folders import open_bundle
 from freshet.workers.embedding import EmbeddingWorker
 from freshet.workers.embedding_models import open_models
+from freshet.workers.stop_signals import handling_stop_signals
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +76,6 @@ def _run_until_signal(worker: EmbeddingWorker) -> None:
         # A second one ends the process at once; what was not committed is embedded again later.
         signal.signal(number, signal.SIG_DFL)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
-    worker.run()
+    with handling_stop_signals(stop):
+        worker.run()
     log.info("stopped")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import signal
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from freshet.streams.settings import Settings
 from freshet.streams.topic_admin import ensure_topics
 from freshet.streams.watchdog import Watchdog
 from freshet.workers.bundle_folders import open_bundle, other_serving, serving_of
+from freshet.workers.stop_signals import handling_stop_signals
 
 log = logging.getLogger(__name__)
 
@@ -87,27 +87,24 @@ def _groups(app: StreamApp) -> dict[str, list[str]]:
 async def _serve(app: StreamApp, on_ready: Callable[[], None] | None) -> None:
     loop = asyncio.get_running_loop()
     told_to_stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, told_to_stop.set)
-    waiting = asyncio.create_task(told_to_stop.wait())
-    starting = asyncio.create_task(app.start())
-    try:
-        await asyncio.wait({waiting, starting}, return_when=asyncio.FIRST_COMPLETED)
-        if starting.done():
-            await starting
-            _collect_seldom()
-            if on_ready is not None and app.failure is None:
-                on_ready()
-            crashed = asyncio.create_task(app.crashed())
-            await asyncio.wait({waiting, crashed}, return_when=asyncio.FIRST_COMPLETED)
-            crashed.cancel()
-    finally:
-        waiting.cancel()
-        starting.cancel()
-        log.info("stopping")
-        await app.stop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
+    with handling_stop_signals(lambda number, frame: loop.call_soon_threadsafe(told_to_stop.set)):
+        waiting = asyncio.create_task(told_to_stop.wait())
+        starting = asyncio.create_task(app.start())
+        try:
+            await asyncio.wait({waiting, starting}, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                await starting
+                _collect_seldom()
+                if on_ready is not None and app.failure is None:
+                    on_ready()
+                crashed = asyncio.create_task(app.crashed())
+                await asyncio.wait({waiting, crashed}, return_when=asyncio.FIRST_COMPLETED)
+                crashed.cancel()
+        finally:
+            waiting.cancel()
+            starting.cancel()
+            log.info("stopping")
+            await app.stop()
     if app.failure is not None:
         raise app.failure
 

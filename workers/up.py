@@ -66,9 +66,6 @@ def run_up(settings: Settings, options: UpOptions, report: Callable[[str], None]
         Exception: What stopped the system, if it was not told to stop.
     """
     with ExitStack() as stack:
-        # Until the stream worker has handlers of its own, SIGTERM unwinds what was started, as Ctrl-C does.
-        stack.callback(signal.signal, signal.SIGTERM, signal.getsignal(signal.SIGTERM))
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
         if options.exit_with_stdin:
             threading.Thread(target=_terminate_with_stdin, name="stdin", daemon=True).start()
         # Loading torch takes as long as starting Kafka: both at once.

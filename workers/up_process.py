@@ -26,7 +26,7 @@ READY = "freshet is up"
 _BULLET = "• "
 _HOST = "127.0.0.1"
 _POLL_S = 0.05
-_STOP_TIMEOUT_S = 60.0
+_STOP_TIMEOUT_S = 120.0
 _TAIL_LINES = 25
 
 

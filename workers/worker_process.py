@@ -18,7 +18,7 @@ from typing import Self
 from freshet.streams.settings import Settings
 from freshet.workers.errors import WorkerError
 
-_STOP_TIMEOUT_S = 30.0
+_STOP_TIMEOUT_S = 120.0
 _LOG_TAIL_BYTES = 3_000
 
 

@@ -18,7 +18,6 @@ ALL_PROFILES = ("gpu", "replay")
 
 _PROGRAM = Path(__file__).parent / "compose_project"
 _BINARY = ROOT / "build" / "compose_project"
-_BUILD_TIMEOUT_S = 300.0
 
 
 class ComposeFileRefused(Exception):
@@ -42,7 +41,6 @@ def project(*profiles: str, file: Path = FILE, **variables: str) -> dict[str, An
         cwd=file.parent,
         capture_output=True,
         text=True,
-        timeout=60,
         check=False,
     )
     if run.returncode != 0:
@@ -60,7 +58,6 @@ def _binary() -> Path:
             [go, "build", "-buildvcs=false", "-o", _BINARY, "."],
             cwd=_PROGRAM,
             env=os.environ | {"GOFLAGS": "-mod=readonly", "CGO_ENABLED": "0"},
-            timeout=_BUILD_TIMEOUT_S,
             check=True,
         )
     return _BINARY

@@ -17,6 +17,7 @@ from freshet.models.exact_index import ExactIndex
 from freshet.models.ports import ArticleFilter, ArticleIndex, FloatMatrix, Hit, IndexedArticle
 from freshet.streams.edge_index import EdgeIndex
 from freshet.streams.server_index import ServerIndex
+from tests.waiting import HANG_S
 
 D = 8
 NOW_S = 1_700_000_000.0
@@ -38,7 +39,7 @@ def indexed_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     edge = EdgeIndex(folder, D, bundle="b1")
     fillers = [article(f"filler-{number}", [number]) for number in range(200)]
     edge.upsert(fillers)
-    edge.optimize(timeout_s=60)
+    edge.optimize(timeout_s=HANG_S)
     edge.delete([filler.news_id for filler in fillers])
     edge.close()
     return folder
@@ -384,6 +385,6 @@ def test_threads_may_share_it(index: ArticleIndex) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=120)
+        thread.join(timeout=HANG_S)
     assert not errors
     assert index.count() == 4 * 10

@@ -7,8 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from freshet.models.ports import ArticleFilter, ArticleIndex, IndexedArticle, In
 from freshet.streams.edge_index import EdgeIndex
 from freshet.streams.edge_optimizer import Optimization, OptimizationError
 from freshet.streams.edge_shards import HnswTuning
+from tests.waiting import HANG_S, wait_until
 
 D = 16
 NOW_S = 1_700_000_000.0
@@ -49,13 +49,6 @@ def contents(index: ArticleIndex, among: Sequence[IndexedArticle]) -> dict[str, 
         news_id: (held.vector.tobytes(), held.popularity, held.withdrawn, held.category)
         for news_id, held in index.get([article.news_id for article in among]).items()
     }
-
-
-def wait_until(condition: Callable[[], bool], within_s: float = 120.0) -> None:
-    deadline_s = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline_s, "the condition did not come true"
-        time.sleep(0.02)
 
 
 def python(script: str, *arguments: object) -> subprocess.Popen[str]:
@@ -106,7 +99,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """,
         tmp_path,
     )
-    _, errors = killed.communicate(timeout=120)
+    _, errors = killed.communicate(timeout=HANG_S)
     assert killed.returncode == -signal.SIGKILL, errors
     index = EdgeIndex(tmp_path, 4, bundle="b1")
     assert index.count() == 999
@@ -123,7 +116,7 @@ def test_a_folder_belongs_to_one_process(tmp_path: Path) -> None:
         tmp_path,
         D,
     )
-    _, errors = other.communicate(timeout=120)
+    _, errors = other.communicate(timeout=HANG_S)
     assert other.returncode == 1
     assert f"is open in process {os.getpid()}" in errors
     with pytest.raises(IndexUnavailable, match="is open in process"):
@@ -202,7 +195,7 @@ def test_the_graph_finds_what_exact_scoring_finds(tmp_path: Path) -> None:
     exact.upsert(written)
     edge = EdgeIndex(tmp_path, D, bundle="b1", hnsw=HnswTuning(full_scan_kb=1))
     edge.upsert(written)
-    edge.optimize(timeout_s=120)
+    edge.optimize(timeout_s=HANG_S)
     assert edge.unindexed() == 0
     # A user's vector lies among the articles that the user reads.
     rng = np.random.default_rng(5)
@@ -225,7 +218,7 @@ def test_the_graph_finds_what_exact_scoring_finds(tmp_path: Path) -> None:
 def test_the_graph_is_built_unasked_once_enough_articles_wait(tmp_path: Path) -> None:
     index = EdgeIndex(tmp_path, D, bundle="b1", index_from_articles=500)
     index.upsert(articles(600))
-    wait_until(lambda: index.unindexed() == 0)
+    wait_until(lambda: index.unindexed() == 0, "the graph")
     index.close()
 
 
@@ -235,7 +228,7 @@ def test_writes_and_searches_go_on_while_the_graph_is_built(tmp_path: Path) -> N
     written = articles(3_000)
     for one in both:
         one.upsert(written)
-    builds = threading.Thread(target=index.optimize, args=(120.0,))
+    builds = threading.Thread(target=index.optimize, args=(HANG_S,))
     builds.start()
     changed = articles(3_300, seed=2)
     rounds = 0
@@ -267,7 +260,7 @@ def test_closing_ends_a_build_and_leaves_the_index_as_it_was(tmp_path: Path) -> 
     index = EdgeIndex(tmp_path, D, bundle="b1", index_from_articles=1_000)
     written = articles(2_000)
     index.upsert(written)
-    wait_until((tmp_path / "b1" / "vectors-1").exists)
+    wait_until((tmp_path / "b1" / "vectors-1").exists, "the build's folder")
     index.close()
     reopened = EdgeIndex(tmp_path, D, bundle="b1")
     assert reopened.count() == 2_000
@@ -295,8 +288,8 @@ signal.pause()
     assert parent.stdout is not None
     pid = int(parent.stdout.readline())
     parent.kill()
-    parent.communicate(timeout=60)
-    wait_until(lambda: not Path(f"/proc/{pid}").exists() or _is_zombie(pid))
+    parent.communicate(timeout=HANG_S)
+    wait_until(lambda: not Path(f"/proc/{pid}").exists() or _is_zombie(pid), "the end of the build")
 
 
 def _is_zombie(pid: int) -> bool:
@@ -316,4 +309,4 @@ def test_a_build_that_fails_says_why(tmp_path: Path) -> None:
             return True
         return False
 
-    wait_until(failed)
+    wait_until(failed, "the build's failure")

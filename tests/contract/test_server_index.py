@@ -14,6 +14,7 @@ from qdrant_client import QdrantClient
 
 from freshet.models.ports import IndexedArticle, IndexUnavailable
 from freshet.streams.server_index import ALIAS, ServerIndex
+from tests.waiting import HANG_S
 
 D = 4
 
@@ -109,7 +110,7 @@ def test_what_fails_in_passing_is_tried_again(
 ) -> None:
     server, port = serve(grpc.StatusCode.UNAVAILABLE)
     with pytest.raises(IndexUnavailable, match=r"attempt 3.*UNAVAILABLE: as the test wants"):
-        ServerIndex("http://127.0.0.1", D, bundle="b1", grpc_port=port, attempts=3, timeout_s=60)
+        ServerIndex("http://127.0.0.1", D, bundle="b1", grpc_port=port, attempts=3, timeout_s=HANG_S)
     assert len(server.calls) == 3
 
 

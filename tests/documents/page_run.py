@@ -19,8 +19,8 @@ from typing import Self
 
 from tests.documents.commands import freshet_commands
 from tests.documents.pages import COMMANDS, Block
+from tests.waiting import HANG_S
 
-_TIMEOUT_S = 120.0
 _POLL_S = 0.05
 _NOT_RUN = {"skip", "see", "up"}
 
@@ -72,7 +72,7 @@ class PageRun:
                 os.killpg(process.pid, signal.SIGINT)
         for process in self._background:
             try:
-                process.wait(30.0)
+                process.wait(HANG_S)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
@@ -130,7 +130,7 @@ class PageRun:
             start_new_session=True,
         ) as process:
             try:
-                output = process.communicate(timeout=_TIMEOUT_S)[0].decode(errors="replace")
+                output = process.communicate(timeout=HANG_S)[0].decode(errors="replace")
             except BaseException:
                 os.killpg(process.pid, signal.SIGKILL)
                 raise
@@ -153,7 +153,7 @@ class PageRun:
                 start_new_session=True,
             )
         self._background.append(process)
-        deadline = time.monotonic() + _TIMEOUT_S
+        deadline = time.monotonic() + HANG_S
         while awaited not in (printed := log.read_text(encoding="utf-8", errors="replace")):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise BlockFailed(f"{block.where} did not print {awaited!r}:\n{argv[-1]}\n{printed}")

@@ -19,10 +19,10 @@ from freshet.workers.worker_process import WorkerProcess
 from tests.alert_rules import compressed, rules
 from tests.integration.stream_harness import START_S, keyed, send
 from tests.prometheus_server import PrometheusServer, free_port
+from tests.waiting import HANG_S
 
 COMPRESSION = 60
 """A minute of the rules lasts a second."""
-DEADLINE_S = 90.0
 NOW = from_unix_s(START_S)
 SLATE = tuple(f"N{i}" for i in range(6))
 _SCRAPE_S = 0.5
@@ -49,7 +49,7 @@ class FaultyWorker:
     def kill(self) -> None:
         if self._process is not None:
             os.kill(self._process.pid, signal.SIGKILL)
-            self._process.wait(timeout_s=10)
+            self._process.wait(HANG_S)
             self._process = None
 
     async def is_ready(self) -> bool:
@@ -109,11 +109,11 @@ class AlertWorld:
 
     async def until(self, probe: Callable[[], Awaitable[object]], what: str) -> None:
         """Wait for the first true value of ``probe``; fails when a worker ends or time runs out."""
-        end = time.monotonic() + DEADLINE_S
+        end = time.monotonic() + HANG_S
         while not await probe():
             for worker in self.workers:
                 worker.check()
-            assert time.monotonic() < end, f"{what}: not within {DEADLINE_S:g} s; raised: {self.fired()}"
+            assert time.monotonic() < end, f"{what}: not within {HANG_S:g} s; raised: {self.fired()}"
             await asyncio.sleep(0.1)
 
     async def until_older_than(self, seconds: float) -> None:
@@ -161,7 +161,7 @@ class AlertWorld:
         answers: list[Recommendation] = []
         for start in range(0, n, at_a_time):
             submitted = [client.submit(request) for request in self.requests(min(at_a_time, n - start))]
-            async with asyncio.timeout(DEADLINE_S):
+            async with asyncio.timeout(HANG_S):
                 answers += await asyncio.gather(*map(asyncio.wrap_future, submitted))
         return answers
 

@@ -17,12 +17,12 @@ from freshet.streams.settings import Settings
 from freshet.streams.topics import IMPRESSIONS, Topic
 from freshet.workers.replay import replay
 from freshet.workers.replay_report import ReplayOptions, ReplayReport
+from tests.waiting import HANG_S
 
 E = TypeVar("E", bound=Event)
 
 START_S = 1_573_290_000.0
-DEADLINE_S = 60.0
-QUICK = {"wait_for_vectors": False, "answer_timeout_s": 20.0}
+QUICK = {"wait_for_vectors": False, "answer_timeout_s": HANG_S}
 
 
 def impression(number: int, users: int = 7) -> Impression:
@@ -73,7 +73,7 @@ async def all_of(settings: Settings, topic: Topic, event: type[E]) -> list[E]:
     async with reading(settings, topic) as consumer:
         ends = await consumer.end_offsets(consumer.assignment())
         events = []
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(HANG_S):
             while any([await consumer.position(tp) < end for tp, end in ends.items()]):
                 for records in (await consumer.getmany(timeout_ms=100)).values():
                     events += [event.from_json(record.value) for record in records]

@@ -31,11 +31,11 @@ from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config
 from freshet.streams.settings import Settings
 from freshet.workers.java_runtime import find_java
 from freshet.workers.kafka_jars import KAFKA_RESOURCES, ensure_jars
+from tests.waiting import HANG_S
 
 _HOST = "127.0.0.1"
 _ADMIN = "admin"
 _SCRAM = "SCRAM-SHA-512"
-_START_TIMEOUT_S = 60.0
 _OPERATIONS = {operation.name.title().replace("_", ""): operation for operation in ACLOperation}
 """As Kafka's own tools write them: ``DescribeConfigs``."""
 
@@ -135,7 +135,7 @@ def secured_kafka(
     ]
     for user in scram:
         storage += ["--add-scram", f"{_SCRAM}=[name={user},password={passwords[user]}]"]
-    subprocess.run([*java, *storage], cwd=folder, check=True, capture_output=True, timeout=_START_TIMEOUT_S)
+    subprocess.run([*java, *storage], cwd=folder, check=True, capture_output=True)
     with (folder / "console.log").open("wb") as console:
         broker = subprocess.Popen(
             [*java, "kafka.Kafka", "server.properties"], cwd=folder, stdout=console, stderr=subprocess.STDOUT
@@ -146,7 +146,7 @@ def secured_kafka(
         yield kafka
     finally:
         broker.kill()
-        broker.wait(timeout=10)
+        broker.wait()
 
 
 def _as_java_reads_it(key: bytes) -> bytes:
@@ -157,7 +157,7 @@ def _as_java_reads_it(key: bytes) -> bytes:
 
 
 def _wait_until_it_answers(broker: subprocess.Popen[bytes], kafka: SecuredKafka, log_file: Path) -> None:
-    deadline = time.monotonic() + _START_TIMEOUT_S
+    deadline = time.monotonic() + HANG_S
     settings = kafka.settings(_ADMIN)
     port = int(settings.bootstrap_servers.rpartition(":")[2])
     while time.monotonic() < deadline:

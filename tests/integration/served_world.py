@@ -26,10 +26,10 @@ from tests.integration.stream_harness import (
     stream_process,
     wait_for,
 )
+from tests.waiting import HANG_S
 
 CLUSTER = 15
 CATEGORIES = ("sport", "politics")
-ANSWER_S = 30.0
 NOW = from_unix_s(START_S)
 
 
@@ -67,7 +67,7 @@ class World:
 
     def recommend(self, user_id: str, k: int = 10, **asked: object) -> Recommendation:
         """What the worker answers in the time of the tests."""
-        return self.client.recommend(user_id, k, **({"time": NOW} | asked), timeout_s=ANSWER_S)
+        return self.client.recommend(user_id, k, **({"time": NOW} | asked), timeout_s=HANG_S)
 
     def click(self, user_id: str, *news_ids: str) -> None:
         """Publish clicks, a second apart and before the time of the requests."""

@@ -10,8 +10,8 @@ from freshet.models.events import Recommendation, RecommendationRequest, Recomme
 from freshet.streams.kafka import client_config, topic_name
 from freshet.streams.settings import Settings
 from freshet.streams.topics import RECOMMENDATIONS, REQUESTS, Topic
+from tests.waiting import HANG_S
 
-WAIT_S = 20.0
 SILENT = "SILENT"
 """The user whom the stand-in never answers."""
 
@@ -38,7 +38,7 @@ class StandIn:
 
     def send(self, user_id: str, value: bytes) -> None:
         name = topic_name(self._settings, RECOMMENDATIONS.name)
-        self.producer.send(name, key=user_id.encode(), value=value).get(timeout=WAIT_S)
+        self.producer.send(name, key=user_id.encode(), value=value).get(timeout=HANG_S)
 
     def _run(self) -> None:
         with assigned(self._settings, REQUESTS) as consumer:

@@ -23,11 +23,11 @@ from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config, topic_name
 from freshet.streams.settings import Settings
 from freshet.streams.topic_admin import ensure_topics
 from freshet.workers.local_kafka import LocalKafka
+from tests.waiting import HANG_S
 
 START_S = 1_767_000_000.0
 """When the tests' events begin, Unix seconds."""
 BUNDLE = "test-bundle"
-DEADLINE_S = 90.0
 
 T = TypeVar("T")
 Record = tuple[str, bytes | None, bytes | None]
@@ -72,13 +72,13 @@ class StreamProcess:
     def kill(self) -> None:
         """SIGKILL: no handler runs, nothing is flushed."""
         self.process.send_signal(signal.SIGKILL)
-        self.process.wait(timeout=10)
+        self.process.wait()
 
     def stop(self) -> int:
         """SIGTERM; returns the exit code."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=30)
+        return self.process.wait(timeout=HANG_S)
 
     def check(self) -> None:
         """Fail with the end of the log if the worker has ended."""
@@ -99,11 +99,9 @@ def stream_process(settings: Settings, data_dir: Path, **environment: str) -> It
             worker.kill()
 
 
-async def wait_for(
-    probe: Callable[[], Any], what: str, workers: Sequence[StreamProcess] = (), deadline_s: float = DEADLINE_S
-) -> Any:
+async def wait_for(probe: Callable[[], Any], what: str, workers: Sequence[StreamProcess] = ()) -> Any:
     """The first true value of ``probe`` (a coroutine function); fails when a worker ends or time runs out."""
-    end = time.monotonic() + deadline_s
+    end = time.monotonic() + HANG_S
     while True:
         value = await probe()
         if value:
@@ -111,7 +109,7 @@ async def wait_for(
         for worker in workers:
             worker.check()
         if time.monotonic() > end:
-            raise AssertionError(f"{what}: not within {deadline_s:g} s")
+            raise AssertionError(f"{what}: not within {HANG_S:g} s")
         await asyncio.sleep(0.05)
 
 

@@ -26,6 +26,7 @@ from freshet.workers.local_kafka import LocalKafka
 from tests.alert_rules import alerts
 from tests.integration.alert_world import NOW, AlertWorld
 from tests.integration.stream_harness import START_S, Record, events_on, keyed, send, settings_for
+from tests.waiting import HANG_S
 
 pytestmark = pytest.mark.broker
 
@@ -189,7 +190,9 @@ async def test_every_alert_is_raised_by_its_fault_and_not_before(world: AlertWor
             await world.until_older_than(2.2)
             await world.raised("FreshetWorkerDown")
         await world.raised("FreshetArticlesLate", "FreshetClicksLate", "FreshetAnswersBudgetBurnFast")
-        assert len({future.result(timeout=30).request_id for future in waiting}) == 300, "late is not lost"
+        assert len({future.result(timeout=HANG_S).request_id for future in waiting}) == 300, (
+            "late is not lost"
+        )
 
         # Everything but clicks goes on.
         world.stream.switch(hang=["clicks"])
@@ -202,7 +205,7 @@ async def test_every_alert_is_raised_by_its_fault_and_not_before(world: AlertWor
         world.lame.switch()
         await world.until(world.lame.is_ready, "the second worker to have read its catalog")
         for _ in range(8):
-            assert lame_client.recommend("U1", time=NOW, timeout_s=30.0).degraded == "trending"
+            assert lame_client.recommend("U1", time=NOW, timeout_s=HANG_S).degraded == "trending"
         # Its catalog is read outside the group, of whose lag it is no part.
         world.lame.switch(hang=["article-vectors"])
         await send(world.lame.settings, [vector("N1", "lame", "sport", DAY_S)])

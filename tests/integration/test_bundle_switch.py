@@ -38,6 +38,7 @@ from tests.integration.stream_harness import (
     send,
     settings_for,
 )
+from tests.waiting import HANG_S
 
 pytestmark = pytest.mark.broker
 
@@ -180,7 +181,7 @@ def test_up_serves_the_bundle_that_it_is_given(site: Site, tmp_path: Path) -> No
             site.until_answered(bundle, 0, set(ARTICLES), [])
         finally:
             process.send_signal(signal.SIGTERM)
-            output, _ = process.communicate(timeout=60.0)
+            output, _ = process.communicate(timeout=HANG_S)
     assert process.returncode == 0, output
     assert f"no text encoder, bundle {bundle.id}" in output
     site.check_vectors(bundle)
@@ -201,7 +202,7 @@ def test_the_embedding_process_makes_a_bundles_vectors_of_real_text(site: Site, 
             site.until_embedded(bundle, 1)
         finally:
             process.send_signal(signal.SIGTERM)
-            _, log = process.communicate(timeout=60.0)
+            _, log = process.communicate(timeout=HANG_S)
     assert process.returncode == 0, log
     (vector,) = asyncio.run(events_on(site.settings, "article-vectors", ArticleVector))
     assert (vector.bundle, len(vector.vector)) == (bundle.id, 24)

@@ -29,7 +29,8 @@ from freshet.streams.topics import (
     IMPRESSIONS,
     Topic,
 )
-from tests.integration.stand_in_recommender import SILENT, WAIT_S, StandIn, answer, assigned
+from tests.integration.stand_in_recommender import SILENT, StandIn, answer, assigned
+from tests.waiting import HANG_S
 
 pytestmark = pytest.mark.broker
 
@@ -56,7 +57,7 @@ def test_a_request_is_answered_and_carries_every_argument(client: Freshet, stand
     time = datetime(2026, 3, 2, 8, tzinfo=UTC)
     filters = Filters(categories=("news",), max_age_s=60.0)
     got = client.recommend(
-        "U1", k=3, filters=filters, exclude_seen=False, diversity=0.0, time=time, timeout_s=WAIT_S
+        "U1", k=3, filters=filters, exclude_seen=False, diversity=0.0, time=time, timeout_s=HANG_S
     )
     assert [item.news_id for item in got.items] == ["U1-0", "U1-1", "U1-2"]
     (request,) = stand_in.requests
@@ -72,7 +73,7 @@ def test_a_request_is_answered_and_carries_every_argument(client: Freshet, stand
 
 
 def test_given_candidates_are_sent_for_ranking(client: Freshet, stand_in: StandIn) -> None:
-    got = client.recommend("U1", candidates=["N2", "N1"], history=["N0"], timeout_s=WAIT_S)
+    got = client.recommend("U1", candidates=["N2", "N1"], history=["N0"], timeout_s=HANG_S)
     assert [item.news_id for item in got.items] == ["N2", "N1"]
     assert stand_in.requests[0].history == ("N0",)
 
@@ -82,7 +83,7 @@ def test_no_answer_in_time_says_what_to_check_and_harms_no_other_request(
 ) -> None:
     with pytest.raises(RecommendationTimeout, match=rf"user {SILENT} .*recommendations within 0.5 s.*doctor"):
         client.recommend(SILENT, timeout_s=0.5)
-    assert client.recommend("U1", k=1, timeout_s=WAIT_S).items[0].news_id == "U1-0"
+    assert client.recommend("U1", k=1, timeout_s=HANG_S).items[0].news_id == "U1-0"
 
 
 def test_threads_with_requests_outstanding_each_get_their_own_answer(
@@ -90,7 +91,7 @@ def test_threads_with_requests_outstanding_each_get_their_own_answer(
 ) -> None:
     users = [f"U{number % 7}" for number in range(40)]
     with ThreadPoolExecutor(8) as pool:
-        asked = pool.map(lambda user: client.recommend(user, k=2, timeout_s=WAIT_S), users)
+        asked = pool.map(lambda user: client.recommend(user, k=2, timeout_s=HANG_S), users)
         answers = list(asked)
     assert [got.user_id for got in answers] == users
     assert len({got.request_id for got in answers}) == len(users)
@@ -103,7 +104,7 @@ def test_one_thread_may_have_many_requests_outstanding(client: Freshet, stand_in
         for number in range(20)
     ]
     futures = [client.submit(request) for request in requests]
-    assert [future.result(WAIT_S).request_id for future in futures] == [r.request_id for r in requests]
+    assert [future.result(HANG_S).request_id for future in futures] == [r.request_id for r in requests]
 
 
 def test_an_unreadable_or_repeated_answer_harms_no_other(
@@ -115,9 +116,9 @@ def test_an_unreadable_or_repeated_answer_harms_no_other(
     stand_in.send(SILENT, b"not JSON")
     stand_in.send(SILENT, answer(request).to_json())
     stand_in.send(SILENT, answer(request).to_json())
-    assert future.result(WAIT_S).request_id == "R1"
+    assert future.result(HANG_S).request_id == "R1"
     assert "recommendations[" in caplog.text
-    assert client.recommend("U1", timeout_s=WAIT_S).user_id == "U1"
+    assert client.recommend("U1", timeout_s=HANG_S).user_id == "U1"
 
 
 def test_an_awaited_request_id_cannot_be_sent_again(client: Freshet, stand_in: StandIn) -> None:
@@ -135,7 +136,7 @@ def test_closing_ends_what_is_awaited(topics: Settings, stand_in: StandIn) -> No
     client.close()
     client.close()
     with pytest.raises(ClientClosed):
-        future.result(WAIT_S)
+        future.result(HANG_S)
     with pytest.raises(ClientClosed):
         client.recommend("U1")
     with pytest.raises(ClientClosed):
@@ -145,7 +146,7 @@ def test_closing_ends_what_is_awaited(topics: Settings, stand_in: StandIn) -> No
 def test_a_subscription_gives_one_user_or_all(client: Freshet, stand_in: StandIn) -> None:
     with client.subscribe("U1") as mine, client.subscribe() as all_of_them:
         for user in ("U2", "U1", "U3", "U1"):
-            client.recommend(user, k=1, timeout_s=WAIT_S)
+            client.recommend(user, k=1, timeout_s=HANG_S)
         assert [next(mine).user_id for _ in range(2)] == ["U1", "U1"]
         assert sorted(next(all_of_them).user_id for _ in range(4)) == ["U1", "U1", "U2", "U3"]
 
@@ -153,9 +154,9 @@ def test_a_subscription_gives_one_user_or_all(client: Freshet, stand_in: StandIn
 def test_a_subscription_begins_when_it_is_made_and_ends_when_nothing_comes(
     client: Freshet, stand_in: StandIn
 ) -> None:
-    before = client.recommend("U1", timeout_s=WAIT_S)
+    before = client.recommend("U1", timeout_s=HANG_S)
     subscription = client.subscribe("U1", timeout_s=1.0)
-    after = client.recommend("U1", timeout_s=WAIT_S)
+    after = client.recommend("U1", timeout_s=HANG_S)
     assert list(subscription) == [after]
     assert before != after
     subscription.close()
@@ -174,7 +175,7 @@ def test_what_is_published_lies_on_its_topic_under_its_key(client: Freshet, topi
         found: list[tuple[str, bytes]] = []
         with assigned(topics, topic) as consumer:
             while len(found) < count:
-                polled = consumer.poll(timeout_ms=round(WAIT_S * 1_000))
+                polled = consumer.poll(timeout_ms=round(HANG_S * 1_000))
                 assert polled, f"{topic.name}: {len(found)} of {count} records"
                 found += [(record.key.decode(), record.value) for rs in polled.values() for record in rs]
         return sorted(found)

@@ -18,7 +18,8 @@ from freshet.streams.settings import Settings
 from freshet.streams.topic_admin import ensure_topics
 from freshet.streams.topics import ARTICLES, CLICKS, CONTROL, Topic
 from freshet.workers.cli import main
-from tests.integration.stand_in_recommender import SILENT, WAIT_S, StandIn, assigned
+from tests.integration.stand_in_recommender import SILENT, StandIn, assigned
+from tests.waiting import HANG_S
 
 pytestmark = pytest.mark.broker
 
@@ -46,7 +47,7 @@ def values(settings: Settings, topic: Topic, count: int) -> list[bytes]:
     found: list[bytes] = []
     with assigned(settings, topic) as consumer:
         while len(found) < count:
-            polled = consumer.poll(timeout_ms=round(WAIT_S * 1_000))
+            polled = consumer.poll(timeout_ms=round(HANG_S * 1_000))
             assert polled, f"{topic.name}: {len(found)} of {count} records"
             found += [record.value for records in polled.values() for record in records]
     return found
@@ -116,8 +117,8 @@ def test_subscribe_shows_what_comes_and_turns_push_on_meanwhile(topics: Settings
         assert Control.from_json(on).kind == "push-on"
         with Freshet(topics) as client:
             for user in ("U2", "U1", "U1"):
-                client.recommend(user, k=1, timeout_s=WAIT_S)
-        result = running.result(WAIT_S)
+                client.recommend(user, k=1, timeout_s=HANG_S)
+        result = running.result(HANG_S)
     assert result.exit_code == 0, result.output
     shown = [Recommendation.from_json(line.encode()) for line in result.stdout.splitlines()]
     assert [recommendation.user_id for recommendation in shown] == ["U1", "U1"]

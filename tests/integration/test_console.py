@@ -23,12 +23,12 @@ from freshet.workers.local_kafka import LocalKafka
 from tests.external_tools import external_tool
 from tests.integration.served_world import World, served
 from tests.integration.stream_harness import events_on, settings_for
+from tests.waiting import HANG_S
 
 pytestmark = pytest.mark.broker
 
 READER = "U-sport-fan"
-SHOWN_S = 30.0
-expect.set_options(timeout=SHOWN_S * 1_000)
+expect.set_options(timeout=HANG_S * 1_000)
 FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
@@ -63,7 +63,7 @@ def console(settings: Settings, *options: str) -> Iterator[str]:
         finally:
             process.terminate()
             try:
-                assert process.wait(timeout=30) == 0
+                assert process.wait(timeout=HANG_S) == 0
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGABRT)  # has it tell where each of its threads is
                 raise
@@ -107,7 +107,7 @@ class Opened:
         self.page = page
         self.errors: list[str] = []
         self.foreign: list[str] = []
-        page.set_default_timeout(SHOWN_S * 1_000)
+        page.set_default_timeout(HANG_S * 1_000)
         page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on(

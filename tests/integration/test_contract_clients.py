@@ -30,12 +30,12 @@ from tests.external_tools import external_tool
 from tests.integration.served_world import World, article, served
 from tests.integration.stream_harness import keyed, read_all, send, settings_for
 from tests.node_packages import SOURCES, run_node
+from tests.waiting import HANG_S
 
 pytestmark = pytest.mark.broker
 
 PAGE = ROOT / "docs" / "how-to" / "publish-from-java-node-kcat.md"
 TEXT = PAGE.read_text(encoding="utf-8")
-RUN_S = 90.0
 
 
 def page_blocks(language: str) -> list[Block]:
@@ -122,7 +122,6 @@ async def test_the_java_program_publishes_asks_and_prints_the_answer(world: Worl
         env=surroundings(world),
         capture_output=True,
         encoding="utf-8",
-        timeout=RUN_S,
         check=False,
     )
     check_answer(finished(run), "Zoë-java")
@@ -158,7 +157,7 @@ async def test_kcat_publishes_asks_and_reads_the_answer(world: World) -> None:
         try:
             assert reader.stdout is not None and reader.stderr is not None
             for _ in range(world.settings.partitions):
-                line = await asyncio.wait_for(asyncio.to_thread(reader.stderr.readline), RUN_S)
+                line = await asyncio.wait_for(asyncio.to_thread(reader.stderr.readline), HANG_S)
                 assert "Reached end of topic" in line
             for block in (publish, ask):
                 finished(
@@ -167,10 +166,9 @@ async def test_kcat_publishes_asks_and_reads_the_answer(world: World) -> None:
                         kcat(world, block, user),
                         capture_output=True,
                         encoding="utf-8",
-                        timeout=RUN_S,
                     )
                 )
-            answer = await asyncio.wait_for(asyncio.to_thread(reader.stdout.readline), RUN_S)
+            answer = await asyncio.wait_for(asyncio.to_thread(reader.stdout.readline), HANG_S)
         finally:
             reader.kill()
     check_answer(answer, user)
@@ -189,9 +187,7 @@ async def test_a_dead_letter_says_what_was_wrong_with_a_record(world: World) -> 
     await world.until(buried, "a dead letter")
     *_, read = kcat_blocks()
     printed = finished(
-        subprocess.run(
-            kcat(world, read, "U42"), capture_output=True, encoding="utf-8", timeout=RUN_S, check=False
-        )
+        subprocess.run(kcat(world, read, "U42"), capture_output=True, encoding="utf-8", check=False)
     )
     (line,) = (line for line in printed.splitlines() if line.startswith("U2 "))
     key, _, value = line.partition(" ")

@@ -63,6 +63,7 @@ from tests.integration.stream_harness import (
     wait_for,
     wait_until_drained,
 )
+from tests.waiting import HANG_S
 
 pytestmark = pytest.mark.broker
 
@@ -201,7 +202,7 @@ async def test_nothing_else_became_a_letter(world: World) -> None:
 
 
 def test_a_first_vector_that_is_refused_does_not_decide_the_bundle(client: Freshet) -> None:
-    answer = client.recommend("U-bundle", time=_NOW, timeout_s=30)
+    answer = client.recommend("U-bundle", time=_NOW, timeout_s=HANG_S)
     assert answer.bundle == BUNDLE
     assert answer.items
 
@@ -211,7 +212,7 @@ def test_fields_that_nobody_knows_yet_are_no_fault(world: World, client: Freshet
     asyncio.run(send(world.settings, [("clicks", b"U-new", value)]))
 
     async def counted() -> bool:
-        return client.recommend("U-new", time=_NOW, timeout_s=30).user_clicks == 1
+        return client.recommend("U-new", time=_NOW, timeout_s=HANG_S).user_clicks == 1
 
     asyncio.run(wait_for(counted, "the click of a newer producer", [world.worker]))
 
@@ -229,7 +230,7 @@ def test_the_largest_legal_impressions_are_counted(world: World, client: Freshet
         return all(news_id in stats and stats[news_id].counts[-1].impressions == 12 for news_id in ids)
 
     asyncio.run(wait_for(counted, "every candidate of the huge impressions", [world.worker]))
-    ranked = client.recommend("U-huge", candidates=ids, time=_NOW, timeout_s=30)
+    ranked = client.recommend("U-huge", candidates=ids, time=_NOW, timeout_s=HANG_S)
     assert {item.news_id for item in ranked.items} == set(ids)
 
 
@@ -243,11 +244,11 @@ def test_an_answer_too_large_for_a_record_goes_without_its_reasons(world: World,
     asyncio.run(send(world.settings, [keyed("article-vectors", a, a.key) for a in articles]))
 
     async def known() -> bool:
-        items = client.recommend("U-long", candidates=ids[-50:], time=_NOW, timeout_s=30).items
+        items = client.recommend("U-long", candidates=ids[-50:], time=_NOW, timeout_s=HANG_S).items
         return all(item.title for item in items)
 
     asyncio.run(wait_for(known, "the articles with long titles", [world.worker]))
-    ranked = client.recommend("U-long", candidates=ids, time=_NOW, timeout_s=30)
+    ranked = client.recommend("U-long", candidates=ids, time=_NOW, timeout_s=HANG_S)
     assert {item.news_id for item in ranked.items} == set(ids)
     assert not any(item.reasons for item in ranked.items)
 
@@ -276,7 +277,7 @@ def test_an_answer_too_large_for_a_record_goes_without_its_reasons(world: World,
     ],
 )
 def test_an_odd_request_is_answered(world: World, client: Freshet, asked: dict[str, Any]) -> None:
-    answer = client.recommend("U-odd", **({"time": _NOW} | asked), timeout_s=30)
+    answer = client.recommend("U-odd", **({"time": _NOW} | asked), timeout_s=HANG_S)
     assert answer.degraded is None
     world.worker.check()
 

@@ -22,7 +22,6 @@ def test_the_demo_tells_its_story_and_reports_it_as_one_object(tmp_path: Path) -
         ],
         capture_output=True,
         text=True,
-        timeout=250,
         check=False,
     )
     assert run.returncode == 0, run.stderr

@@ -18,6 +18,7 @@ from freshet.streams.topic_admin import ensure_topics
 from freshet.workers.commands.doctor import command
 from freshet.workers.doctor import examine
 from freshet.workers.finding import Finding
+from tests.waiting import HANG_S
 
 pytestmark = pytest.mark.broker
 
@@ -76,7 +77,7 @@ def test_the_lag_of_a_group_without_members_is_counted(settings: Settings) -> No
     topic = topic_name(settings, "clicks")
     producer = KafkaProducer(bootstrap_servers=settings.bootstrap_servers)
     for _ in range(3):
-        producer.send(topic, b"{}", partition=0).get(timeout=30)
+        producer.send(topic, b"{}", partition=0).get(timeout=HANG_S)
     producer.close()
     consumer = KafkaConsumer(
         bootstrap_servers=settings.bootstrap_servers,

@@ -13,11 +13,11 @@ import pytest
 from freshet.workers.up_process import UpProcess
 from tests.documents.page_run import BlockFailed, PageRun, runs
 from tests.documents.pages import ROOT, all_pages, blocks
+from tests.waiting import HANG_S
 
 pytestmark = pytest.mark.broker
 
 PAGES = [page for page in all_pages() if any(runs(block) for block in blocks(page))]
-_START_TIMEOUT_S = 200.0
 
 
 def ids(page: Path) -> str:
@@ -28,7 +28,7 @@ def ids(page: Path) -> str:
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UpProcess]:
     folder = tmp_path_factory.mktemp("documents")
     with UpProcess(folder / "data", folder / "up.log") as system:
-        system.wait_until_ready(_START_TIMEOUT_S)
+        system.wait_until_ready(HANG_S)
         yield system
 
 

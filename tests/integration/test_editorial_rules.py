@@ -17,6 +17,7 @@ from freshet.workers.cli import main
 from freshet.workers.local_kafka import LocalKafka
 from tests.integration.served_world import NOW, World, categories_of, ids_of, served
 from tests.integration.stream_harness import START_S, settings_for, stream_process
+from tests.waiting import HANG_S
 
 pytestmark = pytest.mark.broker
 
@@ -119,6 +120,6 @@ def test_a_restarted_worker_knows_the_rules_before_its_first_answer(
         before = ids_of(world.recommend("U-restart"))
         freshet(settings, "rules", "set", "gone", "withdraw", "--news", before[0], "--news", before[1])
     with stream_process(settings, settings.data_dir) as worker, Freshet(settings) as client:
-        after = client.recommend("U-restart", time=NOW, timeout_s=30.0)
+        after = client.recommend("U-restart", time=NOW, timeout_s=HANG_S)
         assert not {before[0], before[1]} & set(ids_of(after))
         assert worker.stop() == 0

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from base64 import b64decode
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,10 +27,9 @@ from freshet.streams.kafka import client_config, topic_name
 from freshet.streams.settings import Settings
 from freshet.streams.topic_admin import ensure_topics
 from freshet.workers.embedding import EmbeddingWorker, group_id
+from tests.waiting import HANG_S, wait_until
 
 pytestmark = pytest.mark.broker
-
-_DEADLINE_S = 40.0
 
 
 class LetterEncoder:
@@ -90,7 +89,7 @@ class Stream:
 
     def publish_raw(self, key: bytes, value: bytes | None, partition: int | None = None) -> None:
         articles = topic_name(self.settings, topics.ARTICLES.name)
-        self._producer.send(articles, key=key, value=value, partition=partition).get(timeout=_DEADLINE_S)
+        self._producer.send(articles, key=key, value=value, partition=partition).get(timeout=HANG_S)
 
     def records(self, topic: topics.Topic, wanted: int) -> list[Any]:
         """All records of ``topic``, at least ``wanted``, each partition's in order."""
@@ -101,7 +100,7 @@ class Stream:
                 [TopicPartition(name, number) for number in range(self.settings.partitions)],
             )
             records: list[Any] = []
-            deadline = time.monotonic() + _DEADLINE_S
+            deadline = time.monotonic() + HANG_S
             while len(records) < wanted:
                 assert time.monotonic() < deadline, f"{len(records)} of {wanted} records on {name}"
                 for batch in consumer.poll(timeout_ms=200).values():
@@ -160,17 +159,10 @@ def running(worker: EmbeddingWorker) -> Iterator[None]:
         yield
     finally:
         worker.stop()
-        thread.join(_DEADLINE_S)
+        thread.join(HANG_S)
         assert not thread.is_alive()
     if died:
         raise died[0]
-
-
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + _DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
 
 
 def article(news_id: str, title: str = "", category: str = "") -> Article:
@@ -339,8 +331,8 @@ def test_two_workers_share_the_articles(stream: Stream, tower: Projection) -> No
     first = EmbeddingWorker(stream.settings, LetterEncoder(), tower, index)
     second = EmbeddingWorker(stream.settings, LetterEncoder(), tower, index)
     with running(first), running(second):
-        assert first.ready.wait(_DEADLINE_S)
-        assert second.ready.wait(_DEADLINE_S)
+        assert first.ready.wait(HANG_S)
+        assert second.ready.wait(HANG_S)
         stream.publish(*(article(f"N{row}", f"Storm number {row}") for row in range(40)))
         wait_until(lambda: index.count() == 40, "all are indexed")
         wait_until(lambda: stream.committed(tower.bundle) == 40, "all are done with")
@@ -359,7 +351,7 @@ def test_the_process_finishes_and_commits_when_told_to_stop(stream: Stream) -> N
             (event,) = stream.vectors(1)
         finally:
             process.send_signal(signal.SIGTERM)
-            _, log = process.communicate(timeout=_DEADLINE_S)
+            _, log = process.communicate(timeout=HANG_S)
 
     assert process.returncode == 0, log
     assert event.bundle.startswith("untrained-minilm-mean-64-")

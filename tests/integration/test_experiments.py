@@ -25,6 +25,7 @@ from freshet.workers.local_kafka import LocalKafka
 from freshet.workers.replay import replay
 from freshet.workers.replay_report import ReplayOptions
 from tests.integration.stream_harness import events_on, read_all, send, settings_for, stream_process, wait_for
+from tests.waiting import HANG_S
 
 pytestmark = pytest.mark.broker
 
@@ -32,7 +33,6 @@ NAME = "popular-or-not"
 USERS = 40
 IMPRESSIONS = 200
 START_S = 1_573_290_000.0
-ANSWER_S = 30.0
 UNPOPULAR_FIRST = {"log_ctr_all": -1.0}
 
 
@@ -84,7 +84,7 @@ def settings(kafka: LocalKafka, tmp_path_factory: pytest.TempPathFactory) -> Set
 
 
 def variant_of(client: Freshet, user_id: str) -> str | None:
-    answer = client.recommend(user_id, time=from_unix_s(START_S + 1e6), timeout_s=ANSWER_S)
+    answer = client.recommend(user_id, time=from_unix_s(START_S + 1e6), timeout_s=HANG_S)
     assert answer.experiment == (None if answer.variant is None else NAME)
     return answer.variant
 
@@ -162,7 +162,7 @@ def test_two_rankers_serve_one_stream_each_to_its_users(settings: Settings, tmp_
         assert variant_of(client, "U0") is None
         by_user = assigned(start(operator, "A=start:0.5", f"B={file}:0.5"))
         assert until_served(client, worker, {"A", "B"}) == by_user
-        options = ReplayOptions(score=True, window=4, wait_for_vectors=False, answer_timeout_s=90.0)
+        options = ReplayOptions(score=True, window=4, wait_for_vectors=False, answer_timeout_s=HANG_S)
         report = replay(settings, lowest_clicked(tmp_path / "mind"), options)
         assert report.score is not None
         assert report.score.unanswered == 0

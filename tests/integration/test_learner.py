@@ -31,6 +31,7 @@ from tests.integration.stream_harness import (
     stream_process,
     wait_for,
 )
+from tests.waiting import HANG_S
 
 pytestmark = pytest.mark.broker
 
@@ -99,7 +100,7 @@ async def learned(settings: Settings, examples: int, *workers: StreamProcess) ->
 
 
 async def ranker_of(client: Freshet) -> str:
-    answer = await asyncio.to_thread(client.recommend, "U-any", 3, time=NOW, timeout_s=60.0)
+    answer = await asyncio.to_thread(client.recommend, "U-any", 3, time=NOW, timeout_s=HANG_S)
     return answer.ranker
 
 
@@ -119,7 +120,7 @@ async def test_weights_move_as_clicks_arrive_and_every_worker_applies_them(
         for i in range(8):
 
             async def answered(user_id: str = f"U{i}") -> bool:
-                found = await asyncio.to_thread(client.recommend, user_id, 3, time=NOW, timeout_s=60.0)
+                found = await asyncio.to_thread(client.recommend, user_id, 3, time=NOW, timeout_s=HANG_S)
                 return found.ranker == "default-60"
 
             await wait_for(answered, f"U{i} to be ranked with the new weights", [one, two])
@@ -183,7 +184,7 @@ async def test_a_poisoned_example_changes_nothing(world: Settings, tmp_path: Pat
 async def test_a_late_click_corrects_what_was_learned(world: Settings, tmp_path: Path) -> None:
     with stream_process(world, tmp_path / "worker") as worker, Freshet(world) as client:
         answer = await asyncio.to_thread(
-            client.recommend, "U-late", candidates=SLATE, time=NOW, timeout_s=60.0
+            client.recommend, "U-late", candidates=SLATE, time=NOW, timeout_s=HANG_S
         )
         shown = Impression(
             impression_id="I-late",

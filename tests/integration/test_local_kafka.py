@@ -7,8 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,10 +17,9 @@ from kafka.errors import KafkaTimeoutError
 
 from freshet.workers.errors import BrokerFailed
 from freshet.workers.local_kafka import LocalKafka
+from tests.waiting import HANG_S, wait_until
 
 pytestmark = pytest.mark.broker
-
-DEADLINE_S = 60.0
 
 
 def test_a_restart_on_a_given_port_keeps_records_and_the_cluster_s_identity(tmp_path: Path) -> None:
@@ -93,7 +91,7 @@ def test_sigkill_of_the_parent_leaves_no_process(tmp_path: Path) -> None:
         broker_pid = _only_child(guard_pid)
         program.kill()
         program.wait()
-        _wait_until(lambda: not _lives(guard_pid) and not _lives(broker_pid))
+        wait_until(lambda: not _lives(guard_pid) and not _lives(broker_pid), "the end of both")
 
 
 def test_after_sigkill_the_next_start_waits_for_the_stopping_broker_and_finds_its_records(
@@ -116,7 +114,7 @@ def test_sigkill_of_a_parent_with_forked_children_leaves_no_broker(tmp_path: Pat
             broker_pid = _only_child(guard_pid)
             program.kill()
             program.wait()
-            _wait_until(lambda: not _lives(guard_pid) and not _lives(broker_pid))
+            wait_until(lambda: not _lives(guard_pid) and not _lives(broker_pid), "the end of both")
         finally:
             os.kill(forked_pid, signal.SIGKILL)
 
@@ -130,7 +128,7 @@ def test_sigkill_of_the_guard_leaves_no_broker(tmp_path: Path) -> None:
         assert broker.pid is not None
         broker_pid = _only_child(broker.pid)
         os.kill(broker.pid, signal.SIGKILL)
-        _wait_until(lambda: not _lives(broker_pid))
+        wait_until(lambda: not _lives(broker_pid), "the broker's end")
         assert not broker.is_running()
 
 
@@ -147,7 +145,7 @@ def test_ctrl_c_reaches_the_workers_first_and_the_broker_when_they_have_stopped(
         os.killpg(program.pid, signal.SIGINT)
         assert program.stdout is not None
         assert program.stdout.readline().strip() == "produced"
-        assert program.wait(DEADLINE_S) == 0
+        assert program.wait(HANG_S) == 0
         assert not _lives(guard_pid)
         assert not _lives(broker_pid)
 
@@ -160,7 +158,7 @@ from freshet.workers.local_kafka import LocalKafka
 
 def produce(value):
     producer = KafkaProducer(bootstrap_servers=broker.bootstrap_servers)
-    producer.send("t", value).get(timeout=30)
+    producer.send("t", value).get()
     producer.close()
 
 with LocalKafka(Path(sys.argv[1])) as broker:
@@ -201,7 +199,7 @@ def _produce(broker: LocalKafka, topic: str, value: bytes, compression: str | No
         bootstrap_servers=broker.bootstrap_servers, compression_type=compression, max_block_ms=2_000
     )
     try:
-        producer.send(topic, value).get(timeout=DEADLINE_S)
+        producer.send(topic, value).get(timeout=HANG_S)
     finally:
         producer.close()
 
@@ -216,7 +214,7 @@ def _consume(broker: LocalKafka, topic: str, count: int) -> list[bytes]:
         return len(values) >= count
 
     try:
-        _wait_until(enough)
+        wait_until(enough, f"{count} records")
     finally:
         consumer.close()
     return values
@@ -243,10 +241,3 @@ def _lives(pid: int) -> bool:
     found = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
     state = found.stdout.strip()
     return bool(state) and not state.startswith("Z")
-
-
-def _wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.05)

@@ -18,6 +18,7 @@ from freshet.streams.topic_admin import ensure_topics
 from freshet.streams.topics import ARTICLES, CLICKS, CONTROL, IMPRESSIONS, RECOMMENDATIONS, Topic
 from freshet.workers.cli import main
 from tests.recommendation_logs import IDS, START_S, serve
+from tests.waiting import HANG_S
 
 pytestmark = pytest.mark.broker
 
@@ -32,9 +33,9 @@ def _publish(settings: Settings, records: list[tuple[Topic, str, bytes | None]])
             producer.send(topic_name(settings, topic.name), key=key.encode(), value=value)
             for topic, key, value in records
         ]
-        producer.flush(timeout=30)
+        producer.flush(timeout=HANG_S)
         for future in sent:
-            future.get(timeout=30)
+            future.get(timeout=HANG_S)
     finally:
         producer.close()
 

@@ -19,7 +19,6 @@ from freshet.streams.topic_admin import ensure_topics
 from freshet.streams.topics import ARTICLE_VECTORS, ARTICLES, DEAD_LETTERS, IMPRESSIONS
 from freshet.workers.replay_report import ReplayError
 from tests.integration.replayed_log import (
-    DEADLINE_S,
     all_of,
     ids,
     impression,
@@ -28,6 +27,7 @@ from tests.integration.replayed_log import (
     revealed,
     run,
 )
+from tests.waiting import HANG_S
 
 pytestmark = pytest.mark.broker
 
@@ -211,7 +211,7 @@ async def test_ctrl_c_stops_cleanly_and_says_where(settings: Settings, tmp_path:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    async with reading(settings, IMPRESSIONS) as impressions, asyncio.timeout(DEADLINE_S):
+    async with reading(settings, IMPRESSIONS) as impressions, asyncio.timeout(HANG_S):
         while not await revealed(impressions):
             await asyncio.sleep(0.05)
         process.send_signal(signal.SIGINT)

@@ -52,6 +52,7 @@ from tests.integration.stream_harness import (
     vectors,
     wait_for,
 )
+from tests.waiting import HANG_S
 
 pytestmark = pytest.mark.broker
 
@@ -59,7 +60,6 @@ ARTICLES, ANNOUNCED, USERS = 40, 30, 5
 DIMENSION = 16
 SCORE_TOLERANCE = 1e-5
 """Features are float32, of unit size, and sums of them are taken in another order."""
-ANSWER_S = 60.0
 IN_STEP, REPLAYED = 20, 400
 
 Scores = Mapping[str, float]
@@ -169,7 +169,7 @@ async def test_scores_are_those_of_evaluate_once_feedback_has_arrived(
                     candidates=impression.candidates[::-1],
                     history=impression.history,
                 )
-                found = await asyncio.to_thread(client.request, asked, ANSWER_S)
+                found = await asyncio.to_thread(client.request, asked, HANG_S)
                 return found if agree(scores_of(found), expected) else None
 
             found = await wait_for(answer, f"the answer to impression {i} that evaluate gives", [worker])
@@ -203,7 +203,7 @@ async def test_a_replay_ranks_as_evaluate_does_but_for_its_delay(
     impressions = stream(REPLAYED, step_s=60.0)
     offline, unfed = evaluated(articles, impressions), evaluated(articles, impressions, fed=False)
     with stream_process(settings, tmp_path / "worker"):
-        options = ReplayOptions(score=True, window=1, wait_for_vectors=False, answer_timeout_s=ANSWER_S)
+        options = ReplayOptions(score=True, window=1, wait_for_vectors=False, answer_timeout_s=HANG_S)
         report = await asyncio.to_thread(
             replay, settings, mind_folder(tmp_path / "mind", impressions), options
         )

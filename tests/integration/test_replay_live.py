@@ -16,6 +16,7 @@ from freshet.streams.settings import Settings
 from freshet.streams.topic_admin import ensure_topics
 from freshet.workers.replay import replay
 from freshet.workers.replay_report import ReplayOptions
+from tests.waiting import HANG_S
 
 pytestmark = pytest.mark.broker
 
@@ -74,7 +75,7 @@ def popular_first(path: Path) -> Path:
 async def test_the_live_system_answers_every_question_and_learns_what_is_popular(
     settings: Settings, stream: None, tmp_path: Path
 ) -> None:
-    options = ReplayOptions(score=True, window=4, wait_for_vectors=False, answer_timeout_s=90.0)
+    options = ReplayOptions(score=True, window=4, wait_for_vectors=False, answer_timeout_s=HANG_S)
     report = await asyncio.to_thread(replay, settings, popular_first(tmp_path / "mind"), options)
     assert report.published.impressions == IMPRESSIONS
     assert report.score is not None

@@ -22,13 +22,13 @@ from freshet.streams.settings import Settings
 from freshet.workers.cli import main
 from freshet.workers.worker_process import WorkerProcess
 from tests.integration.secured_kafka import Right, SecuredKafka, secured_kafka
+from tests.waiting import HANG_S
 
 pytestmark = pytest.mark.broker
 
 _PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "secure.md"
 _ROW = re.compile(r"^\| (?:`(\w+)`)? ?\| .*?\| ?(topic|group) \| `([\w.*-]+)` \| ([\w, ]+) \|$", re.MULTILINE)
 _SCRAM = {"stream", "operator"}
-_DEADLINE_S = 90.0
 
 
 def _rights() -> list[Right]:
@@ -106,7 +106,7 @@ def test_nobody_gets_in_otherwise(kafka: SecuredKafka) -> None:
         for what, environment in wrong.items()
     }
     for what, program in tried.items():
-        output, _ = program.communicate(timeout=_DEADLINE_S)
+        output, _ = program.communicate(timeout=HANG_S)
         assert program.returncode == 1, f"{what}: {output}"
         assert "does not answer" in output, f"{what}: {output}"
         assert "Traceback" not in output
@@ -134,7 +134,7 @@ def _freshet(kafka: SecuredKafka, user: str, *arguments: str) -> Result:
 
 def _recommended(site: Freshet, user_id: str, n: int, workers: list[WorkerProcess]) -> list[str]:
     """The articles of the first answer that has ``n`` of them."""
-    deadline = time.monotonic() + _DEADLINE_S
+    deadline = time.monotonic() + HANG_S
     found: list[str] = []
     while time.monotonic() < deadline:
         with suppress(RecommendationTimeout):

@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -41,10 +40,10 @@ from freshet.workers.local_kafka import LocalKafka
 from freshet.workers.worker_process import WorkerProcess
 from tests.integration.stream_harness import START_S, read_all, settings_for
 from tests.otlp_receiver import Received, ReceivedSpan, otlp_receiver
+from tests.waiting import HANG_S, wait_until
 
 pytestmark = pytest.mark.broker
 
-_DEADLINE_S = 60.0
 _OLD_TRACE = "00000000000000000000000000000017"
 _READER, _FAILS = "U-who-reads", "U-whose-requests-fail"
 _WORKER = f"""
@@ -70,14 +69,6 @@ class LetterEncoder:
     def encode(self, texts: Sequence[tuple[str, str]]) -> FloatMatrix:
         counts = [[title.lower().count(chr(97 + i)) for i in range(26)] for title, _ in texts]
         return np.array(counts, np.float32).reshape(len(texts), 26)
-
-
-def _wait(probe: Callable[[], T], what: str) -> T:
-    end = time.monotonic() + _DEADLINE_S
-    while not (value := probe()):
-        assert time.monotonic() < end, f"{what}: not within {_DEADLINE_S:g} s"
-        time.sleep(0.02)
-    return value
 
 
 class Site:
@@ -109,7 +100,7 @@ class Site:
             by_name = {span.name.replace(self.settings.topic_prefix, ""): span for span in spans}
             return by_name if by_name.keys() >= set(names) else {}
 
-        return _wait(found, f"spans {names} of trace {trace_id}")
+        return wait_until(found, f"spans {names} of trace {trace_id}")
 
     def steps(self, span: ReceivedSpan) -> list[str]:
         """The names of a span's own steps, in their order."""
@@ -128,7 +119,7 @@ class Site:
                         return entry
             return {}
 
-        return _wait(found, f"a log line with {wanted}")
+        return wait_until(found, f"a log line with {wanted}")
 
     def records(self, topic: str) -> list[Any]:
         """Every record on a topic (by short name)."""
@@ -140,7 +131,7 @@ class Site:
         producer = KafkaProducer(**client_config(self.settings))
         try:
             name = topic_name(self.settings, topic)
-            return producer.send(name, value, key=key, headers=headers).get(timeout=_DEADLINE_S)
+            return producer.send(name, value, key=key, headers=headers).get(timeout=HANG_S)
         finally:
             producer.close()
 
@@ -171,10 +162,10 @@ def site(kafka: LocalKafka, tmp_path_factory: pytest.TempPathFactory) -> Iterato
                 # Before the worker starts, so that it knows both from the start.
                 client.set_push(_READER, True)
                 _publish_in_trace(client, _OLD_TRACE, "N0")
-                _wait(lambda: received.named("commit"), "the first article's vector")
+                wait_until(lambda: received.named("commit"), "the first article's vector")
                 log_file = settings.data_dir / "stream.log"
                 with WorkerProcess(["-c", _WORKER], settings, log_file) as worker:
-                    client.recommend("U-first", timeout_s=_DEADLINE_S)
+                    client.recommend("U-first", timeout_s=HANG_S)
                     yield Site(settings, worker, client, received)
                     assert worker.stop() == 0
         finally:
@@ -243,7 +234,7 @@ def test_an_article_that_cannot_be_embedded_fails_in_its_trace(site: Site) -> No
 
 
 def test_a_click_is_followed_to_the_answer_that_it_causes(site: Site) -> None:
-    with site.client.subscribe(_READER, timeout_s=_DEADLINE_S) as pushed:
+    with site.client.subscribe(_READER, timeout_s=HANG_S) as pushed:
         with site.caller() as (trace_id, page):
             site.client.click(_READER, "N0", time=from_unix_s(START_S))
         answer = next(pushed)
@@ -266,7 +257,7 @@ def test_a_click_is_followed_to_the_answer_that_it_causes(site: Site) -> None:
     assert _ids(site.record_of(answer).headers) == (trace_id, push.span_id)
 
     with site.caller() as (request_trace, _):
-        asked = site.client.recommend(_READER, time=from_unix_s(START_S + 1), timeout_s=_DEADLINE_S)
+        asked = site.client.recommend(_READER, time=from_unix_s(START_S + 1), timeout_s=HANG_S)
     assert asked.user_clicks == 1
     answered = site.spans(request_trace, "process recommendation-requests")["process recommendation-requests"]
     assert answered.links == {(trace_id, handled.span_id): "last click"}
@@ -274,7 +265,7 @@ def test_a_click_is_followed_to_the_answer_that_it_causes(site: Site) -> None:
 
 def test_a_request_is_followed_to_its_answer(site: Site) -> None:
     with site.caller() as (trace_id, page):
-        answer = site.client.recommend("U-other", time=from_unix_s(START_S), timeout_s=_DEADLINE_S)
+        answer = site.client.recommend("U-other", time=from_unix_s(START_S), timeout_s=HANG_S)
     names = "send recommendation-requests", "process recommendation-requests", "wait for the answer"
     sent, answered, waited = (site.spans(trace_id, *names)[name] for name in names)
     assert (sent.parent_id, answered.parent_id, waited.parent_id) == (page, sent.span_id, sent.span_id)

@@ -28,16 +28,13 @@ from tests.integration.stream_harness import (
     vectors,
     wait_for,
 )
+from tests.waiting import HANG_S
 
 pytestmark = pytest.mark.broker
 
 _ARTICLES = 20
 _USERS = [f"U{i}" for i in range(60)]
 _NOW = from_unix_s(START_S + 3_600.0)
-_TAKEN_OVER_S = 90.0
-"""Far longer than the session timeout of 10 s after which Kafka gives a worker up."""
-
-
 _RENEWED_S = 2.0
 """A worker computes the population's vector anew every second."""
 
@@ -109,7 +106,7 @@ class Pair:
                 candidates=tuple(f"N{i}" for i in range(_ARTICLES)),
             )
             asked[user_id] = self.client.submit(request)
-        return {user_id: future.result(_TAKEN_OVER_S) for user_id, future in asked.items()}
+        return {user_id: future.result(HANG_S) for user_id, future in asked.items()}
 
     async def states_met(self) -> dict[str, Recommendation]:
         """Answers that rest on every user's every click."""

@@ -98,7 +98,6 @@ def _module(module: str, checksum: str) -> Path:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
         cwd=Path(__file__).parent,
         env={**os.environ, "GOFLAGS": "-mod=mod"},
     )

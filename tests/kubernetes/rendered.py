@@ -83,7 +83,6 @@ def _kustomize() -> tuple[str, ...]:
                 [str(external_tool("go")), "install", *flags, _KUSTOMIZE],
                 env=environment,
                 check=True,
-                timeout=240,
             )
     return (str(program), "build")
 

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-_TIMEOUT_S = 240.0
 
 
 def copy_source(to: Path) -> Path:
@@ -39,7 +38,6 @@ def run(
         env=mine | dict(environment or {}),
         capture_output=True,
         text=True,
-        timeout=_TIMEOUT_S,
         check=False,
     )
     shown = f"{' '.join(map(str, command))}\n{done.stdout}\n{done.stderr}"

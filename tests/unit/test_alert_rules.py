@@ -28,7 +28,7 @@ _ADDRESS = "https://github.com/freshet/freshet/blob/main/docs/runbooks/"
 
 def _promtool(*arguments: str | Path) -> None:
     done = subprocess.run(
-        [external_tool("promtool"), *arguments], capture_output=True, text=True, timeout=120, check=False
+        [external_tool("promtool"), *arguments], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -49,7 +49,7 @@ ARTICLES = [f"N{i}" for i in range(8)]
 VECTORS = _RANDOM.normal(size=(len(ARTICLES), D)).astype(np.float32)
 ZERO = np.zeros(D, np.float32)
 CLOSE = 5e-5
-LAW = settings(max_examples=40, deadline=None)
+LAW = settings(max_examples=40)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ START_S = 1_573_000_000.0
 HEADS = len(STATS_HALF_LIVES_S)
 TINY = 1e-300
 """What has decayed below this is a subnormal number, with few digits left."""
-LAW = settings(max_examples=40, deadline=None)
+LAW = settings(max_examples=40)
 
 
 class Snapshot(NamedTuple):

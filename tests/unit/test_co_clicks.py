@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from freshet.models import co_clicks
 from freshet.models.co_clicks import CoClicks, trim
 
-LAW = settings(max_examples=60, deadline=None)
+LAW = settings(max_examples=60)
 NAMES = [f"N{i}" for i in range(8)]
 ids = st.sampled_from(NAMES)
 contexts = st.lists(ids, unique=True, max_size=6)

@@ -18,10 +18,10 @@ from freshet.workers import console_feed
 from freshet.workers.console_clock import StreamClock
 from freshet.workers.console_feed import OWN, StreamFeed
 from freshet.workers.console_memory import StreamMemory
+from tests.waiting import HANG_S
 
 NOW_S = 1_800_000_000.0
 LONG_AGO_S = NOW_S - 90 * 86_400.0
-DEADLINE_S = 10.0
 
 
 class Broker:
@@ -120,7 +120,7 @@ class Reading:
         self.feed = StreamFeed(Settings(), self.memory, self.clock)
 
     def until(self, probe: Callable[[], Any]) -> None:
-        deadline = time.monotonic() + DEADLINE_S
+        deadline = time.monotonic() + HANG_S
         while not probe():
             assert time.monotonic() < deadline, "it did not happen"
             threading.Event().wait(0.005)
@@ -144,7 +144,7 @@ def test_the_time_of_the_stream_is_known_before_all_else_is_read(broker: Broker,
     broker.append("article-vectors", None, vector_key("b1", "N9"))
     broker.append("clicks", click("U1"))
     with reading.feed:
-        assert reading.clock.known.wait(DEADLINE_S)
+        assert reading.clock.known.wait(HANG_S)
         reading.until(lambda: ("freshet.article-vectors", 0) in broker.read)
         assert broker.read[0] == ("freshet.clicks", 0)
         assert reading.clock.now_s == LONG_AGO_S

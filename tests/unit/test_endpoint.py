@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from freshet.streams import endpoint
+from tests.waiting import HANG_S
 
 
 class Process(SimpleNamespace):
@@ -22,7 +23,7 @@ class Process(SimpleNamespace):
     def get(self, path: str) -> tuple[int, str]:
         """Status and text of a page."""
         try:
-            with urllib.request.urlopen(self.url + path, timeout=5) as page:
+            with urllib.request.urlopen(self.url + path, timeout=HANG_S) as page:
                 return page.status, page.read().decode()
         except urllib.error.HTTPError as error:
             with error:

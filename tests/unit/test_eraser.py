@@ -20,9 +20,9 @@ from freshet.streams.progress import Progress
 from freshet.streams.serving import pooling
 from freshet.streams.settings import Settings
 from freshet.streams.user_states import UserKey, UserStates
+from tests.waiting import HANG_S
 
 _SETTINGS = Settings(partitions=2, dimension=4)
-_DEADLINE_S = 10.0
 
 
 class _Worker:
@@ -81,7 +81,7 @@ class _Worker:
         """Run the eraser until ``met``."""
         running = asyncio.create_task(self.eraser.run())
         try:
-            async with asyncio.timeout(_DEADLINE_S):
+            async with asyncio.timeout(HANG_S):
                 if steps is not None:
                     await steps()
                 while not met():

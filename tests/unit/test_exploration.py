@@ -68,7 +68,7 @@ def chosen(explorer: Explorer, seed: int, k: int = K) -> Explored:
 
 @pytest.mark.parametrize("name", EXPLORERS)
 @given(seed=st.integers(0, 2**64 - 1), k=st.integers(1, 20))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_list_is_k_distinct_candidates_with_true_probabilities(name: str, seed: int, k: int) -> None:
     found = chosen(EXPLORERS[name](2), seed, k)
     assert len(found.picks) == len(set(found.picks.tolist())) == min(k, OLD + FRESH)
@@ -88,7 +88,7 @@ def test_the_same_seed_gives_the_same_list(name: str) -> None:
 
 @pytest.mark.parametrize("name", SLOT_EXPLORERS)
 @given(seed=st.integers(0, 2**64 - 1), budget=st.integers(0, 4), k=st.integers(1, 8))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_budget_is_kept_and_all_other_slots_keep_their_order(
     name: str, seed: int, budget: int, k: int
 ) -> None:
@@ -183,7 +183,7 @@ def test_the_first_position_has_the_softmax_of_the_scores() -> None:
     temperature=st.sampled_from([0.01, 0.05, 1.0, 100.0]),
     seed=st.integers(0, 1_000),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_plackett_luce_propensities_are_probabilities_whatever_the_scores(
     scores: list[float], temperature: float, seed: int
 ) -> None:

@@ -28,7 +28,7 @@ from freshet.models.synth import write_synth
 from freshet.models.synth_world import SynthConfig
 from tests.external_tools import unusable
 
-LAW = settings(max_examples=80, deadline=None)
+LAW = settings(max_examples=80)
 CAPACITY = 12
 RATES = np.array([1 / 1_800.0, 1 / 10_800.0, 1 / 86_400.0, 0.0])
 NOW_S = 1_700_000_000.0
@@ -96,7 +96,7 @@ from freshet.models.kernels import in_numpy
 assert not kernels.COMPILED
 assert all(getattr(kernels, name) is getattr(in_numpy, name) for name in in_numpy.__all__)
 """
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=60.0)
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 @LAW

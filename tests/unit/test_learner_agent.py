@@ -23,6 +23,7 @@ from freshet.streams.outbox import Outbox
 from freshet.streams.ranker_weights import Rankers
 from freshet.streams.record_reader import RecordBatch
 from freshet.streams.settings import Settings
+from tests.waiting import HANG_S
 
 SETTINGS = Settings(topic_prefix="t.", partitions=4)
 
@@ -113,7 +114,7 @@ class World:
         self.agent = agent
         running = asyncio.create_task(agent.run(reader))
         try:
-            async with asyncio.timeout(10.0):
+            async with asyncio.timeout(HANG_S):
                 while not until():
                     await asyncio.sleep(0.001)
                     if running.done():

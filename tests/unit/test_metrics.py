@@ -12,6 +12,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 from prometheus_client.parser import text_string_to_metric_families
 
 from freshet.streams import endpoint, metrics
+from tests.waiting import HANG_S
 
 ROOT = Path(metrics.__file__).resolve().parents[1]
 METRICS = {
@@ -57,7 +58,7 @@ def test_a_metric_is_set_somewhere(name: str) -> None:
 def test_the_endpoint_serves_them_on_loopback() -> None:
     port = _free_port()
     endpoint.serve("127.0.0.1", port, ready=lambda: True)
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as page:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=HANG_S) as page:
         families = {family.name for family in text_string_to_metric_families(page.read().decode())}
     expected = {metric.describe()[0].name for metric in METRICS.values()}
     assert expected <= families

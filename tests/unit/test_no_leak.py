@@ -384,7 +384,7 @@ def test_a_leak_through_any_feature_is_noticed(feature: str) -> None:
 
 
 @given(st.integers(0, 59), st.integers(0, 3), st.sampled_from([0.0, 1.0, 300.0, 1_000.0, 3_600.0]))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_a_planted_click_changes_nothing_before_its_feedback(
     position: int, seed: int, delay_s: float
 ) -> None:

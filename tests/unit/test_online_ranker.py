@@ -127,7 +127,7 @@ def test_what_is_forgotten_leaves_the_prior() -> None:
     assert np.trace(newest) <= float(np.square(x).sum())
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10_000), st.integers(0, 11), st.booleans())
 def test_a_correction_moves_the_weights_towards_the_final_labels(seed: int, late: int, first: bool) -> None:
     """To first order: a small AdaGrad step of the example and its correction is that of the final labels."""
@@ -160,7 +160,7 @@ def test_what_a_slate_taught_is_taken_back_when_it_was_all_clicked_in_the_end() 
 
 
 @given(st.integers(0, 1_000))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_order_of_the_candidates_does_not_matter(seed: int) -> None:
     x, clicked = slate(seed, truth_of(2))
     order = np.random.default_rng(seed).permutation(len(x))

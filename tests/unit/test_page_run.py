@@ -11,8 +11,7 @@ import pytest
 
 from tests.documents.page_run import BlockFailed, PageRun, runs
 from tests.documents.pages import Block, blocks
-
-DEADLINE_S = 30.0
+from tests.waiting import HANG_S
 
 
 @pytest.fixture
@@ -65,7 +64,7 @@ def test_what_runs_on_is_awaited_and_ends_with_the_page(tmp_path: Path) -> None:
     with PageRun(tmp_path, {}, {}) as run:
         process = int(run.run(block).split()[0])
         os.kill(process, 0)
-    deadline = time.monotonic() + DEADLINE_S
+    deadline = time.monotonic() + HANG_S
     with pytest.raises(ProcessLookupError):
         while time.monotonic() < deadline:
             os.kill(process, 0)

@@ -119,7 +119,7 @@ def test_each_impression_is_ranked_as_the_server_would_before_it_is_learned_from
 
 
 @given(st.integers(0, 29), st.integers(0, 5))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_later_event_changes_nothing_before_it(position: int, seed: int) -> None:
     first, second = stream(30, seed), stream(30, seed)
     changed = second[position]

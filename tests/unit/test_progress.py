@@ -12,6 +12,7 @@ from faust.types import TP
 
 from freshet.streams.progress import Progress
 from freshet.streams.settings import Settings
+from tests.waiting import HANG_S
 
 _CLICKS_0, _CLICKS_1, _REQUESTS_0 = TP("clicks", 0), TP("clicks", 1), TP("requests", 0)
 
@@ -160,7 +161,7 @@ async def test_progress_is_kept_regularly(
     await progress.starts({"clicks"})
     keeping = asyncio.create_task(progress.keep())
     progress.done(_records(_CLICKS_0, 0))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG_S):
         while not group.offsets:
             await asyncio.sleep(0.001)
     keeping.cancel()

@@ -12,6 +12,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Gauge, start_http_server
 
 from tests.prometheus_server import PrometheusServer, free_port
+from tests.waiting import HANG_S
 
 _RULES = """
 groups:
@@ -33,7 +34,7 @@ def test_it_scrapes_answers_queries_fires_alerts_and_stops(tmp_path: Path) -> No
         with PrometheusServer(
             {"job-a": [f"127.0.0.1:{port}"]}, tmp_path / "prometheus", [rules], 0.2
         ) as server:
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + HANG_S
             while not server.alerts() and time.monotonic() < deadline:
                 time.sleep(0.05)
             assert [alert["labels"]["alertname"] for alert in server.alerts()] == ["TooHigh"]
@@ -45,7 +46,7 @@ def test_it_scrapes_answers_queries_fires_alerts_and_stops(tmp_path: Path) -> No
             with pytest.raises(AssertionError, match="parse error"):
                 server.query("sum(")
         with pytest.raises(urllib.error.URLError):
-            urllib.request.urlopen(f"{server.url}/-/ready", timeout=5)
+            urllib.request.urlopen(f"{server.url}/-/ready", timeout=HANG_S)
     finally:
         page.shutdown()
         page.server_close()

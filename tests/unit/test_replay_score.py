@@ -19,6 +19,7 @@ from freshet.models.mind import BadLine
 from freshet.workers.replay_ranking import CTR, RANDOM, SYSTEM, LiveComparison
 from freshet.workers.replay_report import ReplayError
 from freshet.workers.replay_score import ScoredReveal
+from tests.waiting import HANG_S
 
 
 def impression(number: int, user: str = "", clicked: tuple[str, ...] = ("N1",)) -> Impression:
@@ -183,7 +184,7 @@ async def test_an_answer_that_never_comes_does_not_hold_the_others_for_ever() ->
     reveal.admit(impression(1))
     await reveal.step(0.0)
     wire.answer(1)
-    deadline = time.monotonic() + 20.0
+    deadline = time.monotonic() + HANG_S
     while reveal.busy and time.monotonic() < deadline:
         await reveal.step(0.0)
     assert wire.revealed == ["I0", "I1"]
@@ -197,7 +198,7 @@ async def test_a_whole_window_without_answers_ends_the_replay_with_advice() -> N
     reveal = scored(wire, window=20, answer_timeout_s=0.0)
     for number in range(20):
         reveal.admit(impression(number))
-    deadline = time.monotonic() + 20.0
+    deadline = time.monotonic() + HANG_S
     while reveal.busy and time.monotonic() < deadline:
         await reveal.step(0.0)
     with pytest.raises(ReplayError, match="freshet stream"):

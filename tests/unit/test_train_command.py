@@ -135,13 +135,13 @@ def test_an_interrupted_run_saves_no_bundle_and_goes_on(folder: Path, tmp_path: 
         if line.startswith("epoch 2"):
             os.kill(process.pid, signal.SIGINT)
             break
-    _, rest = process.communicate(timeout=120)
+    _, rest = process.communicate()
     assert process.returncode == 130, said + rest
     assert "goes on from there" in " ".join(rest.split())
     assert not (tmp_path / "a").exists()
     (checkpoint,) = (tmp_path / "a.training").iterdir()
     assert checkpoint.suffix == ".safetensors"
-    again = subprocess.run(command, capture_output=True, text=True, timeout=280, check=True)
+    again = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "epoch 1:" not in again.stderr, "it went on instead of beginning again"
     assert json.loads(again.stdout)["bundle"] == load_bundle(tmp_path / "a").id
     assert not (tmp_path / "a.training").exists()

@@ -27,7 +27,7 @@ VECTORS = np.random.default_rng(3).normal(size=(len(ARTICLES), D)).astype(np.flo
 VECTORS /= np.linalg.norm(VECTORS, axis=1, keepdims=True)
 CLICKED = np.array([0.3, -0.2, 0.1, 0.4], np.float32)
 CLOSE = 1e-5
-LAW = settings(max_examples=60, deadline=None)
+LAW = settings(max_examples=60)
 
 SPECS = [
     UserSpec(

@@ -16,7 +16,7 @@ from freshet.models.user_state import HISTORY_SPACING_S
 
 ARTICLES = 9
 USERS = ("U0", "U1", "U2")
-LAW = settings(max_examples=150, deadline=None)
+LAW = settings(max_examples=150)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ WITH_VECTOR = ARTICLES[:9]
 VECTORS = dict(zip(WITH_VECTOR, np.random.default_rng(7).normal(size=(9, D)).astype(np.float32), strict=True))
 POPULATION = np.array([0.5, -1.0, 0.25, 2.0], np.float32)
 CLOSE = 3e-5
-LAW = settings(max_examples=40, deadline=None)
+LAW = settings(max_examples=40)
 
 
 @dataclass(frozen=True)

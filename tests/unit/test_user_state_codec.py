@@ -28,7 +28,7 @@ CATALOG = ArticleCatalog(2)
 CATALOG.put_article("N1", [1.0, -2.0], START_S)
 CATALOG.put_article("N2", [0.5, 0.25], START_S)
 
-LAW = settings(max_examples=100, deadline=None)
+LAW = settings(max_examples=100)
 
 
 def example() -> UserState:
