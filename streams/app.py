@@ -30,7 +30,9 @@ from freshet.streams.errors import FreshetError
 from freshet.streams.experiments import Experiments
 from freshet.streams.exploration import explorer_of
 from freshet.streams.faust_app import faust_app
+from freshet.streams.group_lag import stream_group
 from freshet.streams.group_member import join_group
+from freshet.streams.group_place import Member
 from freshet.streams.kafka import topic_name
 from freshet.streams.learner_agent import LearnerAgent
 from freshet.streams.outbox import Outbox
@@ -96,10 +98,14 @@ class StreamApp:
         self._index = index
         population = Population(self.catalog)
         self._popularity: dict[str, float] = {}
-        agents = ("user", "stats", "recommender", "follower", "weights", "learner", "eraser")
-        self._outboxes = {name: Outbox(settings) for name in agents}
-        self._connected = asyncio.Event()
         self.progress = Progress(self.faust, settings)
+        self._outboxes = {name: Outbox(settings) for name in ("recommender", "follower", "weights")}
+        # What follows from records that this worker owns, and would overwrite what their next owner wrote.
+        self._outboxes |= {
+            name: Outbox(settings, self.progress.hold) for name in ("user", "stats", "learner", "eraser")
+        }
+        self._connected = asyncio.Event()
+        self._recovery: Any = None
         memory = TableMemory()
         users = PartitionedTable(self.faust, USER_STATE, settings.partitions, memory)
         counts = PartitionedTable(self.faust, "article-counts", settings.partitions, memory)
@@ -201,6 +207,8 @@ class StreamApp:
         changelogs = [table.changelog for table in self._tables]
         await asyncio.to_thread(ensure_changelogs, self.settings, changelogs)
         join_group(self.faust, self.progress)
+        tables: Any = self.faust.tables
+        self._recovery = tables.recovery
         await self.faust.start()
         known = asyncio.create_task(self._caught_up())
         failed = asyncio.create_task(self.crashed())
@@ -219,7 +227,22 @@ class StreamApp:
 
     def followed(self) -> dict[TopicPartition, int]:
         """Of each partition that this worker reads outside the group: the first offset not yet applied."""
-        return self.follower.read | self._weights.read
+        followed = self.follower.read | self._weights.read
+        for tp, offset in self._variant_bundles.read.items():
+            followed[tp] = min(offset, followed.get(tp, offset))
+        return followed
+
+    def member(self) -> Member:
+        """This worker's place in its group; from any thread."""
+        group, names = stream_group(self.settings)
+        restored = [] if self._recovery is None else list(self._recovery.active_offsets.values())
+        return Member(
+            group=group,
+            topics=names,
+            name=self.faust.conf.consumer_group_instance_id,
+            reading=frozenset((tp.topic, tp.partition) for tp in self.progress.reading()),
+            restored=sum(restored),
+        )
 
     def watch(self, running: Callable[[], Awaitable[None]]) -> None:
         """Run ``running`` beside the agents, and stop with its error if it fails; before :meth:`start`."""

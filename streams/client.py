@@ -102,13 +102,12 @@ class Freshet(Closing):
         wait_for_broker(settings, connect_timeout_s)
         try:
             self._producer = KafkaProducer(
-                **client_config(settings),
+                **client_config(settings) | {"request_timeout_ms": _REQUEST_TIMEOUT_MS},
                 acks="all",
                 max_request_size=MAX_REQUEST_BYTES,
                 allow_auto_create_topics=False,
                 bootstrap_timeout_ms=timeout_ms,
                 max_block_ms=timeout_ms,
-                request_timeout_ms=_REQUEST_TIMEOUT_MS,
                 delivery_timeout_ms=_DELIVERY_TIMEOUT_MS,
                 metrics_enabled=False,
             )

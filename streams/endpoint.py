@@ -3,7 +3,9 @@
 - ``/metrics``: Prometheus' metrics.
 - ``/healthz``: 200 while nothing is known against the process; 503 with the reason when it should be
   restarted, as one whose consumer hangs (:mod:`freshet.streams.watchdog`).
-- ``/readyz``: 503 until the process has read what it needs and can do its work, or when it is not healthy.
+- ``/readyz``: 503 until the process has read what it needs and can do its work, when it has been without its
+  partitions for longer than sharing them out takes, and when it is not healthy. A spare worker, to which the
+  group gives none, is ready.
 
 Probes and Prometheus are answered from threads of their own, so that a busy worker still answers.
 """
@@ -19,7 +21,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import make_wsgi_app
 
-from freshet.streams.watchdog import unhealthy_reason
+from freshet.streams.watchdog import unhealthy_reason, unready_reason
 
 _OK = "200 OK"
 _UNAVAILABLE = "503 Service Unavailable"
@@ -34,6 +36,7 @@ def serve(
     *,
     ready: Callable[[], bool],
     unhealthy: Callable[[], str | None] = unhealthy_reason,
+    unready: Callable[[], str | None] = unready_reason,
 ) -> None:
     """Serve the three pages at ``http://host:port`` from daemon threads; port 0 serves nothing.
 
@@ -42,6 +45,7 @@ def serve(
         port: The port.
         ready: Whether the process can do its work; from any thread.
         unhealthy: Why it should be restarted, or ``None``; from any thread.
+        unready: Why it can do no work now though it is :attr:`ready`, or ``None``; from any thread.
 
     Raises:
         OSError: The address cannot be listened on.
@@ -51,12 +55,14 @@ def serve(
     family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
     server_class = _IPv6Server if family == socket.AF_INET6 else _Server
     server = make_server(
-        host, port, _pages(ready, unhealthy), server_class=server_class, handler_class=_Handler
+        host, port, _pages(ready, unhealthy, unready), server_class=server_class, handler_class=_Handler
     )
     threading.Thread(target=server.serve_forever, name="endpoint", daemon=True).start()
 
 
-def _pages(ready: Callable[[], bool], unhealthy: Callable[[], str | None]) -> Callable[..., Iterable[bytes]]:
+def _pages(
+    ready: Callable[[], bool], unhealthy: Callable[[], str | None], unready: Callable[[], str | None]
+) -> Callable[..., Iterable[bytes]]:
     metrics_page: Callable[..., Iterable[bytes]] = make_wsgi_app()
 
     def health(wait_until_ready: bool) -> tuple[str, str]:
@@ -65,6 +71,8 @@ def _pages(ready: Callable[[], bool], unhealthy: Callable[[], str | None]) -> Ca
             return _UNAVAILABLE, reason
         if wait_until_ready and not ready():
             return _UNAVAILABLE, "starting"
+        if wait_until_ready and (lost := unready()) is not None:
+            return _UNAVAILABLE, lost
         return _OK, "ok"
 
     def application(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:

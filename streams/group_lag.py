@@ -1,4 +1,4 @@
-"""How far consumer groups are behind, as the broker knows it.
+"""How far consumer groups are behind, and who is in them, as the broker knows it.
 
 A worker's own count of what it has not read is silent when that worker is stopped, and wrong when its
 consumer hangs: an aiokafka consumer learns of new records only by fetching them. Whoever asks the broker
@@ -7,6 +7,7 @@ sees both, for every worker of a group.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -14,8 +15,12 @@ from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import OffsetSpec
 
 from freshet.streams import topics
+from freshet.streams.group_place import GroupDescription
 from freshet.streams.kafka import client_config, topic_name
 from freshet.streams.settings import Settings
+
+# Faust adds to a member's metadata what kafka-python cannot read, and would log in full at every look.
+logging.getLogger("kafka.admin._groups").setLevel(logging.ERROR)
 
 _REQUEST_TIMEOUT_MS = 5_000
 _STREAM_TOPICS = (
@@ -64,7 +69,9 @@ class GroupLag:
 
     def __init__(self, settings: Settings) -> None:
         self._partitions = range(settings.partitions)
-        self._admin = KafkaAdminClient(**client_config(settings), request_timeout_ms=_REQUEST_TIMEOUT_MS)
+        self._admin = KafkaAdminClient(
+            **client_config(settings) | {"request_timeout_ms": _REQUEST_TIMEOUT_MS}
+        )
 
     def positions(self, groups: Mapping[str, Collection[str]]) -> dict[TopicPartition, Position]:
         """Where each group of ``groups`` stands in every partition of its topics (full names).
@@ -105,6 +112,15 @@ class GroupLag:
             return {}
         ends = self._admin.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.LATEST))
         return {tp: Position(offset, ends[tp].offset) for tp, offset in partitions.items()}
+
+    def describe(self, group: str, names: Collection[str]) -> GroupDescription:
+        """Who is in ``group``, and who reads what of its topics ``names`` (full names).
+
+        Raises:
+            KafkaError: The broker does not answer.
+        """
+        partitions = [TopicPartition(topic, partition) for topic in names for partition in self._partitions]
+        return GroupDescription.of(self._admin.describe_groups([group])[group], partitions)
 
     def close(self) -> None:
         """Disconnect."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from typing import Any
 
@@ -34,10 +35,15 @@ class Outbox:
 
     Not thread-safe, and for one task: a record that another task's flush took away would be acknowledged
     before it is delivered.
+
+    Args:
+        settings: Where Kafka is.
+        allow: Awaited before records are sent; what it raises drops them.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, allow: Callable[[], Awaitable[None]] | None = None) -> None:
         self._settings = settings
+        self._allow = allow
         self._producer: AIOKafkaProducer | None = None
         self._records: defaultdict[tuple[str, int], list[Record]] = defaultdict(list)
 
@@ -82,10 +88,13 @@ class Outbox:
             For each (topic, partition) the offset of the last record written.
 
         Raises:
+            PartitionsLost: They are not allowed; nothing was sent.
             KafkaError: A batch could not be delivered, after the producer's own retries.
             ValueError: A record is larger than a request may be.
         """
         records, self._records = self._records, defaultdict(list)
+        if records and self._allow is not None:
+            await self._allow()
         sent: list[tuple[tuple[str, int], int, asyncio.Future[RecordMetadata]]] = []
         for (topic, partition), items in records.items():
             batch: Any = self._running.create_batch()

@@ -55,6 +55,7 @@ class RecordReader:
         By the time a batch is looked at, its partitions may have been given away:
         :meth:`Progress.may_handle` tells.
         """
+        self._progress.came_back(self)
         consumer = AIOKafkaConsumer(
             **client_config(self._settings),
             enable_auto_commit=False,
@@ -67,6 +68,7 @@ class RecordReader:
         quiet_since_s = 0.0
         try:
             while True:
+                self._progress.came_back(self)
                 if generation != self._progress.generation:
                     generation = self._progress.generation
                     starts = await self._progress.starts(self._topics)

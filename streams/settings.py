@@ -46,6 +46,17 @@ class Settings(BaseSettings):
     replication: int = Field(default=1, ge=1, le=10)
     """Replicas of every topic."""
 
+    # Groups and connections
+    session_timeout_s: float = Field(default=10.0, ge=1.0, le=60.0)
+    """A worker whose heartbeats stay away for so long loses its partitions to the others of its group. Most
+    brokers allow no less than 6 s."""
+    max_poll_interval_s: float = Field(default=300.0, ge=1.0)
+    """A worker whose agents hang for so long leaves its group; it comes back when they go on."""
+    metadata_max_age_s: float = Field(default=300.0, ge=1.0)
+    """After so long every client asks anew which brokers, topics and partitions there are."""
+    connections_max_idle_s: float = Field(default=540.0, ge=10.0)
+    """A connection unused for so long is closed; the next request opens another."""
+
     # The index
     qdrant_url: str | None = None
     """A Qdrant server; unset: Qdrant Edge, embedded."""

@@ -9,6 +9,7 @@ once.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from collections import defaultdict
@@ -22,6 +23,7 @@ from freshet.models.article_stats import MAX_TIME_S, ArticleCounts
 from freshet.models.catalog import STATS_HALF_LIVES_S, ArticleCatalog
 from freshet.models.events import EventError, SlateBatch, from_unix_s
 from freshet.streams import metrics, topics
+from freshet.streams.errors import PartitionsLost
 from freshet.streams.intake import Intake
 from freshet.streams.kafka import topic_name
 from freshet.streams.outbox import Outbox
@@ -31,6 +33,8 @@ from freshet.streams.progress import Progress
 from freshet.streams.record_reader import RecordReader
 from freshet.streams.settings import Settings
 from freshet.streams.tracing import STREAM
+
+log = logging.getLogger(__name__)
 
 PUBLISH_INTERVAL_S = 0.3
 _MAX_PUBLISH_INTERVAL_S = 0.8
@@ -212,7 +216,12 @@ class StatsAgent:
                 self._outbox.add(self._co_clicks, partition, news_id.encode(), orjson.dumps(value))
             self._table.write_changelog(self._outbox, partition, items)
             await asyncio.sleep(0)  # thousands of articles change at full speed, and requests wait
-        offsets = await self._outbox.flush()
+        try:
+            offsets = await self._outbox.flush()
+        except PartitionsLost as error:
+            log.warning("%s", error)
+            self._counts.clear()
+            return
         for partition, items in stored.items():
             self._table.write_store(partition, items, offsets[self._table.changelog, partition])
             for topic, written in ((self._topic, len(items)), (self._co_clicks, len(co_clicked[partition]))):

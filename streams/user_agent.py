@@ -12,6 +12,7 @@ changes nothing else.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from freshet.models.catalog import ArticleCatalog
 from freshet.models.events import Click, Impression
 from freshet.models.ports import FloatVector
 from freshet.streams import metrics, topics
+from freshet.streams.errors import PartitionsLost
 from freshet.streams.intake import Intake
 from freshet.streams.kafka import topic_name
 from freshet.streams.outbox import Outbox
@@ -37,6 +39,8 @@ from freshet.streams.user_states import UserKey, UserStates
 
 if TYPE_CHECKING:
     from freshet.streams.otlp_tracer import RecordTrace
+
+log = logging.getLogger(__name__)
 
 _YIELD_EVERY = 32
 """Events between two turns of the loop: a request waits 10 ms for them, not for a batch of hundreds."""
@@ -97,7 +101,12 @@ class UserAgent:
                 if not self._progress.may_handle(generation):
                     continue
                 self._follow_users(generation)
-                clicks = await self._handle(messages)
+                try:
+                    clicks = await self._handle(messages)
+                except PartitionsLost as error:
+                    log.warning("%s", error)
+                    self._states.forget()
+                    continue
                 self._progress.done(messages)
                 self._intake.traces.done()
             if clicks and self.on_clicks is not None:

@@ -46,6 +46,7 @@ from freshet.streams.settings import Settings
 log = logging.getLogger(__name__)
 
 _RETRY_S = 1.0
+_LOOK_S = 1.0
 _LOOK_AGAIN_S = 10.0
 """For a bundle's folder that is not here yet."""
 
@@ -97,6 +98,8 @@ class VariantBundle:
         self._intake = Intake(settings, self._outbox)
         self._writes = _Writes()
         self._next_write = 0.0
+        self.read: dict[TopicPartition, int] = {}
+        """The first offset not yet applied of each partition; empty until it is ready."""
 
     @property
     def pooling(self) -> Pooling:
@@ -144,6 +147,7 @@ class VariantBundle:
         consumer.assign(partitions)
         await consumer.seek_to_beginning(*partitions)
         missing = dict(await consumer.end_offsets(partitions))
+        next_look = 0.0
         while True:
             for batch in (await consumer.getmany(timeout_ms=200, max_records=2_000)).values():
                 for record in batch:
@@ -162,6 +166,9 @@ class VariantBundle:
             if not self.ready.is_set():
                 self.ready.set()
                 log.info("bundle %s serves variants: %d articles", self.id, self.catalog.vectors_held)
+            if time.monotonic() >= next_look:
+                next_look = time.monotonic() + _LOOK_S
+                self.read = {partition: await consumer.position(partition) for partition in partitions}
 
     def _apply(self, record: Any) -> None:
         _, news_id = parse_vector_key(record.key)
@@ -257,6 +264,12 @@ class VariantBundles:
         """A bundle that is needed and ready."""
         found = self._open.get(bundle)
         return found if found is not None and found.ready.is_set() and bundle in self._settled else None
+
+    @property
+    def read(self) -> dict[TopicPartition, int]:
+        """The first offset that some bundle has not yet applied, of each partition; from any thread."""
+        every = [bundle.read for bundle in list(self._open.values())]
+        return {tp: min(read[tp] for read in every if tp in read) for tp in set().union(*every)}
 
     def hide(self, news_id: str) -> None:
         """Tell every index of a withdrawn article."""

@@ -13,8 +13,10 @@ which reads all articles from the beginning.
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -29,6 +31,7 @@ from freshet.models.ports import ArticleIndex, IndexUnavailable, TextEncoder
 from freshet.streams import metrics, topics
 from freshet.streams.dead_letters import dead_letter
 from freshet.streams.group_lag import embedding_group
+from freshet.streams.group_place import Member
 from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config, topic_name
 from freshet.streams.log_context import handling
 from freshet.streams.reachability import wait_for_broker
@@ -45,6 +48,10 @@ _POLL_MS = 250
 _PAUSED_POLL_MS = 100
 _MAX_ARTICLES = 256
 """Of one poll: about a second's work for two CPU cores."""
+_FIRST_ARTICLES = 16
+"""Of the first poll, of which nobody knows how long a large encoder takes for them."""
+_BATCHES_IN_AN_INTERVAL = 10
+"""A member that polls no more often than that is expelled, and would embed the same articles for ever."""
 _SEND_TIMEOUT_MS = 10_000
 """Far below the five minutes after which a member that does not poll is expelled."""
 _RECONNECT_MS = 1_000
@@ -93,6 +100,9 @@ class EmbeddingWorker:
         self._positions: dict[TopicPartition, int] = {}
         self._owned: frozenset[TopicPartition] = frozenset()
         self._waiting = False
+        self._max_articles = _FIRST_ARTICLES
+        # The name under which a broker describes this member, and no other.
+        self._client_id = f"freshet-embed-{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
         self._consumer: Any = None
         self._producer: Any = None
         self.ready = threading.Event()
@@ -109,12 +119,11 @@ class EmbeddingWorker:
         metrics.count_from_zero([self._articles], committed=True)
         wait_for_broker(self._settings, _CONNECT_TIMEOUT_S)
         self._producer = KafkaProducer(
-            **client_config(self._settings),
+            **client_config(self._settings) | {"request_timeout_ms": _SEND_TIMEOUT_MS},
             acks="all",
             max_request_size=MAX_REQUEST_BYTES,
             allow_auto_create_topics=False,
             max_block_ms=_SEND_TIMEOUT_MS,
-            request_timeout_ms=_SEND_TIMEOUT_MS,
             delivery_timeout_ms=2 * _SEND_TIMEOUT_MS,
             reconnect_backoff_max_ms=_RECONNECT_MS,
             metrics_enabled=False,
@@ -123,13 +132,16 @@ class EmbeddingWorker:
             self._consumer = KafkaConsumer(
                 self._articles,
                 **client_config(self._settings),
+                client_id=self._client_id,
                 group_id=group_id(self._settings, self._tower.bundle),
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
                 allow_auto_create_topics=False,
                 max_poll_records=_MAX_ARTICLES,
                 max_partition_fetch_bytes=MAX_REQUEST_BYTES,
-                session_timeout_ms=10_000,
+                session_timeout_ms=round(self._settings.session_timeout_s * 1_000),
+                heartbeat_interval_ms=round(self._settings.session_timeout_s / 3 * 1_000),
+                max_poll_interval_ms=round(self._settings.max_poll_interval_s * 1_000),
                 reconnect_backoff_max_ms=_RECONNECT_MS,
                 metrics_enabled=False,
             )
@@ -152,6 +164,15 @@ class EmbeddingWorker:
         """
         return frozenset() if self._waiting else self._owned
 
+    def member(self) -> Member:
+        """This worker's place in its group; from any thread."""
+        return Member(
+            group=group_id(self._settings, self._tower.bundle),
+            topics=[self._articles],
+            name=self._client_id,
+            reading=frozenset((tp.topic, tp.partition) for tp in self._owned),
+        )
+
     def _work(self) -> None:
         # A leader that joins before it knows the topic's partitions gives none to anybody, and was seen to
         # leave it at that on a busy machine.
@@ -159,7 +180,7 @@ class EmbeddingWorker:
             self._stopping.wait(_FIRST_RETRY_S)
         reported_s, embedded = time.monotonic(), 0
         while not self._stopping.is_set():
-            polled = self._consumer.poll(timeout_ms=_POLL_MS)
+            polled = self._consumer.poll(timeout_ms=_POLL_MS, max_records=self._max_articles)
             self._note_assignment()
             if polled:
                 embedded += self._handle([record for records in polled.values() for record in records])
@@ -178,6 +199,7 @@ class EmbeddingWorker:
             self._traces.begin(record)
         batch = ArticleBatch.of(records)
         embedded, refused = embed(list(batch.articles.values()), self._encoder, self._tower)
+        self._fit_polls(len(records), time.perf_counter() - started)
         self._traces.lap("embed")
         if embedded:
             metrics.EMBED_SECONDS.observe(time.perf_counter() - started)
@@ -202,6 +224,13 @@ class EmbeddingWorker:
         metrics.BATCH_EVENTS.labels(_AGENT).observe(len(records))
         metrics.PROCESSING_SECONDS.labels(_AGENT).observe(time.perf_counter() - started)
         return len(embedded)
+
+    def _fit_polls(self, articles: int, took_s: float) -> None:
+        """Have the next poll bring as many articles as are embedded well within the poll interval."""
+        if took_s > self._settings.max_poll_interval_s / _BATCHES_IN_AN_INTERVAL:
+            self._max_articles = max(1, self._max_articles // 2)
+        elif articles >= self._max_articles:
+            self._max_articles = min(_MAX_ARTICLES, 2 * self._max_articles)
 
     def _note(self, refusal: Refused) -> None:
         record, trace = refusal.record, self._traces.of(refusal.record)

@@ -63,10 +63,14 @@ def run_embedding(settings: Settings, threads: int | None = None) -> None:
 def _run_watched(settings: Settings, worker: EmbeddingWorker, bundle: str) -> None:
     with ExitStack() as stack:
         if settings.metrics_port:  # else nobody would hear of it
-            groups = dict([embedding_group(settings, bundle)])
-            watchdog = Watchdog(settings, lambda: groups, worker.owned, unhealthy_s=_UNHEALTHY_S)
-            stack.enter_context(watchdog)
+            stack.enter_context(embedding_watchdog(settings, worker, bundle))
         _run_until_signal(worker)
+
+
+def embedding_watchdog(settings: Settings, worker: EmbeddingWorker, bundle: str) -> Watchdog:
+    """What looks after an embedding worker while it runs."""
+    groups = dict([embedding_group(settings, bundle)])
+    return Watchdog(settings, lambda: groups, worker.owned, member=worker.member, unhealthy_s=_UNHEALTHY_S)
 
 
 def _run_until_signal(worker: EmbeddingWorker) -> None:

@@ -335,6 +335,8 @@ def _server_properties(port: int, controller_port: int) -> dict[str, str]:
         "share.coordinator.state.topic.num.partitions": "4",
         # Nobody else is coming: 3 s is for clusters whose consumers start one after the other.
         "group.initial.rebalance.delay.ms": "0",
+        # By default 6 s: a test that waits for a session to end waits no longer than it must.
+        "group.min.session.timeout.ms": "1000",
         # The default, 128 MB, is a quarter of this heap.
         "log.cleaner.dedupe.buffer.size": str(16 * 1024 * 1024),
         "num.network.threads": "2",

@@ -70,7 +70,13 @@ def run_app(app: StreamApp, on_ready: Callable[[], None] | None = None) -> None:
     with ExitStack() as stack:
         if app.settings.metrics_port:  # else nobody would hear of it
             stack.enter_context(
-                Watchdog(app.settings, partial(_groups, app), app.progress.owned, app.followed)
+                Watchdog(
+                    app.settings,
+                    partial(_groups, app),
+                    app.progress.owned,
+                    app.followed,
+                    member=app.member,
+                )
             )
         asyncio.run(_serve(app, on_ready))
 

@@ -136,6 +136,7 @@ def _load(settings: Settings, options: UpOptions, bundle: Bundle | None) -> Open
 def _embed_in_background(settings: Settings, models: OpenModels, app: StreamApp, stack: ExitStack) -> None:
     """Run an embedding worker in a thread; if it fails, the stream worker stops, and with it everything."""
     from freshet.workers.embedding import EmbeddingWorker  # noqa: PLC0415
+    from freshet.workers.embedding_process import embedding_watchdog  # noqa: PLC0415
 
     worker = EmbeddingWorker(settings, models.encoder, models.tower, app.index)
     done: Future[None] = Future()
@@ -160,6 +161,8 @@ def _embed_in_background(settings: Settings, models: OpenModels, app: StreamApp,
     app.watch(watch)
     stack.callback(stop)
     thread.start()
+    if settings.metrics_port:  # else nobody would hear of it
+        stack.enter_context(embedding_watchdog(settings, worker, models.tower.bundle))
 
 
 def _ready(settings: Settings) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 from collections.abc import Mapping
@@ -9,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaConsumer
 from click.testing import CliRunner
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 
-from freshet.streams.kafka import MAX_REQUEST_BYTES, topic_name
+from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config, topic_name
 from freshet.streams.settings import Settings
 from freshet.streams.topic_admin import ensure_topics
 from freshet.workers.commands.doctor import command
@@ -89,9 +91,43 @@ def test_the_lag_of_a_group_without_members_is_counted(settings: Settings) -> No
     consumer.seek(partition, 1)
     consumer.commit()
     consumer.close()
-    finding = _of(list(examine(settings)), "workers")
+    finding = next(finding for finding in examine(settings) if "is 2 events behind" in finding.text)
     assert finding.status == "warn"
     assert finding.text.endswith("stream has no member, and is 2 events behind")
+    assert "freshet stream" in finding.remedy
+
+
+def test_topics_that_no_worker_has_ever_read_are_a_warning(settings: Settings) -> None:
+    ensure_topics(settings)
+    texts = [finding.text for finding in examine(settings) if finding.subject == "workers"]
+    prefix = settings.topic_prefix
+    assert texts == [f"nobody has joined {prefix}stream yet", f"nobody has joined {prefix}embedding.* yet"]
+
+
+async def test_partitions_that_no_member_of_a_group_reads_fail(settings: Settings) -> None:
+    ensure_topics(settings)
+    consumer = AIOKafkaConsumer(
+        topic_name(settings, "clicks"), **client_config(settings), group_id=topic_name(settings, "stream")
+    )
+    await consumer.start()
+    try:
+        findings = await asyncio.to_thread(lambda: list(examine(settings)))
+    finally:
+        await consumer.stop()
+    finding = next(finding for finding in findings if "stream" in finding.text and finding.status == "fail")
+    assert f"leaves 16 partitions unread, such as {topic_name(settings, 'impressions')}[0]" in finding.text
+    assert "Restart" in finding.remedy
+
+
+def test_topics_with_another_number_of_partitions_than_it_is_told_fail(settings: Settings) -> None:
+    ensure_topics(settings)
+    status, report = _doctor(settings, "--partitions", "6")
+    assert status == 1
+    finding = _subject(report, "topics")
+    assert finding["status"] == "fail"
+    assert topic_name(settings, "clicks") in finding["text"]
+    assert "has 4 partitions, and FRESHET_PARTITIONS (--partitions) is 6" in finding["text"]
+    assert "Set FRESHET_PARTITIONS=4" in finding["remedy"]
 
 
 def test_each_bundles_index_has_a_dimension_of_its_own_and_one_that_cannot_be_read_fails(
@@ -129,6 +165,7 @@ def _doctor(settings: Settings, *arguments: str) -> tuple[int, Mapping[str, Any]
         "--topic-prefix": settings.topic_prefix,
         "--data-dir": str(settings.data_dir),
         "--metrics-port": "0",
+        "--partitions": str(settings.partitions),
     }
     options = [word for option in given.items() for word in option]
     result = CliRunner().invoke(command, ["--json", *options, *arguments])

@@ -19,6 +19,7 @@ class Process(SimpleNamespace):
     url: str
     ready: bool
     reason: str | None
+    lost: str | None = None
 
     def get(self, path: str) -> tuple[int, str]:
         """Status and text of a page."""
@@ -36,7 +37,13 @@ def process() -> Process:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     state = Process(url=f"http://127.0.0.1:{port}", ready=False, reason=None)
-    endpoint.serve("127.0.0.1", port, ready=lambda: state.ready, unhealthy=lambda: state.reason)
+    endpoint.serve(
+        "127.0.0.1",
+        port,
+        ready=lambda: state.ready,
+        unhealthy=lambda: state.reason,
+        unready=lambda: state.lost,
+    )
     return state
 
 
@@ -56,6 +63,12 @@ def test_a_process_that_should_be_restarted_says_why_and_is_not_ready(process: P
     assert process.get("/readyz") == (503, "the consumer hangs\n")
     process.reason = None
     assert process.get("/healthz") == (200, "ok\n")
+
+
+def test_a_process_that_has_lost_its_partitions_is_healthy_and_not_ready(process: Process) -> None:
+    process.ready, process.lost = True, "no member of its group"
+    assert process.get("/healthz") == (200, "ok\n")
+    assert process.get("/readyz") == (503, "no member of its group\n")
 
 
 def test_the_metrics_are_where_prometheus_looks_and_nowhere_else(process: Process) -> None:

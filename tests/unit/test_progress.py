@@ -10,6 +10,7 @@ import pytest
 from aiokafka import TopicPartition
 from faust.types import TP
 
+from freshet.streams.errors import PartitionsLost
 from freshet.streams.progress import Progress
 from freshet.streams.settings import Settings
 from tests.waiting import HANG_S
@@ -151,6 +152,65 @@ async def test_lag_is_what_is_not_done(progress: Progress) -> None:
     progress.found_end(TopicPartition("clicks", 1), None)
     progress.done(_records(_CLICKS_0, 0, 1, 2))
     assert progress.lags() == {_CLICKS_0: 7, _CLICKS_1: 0}
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("freshet.streams.progress.time", clock)
+    return clock
+
+
+async def test_a_worker_that_was_away_for_longer_than_its_session_may_not_write_what_it_had_in_hand(
+    progress: Progress, group: Group, clock: Clock
+) -> None:
+    progress.resume([_CLICKS_0])
+    await progress.starts({"clicks"})
+    await progress.hold()
+    generation = progress.generation
+    clock.now_s += Settings().session_timeout_s + 1.0
+    group.refuses = True
+    with pytest.raises(PartitionsLost):
+        await progress.hold()
+    assert not progress.may_handle(generation), "its readers begin anew at what is committed"
+
+
+async def test_a_worker_that_is_still_a_member_may_write(
+    progress: Progress, group: Group, clock: Clock
+) -> None:
+    progress.resume([_CLICKS_0])
+    await progress.starts({"clicks"})
+    progress.done(_records(_CLICKS_0, 0))
+    await progress.commit()
+    group.refuses = True
+    await progress.hold()  # it need not ask: the broker has just said so
+    group.refuses = False
+    clock.now_s += Settings().session_timeout_s + 1.0
+    await progress.hold()
+    assert group.offsets == {_CLICKS_0: 1}
+
+
+async def test_a_worker_is_idle_since_its_slowest_agent_came_back(progress: Progress, clock: Clock) -> None:
+    assert progress.idle_s() == 0.0, "no agent has begun"
+    users, requests = object(), object()
+    progress.came_back(users)
+    progress.came_back(requests)
+    clock.now_s += 7.0
+    progress.came_back(requests)
+    clock.now_s += 3.0
+    assert progress.idle_s() == 10.0
+    progress.came_back(users)
+    assert progress.idle_s() == 3.0
 
 
 async def test_progress_is_kept_regularly(

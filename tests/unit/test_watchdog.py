@@ -12,8 +12,9 @@ from prometheus_client import REGISTRY
 
 from freshet.streams import watchdog
 from freshet.streams.group_lag import Position
+from freshet.streams.group_place import GroupDescription, Member
 from freshet.streams.settings import Settings
-from freshet.streams.watchdog import Stalls, Watchdog, unhealthy_reason
+from freshet.streams.watchdog import Stalls, Watchdog, unhealthy_reason, unready_reason
 
 CLICKS_0, CLICKS_1 = TopicPartition("clicks", 0), TopicPartition("clicks", 1)
 GROUPS = {"stream": ["clicks"]}
@@ -113,6 +114,27 @@ def test_a_broker_that_does_not_answer_is_no_reason_to_restart(dog: Watchdog) ->
         dog.look({CLICKS_0: Position(5, 9)}, now_s)
     assert unhealthy_reason() is not None
     dog.blind()
+    assert unhealthy_reason() is None
+
+
+def test_a_worker_that_is_no_member_of_its_group_is_first_unready_then_unhealthy(dog: Watchdog) -> None:
+    place = Member("stream", ["clicks"], "w1", frozenset()), GroupDescription(True, {}, frozenset({CLICKS_0}))
+    session_s = Settings().session_timeout_s
+    for sessions, unready, unhealthy in ((0, False, False), (4, True, False), (7, True, True)):
+        dog.look({}, sessions * session_s, place)
+        assert (unready_reason() is not None, unhealthy_reason() is not None) == (unready, unhealthy)
+    assert (reason := unhealthy_reason()) is not None
+    assert reason == "this worker is not a member of the consumer group stream, for 70 s"
+
+
+def test_a_group_that_shares_its_partitions_out_for_long_is_no_reason_to_restart(dog: Watchdog) -> None:
+    place = (
+        Member("stream", ["clicks"], "w1", frozenset()),
+        GroupDescription(False, {"w1": frozenset()}, frozenset()),
+    )
+    for now_s in (0.0, 1_000.0):
+        dog.look({}, now_s, place)
+    assert unready_reason() == "the consumer group stream is sharing its partitions out, for 1000 s"
     assert unhealthy_reason() is None
 
 

@@ -18,7 +18,7 @@ _SUBJECT_WIDTH = 20
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@settings_options("encoder", "dimension", "metrics_host", "metrics_port")
+@settings_options("partitions", "encoder", "dimension", "metrics_host", "metrics_port")
 def command(settings: Settings, as_json: bool) -> None:
     """Say whether this machine, Kafka, its topics and the index are fit for freshet, and what to do if not.
 

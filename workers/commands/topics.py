@@ -47,7 +47,7 @@ def create(settings: Settings, as_json: bool) -> None:
 
 @command.command(name="list")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@settings_options()
+@settings_options("partitions")
 def list_(settings: Settings, as_json: bool) -> None:
     """List freshet's topics: partitions, cleanup, and what is wrong with each, if anything.
 
