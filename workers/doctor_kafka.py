@@ -14,6 +14,7 @@ from freshet.streams.reachability import wait_for_broker
 from freshet.streams.settings import Settings
 from freshet.streams.topic_admin import check_topics
 from freshet.streams.topics import TOPICS
+from freshet.workers.doctor_partitioner import examine_partitioners
 from freshet.workers.finding import Finding
 
 _CONNECT_TIMEOUT_S = 3.0
@@ -61,6 +62,7 @@ def _topics(settings: Settings) -> Iterator[Finding]:
         yield Finding("topics", "fail", f"{problem.topic}: {problem.what}", problem.remedy)
     if not problems:
         yield Finding("topics", "ok", f"all {len(TOPICS)} as they must be")
+        yield from examine_partitioners(settings)
 
 
 def _groups(settings: Settings, admin: KafkaAdminClient) -> Iterator[Finding]:
