@@ -2,7 +2,7 @@
 
 Every model is strict about what is missing or malformed, ignores fields that it does not know, and bounds
 the size of everything that it holds, so that no record can exhaust a worker. Times are timezone-aware and
-kept in UTC; the wire carries ISO 8601 with an offset. Unreadable bytes raise :class:`EventError`, whose text
+kept in UTC; the wire carries RFC 3339 with an offset. Unreadable bytes raise :class:`EventError`, whose text
 says what is wrong.
 
 ``version`` is that of the wire format. Version 1 may gain optional fields; anything else becomes version 2.

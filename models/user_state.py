@@ -113,6 +113,11 @@ class UserState:
         """The last offset applied of each (stream, partition)."""
         return dict(self._offsets)
 
+    def has_applied(self, source: Source) -> bool:
+        """Whether the event of ``source`` would change nothing, since it or a later one was applied."""
+        stream, partition, offset = source
+        return offset <= self._offsets.get((stream, partition), -1)
+
     @property
     def exposures(self) -> dict[str, int]:
         """How often each article was shown, the one shown longest ago first; counts end at 255."""
@@ -363,13 +368,12 @@ class UserState:
 
     def _accept(self, source: Source, time_s: float) -> bool:
         """Move the source's offset forward; False if it has been applied already."""
-        stream, partition, offset = source
-        key = (stream, partition)
-        if offset <= self._offsets.get(key, -1):
+        if self.has_applied(source):
             return False
         if not 0.0 <= time_s < MAX_TIME_S:
             raise ValueError(f"an event at {time_s} s is not between 1970 and the year 10000")
-        self._offsets[key] = offset
+        stream, partition, offset = source
+        self._offsets[stream, partition] = offset
         return True
 
     def _seed(self, time_s: float, history: Sequence[str], catalog: VectorLookup) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
@@ -55,6 +55,7 @@ from freshet.streams.topics import (
 from freshet.streams.tracing import CLIENT, caller_headers, tracer_of
 
 E = TypeVar("E", bound=Event)
+T = TypeVar("T")
 
 _REQUEST_TIMEOUT_MS = 10_000
 _DELIVERY_TIMEOUT_MS = 30_000
@@ -118,9 +119,16 @@ class Freshet(Closing):
         """Announce new or changed articles; an earlier article of the same id is replaced.
 
         Raises:
+            EventError: One of the arguments is no article.
             PublishFailed: Kafka did not acknowledge every one of them.
             KafkaUnreachable: The topic does not exist, or no broker answers.
         """
+        for article in articles:
+            if not isinstance(article, Article):
+                kind = type(article).__name__
+                raise EventError(
+                    f"publish: got a {kind}, must be Articles; of a list of them, publish(*list)"
+                )
         self._publish(ARTICLES, [(article.news_id, article) for article in articles])
 
     def click(
@@ -172,9 +180,9 @@ class Freshet(Closing):
             impression_id=impression_id or _new_id(),
             user_id=user_id,
             time=time or datetime.now(UTC),
-            candidates=tuple(candidates),
-            clicked=tuple(clicked),
-            history=tuple(history),
+            candidates=_listed("candidates", candidates),
+            clicked=_listed("clicked", clicked, in_order=False),
+            history=_listed("history", history),
             request_id=request_id,
         )
         self._publish(IMPRESSIONS, [(user_id, impression)])
@@ -212,14 +220,14 @@ class Freshet(Closing):
             user_id=user_id,
             time=time or datetime.now(UTC),
             k=k,
-            candidates=None if candidates is None else tuple(candidates),
-            history=tuple(history),
+            candidates=None if candidates is None else _listed("candidates", candidates),
+            history=_listed("history", history),
             filters=filters or Filters(),
             exclude_seen=exclude_seen,
             diversity=diversity,
             explain=explain,
             details=details,
-            rules=tuple(rules),
+            rules=_listed("rules", rules),
         )
         return self.request(request, timeout_s)
 
@@ -369,6 +377,19 @@ class Freshet(Closing):
 
 def _new_id() -> str:
     return uuid.uuid4().hex
+
+
+def _listed(name: str, values: Iterable[T], *, in_order: bool = True) -> tuple[T, ...]:
+    """The elements of the argument ``name``, in their order, which a set does not have.
+
+    Raises:
+        EventError: A text, whose elements would be its letters, or nothing else that lists elements.
+    """
+    if isinstance(values, str | bytes | bytearray | Mapping) or not isinstance(values, Iterable):
+        raise EventError(f"{name}: got one {type(values).__name__}, must be a list, such as ['N301']")
+    if in_order and isinstance(values, set | frozenset):
+        raise EventError(f"{name}: got a {type(values).__name__}, whose order is arbitrary; must be a list")
+    return tuple(values)
 
 
 def _event(kind: type[E], /, **fields: Any) -> E:

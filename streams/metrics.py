@@ -21,6 +21,11 @@ _SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)
 
 EVENTS = Counter("freshet_events_total", "Events handled, duplicates included.", ["topic"])
 DUPLICATES = Counter("freshet_duplicate_events_total", "Redelivered events that changed nothing.", ["topic"])
+FORWARDED = Counter(
+    "freshet_forwarded_events_total",
+    "Events found on another partition than murmur2 gives their user, and sent there.",
+    ["topic"],
+)
 DEAD_LETTERS = Counter("freshet_dead_letters_total", "Records that could not be handled.", ["topic"])
 LAG = Gauge(
     "freshet_consumer_lag_events",
@@ -202,5 +207,5 @@ def count_from_zero(topics: Iterable[str], *, committed: bool) -> None:
         committed: Whether this process commits what it has read of them.
     """
     for topic in topics:
-        for counter in (EVENTS, DUPLICATES, DEAD_LETTERS, *((COMMITTED,) if committed else ())):
+        for counter in (EVENTS, DUPLICATES, DEAD_LETTERS, *((COMMITTED, FORWARDED) if committed else ())):
             counter.labels(topic)

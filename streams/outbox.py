@@ -20,8 +20,8 @@ from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config
 from freshet.streams.settings import Settings
 from freshet.streams.tracing import NO_HEADERS, Headers
 
-Record = tuple[bytes | None, bytes | None, Headers]
-"""Key, value and headers."""
+Record = tuple[bytes | None, bytes | None, Headers, int | None]
+"""Key, value, headers and timestamp."""
 
 
 @lru_cache(maxsize=1 << 20)
@@ -73,9 +73,11 @@ class Outbox:
         key: bytes | None,
         value: bytes | None,
         headers: Headers = NO_HEADERS,
+        *,
+        timestamp_ms: int | None = None,
     ) -> None:
-        """Put one record into the next flush; ``value`` ``None`` is a tombstone."""
-        self._records[topic, partition].append((key, value, headers))
+        """Put one record into the next flush, by default of now; ``value`` ``None`` is a tombstone."""
+        self._records[topic, partition].append((key, value, headers, timestamp_ms))
 
     async def partitions(self, topic: str) -> int:
         """How many partitions ``topic`` has."""
@@ -99,13 +101,13 @@ class Outbox:
         for (topic, partition), items in records.items():
             batch: Any = self._running.create_batch()
             size = 0
-            for key, value, headers in items:
-                if batch.append(key=key, value=value, timestamp=None, headers=list(headers)) is None:
+            for key, value, headers, timestamp in items:
+                if batch.append(key=key, value=value, timestamp=timestamp, headers=list(headers)) is None:
                     future = await self._running.send_batch(batch, topic, partition=partition)
                     sent.append(((topic, partition), size, future))
                     batch, size = self._running.create_batch(), 0
                     # An empty batch takes any record.
-                    batch.append(key=key, value=value, timestamp=None, headers=list(headers))
+                    batch.append(key=key, value=value, timestamp=timestamp, headers=list(headers))
                 if not size and batch.size() > MAX_REQUEST_BYTES:
                     raise ValueError(
                         f"a record for {topic}[{partition}], with a key of {len(key or b'')} and a value of "

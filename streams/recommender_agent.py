@@ -207,7 +207,7 @@ class RecommenderAgent:
         metrics.PROCESSING_SECONDS.labels("recommender").observe(time.perf_counter() - started)
 
     def _decode(self, message: Any) -> RecommendationRequest:
-        request = self._intake.keyed(message, RecommendationRequest, "user_id")
+        request = self._intake.of_user(message, RecommendationRequest)
         self._intake.checked_time_s(request.time, time.time())
         return request
 

@@ -17,6 +17,7 @@ from freshet.models.control import Control
 from freshet.models.wire import EventError
 from freshet.streams import topics
 from freshet.streams.errors import KafkaUnreachable
+from freshet.streams.forwarding import is_forwarded
 from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config, topic_name
 from freshet.streams.reachability import missing, wait_for_broker
 from freshet.streams.settings import Settings
@@ -35,6 +36,8 @@ def read_topic(
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Iterator[Any]:
     """Every record of ``topic`` from ``since`` (by Kafka's timestamps) to the topic's present end.
+
+    Copies that workers forwarded are left out, since their originals come too.
 
     Args:
         settings: Where Kafka is.
@@ -58,7 +61,7 @@ def read_topic(
             for records in consumer.poll(timeout_ms=_POLL_MS).values():
                 for record in records:
                     partition = TopicPartition(record.topic, record.partition)
-                    if record.offset < ends[partition]:
+                    if record.offset < ends[partition] and not is_forwarded(record):
                         yield record
             now = {partition: consumer.position(partition) for partition in partitions}
             if now != positions:

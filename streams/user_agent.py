@@ -24,8 +24,10 @@ import orjson
 from freshet.models.catalog import ArticleCatalog
 from freshet.models.events import Click, Impression
 from freshet.models.ports import FloatVector
+from freshet.models.user_state import Source, UserState
 from freshet.streams import metrics, topics
 from freshet.streams.errors import PartitionsLost
+from freshet.streams.forwarding import is_forwarded, origin_of
 from freshet.streams.intake import Intake
 from freshet.streams.kafka import topic_name
 from freshet.streams.outbox import Outbox
@@ -135,6 +137,10 @@ class UserAgent:
         self._publish_vectors(changed, {user: joined(headers) for user, headers in causes.items()})
         self._collected.publish(self._outbox, self._intake.traces)
         self._examples.publish(self._outbox, self._intake.traces)
+        if any(is_forwarded(message) for message in messages):
+            # A copy may come a second time, as another record. If the state knows it then, all that it caused
+            # must have been delivered, since nothing is sent again.
+            await self._outbox.flush()
         await self._states.write(changed, self._outbox)
         metrics.USER_UPDATES.inc(len(changed))
         now_s = time.time()
@@ -152,11 +158,12 @@ class UserAgent:
 
     def _apply(self, message: Any) -> Applied | None:
         topic, partition, offset = message.topic, message.partition, message.offset
+        origin = origin_of(message)
         now_s = time.time()
         shown: tuple[str, ...]
         clicked: tuple[str, ...]
         if topic == self._impressions:
-            impression = self._intake.keyed(message, Impression, "user_id")
+            impression = self._intake.of_user(message, Impression)
             time_s = self._intake.checked_time_s(impression.time, now_s)
             user_id, shown, clicked = impression.user_id, impression.candidates, impression.clicked
             source = topics.IMPRESSIONS.name
@@ -164,11 +171,14 @@ class UserAgent:
                 self._count(message, source, time_s, shown, clicked)
                 return None
             state = self._states.get_or_create(partition, user_id)
+            applied_as = (source, *(origin or (partition, offset)))
+            if self._is_second_copy(message, state, applied_as):
+                return None
             self._examples.shown(impression, (source, partition, offset), time_s, state)
             state.seed_history(time_s, impression.history, self._catalog)
             context = state.context(time_s) if clicked else ()
             new = state.apply_impression(
-                (source, partition, offset),
+                applied_as,
                 time_s,
                 shown,
                 clicked,
@@ -177,7 +187,7 @@ class UserAgent:
             if new and self.on_impression is not None:
                 self.on_impression(impression)
         else:
-            click = self._intake.keyed(message, Click, "user_id")
+            click = self._intake.of_user(message, Click)
             time_s = self._intake.checked_time_s(click.time, now_s)
             user_id, shown, clicked = click.user_id, (), (click.news_id,)
             source = topics.CLICKS.name
@@ -185,10 +195,13 @@ class UserAgent:
                 self._count(message, source, time_s, shown, clicked)
                 return None
             state = self._states.get_or_create(partition, user_id)
+            applied_as = (source, *(origin or (partition, offset)))
+            if self._is_second_copy(message, state, applied_as):
+                return None
             self._examples.clicked(click, (source, partition, offset), time_s, state)
             context = state.context(time_s)
             new = state.apply_click(
-                (source, partition, offset),
+                applied_as,
                 time_s,
                 click.news_id,
                 self._catalog,
@@ -214,6 +227,13 @@ class UserAgent:
             f"{source}-{partition}-{offset}",
             self._intake.traces.of(message),
         )
+
+    def _is_second_copy(self, message: Any, state: UserState, applied_as: Source) -> bool:
+        """Whether ``message`` was forwarded, and ``state`` has applied its original."""
+        if not is_forwarded(message) or not state.has_applied(applied_as):
+            return False
+        metrics.DUPLICATES.labels(message.topic).inc()
+        return True
 
     def _count(
         self, message: Any, source: str, time_s: float, shown: tuple[str, ...], clicked: tuple[str, ...]

@@ -26,6 +26,7 @@ from freshet.models.events import (
 )
 from freshet.streams import topics
 from freshet.streams.errors import FreshetError, KafkaUnreachable
+from freshet.streams.forwarding import is_forwarded
 from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config, topic_name
 from freshet.streams.reachability import missing, unreachable, wait_for_broker
 from freshet.streams.settings import Settings
@@ -154,6 +155,8 @@ class StreamFeed(BackgroundThread):
         return ends
 
     def _handle(self, record: Any) -> None:
+        if is_forwarded(record):
+            return  # its original comes too
         try:
             self._handlers[record.topic](record)
         except EventError:

@@ -15,6 +15,7 @@ from freshet.streams.reachability import wait_for_broker
 from freshet.streams.settings import Settings
 from freshet.streams.topic_admin import check_topics
 from freshet.streams.topics import TOPICS
+from freshet.workers.doctor_partitioner import examine_partitioners
 from freshet.workers.finding import Finding
 
 _CONNECT_TIMEOUT_S = 3.0
@@ -66,6 +67,7 @@ def _topics(settings: Settings) -> Generator[Finding, None, bool]:
         yield Finding("topics", "fail", f"{', '.join(names)}: {what}", remedy)
     if not problems:
         yield Finding("topics", "ok", f"all {len(TOPICS)} as they must be")
+        yield from examine_partitioners(settings)
     return not problems
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from freshet.models.events import from_unix_s
 from freshet.models.impression_log import ImpressionLog, read_impression_log
 from freshet.models.mind import MindError
 from freshet.models.ports import FloatMatrix
+from freshet.models.times import parse_time
 from freshet.streams.settings import Settings
 from freshet.workers.bundle_vectors import bundle_vectors
 from freshet.workers.errors import WorkerError
@@ -73,7 +74,7 @@ class Split:
 
     @classmethod
     def parse(cls, text: str) -> Split:
-        """A number between 0 and 1 is a fraction; anything else a time in ISO 8601, in UTC without an offset.
+        """A number between 0 and 1 is a fraction; anything else a time, in UTC without an offset.
 
         Raises:
             ValueError: It is neither.
@@ -82,12 +83,9 @@ class Split:
             number = float(text)
         except ValueError:
             try:
-                time = datetime.fromisoformat(text)
-            except ValueError:
-                raise ValueError(
-                    f"{text!r} is no fraction such as 0.8, and no time such as 2019-11-13T06:00"
-                ) from None
-            return cls(time_s=(time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp())
+                return cls(time_s=parse_time(text, default_zone=UTC).timestamp())
+            except ValueError as error:
+                raise ValueError(f"{text!r} must be a fraction such as 0.8, or {error}") from None
         if not 0.0 < number < 1.0:
             raise ValueError(f"a fraction lies between 0 and 1, {text} does not")
         return cls(fraction=number)

@@ -130,6 +130,14 @@ STREAM = Dashboard(
                     "moment. All the time: offsets are not committed.",
                     (per_second("freshet_duplicate_events_total", _TOPIC, by="topic"), "{{topic}}"),
                 ),
+                graph(
+                    "Forwarded events",
+                    units.EventsPerSecond,
+                    NoThreshold("how many come is the clients' partitioner, which freshet does not choose"),
+                    "Events on another partition than their user's, where clients built on librdkafka put "
+                    "them without partitioner=murmur2_random. Each costs a record more.",
+                    (per_second("freshet_forwarded_events_total", _TOPIC, by="topic"), "{{topic}}"),
+                ),
             ),
         ),
         Row(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from click.testing import CliRunner
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 
 from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config, topic_name
+from freshet.streams.outbox import partition_of
 from freshet.streams.settings import Settings
 from freshet.streams.topic_admin import ensure_topics
 from freshet.workers.commands.doctor import command
@@ -72,6 +74,35 @@ def test_a_wrong_topic_fails_with_the_command_that_mends_it(settings: Settings) 
     status, report = _doctor(settings)
     assert status == 1
     assert "cleanup.policy=compact" in _subject(report, "topics")["remedy"]
+
+
+def test_records_partitioned_by_crc32_are_recognised_and_the_setting_is_named(settings: Settings) -> None:
+    ensure_topics(settings)
+    users = [f"U{number}" for number in range(40)]
+    producer = KafkaProducer(bootstrap_servers=settings.bootstrap_servers)
+    for user in users:
+        producer.send(topic_name(settings, "impressions"), b"{}", user.encode())
+        partition = zlib.crc32(user.encode()) % settings.partitions
+        producer.send(topic_name(settings, "clicks"), b"{}", user.encode(), partition=partition)
+        wrong = (partition_of(user, settings.partitions) + 1) % settings.partitions
+        producer.send(topic_name(settings, "articles"), b"{}", user.encode(), partition=wrong)
+        headers = [("freshet-origin", b"0/1")]
+        producer.send(topic_name(settings, "impressions"), b"{}", user.encode(), headers, partition=partition)
+    producer.flush()
+    producer.close()
+    found = {
+        finding.text.partition(":")[0]: finding
+        for finding in examine(settings)
+        if finding.subject == "partitioners"
+    }
+    assert found.keys() == {"clicks", "articles"}
+    assert "where CRC32 does, librdkafka's default" in found["clicks"].text
+    assert "of the latest 40 records" in found["clicks"].text
+    assert "CRC32" not in found["articles"].text
+    assert "40 of the latest 40" in found["articles"].text
+    for finding in found.values():
+        assert finding.status == "warn"
+        assert finding.remedy.startswith("Set partitioner=murmur2_random")
 
 
 def test_the_lag_of_a_group_without_members_is_counted(settings: Settings) -> None:

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import shutil
+import zlib
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from freshet.models.article_stats import ArticleCounts
 from freshet.models.catalog import ArticleCatalog
-from freshet.models.events import Click, Impression, from_unix_s, to_unix_s
+from freshet.models.events import (
+    Click,
+    Impression,
+    Recommendation,
+    RecommendationRequest,
+    from_unix_s,
+    to_unix_s,
+)
 from freshet.models.user_state import UserState
+from freshet.streams.forwarding import is_forwarded, origin_of
+from freshet.streams.kafka import client_config, topic_name
 from freshet.streams.outbox import partition_of
 from freshet.streams.serving import pooling
 from freshet.streams.settings import Settings
@@ -69,8 +82,15 @@ def _events(seed: int = 1) -> list[Impression | Click]:
     return events
 
 
-def _expected(settings: Settings) -> tuple[dict[str, UserState], dict[str, ArticleCounts]]:
-    """What the events say, applied one by one without a stream."""
+def _crc32_partition_of(user_id: str, partitions: int) -> int:
+    """Where librdkafka puts a key if it is not told otherwise."""
+    return zlib.crc32(user_id.encode()) % partitions
+
+
+def _expected(
+    settings: Settings, lies_on: Callable[[str, int], int] = partition_of
+) -> tuple[dict[str, UserState], dict[str, ArticleCounts]]:
+    """What the events say, applied one by one without a stream; ``lies_on`` is how they were partitioned."""
     catalog = ArticleCatalog(settings.dimension)
     for article in vectors(settings, _ARTICLES):
         catalog.put_article(article.news_id, article.vector, to_unix_s(article.published_at))
@@ -80,7 +100,7 @@ def _expected(settings: Settings) -> tuple[dict[str, UserState], dict[str, Artic
     offsets: Counter[tuple[str, int]] = Counter()
     for event in _events():
         topic = "impressions" if isinstance(event, Impression) else "clicks"
-        partition = partition_of(event.user_id, settings.partitions)
+        partition = lies_on(event.user_id, settings.partitions)
         source = (topic, partition, offsets[topic, partition])
         offsets[topic, partition] += 1
         time_s = to_unix_s(event.time)
@@ -141,7 +161,10 @@ async def _wait_for_progress(settings: Settings, worker: StreamProcess, records:
 
 async def _table(settings: Settings, table: str) -> dict[str, bytes]:
     changelog = f"{settings.topic_prefix}stream-{table}-changelog"
-    return {record.key.decode(): record.value for record in await read_all(settings, changelog)}
+    records = await read_all(settings, changelog)
+    for record in records:
+        assert record.partition == partition_of(record.key.decode(), settings.partitions)
+    return {record.key.decode(): record.value for record in records}
 
 
 def _assert_users(settings: Settings, stored: dict[str, bytes], expected: dict[str, UserState]) -> None:
@@ -160,11 +183,14 @@ def _assert_users(settings: Settings, stored: dict[str, bytes], expected: dict[s
         )
 
 
-def _assert_counts(stored: dict[str, bytes], expected: dict[str, ArticleCounts]) -> None:
+def _assert_counts(
+    stored: dict[str, bytes], expected: dict[str, ArticleCounts], *, of_copies: bool = False
+) -> None:
     assert stored.keys() == expected.keys()
     for news_id, b in expected.items():
         a = ArticleCounts.from_bytes(stored[news_id])
-        assert a.offsets == b.offsets, news_id
+        # Counts know a copy by its own offset, which is a matter of chance.
+        assert of_copies or a.offsets == b.offsets, news_id
         np.testing.assert_allclose(_flat(a), _flat(b), rtol=1e-9)
 
 
@@ -187,3 +213,83 @@ async def test_a_worker_ends_with_what_its_events_say(
     assert (await committed(settings, "impressions"))[0] == _IMPRESSIONS
     _assert_users(settings, await _table(settings, "user-state"), users)
     _assert_counts(await _table(settings, "article-counts"), counts)
+
+
+async def test_events_on_other_partitions_than_their_users_count_once_where_the_user_is(
+    settings: Settings, tmp_path: Path
+) -> None:
+    """All published by CRC32, as librdkafka does; the worker is killed between forwarding and committing."""
+    data_dir, environment = tmp_path / "worker", {"FRESHET_BATCH_EVENTS": "20"}
+    ensure_topics(settings)
+    await send(settings, [keyed("article-vectors", v, v.key) for v in vectors(settings, _ARTICLES)])
+    events = _events()
+    # Before the worker starts, so that no copy lies between them and their offsets are known.
+    for partition in range(settings.partitions):
+        await send(
+            settings,
+            [
+                keyed("impressions" if isinstance(event, Impression) else "clicks", event, event.user_id)
+                for event in events
+                if _crc32_partition_of(event.user_id, settings.partitions) == partition
+            ],
+            partition,
+        )
+    with stream_process(settings, data_dir, **environment) as first:
+        worker = first
+        try:
+            while not await _is_forwarded_and_not_committed(settings):
+                async with end_offsets(settings, "impressions") as published:
+                    before = await published()
+
+                    async def more(before: int = before) -> bool:
+                        return await published() > before
+
+                    await wait_for(more, "an impression to be forwarded", [worker])
+                    worker.kill()
+                worker = StreamProcess(settings, data_dir, **environment)
+            await wait_until_drained(settings, [worker], ["impressions", "clicks", "slate-batches"])
+            answer = await _ask_on_the_wrong_partition(settings, worker, "U7")
+        finally:
+            assert worker.stop() == 0
+    users, counts = _expected(settings, _crc32_partition_of)
+    _assert_users(settings, await _table(settings, "user-state"), users)
+    _assert_counts(await _table(settings, "article-counts"), counts, of_copies=True)
+    assert answer.user_clicks == users["U7"].clicks > 0
+    origins = [origin_of(record) for record in await _copies(settings)]
+    assert len(origins) > len(set(origins)), "the kill had some forwarded twice"
+    assert not await read_all(settings, f"{settings.topic_prefix}dead-letters")
+
+
+async def _copies(settings: Settings) -> list[Any]:
+    records = await read_all(settings, topic_name(settings, "impressions"))
+    return [record for record in records if is_forwarded(record)]
+
+
+async def _is_forwarded_and_not_committed(settings: Settings) -> bool:
+    """Whether a killed worker had forwarded an impression that its group will read again."""
+    name = topic_name(settings, "impressions")
+    consumer = AIOKafkaConsumer(
+        **client_config(settings), group_id=f"{settings.topic_prefix}stream", enable_auto_commit=False
+    )
+    await consumer.start()
+    try:
+        done = [await consumer.committed(TopicPartition(name, p)) or 0 for p in range(settings.partitions)]
+    finally:
+        await consumer.stop()
+    origins = [origin_of(copy) for copy in await _copies(settings)]
+    return any(origin is not None and origin[1] >= done[origin[0]] for origin in origins)
+
+
+async def _ask_on_the_wrong_partition(
+    settings: Settings, worker: StreamProcess, user_id: str
+) -> Recommendation:
+    wrong = (partition_of(user_id, settings.partitions) + 1) % settings.partitions
+    request = RecommendationRequest(request_id="R1", user_id=user_id, time=from_unix_s(_END_S), k=3)
+    await send(settings, [keyed("recommendation-requests", request, user_id)], wrong)
+
+    async def answers() -> list[Recommendation]:
+        records = await read_all(settings, f"{settings.topic_prefix}recommendations")
+        return [Recommendation.from_json(record.value) for record in records]
+
+    (answer,) = await wait_for(answers, "the answer", [worker])
+    return answer

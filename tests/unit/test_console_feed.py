@@ -49,6 +49,7 @@ class Broker:
                 key=key.encode(),
                 value=value,
                 timestamp=NOW_S * 1_000,
+                headers=(),
             )
         )
 

@@ -123,7 +123,7 @@ def test_a_time_splits_as_its_fraction_does_and_a_bundle_adds_new_articles(tmp_p
         (["--split", "0.5", "--min-overlap", "0.5"], "--min-overlap goes with --against"),
         (["--bundle", ".", "--against", ".", "--max-psi", "0.5"], "--max-psi goes with --split"),
         (["--split", "1.5"], "a fraction lies between 0 and 1"),
-        (["--split", "yesterday"], "'yesterday' is no fraction such as 0.8"),
+        (["--split", "yesterday"], "'yesterday' must be a fraction such as 0.8"),
     ],
 )
 def test_wrong_usage_is_status_2(arguments: list[str], message: str, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from freshet.models.ports import EVERYTHING, ArticleFilter, FloatMatrix, Hit, In
 from freshet.models.ranking import LinearRanker
 from freshet.models.user_state import UserState
 from freshet.streams.experiments import Experiments
-from freshet.streams.outbox import Outbox
+from freshet.streams.outbox import Outbox, partition_of
 from freshet.streams.ranker_examples import RankerExamples
 from freshet.streams.ranker_weights import Rankers
 from freshet.streams.recommender_agent import RecommenderAgent
@@ -107,7 +107,7 @@ class World:
         records = [
             SimpleNamespace(
                 topic="t.recommendation-requests",
-                partition=0,
+                partition=partition_of(request.user_id, _SETTINGS.partitions),
                 offset=i,
                 key=request.user_id.encode(),
                 value=request.to_json(),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from freshet.models.times import parse_time
 
 if TYPE_CHECKING:
     from freshet.streams.settings import Settings
@@ -26,12 +28,9 @@ class _Begin(click.ParamType):
             share = float(text)
         except ValueError:
             try:
-                time = datetime.fromisoformat(text)
-            except ValueError:
-                self.fail(
-                    f"{text!r} is neither a share like 0.8 nor a time like 2019-11-13T20:00Z", param, ctx
-                )
-            return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+                return parse_time(text, default_zone=UTC).timestamp()
+            except ValueError as error:
+                self.fail(f"{text!r} must be a share like 0.8, or {error}", param, ctx)
         if not 0.0 <= share < 1.0:
             self.fail(f"{text} is no share of the impressions: from 0 to below 1", param, ctx)
         return share

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ import click
 
 from freshet.streams.settings import Settings
 from freshet.workers.connection_options import connection_options
+from freshet.workers.event_time import EventTime
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -17,25 +18,10 @@ if TYPE_CHECKING:
     from freshet.workers.recommendation_export import LogWritten
 
 
-class _Time(click.ParamType):
-    name = "time"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        if isinstance(value, datetime):
-            return value
-        try:
-            time = datetime.fromisoformat(str(value))
-        except ValueError:
-            self.fail(f"{value!r} is not a time like 2026-01-05T06:00Z", param, ctx)
-        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
-
-
 @click.command(name="log")
 @click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
-@click.option(
-    "--from", "since", type=_Time(), metavar="TIME", help="Impressions from then on. [default: all kept]"
-)
-@click.option("--until", type=_Time(), metavar="TIME", help="Impressions before then. [default: until now]")
+@click.option("--from", "since", type=EventTime(), help="Impressions from then on. [default: all kept]")
+@click.option("--until", type=EventTime(), help="Impressions before then. [default: until now]")
 @click.option("--force", is_flag=True, help="Replace a log that is there.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @connection_options

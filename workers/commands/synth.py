@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from freshet.workers.event_time import EventTime
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,17 +28,6 @@ _AUC_NAMES = {
 }
 
 
-class _Start(click.ParamType):
-    name = "time"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        try:
-            time = datetime.fromisoformat(str(value))
-        except ValueError:
-            self.fail(f"{value!r} is not a time like 2026-01-05T06:00Z", param, ctx)
-        return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp())
-
-
 @click.command(name="synth")
 @click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--users", type=click.IntRange(20), default=2_000, show_default=True, help="Readers in all.")
@@ -50,7 +41,9 @@ class _Start(click.ParamType):
     type=click.FloatRange(1, 24 * 366),
     help="Length of the stream. [default: five impressions a day for each reader, 1 to 7 days]",
 )
-@click.option("--start", type=_Start(), default="2026-01-05T06:00Z", show_default=True, help="First moment.")
+@click.option(
+    "--start", type=EventTime(), default="2026-01-05T06:00Z", show_default=True, help="First moment."
+)
 @click.option(
     "--until-now",
     is_flag=True,
@@ -66,7 +59,7 @@ def command(
     impressions: int,
     seed: int,
     hours: float | None,
-    start: int,
+    start: datetime,
     until_now: bool,
     force: bool,
     as_json: bool,
@@ -91,7 +84,7 @@ def command(
             impressions=impressions,
             seed=seed,
             hours=hours or 0.0,
-            start_s=start,
+            start_s=int(start.timestamp()),
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
