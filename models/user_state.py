@@ -264,6 +264,10 @@ class UserState:
         times_s = np.array([last_s for _, _, last_s in counted])[known]
         self._heads.replace_skips(catalog.vectors[rows[known]], counts, times_s)
 
+    def settle(self, now_s: float) -> None:
+        """Take what is dated after ``now_s`` as of now: until then, nothing new would weigh anything."""
+        self._heads.reference_s = min(self._heads.reference_s, now_s)
+
     def weights(self, now_s: float) -> NDArray[np.float64]:
         """Z of each head (heads,) at ``now_s``: how many fresh events its vector rests on."""
         return self._heads.evidence(now_s)
