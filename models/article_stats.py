@@ -180,6 +180,12 @@ class ArticleCounts:
             self.first_seen_s = time_s
         return True
 
+    def pass_over(self, source: Source) -> None:
+        """Take an event of ``source`` as applied, and count nothing of it."""
+        stream, partition, offset = source
+        key = _shared((stream, partition))
+        self._offsets[key] = max(offset, self._offsets.get(key, offset))
+
     def settle(self, now_s: float) -> None:
         """Take what is dated after ``now_s`` as of now: until then, nothing new would count for anything.
 

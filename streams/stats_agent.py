@@ -156,6 +156,11 @@ class StatsAgent:
                 counts = held.get(news_id) or self._load(partition, news_id)
                 context = [before for before in event.context if before != news_id]
                 counts.apply(offset, time_s, 0, clicked.count(news_id), 0, context)
+            for news_id in event.uncounted or ():
+                counts = held.get(news_id) or self._load(partition, news_id)
+                if counts.time_s > -math.inf:
+                    counts.pass_over(offset)
+                    changed.add(news_id)
             if event.context:
                 self._clicked[partition].update(clicked)
                 self._unshown_clicks[partition].update(clicked)
