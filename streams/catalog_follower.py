@@ -203,7 +203,7 @@ class CatalogFollower:
             news_id = stats.news_id
             self._catalog.put_stats(
                 news_id,
-                to_unix_s(stats.time),
+                min(to_unix_s(stats.time), time.time()),
                 [count.clicks for count in stats.counts],
                 [count.impressions for count in stats.counts],
                 to_unix_s(stats.first_seen),

@@ -138,11 +138,15 @@ class Freshet(Closing):
         time: datetime | None = None,
         impression_id: str | None = None,
         request_id: str | None = None,
+        *,
+        click_id: str | None = None,
     ) -> Click:
         """Tell that a user opened an article, at ``time`` (by default now); returns the event as published.
 
         Name the ``impression_id`` that showed the article, if one was published without this click: the
         article then no longer counts as skipped. ``request_id`` is that of the recommendation it came from.
+        A click that may be published more than once needs a ``click_id``, or the same ``time`` each time, to
+        count once.
 
         Raises:
             EventError: An argument is not what the event allows; the text names it.
@@ -156,6 +160,7 @@ class Freshet(Closing):
             time=time or datetime.now(UTC),
             impression_id=impression_id,
             request_id=request_id,
+            click_id=click_id,
         )
         self._publish(CLICKS, [(user_id, click)])
         return click

@@ -173,7 +173,10 @@ class Intake:
             )
 
     def checked_time_s(self, time: datetime, now_s: float) -> float:
-        """Event time in Unix seconds.
+        """Event time in Unix seconds; what is ahead of ``now_s`` counts as now.
+
+        A sum that decays must never stand at a time that is yet to come: all that happens until then would
+        count for as little as what is old.
 
         Raises:
             EventError: It is further ahead of ``now_s`` than clocks may differ, or before 1970.
@@ -186,4 +189,4 @@ class Intake:
                 f"time {time.isoformat()} is more than {self._settings.max_clock_skew_s:g} s in the future: "
                 "check the producer's clock"
             )
-        return time_s
+        return min(time_s, now_s)

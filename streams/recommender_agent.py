@@ -208,8 +208,10 @@ class RecommenderAgent:
 
     def _decode(self, message: Any) -> RecommendationRequest:
         request = self._intake.of_user(message, RecommendationRequest)
-        self._intake.checked_time_s(request.time, time.time())
-        return request
+        now_s = time.time()
+        if self._intake.checked_time_s(request.time, now_s) < now_s:
+            return request
+        return request.model_copy(update={"time": from_unix_s(now_s)})
 
     async def _answer_to(self, message: Any, request: RecommendationRequest) -> Recommendation:
         trace = self._intake.traces.of(message)

@@ -95,8 +95,8 @@ class Settings(BaseSettings):
     """The most events that one step of an agent handles before it writes and acknowledges."""
     cached_users: int = Field(default=50_000, ge=100)
     """Decoded states kept in memory by each worker."""
-    max_clock_skew_s: float = Field(default=86_400.0, ge=0)
-    """An event further in the future than this is a dead letter."""
+    max_clock_skew_s: float = Field(default=300.0, ge=0)
+    """An event further in the future than this is a dead letter; one that is less far ahead counts as now."""
 
     # Learning
     learn: bool = True

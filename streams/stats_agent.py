@@ -143,9 +143,11 @@ class StatsAgent:
         self._check(batch)
         partition = message.partition
         held, changed, unshown = self._counts[partition], self._changed[partition], self._unshown[partition]
+        now_s = time.time()
         for event in batch.events:
             offset = (batch.source, batch.partition, event.offset)
-            time_s, clicked = event.time_s, event.clicked
+            # The clock of the worker that took the event in may be ahead of this one's.
+            time_s, clicked = min(event.time_s, now_s), event.clicked
             for news_id in event.shown:
                 counts = held.get(news_id) or self._load(partition, news_id)
                 if clicked and news_id in clicked:
@@ -158,6 +160,11 @@ class StatsAgent:
                 counts = held.get(news_id) or self._load(partition, news_id)
                 context = [before for before in event.context if before != news_id]
                 counts.apply(offset, time_s, 0, clicked.count(news_id), 0, context)
+            for news_id in event.uncounted or ():
+                counts = held.get(news_id) or self._load(partition, news_id)
+                if counts.time_s > -math.inf:
+                    counts.pass_over(offset)
+                    changed.add(news_id)
             if event.context:
                 self._clicked[partition].update(clicked)
                 self._unshown_clicks[partition].update(clicked)
@@ -183,6 +190,7 @@ class StatsAgent:
     def _load(self, partition: int, news_id: str) -> ArticleCounts:
         stored = self._table.get(partition, news_id.encode())
         counts = ArticleCounts() if stored is None else ArticleCounts.from_bytes(stored)
+        counts.settle(time.time())
         self._counts[partition][news_id] = counts
         return counts
 

@@ -3,7 +3,9 @@
 Guarantee: an event is done only after its user's state, the ``user-vectors`` record, the slate batches and
 the examples for the ranker that it causes have been delivered. A redelivered event changes no state, but
 sends all of these but the examples again, because the crash that caused the redelivery may have come before
-they were sent.
+they were sent. An event that is published again, and what one user counts in more often than one may
+(:mod:`freshet.models.user_share`), changes no statistics and teaches nothing. The slate batches that say so
+are delivered before the states that know it: sent again, they are whole, and known by their offsets.
 
 An event of a user who was erased after it counts in the articles' statistics, which know no users, and
 changes nothing else.
@@ -24,6 +26,7 @@ import orjson
 from freshet.models.catalog import ArticleCatalog
 from freshet.models.events import Click, Impression
 from freshet.models.ports import FloatVector
+from freshet.models.user_share import mark_of
 from freshet.models.user_state import Source, UserState
 from freshet.streams import metrics, topics
 from freshet.streams.errors import PartitionsLost
@@ -135,7 +138,10 @@ class UserAgent:
                 click_timestamps.append(message.timestamp / 1_000)
         self._intake.traces.lap("rest of the batch")
         self._publish_vectors(changed, {user: joined(headers) for user, headers in causes.items()})
+        left_out = self._collected.left_out
         self._collected.publish(self._outbox, self._intake.traces)
+        if left_out:
+            await self._outbox.flush()
         self._examples.publish(self._outbox, self._intake.traces)
         if any(is_forwarded(message) for message in messages):
             # A copy may come a second time, as another record. If the state knows it then, all that it caused
@@ -174,7 +180,10 @@ class UserAgent:
             applied_as = (source, *(origin or (partition, offset)))
             if self._is_second_copy(message, state, applied_as):
                 return None
-            self._examples.shown(impression, (source, partition, offset), time_s, state)
+            mark = mark_of(impression)
+            counted = state.counted(applied_as, time_s, shown, clicked, mark)
+            if counted.teaches:
+                self._examples.shown(impression, (source, partition, offset), time_s, state)
             state.seed_history(time_s, impression.history, self._catalog)
             context = state.context(time_s) if clicked else ()
             new = state.apply_impression(
@@ -183,6 +192,7 @@ class UserAgent:
                 shown,
                 clicked,
                 self._catalog,
+                mark=mark,
             )
             if new and self.on_impression is not None:
                 self.on_impression(impression)
@@ -198,7 +208,10 @@ class UserAgent:
             applied_as = (source, *(origin or (partition, offset)))
             if self._is_second_copy(message, state, applied_as):
                 return None
-            self._examples.clicked(click, (source, partition, offset), time_s, state)
+            mark = mark_of(click)
+            counted = state.counted(applied_as, time_s, shown, clicked, mark)
+            if counted.teaches:
+                self._examples.clicked(click, (source, partition, offset), time_s, state)
             context = state.context(time_s)
             new = state.apply_click(
                 applied_as,
@@ -206,11 +219,14 @@ class UserAgent:
                 click.news_id,
                 self._catalog,
                 impression_known=click.impression_id is not None,
+                mark=mark,
             )
             if new and self.on_click is not None:
                 self.on_click(click)
         if not new:
             metrics.DUPLICATES.labels(topic).inc()
+        if not counted.whole:
+            metrics.UNCOUNTED.labels(topic).inc()
         self._collected.add(
             source=source,
             partition=partition,
@@ -219,6 +235,7 @@ class UserAgent:
             shown=shown,
             clicked=clicked,
             context=context,
+            counted=counted,
         )
         return Applied(
             (partition, user_id),

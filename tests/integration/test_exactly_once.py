@@ -1,4 +1,7 @@
-"""A worker killed with SIGKILL and restarted ends with exactly what its events say, each counted once."""
+"""A worker killed with SIGKILL and restarted ends with exactly what its events say, each counted once.
+
+Some are published twice, and one user clicks and is shown an article far more often than counts.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,7 @@ from freshet.models.events import (
     from_unix_s,
     to_unix_s,
 )
+from freshet.models.user_share import MAX_CLICKS_AN_HOUR, mark_of
 from freshet.models.user_state import UserState
 from freshet.streams.forwarding import is_forwarded, origin_of
 from freshet.streams.kafka import client_config, topic_name
@@ -52,6 +56,11 @@ _ARTICLES = 60
 _USERS = 80
 _IMPRESSIONS = 3_000
 _END_S = START_S + _IMPRESSIONS * 7.0
+_TWICE = 10
+"""Every so many events, one is published a second time."""
+_OBSESSED = "U-obsessed"
+_OBSESSED_EVERY = 5
+"""Their impressions among those of the others: 100 an hour, each with a click on the same article."""
 
 
 def _events(seed: int = 1) -> list[Impression | Click]:
@@ -79,6 +88,13 @@ def _events(seed: int = 1) -> list[Impression | Click]:
         if not whole:
             click = Click(user_id=f"U{user}", news_id=slate[3], time=time, impression_id=f"I{i}")
             events.append(click)
+        if i % _OBSESSED_EVERY == 0:
+            again = impression.model_copy(
+                update={"user_id": _OBSESSED, "candidates": ("N0", *slate), "clicked": ("N0",), "history": ()}
+            )
+            events.append(again)
+        if i % _TWICE == 0:
+            events.append(events[-1])
     return events
 
 
@@ -103,18 +119,22 @@ def _expected(
         partition = lies_on(event.user_id, settings.partitions)
         source = (topic, partition, offsets[topic, partition])
         offsets[topic, partition] += 1
-        time_s = to_unix_s(event.time)
+        time_s, mark = to_unix_s(event.time), mark_of(event)
         state = users.setdefault(event.user_id, UserState.empty(pool))
         if isinstance(event, Impression):
-            state.apply_impression(
-                source, time_s, event.candidates, event.clicked, catalog, history=event.history
-            )
-            for news_id in event.candidates:
-                count = counts.setdefault(news_id, ArticleCounts())
-                count.apply(source, time_s, 1, int(news_id in event.clicked), len(set(event.candidates)))
+            shown, clicked, slate = event.candidates, event.clicked, len(set(event.candidates))
         else:
-            state.apply_click(source, time_s, event.news_id, catalog, impression_known=True)
-            counts.setdefault(event.news_id, ArticleCounts()).apply(source, time_s, 0, 1)
+            shown, clicked, slate = (), (event.news_id,), 0
+        counted = state.counted(source, time_s, shown, clicked, mark)
+        for news_id in {*counted.shown, *counted.clicked}:
+            happened = int(news_id in counted.shown), int(news_id in counted.clicked)
+            counts.setdefault(news_id, ArticleCounts()).apply(source, time_s, *happened, slate)
+        for news_id in counted.left_out:
+            counts[news_id].pass_over(source)
+        if isinstance(event, Impression):
+            state.apply_impression(source, time_s, shown, clicked, catalog, history=event.history, mark=mark)
+        else:
+            state.apply_click(source, time_s, event.news_id, catalog, impression_known=True, mark=mark)
     return users, counts
 
 
@@ -210,9 +230,14 @@ async def test_a_worker_ends_with_what_its_events_say(
 ) -> None:
     await _run(settings, tmp_path / "worker", kills, keep_store)
     users, counts = _expected(settings)
-    assert (await committed(settings, "impressions"))[0] == _IMPRESSIONS
+    impressions = sum(isinstance(event, Impression) for event in _events())
+    assert (await committed(settings, "impressions"))[0] == impressions
     _assert_users(settings, await _table(settings, "user-state"), users)
     _assert_counts(await _table(settings, "article-counts"), counts)
+    hours = _IMPRESSIONS * 7.0 / 3_600
+    clicks_of_all = sum("N0" in event.clicked for event in _events() if isinstance(event, Impression))
+    assert counts["N0"].at(_END_S)[0][-1] < clicks_of_all / 2
+    assert users[_OBSESSED].clicks > 10 * hours * MAX_CLICKS_AN_HOUR, "what counts is a small part of it"
 
 
 async def test_events_on_other_partitions_than_their_users_count_once_where_the_user_is(

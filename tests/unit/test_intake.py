@@ -131,10 +131,12 @@ def test_a_time_that_cannot_be_is_refused(intake: Intake, time: datetime, proble
         intake.checked_time_s(time, _NOW.timestamp())
 
 
-@pytest.mark.parametrize("ahead_s", [-1e9, 0.0, 60.0])
-def test_other_times_are_given_in_seconds(intake: Intake, ahead_s: float) -> None:
+@pytest.mark.parametrize(("ahead_s", "counts_as_s"), [(-1e9, -1e9), (0.0, 0.0), (1e-3, 0.0), (60.0, 0.0)])
+def test_other_times_are_given_in_seconds_and_count_at_the_latest_as_now(
+    intake: Intake, ahead_s: float, counts_as_s: float
+) -> None:
     time = (_NOW + timedelta(seconds=ahead_s)).astimezone(timezone(timedelta(hours=5)))
-    assert intake.checked_time_s(time, _NOW.timestamp()) == _NOW.timestamp() + ahead_s
+    assert intake.checked_time_s(time, _NOW.timestamp()) == _NOW.timestamp() + counts_as_s
 
 
 _HOME = partition_of("U1", _SETTINGS.partitions)

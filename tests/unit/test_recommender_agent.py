@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -150,6 +151,18 @@ async def test_a_user_recommended_to_before_gets_the_same_articles(world: World)
     assert after.degraded == "cached"
     assert _ids(after) == _ids(before)
     assert len((await world.ask(k=2)).items) == 2
+
+
+async def test_a_request_ahead_of_the_clock_is_answered_as_of_now(world: World) -> None:
+    """Nor does it see what is under embargo until then."""
+    before_s = time.time()
+    world.catalog.put_article("embargo", np.ones(_D, np.float32), before_s + 200.0)
+    world.index.upsert([IndexedArticle("embargo", np.ones(_D, np.float32), before_s + 200.0)])
+    ahead = RecommendationRequest(request_id="R", user_id="U", time=from_unix_s(before_s + 250.0), k=20)
+    (answer,) = await world.ask_all(ahead)
+    assert before_s - 1e-3 <= answer.time.timestamp() <= time.time()
+    assert "embargo" not in _ids(answer)
+    assert len(_ids(answer)) == 12
 
 
 async def test_what_is_served_from_before_still_is_what_is_asked_for(world: World) -> None:
