@@ -10,6 +10,7 @@ every three seconds what the groups have committed and what was published.
 - ``freshet_consumer_stalled_seconds``: for how long a partition of a topic has had records and no progress.
 - :func:`unhealthy_reason`: why this process should be restarted, for a health check: a partition that is its
   own has stalled for a minute. A broker that does not answer is no reason, a restart would not help.
+- :func:`broker_silent_s`: for how long the broker has not answered, for those who would send work here.
 """
 
 from __future__ import annotations
@@ -111,6 +112,7 @@ class Watchdog:
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
         self._reason: str | None = None
         self._blind = False
+        self._answered_s = time.monotonic()
         self._stalls = Stalls()
 
     def __enter__(self) -> Self:
@@ -129,6 +131,12 @@ class Watchdog:
     def reason(self) -> str | None:
         """Why the worker should be restarted; ``None`` while it need not."""
         return self._reason
+
+    @property
+    def broker_silent_s(self) -> float:
+        """For how long the broker has not answered; 0 for what passes between two looks."""
+        silent_s = time.monotonic() - self._answered_s
+        return silent_s if silent_s > 2 * self._interval_s else 0.0
 
     def look(self, positions: Mapping[TopicPartition, Position], now_s: float) -> None:
         """Take in where everybody stands at ``now_s``, on any clock that never goes back."""
@@ -172,7 +180,8 @@ class Watchdog:
                     broker.close()
                 broker = None
             else:
-                self.look(positions, time.monotonic())
+                self._answered_s = time.monotonic()
+                self.look(positions, self._answered_s)
             self._stopping.wait(self._interval_s)
         if broker is not None:
             broker.close()
@@ -184,3 +193,8 @@ _running: list[Watchdog] = []
 def unhealthy_reason() -> str | None:
     """Why this process should be restarted, in words; ``None`` while it is healthy. From any thread."""
     return next((watchdog.reason for watchdog in list(_running) if watchdog.reason is not None), None)
+
+
+def broker_silent_s() -> float:
+    """For how long this process' broker has not answered; 0 while it does. From any thread."""
+    return max((watchdog.broker_silent_s for watchdog in list(_running)), default=0.0)
