@@ -256,6 +256,10 @@ class StreamApp:
 
         self.faust.task(task)
 
+    async def fail(self, error: BaseException) -> None:
+        """Have the worker stop, with ``error`` as its :attr:`failure`."""
+        await self.faust.crash(error)
+
     @property
     def failure(self) -> BaseException | None:
         """Why the worker could not go on."""

@@ -31,5 +31,9 @@ class ClientClosed(FreshetError):
     """The client was closed while an answer was awaited, or used after that."""
 
 
+class PortUnavailable(FreshetError):
+    """The port for metrics and probes cannot be listened on."""
+
+
 class TracingUnavailable(FreshetError):
     """Traces are asked for, and what makes them is not installed."""

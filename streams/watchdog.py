@@ -13,6 +13,8 @@ every three seconds what the groups have committed and what was published.
   broker that does not answer is no reason, a restart would not help.
 - :func:`unready_reason`: why it can do no work now: it has lost its place for longer than sharing partitions
   out takes.
+  own has stalled for a minute. A broker that does not answer is no reason, a restart would not help.
+- :func:`broker_silent_s`: for how long the broker has not answered, for those who would send work here.
 """
 
 from __future__ import annotations
@@ -123,6 +125,7 @@ class Watchdog:
         self._reason: str | None = None
         self._unready: str | None = None
         self._blind = False
+        self._answered_s = time.monotonic()
         self._stalls = Stalls()
         self._place = Place()
 
@@ -147,6 +150,12 @@ class Watchdog:
     def unready(self) -> str | None:
         """Why the worker can do no work now; ``None`` while it can, or has none to do."""
         return self._unready
+
+    @property
+    def broker_silent_s(self) -> float:
+        """For how long the broker has not answered; 0 for what passes between two looks."""
+        silent_s = time.monotonic() - self._answered_s
+        return silent_s if silent_s > 2 * self._interval_s else 0.0
 
     def look(
         self,
@@ -212,7 +221,8 @@ class Watchdog:
                     broker.close()
                 broker = None
             else:
-                self.look(positions, time.monotonic(), place)
+                self._answered_s = time.monotonic()
+                self.look(positions, self._answered_s, place)
             self._stopping.wait(self._interval_s)
         if broker is not None:
             broker.close()
@@ -229,3 +239,8 @@ def unhealthy_reason() -> str | None:
 def unready_reason() -> str | None:
     """Why this process can do no work now, in words; ``None`` while it can. From any thread."""
     return next((watchdog.unready for watchdog in list(_running) if watchdog.unready is not None), None)
+
+
+def broker_silent_s() -> float:
+    """For how long this process' broker has not answered; 0 while it does. From any thread."""
+    return max((watchdog.broker_silent_s for watchdog in list(_running)), default=0.0)

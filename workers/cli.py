@@ -19,6 +19,7 @@ import click
 
 from freshet.streams.errors import FreshetError
 from freshet.workers import commands
+from freshet.workers.printable import printable, say
 from freshet.workers.stop_signals import handling_stop_signals, leave
 
 SERVICES = {"console", "embed", "stream", "up"}
@@ -64,6 +65,7 @@ class VerbGroup(click.Group):
         try:
             status = super().main(args, *pass_on, **{**options, "standalone_mode": False})
         except click.ClickException as error:
+            error.message = printable(error.message)
             error.show()
             sys.exit(error.exit_code)
         except (KeyboardInterrupt, click.Abort):
@@ -74,14 +76,14 @@ class VerbGroup(click.Group):
             sys.exit(1)
         except FreshetError as error:
             if not _logged(error):
-                click.echo(f"Error: {error}", err=True)
+                say(f"Error: {error}", err=True)
             sys.exit(1)
         except Exception as error:
             if os.environ.get("FRESHET_DEBUG"):
                 raise
             if not _logged(error):
-                click.echo(f"Error: {type(error).__name__}: {error}", err=True)
-                click.echo("Set FRESHET_DEBUG=1 to see where it came from.", err=True)
+                say(f"Error: {type(error).__name__}: {error}", err=True)
+                say("Set FRESHET_DEBUG=1 to see where it came from.", err=True)
             sys.exit(1)
         sys.exit(status if isinstance(status, int) else 0)
 

@@ -37,14 +37,15 @@ def run_embedding(settings: Settings, threads: int | None = None) -> None:
         threads: CPU threads of the encoder.
 
     Raises:
+        PortUnavailable: The metrics cannot be served where they should be.
         KafkaUnreachable: No broker answers.
         BundleUnusable: The bundle given or promoted cannot be used.
         EncoderUnusable: There is no such encoder, or it is not the bundle's.
     """
-    wait_for_broker(settings, _CONNECT_TIMEOUT_S)
-    ensure_topics(settings)
     ready = threading.Event()
     endpoint.serve(settings.metrics_host, settings.metrics_port, ready=ready.is_set)
+    wait_for_broker(settings, _CONNECT_TIMEOUT_S)
+    ensure_topics(settings)
     models = open_models(settings, open_bundle(settings), threads)
     # Whether it gets partitions is the group's matter: there may be more workers than those.
     ready.set()

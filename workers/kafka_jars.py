@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 
 from freshet.workers.errors import JarsUnavailable
+from freshet.workers.terminal import Terminal
 
 KAFKA_RESOURCES = Path(__file__).parent / "kafka"
 """The Maven project, the jars' checksums and the broker's log configuration."""
@@ -123,7 +123,7 @@ def _fill(folder: Path, wanted: Sequence[Jar], maven: str | None, repository: st
         shutil.rmtree(partial, ignore_errors=True)
         folder.rename(partial)
     partial.mkdir(exist_ok=True)
-    console = Console(stderr=True)
+    console = Terminal(stderr=True)
     failures: list[str] = []
     missing = _without_damaged(partial, wanted)
     program = shutil.which(maven) if missing and maven is not None else None
@@ -175,7 +175,7 @@ def _fetch_by_maven(program: str, partial: Path) -> list[str]:
     ]
 
 
-def _fetch_by_https(missing: Sequence[Jar], partial: Path, repository: str, console: Console) -> list[str]:
+def _fetch_by_https(missing: Sequence[Jar], partial: Path, repository: str, console: Terminal) -> list[str]:
     """Download jars one by one, up to the first failure; returns what went wrong, in words."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:

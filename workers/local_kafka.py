@@ -11,6 +11,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from base64 import urlsafe_b64encode
@@ -36,7 +37,8 @@ HOST = "127.0.0.1"
 # of 13 s for writing and reading 600,000 records of 1.5 KB (on two cores, which the workers need too).
 _JVM_OPTIONS = (
     *("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
-    "-Djava.awt.headless=true",
+    # A broker without memory lingers on and answers nobody: one that ends is noticed.
+    *("-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true"),
 )
 _LOG_OPTIONS = (
     f"-Dlog4j2.configurationFile={KAFKA_RESOURCES / 'log4j2.properties'}",
@@ -76,6 +78,9 @@ class LocalKafka:
         self._port: int | None = None
         self._guard: subprocess.Popen[bytes] | None = None
         self._log_start_bytes = 0
+        # Whoever stops it does not wait for a start that another thread has under way.
+        self._starting = threading.RLock()
+        self._stopping = threading.Event()
 
     def __enter__(self) -> LocalKafka:
         self.start()
@@ -111,14 +116,24 @@ class LocalKafka:
         """Whether the broker's process lives."""
         return self._guard is not None and self._guard.poll() is None
 
+    @property
+    def exit_status(self) -> int | None:
+        """The status of a broker that has ended by itself, 128 and the signal's number if one killed it."""
+        return None if self._guard is None else self._guard.poll()
+
     def start(self) -> None:
         """Start the broker and wait until it answers. Does nothing while it runs.
 
         Raises:
             JavaNotFound: There is no Java to run it.
             JarsUnavailable: Kafka could not be fetched.
-            BrokerFailed: The folder or the port is in use, or the broker did not answer in time.
+            BrokerFailed: The folder or the port is in use, the broker did not answer in time, or another
+                thread stopped it meanwhile.
         """
+        with self._starting:
+            self._start()
+
+    def _start(self) -> None:
         if self.is_running():
             return
         self._stop_guard()
@@ -145,9 +160,15 @@ class LocalKafka:
                     raise
 
     def stop(self) -> None:
-        """Stop the broker and wait until it has closed its log. Does nothing when it does not run."""
-        self._stop_guard()
-        self._port = None
+        """Stop the broker and wait until it has closed its log. Does nothing when it does not run.
+
+        From any thread: a start under way in another one fails.
+        """
+        self._stopping.set()
+        with self._starting:
+            self._stop_guard()
+            self._port = None
+            self._stopping.clear()
 
     def _stop_guard(self) -> None:
         if self._guard is None:
@@ -237,6 +258,8 @@ class LocalKafka:
                 if "java.net.BindException" in "".join(self._log_tail()):
                     raise _PortTaken(f"Port {self._port} on {HOST} is in use.")
                 raise BrokerFailed(self._failure(f"it exited with {self._guard.returncode}"))
+            if self._stopping.is_set():
+                raise BrokerFailed("The local Kafka was stopped while it started.")
             # The plain connection first: kafka-python logs every refused one as an error.
             if _accepts_connections(self._port) and _has_a_broker(self.bootstrap_servers):
                 return

@@ -14,7 +14,13 @@ from freshet.streams import watchdog
 from freshet.streams.group_lag import Position
 from freshet.streams.group_place import GroupDescription, Member
 from freshet.streams.settings import Settings
-from freshet.streams.watchdog import Stalls, Watchdog, unhealthy_reason, unready_reason
+from freshet.streams.watchdog import (
+    Stalls,
+    Watchdog,
+    broker_silent_s,
+    unhealthy_reason,
+    unready_reason,
+)
 
 CLICKS_0, CLICKS_1 = TopicPartition("clicks", 0), TopicPartition("clicks", 1)
 GROUPS = {"stream": ["clicks"]}
@@ -172,3 +178,30 @@ def test_a_watchdog_looks_on_after_the_broker_has_not_answered(monkeypatch: pyte
             time.sleep(0.001)
     assert [broker.closed for broker in connections] == [False, True, True]
     assert unhealthy_reason() is None, "a watchdog that has stopped says nothing"
+
+
+def test_a_broker_that_does_not_answer_is_silent_until_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = False
+
+    class Broker:
+        def __init__(self, settings: Settings) -> None:
+            if not answers:
+                raise KafkaTimeoutError("no answer")
+
+        def positions(self, groups: watchdog.Groups) -> dict[TopicPartition, Position]:
+            return {}
+
+        def positions_at(self, read: Mapping[TopicPartition, int]) -> dict[TopicPartition, Position]:
+            return {}
+
+        def close(self) -> None: ...
+
+    monkeypatch.setattr(watchdog, "GroupLag", Broker)
+    with Watchdog(Settings(), lambda: GROUPS, set, interval_s=0.01):
+        assert broker_silent_s() == 0.0, "it was not asked yet"
+        while broker_silent_s() < 0.1:
+            time.sleep(0.01)
+        answers = True
+        while broker_silent_s():
+            time.sleep(0.01)
+    assert broker_silent_s() == 0.0, "a watchdog that has stopped says nothing"

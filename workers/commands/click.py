@@ -7,6 +7,7 @@ import click
 from freshet.streams.settings import Settings
 from freshet.workers.client_session import client_session
 from freshet.workers.connection_options import connection_options
+from freshet.workers.printable import say
 
 
 @click.command(name="click")
@@ -32,4 +33,4 @@ def command(
         event = client.click(
             user, news, impression_id=impression_id, request_id=request_id, click_id=click_id
         )
-    click.echo(event.to_json() if as_json else f"{user} clicked {news} at {event.time.isoformat()}")
+    say(event.to_json() if as_json else f"{user} clicked {news} at {event.time.isoformat()}")

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from freshet.models.times import parse_time
+from freshet.workers.number_options import FiniteRange
+from freshet.workers.printable import say
+from freshet.workers.terminal import Terminal
 
 if TYPE_CHECKING:
     from freshet.streams.settings import Settings
@@ -64,7 +67,7 @@ class _Begin(click.ParamType):
     "--feedback-delay",
     "feedback_delay_s",
     metavar="SECONDS",
-    type=click.FloatRange(0),
+    type=FiniteRange(0),
     help="Prequential: event time from an impression to what it teaches. [default: 0]",
 )
 @click.option(
@@ -91,7 +94,7 @@ class _Begin(click.ParamType):
 @click.option(
     "--temperature",
     metavar="T",
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0, min_open=True),
     help="With --off-policy: the ranker draws its lists from its scores / T. [default: by falling score]",
 )
 @click.option(
@@ -186,7 +189,6 @@ def command(
 
 def _evaluate_mind(options: EvaluateOptions, settings: Settings, report: Path | None, as_json: bool) -> None:
     import orjson  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415
 
     from freshet.workers.evaluate import evaluate  # noqa: PLC0415
     from freshet.workers.evaluation_html import check_report, write_report  # noqa: PLC0415
@@ -202,14 +204,13 @@ def _evaluate_mind(options: EvaluateOptions, settings: Settings, report: Path | 
                 written = write_report(found, report)
             progress.note(f"{report}: {written / 1e3:,.0f} kB")
     if as_json:
-        click.echo(orjson.dumps(found.as_json(), option=orjson.OPT_SERIALIZE_NUMPY).decode())
+        say(orjson.dumps(found.as_json(), option=orjson.OPT_SERIALIZE_NUMPY).decode())
     else:
-        Console().print(render(found))
+        Terminal().print(render(found))
 
 
 def _evaluate_off_policy(options: OffPolicyOptions, settings: Settings, as_json: bool) -> None:
     import orjson  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415
 
     from freshet.workers.off_policy import evaluate_off_policy  # noqa: PLC0415
     from freshet.workers.off_policy_text import render  # noqa: PLC0415
@@ -218,16 +219,15 @@ def _evaluate_off_policy(options: OffPolicyOptions, settings: Settings, as_json:
     with StageProgress() as progress:
         found = evaluate_off_policy(options, settings, progress)
     if as_json:
-        click.echo(orjson.dumps(found.as_json()).decode())
+        say(orjson.dumps(found.as_json()).decode())
     else:
-        Console().print(render(found))
+        Terminal().print(render(found))
 
 
 def _evaluate_other(
     kind: DataKind, options: EvaluateOptions, settings: Settings, report: Path | None, as_json: bool
 ) -> None:
     import orjson  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415
 
     from freshet.models.bundle import BundleError, load_bundle  # noqa: PLC0415
     from freshet.workers.evaluate_folders import EVALUATORS  # noqa: PLC0415
@@ -249,6 +249,6 @@ def _evaluate_other(
     with StageProgress() as progress:
         found = evaluator(options.folder, bundle, settings, progress)
     if as_json:
-        click.echo(orjson.dumps(found.as_json()).decode())
+        say(orjson.dumps(found.as_json()).decode())
     else:
-        Console().print(found.render())
+        Terminal().print(found.render())

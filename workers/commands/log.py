@@ -11,6 +11,8 @@ import click
 from freshet.streams.settings import Settings
 from freshet.workers.connection_options import connection_options
 from freshet.workers.event_time import EventTime
+from freshet.workers.printable import say
+from freshet.workers.terminal import Terminal
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -44,7 +46,6 @@ def command(
         raise click.UsageError("--until must be later than --from")
 
     import orjson  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415
 
     from freshet.workers.recommendation_export import LogOptions, write_log  # noqa: PLC0415
     from freshet.workers.stage_progress import StageProgress  # noqa: PLC0415
@@ -58,16 +59,15 @@ def command(
                 "without theirs"
             )
     if as_json:
-        click.echo(orjson.dumps({"version": 1, "folder": str(folder), **written.as_json()}).decode())
+        say(orjson.dumps({"version": 1, "folder": str(folder), **written.as_json()}).decode())
     else:
-        Console().print(_table(folder, written))
+        Terminal().print(_table(folder, written))
 
 
 def _table(folder: Path, written: LogWritten) -> Table:
-    from rich.markup import escape  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
-    table = Table(title=f"The log in {escape(str(folder))}", show_header=False)
+    table = Table(title=f"The log in {folder}", show_header=False)
     table.add_column("what")
     table.add_column("figure", justify="right")
     for what, figure in (

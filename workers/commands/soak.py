@@ -6,21 +6,23 @@ import sys
 
 import click
 
+from freshet.workers.number_options import FiniteRange
+from freshet.workers.printable import say
+from freshet.workers.terminal import Terminal
+
 
 @click.command(name="soak")
 @click.option(
-    "--minutes", type=click.FloatRange(0.5, 24 * 60), default=25.0, show_default=True, help="Of traffic."
+    "--minutes", type=FiniteRange(0.5, 24 * 60), default=25.0, show_default=True, help="Of traffic."
 )
 @click.option(
     "--impressions",
-    type=click.FloatRange(0.1, 1_000),
+    type=FiniteRange(0.1, 1_000),
     default=20.0,
     show_default=True,
     help="Each second, with their clicks.",
 )
-@click.option(
-    "--requests", type=click.FloatRange(0.1, 1_000), default=5.0, show_default=True, help="Each second."
-)
+@click.option("--requests", type=FiniteRange(0.1, 1_000), default=5.0, show_default=True, help="Each second.")
 @click.option(
     "--short-intervals",
     is_flag=True,
@@ -44,19 +46,18 @@ def command(
     or memory, threads, open files or log lines grow.
     """
     import orjson  # noqa: PLC0415  # heavy imports only when the verb runs
-    from rich.console import Console  # noqa: PLC0415
     from rich.progress import Progress  # noqa: PLC0415
 
     from freshet.workers.bench_report import figures_table  # noqa: PLC0415
     from freshet.workers.soak import SoakOptions, soak  # noqa: PLC0415
 
     options = SoakOptions(60.0 * minutes, impressions, requests, short_intervals, not no_embed)
-    with Progress(console=Console(stderr=True), transient=True) as bars:
+    with Progress(console=Terminal(stderr=True), transient=True) as bars:
         bar = bars.add_task("soak", total=1.0)
         report = soak(options, lambda share: bars.update(bar, completed=share))
     if as_json:
-        click.echo(orjson.dumps(report.as_json()))
+        say(orjson.dumps(report.as_json()))
     else:
         title = f"freshet soak: {minutes:g} min, {impressions:g} impressions/s, {requests:g} requests/s"
-        Console().print(figures_table(title, report.figures))
+        Terminal(markup=True).print(figures_table(title, report.figures))
     sys.exit(0 if report.reached else 1)

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from freshet.workers.event_time import EventTime
+from freshet.workers.number_options import FiniteRange
+from freshet.workers.printable import say
+from freshet.workers.terminal import Terminal
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -38,7 +41,7 @@ _AUC_NAMES = {
 )
 @click.option(
     "--hours",
-    type=click.FloatRange(1, 24 * 366),
+    type=FiniteRange(1, 24 * 366),
     help="Length of the stream. [default: five impressions a day for each reader, 1 to 7 days]",
 )
 @click.option(
@@ -70,7 +73,6 @@ def command(
     truth.json (the figures printed here).
     """
     import orjson  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415
     from rich.progress import Progress  # noqa: PLC0415
 
     from freshet.models.synth import write_synth  # noqa: PLC0415
@@ -91,7 +93,7 @@ def command(
     if until_now:
         config = ended_by(config, time.time())
     try:
-        with Progress(console=Console(stderr=True), transient=True) as bar:
+        with Progress(console=Terminal(stderr=True), transient=True) as bar:
             task = bar.add_task(f"{impressions:,} impressions", total=1.0)
             report = write_synth(
                 folder, config, overwrite=force, progress=lambda share: bar.update(task, completed=share)
@@ -101,16 +103,15 @@ def command(
     except OSError as error:
         raise click.ClickException(f"{folder}: cannot be written: {error.strerror}") from error
     if as_json:
-        click.echo(orjson.dumps({"folder": str(folder), "seed": seed, **report.as_json()}).decode())
+        say(orjson.dumps({"folder": str(folder), "seed": seed, **report.as_json()}).decode())
     else:
-        Console().print(_table(folder, report))
+        Terminal().print(_table(folder, report))
 
 
 def _table(folder: Path, report: SynthReport) -> Table:
-    from rich.markup import escape  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
-    table = Table(title=f"A synthetic newspaper in {escape(str(folder))}", show_header=False)
+    table = Table(title=f"A synthetic newspaper in {folder}", show_header=False)
     table.add_column("what")
     table.add_column("figure", justify="right")
     for what, figure in (

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import click
-from rich.console import Console
 
 from freshet.streams.settings import Settings
 from freshet.workers.connection_options import settings_options
+from freshet.workers.terminal import Terminal, bullet
 
 
 def _properties(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
@@ -68,7 +68,7 @@ def command(
     from freshet.workers.up import UpOptions, run_up  # noqa: PLC0415
 
     set_up_logs(verbose, settings)
-    console = Console(soft_wrap=True, highlight=False)
+    console = Terminal(soft_wrap=True, highlight=False)
     options = UpOptions(
         local_kafka="bootstrap_servers" not in settings.model_fields_set,
         kafka_port=kafka_port,
@@ -77,5 +77,5 @@ def command(
         threads=threads,
         exit_with_stdin=exit_with_stdin,
     )
-    run_up(settings, options, lambda line: console.print(f"[green]•[/green] {line}"))
+    run_up(settings, options, lambda line: console.print(bullet(line)))
     console.print("stopped")
