@@ -190,7 +190,7 @@ class LocalKafka:
                 f"use it with --bootstrap-servers {HOST}:{self._wanted_port}."
             )
         self._port, controller_port = _free_ports(self._wanted_port)
-        properties = _server_properties(self._port, controller_port) | self._properties
+        properties = _server_properties(self._port, controller_port) | dict(self._properties)
         lines = "".join(f"{key}={value}\n" for key, value in properties.items())
         (self._folder / "server.properties").write_text(lines, encoding="ascii")
         self._log_start_bytes = self.log_file.stat().st_size if self.log_file.exists() else 0
