@@ -27,6 +27,7 @@ from freshet.models.mind import (
     parse_impression,
     parse_time,
     read_news,
+    read_published,
     readable_reason,
 )
 from freshet.models.text_lines import read_lines
@@ -173,8 +174,12 @@ def read_impression_log(
                 progress(line.offset, total)
     if not builder.times:
         raise MindError(f"{path}: no impression in it")
-    for bad_or_known in _read_news(folder, builder, digest):
-        _refuse_or_skip(folder, bad_or_known, skip_bad_lines, on_bad_line)
+    for bad in _read_news(folder, builder, digest):
+        _refuse_or_skip(folder, bad, skip_bad_lines, on_bad_line)
+    # Whoever asks later when an article appeared passes over them.
+    for entry in read_published(folder):
+        if isinstance(entry, BadLine):
+            _refuse_or_skip(folder, entry, skip_bad_lines, on_bad_line)
     if progress is not None:
         progress(total, total)
     return builder.log(folder, digest.hexdigest())
