@@ -10,17 +10,47 @@ impressions.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, cast
 
 import faust
+from aiokafka import AIOKafkaConsumer
 from faust.transport.drivers import aiokafka
-from faust.types import TP
+from faust.types import TP, ConsumerMessage
 
+from freshet.streams import metrics
+from freshet.streams.consumers import ISOLATION_LEVEL, step_over_undecodable
 from freshet.streams.progress import Progress
+from freshet.streams.record_batches import UndecodableBatch
+
+_NO_KEY = b""
+"""No table has it."""
+
+
+class GroupThread(aiokafka.AIOKafkaConsumerThread):
+    """Runs the member's consumer, made as all others of freshet are."""
+
+    def _create_worker_consumer(self, transport: aiokafka.Transport) -> AIOKafkaConsumer:
+        step_over_undecodable()
+        consumer = super()._create_worker_consumer(transport)
+        # Faust asks for it only where it writes in transactions itself.
+        consumer._isolation_level = ISOLATION_LEVEL
+        return consumer
 
 
 class GroupMember(aiokafka.Consumer):
     """Tells :class:`Progress` which event partitions may be read, and reads only changelogs."""
+
+    def _new_consumer_thread(self) -> GroupThread:
+        return GroupThread(self, loop=self.loop, beacon=self.beacon)
+
+    def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
+        if isinstance(record.value, UndecodableBatch):
+            # Recovery ends at the changelog's last record, so there has to be one. The keys whose newest
+            # values are lost with the batch keep their values from before.
+            metrics.UNDECODABLE_BATCHES.labels(record.topic).inc()
+            record = replace(record, key=_NO_KEY, value=None)
+        return super()._to_message(tp, record)
 
     def resume_partitions(self, tps: Iterable[TP]) -> None:
         """Faust's tables are ready: the events of ``tps`` may be read."""
@@ -50,7 +80,7 @@ class GroupMember(aiokafka.Consumer):
 
 
 # mode gives every subclass of its own a logger of its module; this is a part of Faust's.
-GroupMember.logger = aiokafka.Consumer.logger
+GroupMember.logger = GroupThread.logger = aiokafka.Consumer.logger
 
 
 class GroupTransport(aiokafka.Transport):

@@ -18,6 +18,7 @@ from freshet.streams.dead_letters import dead_letter
 from freshet.streams.kafka import topic_name
 from freshet.streams.log_context import HANDLED
 from freshet.streams.outbox import Outbox
+from freshet.streams.record_batches import UndecodableBatch
 from freshet.streams.settings import Settings
 from freshet.streams.tracing import RecordTraces
 
@@ -60,6 +61,9 @@ class Intake:
         trace = self.traces.begin(message)
         before = HANDLED.set((message, None, trace))
         try:
+            if isinstance(message.value, UndecodableBatch):
+                metrics.UNDECODABLE_BATCHES.labels(message.topic).inc()
+                raise EventError(message.value.reason)
             return handler(message)
         except WrongKey as error:
             self.bury(message, str(error), error.loggable)

@@ -22,6 +22,9 @@ _SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)
 EVENTS = Counter("freshet_events_total", "Events handled, duplicates included.", ["topic"])
 DUPLICATES = Counter("freshet_duplicate_events_total", "Redelivered events that changed nothing.", ["topic"])
 DEAD_LETTERS = Counter("freshet_dead_letters_total", "Records that could not be handled.", ["topic"])
+UNDECODABLE_BATCHES = Counter(
+    "freshet_undecodable_batches_total", "Batches of records that could not be decoded.", ["topic"]
+)
 LAG = Gauge(
     "freshet_consumer_lag_events",
     "Events published but not yet read by this process.",
@@ -202,5 +205,6 @@ def count_from_zero(topics: Iterable[str], *, committed: bool) -> None:
         committed: Whether this process commits what it has read of them.
     """
     for topic in topics:
-        for counter in (EVENTS, DUPLICATES, DEAD_LETTERS, *((COMMITTED,) if committed else ())):
+        counters = (EVENTS, DUPLICATES, DEAD_LETTERS, UNDECODABLE_BATCHES)
+        for counter in (*counters, *((COMMITTED,) if committed else ())):
             counter.labels(topic)
