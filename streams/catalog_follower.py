@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from freshet.models.catalog import ArticleCatalog
 from freshet.models.events import (
@@ -30,8 +30,9 @@ from freshet.models.events import (
 from freshet.models.ports import ArticleIndex, IndexedArticle, IndexUnavailable
 from freshet.streams import metrics, topics
 from freshet.streams.article_vectors import checked_vector, indexed_article
+from freshet.streams.consumers import aiokafka_consumer
 from freshet.streams.intake import Intake
-from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config, topic_name
+from freshet.streams.kafka import topic_name
 from freshet.streams.outbox import Outbox
 from freshet.streams.popularity import FRESHENED, most_popular, popularity_of
 from freshet.streams.settings import Settings
@@ -113,12 +114,7 @@ class CatalogFollower:
         """
         if self._bundle is not None:
             self._on_bundle(self._bundle)
-        consumer = AIOKafkaConsumer(
-            **client_config(self._settings),
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            max_partition_fetch_bytes=MAX_REQUEST_BYTES,
-        )
+        consumer = aiokafka_consumer(self._settings, auto_offset_reset="earliest")
         await consumer.start()
         try:
             partitions = [

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, cast
 
 import faust
@@ -23,10 +24,16 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.errors import KafkaError
 from faust.transport.drivers import aiokafka
-from faust.types import TP
+from faust.types import TP, ConsumerMessage
 from mode import Service
 
+from freshet.streams import metrics
+from freshet.streams.consumers import ISOLATION_LEVEL, step_over_undecodable
 from freshet.streams.progress import Progress
+from freshet.streams.record_batches import UndecodableBatch
+
+_NO_KEY = b""
+"""No table has it."""
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +57,10 @@ class GroupThread(aiokafka.AIOKafkaConsumerThread):
     """Runs the member's consumer, which is polled by nobody and must do without what a poll does."""
 
     def _create_worker_consumer(self, transport: aiokafka.Transport) -> AIOKafkaConsumer:
+        step_over_undecodable()
         consumer = super()._create_worker_consumer(transport)
+        # Faust asks for it only where it writes in transactions itself.
+        consumer._isolation_level = ISOLATION_LEVEL
         progress = cast(GroupTransport, transport).progress
         # Before the consumer starts: it hands the subscription on to the parts that it is made of.
         consumer._subscription = AgentsSubscription(self.thread_loop, progress)
@@ -74,6 +84,14 @@ class GroupMember(aiokafka.Consumer):
 
     def _new_consumer_thread(self) -> GroupThread:
         return GroupThread(self, loop=self.loop, beacon=self.beacon)
+
+    def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
+        if isinstance(record.value, UndecodableBatch):
+            # Recovery ends at the changelog's last record, so there has to be one. The keys whose newest
+            # values are lost with the batch keep their values from before.
+            metrics.UNDECODABLE_BATCHES.labels(record.topic).inc()
+            record = replace(record, key=_NO_KEY, value=None)
+        return super()._to_message(tp, record)
 
     def resume_partitions(self, tps: Iterable[TP]) -> None:
         """Faust's tables are ready: the events of ``tps`` may be read."""

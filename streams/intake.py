@@ -19,6 +19,7 @@ from freshet.streams.forwarding import REMEDY, Elsewhere, origin_header, origin_
 from freshet.streams.kafka import MAX_REQUEST_BYTES, topic_name
 from freshet.streams.log_context import HANDLED
 from freshet.streams.outbox import Outbox, partition_of
+from freshet.streams.record_batches import UndecodableBatch
 from freshet.streams.settings import Settings
 from freshet.streams.tracing import RecordTraces
 
@@ -70,6 +71,9 @@ class Intake:
         trace = self.traces.begin(message)
         before = HANDLED.set((message, None, trace))
         try:
+            if isinstance(message.value, UndecodableBatch):
+                metrics.UNDECODABLE_BATCHES.labels(message.topic).inc()
+                raise EventError(message.value.reason)
             return handler(message)
         except Elsewhere as error:
             self._forward(message, error.partition)

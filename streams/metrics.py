@@ -36,6 +36,9 @@ UNCOUNTED = Counter(
     ["topic"],
 )
 DEAD_LETTERS = Counter("freshet_dead_letters_total", "Records that could not be handled.", ["topic"])
+UNDECODABLE_BATCHES = Counter(
+    "freshet_undecodable_batches_total", "Batches of records that could not be decoded.", ["topic"]
+)
 LAG = Gauge(
     "freshet_consumer_lag_events",
     "Events published but not yet read by this process.",
@@ -216,8 +219,6 @@ def count_from_zero(topics: Iterable[str], *, committed: bool) -> None:
         committed: Whether this process commits what it has read of them.
     """
     for topic in topics:
-        for counter in (
-            *(EVENTS, DUPLICATES, UNCOUNTED, DEAD_LETTERS),
-            *((COMMITTED, FORWARDED) if committed else ()),
-        ):
+        counters = (EVENTS, DUPLICATES, UNCOUNTED, DEAD_LETTERS, UNDECODABLE_BATCHES)
+        for counter in (*counters, *((COMMITTED, FORWARDED) if committed else ())):
             counter.labels(topic)

@@ -24,8 +24,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from faust.types import TP
 
 from freshet.streams import metrics
+from freshet.streams.consumers import aiokafka_consumer
 from freshet.streams.errors import PartitionsLost
-from freshet.streams.kafka import client_config
 from freshet.streams.settings import Settings
 
 COMMIT_INTERVAL_S = 0.5
@@ -43,6 +43,8 @@ class Progress:
         self._readable: set[TP] = set()
         self._done: dict[TP, int] = {}
         """The first offset not yet done."""
+        self._empty: dict[TP, tuple[int, int]] = {}
+        """The offsets from one up to another that hold no record to be done, behind all those handed out."""
         self._committed: dict[TP, int] = {}
         self._ends: dict[TP, int] = {}
         self._waiting_since_s: float | None = time.monotonic()
@@ -54,9 +56,7 @@ class Progress:
 
     async def start(self) -> None:
         """Connect to the group's offsets."""
-        self._offsets = AIOKafkaConsumer(
-            **client_config(self._settings), group_id=self._app.conf.id, enable_auto_commit=False
-        )
+        self._offsets = aiokafka_consumer(self._settings, group_id=self._app.conf.id)
         await self._offsets.start()
 
     async def stop(self) -> None:
@@ -97,6 +97,7 @@ class Progress:
         if self.may_handle(generation):
             for tp, offset in starts.items():
                 self._done[tp] = self._committed[tp] = offset
+                self._empty.pop(tp, None)
         return starts
 
     def may_handle(self, generation: int) -> bool:
@@ -105,10 +106,27 @@ class Progress:
 
     def done(self, records: Iterable[Any]) -> None:
         """Everything that ``records``, in the order read, cause has been delivered."""
-        for record in records:
-            tp = TP(record.topic, record.partition)
+        ends = {TP(record.topic, record.partition): record.offset + 1 for record in records}
+        for tp, end in ends.items():
             if tp in self._done:
-                self._done[tp] = max(self._done[tp], record.offset + 1)
+                self._done[tp] = max(self._done[tp], end)
+                self._pass_empty(tp)
+
+    def found_empty(self, tp: TP, start: int, end: int) -> None:
+        """No record that is to be done lies at ``start`` or between it and ``end``; all before it are known.
+
+        A reader has passed a transaction's marker, records of one that was aborted, or offsets whose records
+        compaction has removed. They are done as soon as everything before them is.
+        """
+        if tp in self._done:
+            known = self._empty.get(tp)
+            self._empty[tp] = (known[0] if known is not None and known[1] == start else start, end)
+            self._pass_empty(tp)
+
+    def _pass_empty(self, tp: TP) -> None:
+        start, end = self._empty.get(tp, (0, 0))
+        if start <= self._done[tp] < end:
+            self._done[tp] = end
 
     async def commit(self) -> None:
         """Commit what is done and not yet committed."""
@@ -142,12 +160,12 @@ class Progress:
                 await self._commit(dict(self._done))
 
     def found_end(self, tp: TopicPartition, end: int | None) -> None:
-        """The next offset that a producer will write to ``tp``, as far as a reader knows."""
+        """Committed records of ``tp`` end before ``end``, as far as a reader knows."""
         if end is not None:
             self._ends[TP(tp.topic, tp.partition)] = end
 
     def lags(self) -> dict[TP, int]:
-        """Records of each partition that are not done."""
+        """Offsets of each partition that are not done."""
         return {tp: max(0, self._ends.get(tp, 0) - offset) for tp, offset in self._done.items()}
 
     def owned(self) -> frozenset[TP]:
@@ -165,7 +183,7 @@ class Progress:
     async def release(self) -> None:
         """Commit, and forget the partitions: they are about to be shared out anew."""
         await self.commit()
-        for positions in (self._done, self._committed, self._ends):
+        for positions in (self._done, self._empty, self._committed, self._ends):
             positions.clear()
 
     async def _commit(self, offsets: dict[TP, int]) -> bool:

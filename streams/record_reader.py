@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
+from faust.types import TP
 
-from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config
+from freshet.streams.consumers import aiokafka_consumer
 from freshet.streams.progress import Progress
 from freshet.streams.settings import Settings
 
@@ -56,15 +57,10 @@ class RecordReader:
         :meth:`Progress.may_handle` tells.
         """
         self._progress.came_back(self)
-        consumer = AIOKafkaConsumer(
-            **client_config(self._settings),
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            max_partition_fetch_bytes=MAX_REQUEST_BYTES,
-        )
+        consumer = aiokafka_consumer(self._settings, auto_offset_reset="earliest")
         await consumer.start()
         generation = -1
-        partitions: list[TopicPartition] = []
+        read: dict[TopicPartition, int] = {}
         quiet_since_s = 0.0
         try:
             while True:
@@ -74,17 +70,17 @@ class RecordReader:
                     starts = await self._progress.starts(self._topics)
                     if generation != self._progress.generation:
                         continue
-                    partitions = [TopicPartition(*tp) for tp in starts]
-                    consumer.assign(partitions)
-                    for tp, offset in starts.items():
-                        consumer.seek(TopicPartition(*tp), offset)
+                    read = {TopicPartition(*tp): offset for tp, offset in starts.items()}
+                    consumer.assign(list(read))
+                    for partition, offset in read.items():
+                        consumer.seek(partition, offset)
                     quiet_since_s = time.monotonic()
-                if not partitions:
+                if not read:
                     await asyncio.sleep(_POLL_MS / 1_000)
                     continue
                 fetched = await consumer.getmany(timeout_ms=_POLL_MS, max_records=max_records)
-                for partition in partitions:
-                    self._progress.found_end(partition, consumer.highwater(partition))
+                if generation == self._progress.generation:
+                    await self._note_positions(consumer, read, fetched)
                 if fetched:
                     quiet_since_s = time.monotonic()
                     yield RecordBatch(
@@ -92,11 +88,26 @@ class RecordReader:
                     )
                 elif time.monotonic() - quiet_since_s > _QUIET_S:
                     quiet_since_s = time.monotonic()
-                    if await _is_stalled(consumer, partitions):
+                    if await _is_stalled(consumer, list(read)):
                         log.warning("there are records and none come: reading again from the committed ones")
                         generation = -1
         finally:
             await consumer.stop()
+
+    async def _note_positions(
+        self,
+        consumer: AIOKafkaConsumer,
+        read: dict[TopicPartition, int],
+        fetched: Mapping[TopicPartition, Sequence[Any]],
+    ) -> None:
+        """Tell how far ``consumer`` has come, beyond the records that it gave; ``read`` is how far before."""
+        for partition, before in read.items():
+            records = fetched.get(partition)
+            behind = records[-1].offset + 1 if records else before
+            read[partition] = await consumer.position(partition)
+            if read[partition] > behind:
+                self._progress.found_empty(TP(*partition), behind, read[partition])
+            self._progress.found_end(partition, consumer.last_stable_offset(partition))
 
 
 async def _is_stalled(consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> bool:

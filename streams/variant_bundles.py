@@ -33,9 +33,10 @@ from freshet.models.user_state import UserState
 from freshet.streams import topics
 from freshet.streams.article_vectors import checked_vector, indexed_article
 from freshet.streams.bundle_index import BundleIndex, index_of
+from freshet.streams.consumers import aiokafka_consumer
 from freshet.streams.errors import FreshetError
 from freshet.streams.intake import Intake
-from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config, topic_name
+from freshet.streams.kafka import topic_name
 from freshet.streams.outbox import Outbox
 from freshet.streams.popularity import FRESHENED, most_popular, popularity_of
 from freshet.streams.population import Population
@@ -125,12 +126,7 @@ class VariantBundle:
             KafkaError: The broker cannot be reached at the start.
         """
         self.index.open(self.id)
-        consumer = AIOKafkaConsumer(
-            **client_config(self._settings),
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            max_partition_fetch_bytes=MAX_REQUEST_BYTES,
-        )
+        consumer = aiokafka_consumer(self._settings, auto_offset_reset="earliest")
         try:
             await self._outbox.start()
             await consumer.start()

@@ -10,8 +10,9 @@ from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 
+from freshet.streams.consumers import kafka_consumer
 from freshet.streams.forwarding import REMEDY, is_forwarded
-from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config, topic_name
+from freshet.streams.kafka import topic_name
 from freshet.streams.outbox import partition_of
 from freshet.streams.settings import Settings
 from freshet.streams.topics import TOPICS, Topic
@@ -31,14 +32,7 @@ def examine_partitioners(settings: Settings) -> Iterator[Finding]:
         KafkaError: The broker refused.
     """
     looked_at, elsewhere_at_all = 0, False
-    consumer = KafkaConsumer(
-        **client_config(settings),
-        enable_auto_commit=False,
-        allow_auto_create_topics=False,
-        max_partition_fetch_bytes=MAX_REQUEST_BYTES,
-        metrics_enabled=False,
-    )
-    with closing(consumer):
+    with closing(kafka_consumer(settings)) as consumer:
         for topic in TOPICS:
             if topic.published_by != "clients":
                 continue

@@ -17,11 +17,11 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaProducer, TopicPartition
 from kafka.errors import CommitFailedError, KafkaError
 from kafka.structs import OffsetAndMetadata
 
@@ -29,6 +29,7 @@ from freshet.models.content_tower import ContentTower
 from freshet.models.events import vector_key
 from freshet.models.ports import ArticleIndex, IndexUnavailable, TextEncoder
 from freshet.streams import metrics, topics
+from freshet.streams.consumers import kafka_consumer
 from freshet.streams.dead_letters import dead_letter
 from freshet.streams.group_lag import embedding_group
 from freshet.streams.group_place import Member
@@ -98,6 +99,7 @@ class EmbeddingWorker:
         self._traces = RecordTraces(settings, EMBED)
         self._stopping = threading.Event()
         self._positions: dict[TopicPartition, int] = {}
+        """Committed, of the partitions that are assigned."""
         self._owned: frozenset[TopicPartition] = frozenset()
         self._waiting = False
         self._max_articles = _FIRST_ARTICLES
@@ -129,21 +131,17 @@ class EmbeddingWorker:
             metrics_enabled=False,
         )
         try:
-            self._consumer = KafkaConsumer(
+            self._consumer = kafka_consumer(
+                self._settings,
                 self._articles,
-                **client_config(self._settings),
                 client_id=self._client_id,
                 group_id=group_id(self._settings, self._tower.bundle),
-                enable_auto_commit=False,
                 auto_offset_reset="earliest",
-                allow_auto_create_topics=False,
                 max_poll_records=_MAX_ARTICLES,
-                max_partition_fetch_bytes=MAX_REQUEST_BYTES,
                 session_timeout_ms=round(self._settings.session_timeout_s * 1_000),
                 heartbeat_interval_ms=round(self._settings.session_timeout_s / 3 * 1_000),
                 max_poll_interval_ms=round(self._settings.max_poll_interval_s * 1_000),
                 reconnect_backoff_max_ms=_RECONNECT_MS,
-                metrics_enabled=False,
             )
             try:
                 self._work()
@@ -182,8 +180,12 @@ class EmbeddingWorker:
         while not self._stopping.is_set():
             polled = self._consumer.poll(timeout_ms=_POLL_MS, max_records=self._max_articles)
             self._note_assignment()
+            read = self._read()
             if polled:
-                embedded += self._handle([record for records in polled.values() for record in records])
+                records = [record for records in polled.values() for record in records]
+                embedded += self._handle(records, read)
+            elif read != self._positions:  # markers of transactions, say: nothing to embed
+                self._commit(read)
             self._measure_lag()
             elapsed_s = time.monotonic() - reported_s
             if elapsed_s >= _REPORT_EVERY_S:
@@ -191,8 +193,14 @@ class EmbeddingWorker:
                     log.info("embedded %d articles, %.1f/s", embedded, embedded / elapsed_s)
                 reported_s, embedded = time.monotonic(), 0
 
-    def _handle(self, records: Sequence[Any]) -> int:
-        """Embed, write, commit; the number of articles embedded. Returns early, uncommitted, on a stop."""
+    def _read(self) -> dict[TopicPartition, int]:
+        """The first offset of each partition that has not been polled, or passed as one without a record."""
+        assigned = self._consumer.assignment()
+        found = {partition: self._consumer.position(partition, timeout_ms=0) for partition in assigned}
+        return {partition: offset for partition, offset in found.items() if offset is not None}
+
+    def _handle(self, records: Sequence[Any], read: Mapping[TopicPartition, int]) -> int:
+        """Embed, write, commit ``read``; the number of articles embedded. A stop returns early."""
         started = time.perf_counter()
         metrics.EVENTS.labels(self._articles).inc(len(records))
         for record in records:
@@ -211,7 +219,7 @@ class EmbeddingWorker:
             and self._until_available(lambda: self._publish(embedded, deleted, refused))
         ):
             return 0
-        self._commit(records)
+        self._commit(read, records)
 
         now_s = time.time()
         for item in embedded:
@@ -286,18 +294,21 @@ class EmbeddingWorker:
             self._dead_letters, key=record.key, value=letter.to_json(), headers=headers
         )
 
-    def _commit(self, records: Sequence[Any]) -> None:
-        read = {TopicPartition(record.topic, record.partition): record.offset + 1 for record in records}
+    def _commit(self, read: Mapping[TopicPartition, int], records: Sequence[Any] = ()) -> None:
         # A partition that was taken away during an outage is another worker's by now.
         mine = self._consumer.assignment()
         done = {partition: offset for partition, offset in read.items() if partition in mine}
-        self._positions |= done
-        offsets = {partition: OffsetAndMetadata(offset, "", -1) for partition, offset in done.items()}
+        due = {
+            partition: OffsetAndMetadata(offset, "", -1)
+            for partition, offset in done.items()
+            if offset != self._positions.get(partition, 0)
+        }
         try:
-            if offsets:
-                self._consumer.commit(offsets, timeout_ms=10_000)
+            if due:
+                self._consumer.commit(due, timeout_ms=10_000)
                 committed = sum(TopicPartition(record.topic, record.partition) in done for record in records)
                 metrics.COMMITTED.labels(self._articles).inc(committed)
+            self._positions |= done
         except CommitFailedError as error:
             log.warning("the group has rebalanced, these articles will be embedded again: %s", error)
         except KafkaError as error:

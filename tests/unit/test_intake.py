@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from datetime import UTC, datetime, timedelta, timezone
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +13,7 @@ from freshet.models.events import Click, DeadLetter, EventError
 from freshet.streams.intake import Intake
 from freshet.streams.kafka import MAX_REQUEST_BYTES
 from freshet.streams.outbox import Outbox, partition_of
+from freshet.streams.record_batches import UndecodableBatch
 from freshet.streams.settings import Settings
 from freshet.streams.tracing import Headers
 
@@ -90,6 +91,15 @@ def test_whatever_the_handler_raises_becomes_a_letter(
     assert letter.reason == reason
     assert letter.value is not None
     assert b64decode(letter.value) == b"x"
+
+
+def test_a_batch_that_cannot_be_decoded_is_a_letter_that_no_handler_sees(
+    intake: Intake, letters: Letters
+) -> None:
+    value = UndecodableBatch.of(memoryview(b"..."), "the batch of offset 41 cannot be decoded")
+    assert intake.handle(_record(value, key=None), lambda _: pytest.fail("it was handled")) is None
+    assert letters.sent[0][3].reason == value.reason
+    assert letters.sent[0][3].value == b64encode(b"...").decode()
 
 
 def test_a_letter_of_a_topic_with_more_partitions_has_one_of_its_own(

@@ -93,6 +93,53 @@ async def test_offsets_that_no_record_has_hold_nothing_up(progress: Progress, gr
     assert group.offsets == {_CLICKS_0: 6}
 
 
+async def test_offsets_without_records_at_the_end_are_done_with_what_comes_before(
+    progress: Progress, group: Group
+) -> None:
+    """Such as a marker, after which nothing may ever come, or the records of an aborted transaction."""
+    progress.resume([_CLICKS_0])
+    await progress.starts({"clicks"})
+    progress.found_end(TopicPartition("clicks", 0), 9)
+    progress.found_empty(_CLICKS_0, 4, 7)
+    progress.done(_records(_CLICKS_0, 0, 1, 2))
+    assert progress.lags() == {_CLICKS_0: 6}, "3 was handed out and is not done"
+    progress.found_empty(_CLICKS_0, 7, 9)
+    await progress.commit()
+    assert group.offsets == {_CLICKS_0: 3}
+    progress.done(_records(_CLICKS_0, 3))
+    await progress.commit()
+    assert group.offsets == {_CLICKS_0: 9}
+    assert progress.lags() == {_CLICKS_0: 0}
+
+
+async def test_a_partition_of_nothing_but_offsets_without_records_is_done(
+    progress: Progress, group: Group
+) -> None:
+    group.offsets = {_CLICKS_0: 7}
+    progress.resume([_CLICKS_0])
+    await progress.starts({"clicks"})
+    progress.found_empty(_CLICKS_0, 7, 8)
+    progress.found_empty(_CLICKS_0, 8, 12)
+    progress.found_empty(_CLICKS_1, 0, 5)
+    await progress.commit()
+    assert group.offsets == {_CLICKS_0: 12}, "another partition is another worker's to commit"
+
+
+async def test_records_behind_offsets_without_any_are_done_only_when_they_are(
+    progress: Progress, group: Group
+) -> None:
+    progress.resume([_CLICKS_0])
+    await progress.starts({"clicks"})
+    progress.found_empty(_CLICKS_0, 2, 4)
+    progress.found_empty(_CLICKS_0, 6, 7)
+    progress.done(_records(_CLICKS_0, 0, 1))
+    await progress.commit()
+    assert group.offsets == {_CLICKS_0: 2}
+    progress.done(_records(_CLICKS_0, 4, 5))
+    await progress.commit()
+    assert group.offsets == {_CLICKS_0: 7}
+
+
 async def test_a_commit_that_failed_is_made_again(progress: Progress, group: Group) -> None:
     progress.resume([_CLICKS_0])
     await progress.starts({"clicks"})

@@ -21,7 +21,7 @@ from freshet.models.exposures import Exposures
 from freshet.models.ranking import LinearRanker
 from freshet.models.user_share import MAX_CLICKS_AN_HOUR, MAX_MARKS, MAX_SHOWN_AN_HOUR, mark_of
 from freshet.models.user_state import UserState
-from freshet.streams.outbox import Outbox
+from freshet.streams.outbox import Outbox, partition_of
 from freshet.streams.ranker_examples import RankerExamples
 from freshet.streams.ranker_weights import Rankers
 from freshet.streams.record_reader import RecordBatch
@@ -119,7 +119,7 @@ class Site(Outbox):
             batch.append(
                 SimpleNamespace(
                     topic=topic,
-                    partition=0,
+                    partition=partition_of("U", SETTINGS.partitions),
                     offset=self._offsets[topic],
                     key=b"U",
                     value=event.to_json(),
