@@ -42,9 +42,12 @@ Event = tuple[float, int]
 """Stamp and which article is clicked, of the slate of all."""
 
 articles = st.integers(0, len(ARTICLES) - 1)
-past = st.lists(st.tuples(st.floats(-3 * DAY_S, 0.0).map(lambda age_s: NOW_S + age_s), articles), max_size=12)
-anything = st.tuples(st.floats(-3 * DAY_S, 2 * DAY_S).map(lambda ahead_s: NOW_S + ahead_s), articles)
-later = st.floats(0.0, DAY_S).map(lambda seconds: NOW_S + seconds)
+# Half of them so near that they matter at the shortest half-life.
+ages_s = st.floats(0.0, 1_800.0) | st.floats(0.0, 3 * DAY_S)
+past = st.lists(st.tuples(ages_s.map(lambda age_s: NOW_S - age_s), articles), max_size=12)
+stamps_s = ages_s.map(lambda age_s: NOW_S - age_s) | st.floats(0.0, 2 * DAY_S).map(lambda s: NOW_S + s)
+anything = st.tuples(stamps_s, articles)
+later = (st.floats(0.0, 1_800.0) | st.floats(0.0, DAY_S)).map(lambda seconds: NOW_S + seconds)
 places = st.integers(0, 12)
 
 
@@ -150,6 +153,12 @@ def test_in_a_users_evidence(others: list[Event], extra: Event, place: int, at_s
     without = state_of(others, catalog).weights(at_s)
     most = share(extra[0], at_s, POOLING.all_half_lives_s) * [1.0, 1.0, len(ARTICLES) - 1.0]
     assert_own_share(found, without, most)
+
+
+def test_fresh_clicks_are_not_kept_down_by_one_from_the_future() -> None:
+    """Of the clicks that were found to count as 1.0 for hours."""
+    fresh = [(NOW_S, 0)] * 116
+    assert counts_of([(NOW_S + 9 * 3_600.0, 0), *fresh]).at(NOW_S)[0][0] == pytest.approx(117.0)
 
 
 def test_what_was_stored_with_a_time_ahead_does_not_keep_later_events_down() -> None:
