@@ -42,6 +42,7 @@ from freshet.streams.errors import ClientClosed, KafkaUnreachable, PublishFailed
 from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config, topic_name
 from freshet.streams.reachability import missing, unreachable, wait_for_broker
 from freshet.streams.settings import Settings
+from freshet.streams.timeouts import checked_timeout_s
 from freshet.streams.topics import (
     ARTICLES,
     CLICKS,
@@ -78,6 +79,7 @@ class Freshet(Closing):
         connect_timeout_s: How long to wait for the first broker, and for a topic to be known.
 
     Raises:
+        ValueError: ``connect_timeout_s`` is negative, or no number.
         KafkaUnreachable: No broker answers.
         TracingUnavailable: The settings ask for traces, and OpenTelemetry is not installed.
     """
@@ -99,7 +101,7 @@ class Freshet(Closing):
         self._lock = threading.Lock()
         self._closed = False
         self._tracer = tracer_of(settings, CLIENT)
-        timeout_ms = round(connect_timeout_s * 1_000)
+        timeout_ms = round(checked_timeout_s("connect_timeout_s", connect_timeout_s) * 1_000)
         wait_for_broker(settings, connect_timeout_s)
         try:
             self._producer = KafkaProducer(
@@ -215,6 +217,7 @@ class Freshet(Closing):
 
         Raises:
             EventError: An argument is not what the request allows; the text names it.
+            ValueError: ``timeout_s`` is negative, or no number.
             RecommendationTimeout: No answer within ``timeout_s``.
             PublishFailed: Kafka did not acknowledge the request.
             KafkaUnreachable: A topic does not exist, or no broker answers.
@@ -238,6 +241,7 @@ class Freshet(Closing):
 
     def request(self, request: RecommendationRequest, timeout_s: float = 5.0) -> Recommendation:
         """Send a request as it is and wait for its answer. Raises as :meth:`recommend`."""
+        checked_timeout_s("timeout_s", timeout_s)
         future = self.submit(request)
         try:
             return future.result(timeout_s)
@@ -279,8 +283,11 @@ class Freshet(Closing):
         it belongs to one thread.
 
         Raises:
+            ValueError: ``timeout_s`` is negative, or no number.
             KafkaUnreachable: The topic does not exist, or no broker answers.
         """
+        if timeout_s is not None:
+            checked_timeout_s("timeout_s", timeout_s)
         subscription = Subscription(self._settings, self._connect_timeout_s, user_id, timeout_s)
         with self._lock:
             self._subscriptions.append(subscription)

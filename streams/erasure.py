@@ -29,6 +29,7 @@ from freshet.streams.outbox import partition_of
 from freshet.streams.partitioned_table import USER_STATE, changelog_name
 from freshet.streams.reachability import missing, wait_for_broker
 from freshet.streams.settings import Settings
+from freshet.streams.timeouts import checked_timeout_s
 from freshet.streams.topic_admin import read_configs
 from freshet.streams.topics import CONTROL, DEAD_LETTERS, RANKER_EXAMPLES, SLATES, TOPICS, USER_VECTORS
 
@@ -100,9 +101,11 @@ def erase_user(settings: Settings, user_id: str, timeout_s: float = 60.0) -> Rec
 
     Raises:
         EventError: ``user_id`` cannot be a user's id.
+        ValueError: ``timeout_s`` is negative, or no number.
         KafkaUnreachable: No broker answers, or there are no topics.
         PublishFailed: Kafka did not acknowledge the request.
     """
+    checked_timeout_s("timeout_s", timeout_s)
     try:
         control = Control(kind="user-erased", subject=user_id, time=datetime.now(UTC))
     except ValidationError as error:

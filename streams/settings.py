@@ -6,7 +6,7 @@ Secrets come from the environment only, are held as :class:`pydantic.SecretStr` 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -19,7 +19,11 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="FRESHET_", frozen=True, extra="ignore", use_attribute_docstrings=True
+        env_prefix="FRESHET_",
+        frozen=True,
+        extra="ignore",
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
     )
 
     # Where things are
@@ -79,7 +83,9 @@ class Settings(BaseSettings):
     its own, and its own values of the half-lives and the prior weight."""
 
     # Users
-    half_lives_s: tuple[float, ...] = (2 * 3_600.0, 7 * 86_400.0)
+    half_lives_s: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        default=(2 * 3_600.0, 7 * 86_400.0), min_length=1
+    )
     """Half-lives of the users' vectors, one vector each."""
     negative_half_life_s: float = Field(default=86_400.0, gt=0)
     """Of the vector that skipped articles feed."""

@@ -43,8 +43,7 @@ class StageProgress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bars.stop()
-        if self.bad_lines > _BAD_LINES_SHOWN:
-            self.note(f"{self.bad_lines:,} lines were left out in all")
+        self.sum_up()
 
     def note(self, text: str) -> None:
         """A line that stays."""
@@ -55,6 +54,11 @@ class StageProgress:
         self.bad_lines += 1
         if self.bad_lines <= _BAD_LINES_SHOWN:
             self.note(f"left out: {line.file}:{line.line}: {line.reason}")
+
+    def sum_up(self) -> None:
+        """Tell how many lines were left out, if more than were shown."""
+        if self.bad_lines > _BAD_LINES_SHOWN:
+            self.note(f"{self.bad_lines:,} lines were left out in all")
 
     @contextmanager
     def stage(self, text: str) -> Iterator[Callable[[int, int], None]]:

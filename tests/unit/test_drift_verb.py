@@ -150,3 +150,17 @@ def test_a_time_without_an_offset_is_in_utc() -> None:
     expected = to_unix_s(from_unix_s(START_S))
     for text in ("2019-11-11", "2019-11-11T00:00", "2019-11-11T01:00+01:00", "2019-11-11T00:00Z"):
         assert Split.parse(text).time_s == expected
+
+
+def test_lines_that_cannot_be_read_are_left_out_where_that_is_asked_for(tmp_path: Path) -> None:
+    folder = _folder(tmp_path / "mind")
+    with (folder / "behaviors.tsv").open("a") as file:
+        file.write("not a line\n" * 7)
+    refused = _run(tmp_path, str(folder), "--split", "0.5")
+    assert refused.exit_code == 1
+    assert "behaviors.tsv:41: " in refused.stderr
+    assert "--skip-bad-lines" in refused.stderr
+    found = _run(tmp_path, str(folder), "--split", "0.5", "--skip-bad-lines")
+    assert found.exit_code == 0, found.output
+    assert "left out: behaviors.tsv:41: " in found.stderr
+    assert "7 lines were left out in all" in found.stderr

@@ -16,6 +16,8 @@ from freshet.workers.terminal import Terminal
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from freshet.workers.drift_report import OnBadLine
+
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
@@ -45,6 +47,7 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     metavar="X",
     help="Exit with 1 if the mean overlap of neighbourhoods is below X.",
 )
+@click.option("--skip-bad-lines", is_flag=True, help="Go on at a line that cannot be read.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @settings_options("encoder")
 def command(
@@ -57,6 +60,7 @@ def command(
     k: int,
     max_psi: float | None,
     min_overlap: float | None,
+    skip_bad_lines: bool,
     as_json: bool,
 ) -> None:
     """Compare two bundles, or two periods of DIR."""
@@ -71,12 +75,20 @@ def command(
 
     from rich.progress import Progress  # noqa: PLC0415
 
-    with Progress(console=Terminal(stderr=True), transient=True) as bars:
+    from freshet.workers.stage_progress import StageProgress  # noqa: PLC0415
+
+    console = Terminal(stderr=True)
+    left_out = StageProgress(console)
+    on_bad_line = left_out.skipped if skip_bad_lines else None
+    with Progress(console=console, transient=True) as bars:
         if against is not None and bundle is not None:
-            failed = _bundles(folder, bundle, against, k, min_overlap, settings, bars, as_json=as_json)
+            failed = _bundles(
+                folder, bundle, against, k, min_overlap, settings, bars, on_bad_line, as_json=as_json
+            )
         else:
             assert split is not None
-            failed = _periods(folder, split, bundle, max_psi, settings, bars, as_json=as_json)
+            failed = _periods(folder, split, bundle, max_psi, settings, bars, on_bad_line, as_json=as_json)
+    left_out.sum_up()
     if failed:
         raise click.ClickException(failed)
 
@@ -89,6 +101,7 @@ def _bundles(  # noqa: PLR0917
     min_overlap: float | None,
     settings: Settings,
     bars: Progress,
+    on_bad_line: OnBadLine | None,
     *,
     as_json: bool,
 ) -> str:
@@ -98,7 +111,9 @@ def _bundles(  # noqa: PLR0917
     from freshet.workers.drift_report import bundle_drift, bundle_drift_json  # noqa: PLC0415
     from freshet.workers.drift_tables import bundle_table  # noqa: PLC0415
 
-    before, after, drift = bundle_drift(folder, bundle, against, settings, _Stages(bars), k=k)
+    before, after, drift = bundle_drift(
+        folder, bundle, against, settings, _Stages(bars), k=k, on_bad_line=on_bad_line
+    )
     bars.stop()
     if as_json:
         say(orjson.dumps(bundle_drift_json(before, after, drift)))
@@ -116,6 +131,7 @@ def _periods(  # noqa: PLR0917
     max_psi: float | None,
     settings: Settings,
     bars: Progress,
+    on_bad_line: OnBadLine | None,
     *,
     as_json: bool,
 ) -> str:
@@ -129,7 +145,7 @@ def _periods(  # noqa: PLR0917
         at = Split.parse(split)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--split") from None
-    drift = folder_drift(folder, at, bundle, settings, _Stages(bars))
+    drift = folder_drift(folder, at, bundle, settings, _Stages(bars), on_bad_line=on_bad_line)
     bars.stop()
     if as_json:
         say(orjson.dumps(folder_drift_json(folder, drift)))
