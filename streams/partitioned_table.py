@@ -46,7 +46,7 @@ class TableMemory(RocksDBOptions):
 
     def as_options(self) -> rocksdict.Options:
         """Faust's options, with the shared memory in place of a database's own."""
-        options = super().as_options()
+        options: rocksdict.Options = super().as_options()
         blocks = rocksdict.BlockBasedOptions()
         blocks.set_bloom_filter(self.bloom_filter_size, block_based=True)
         blocks.set_block_cache(self._cache)
@@ -74,7 +74,9 @@ class PartitionedTable:
             recovery_buffer_size=5_000,
             options={"driver": "rocksdict"},
         )
-        self._table.data.rocksdb_options = memory
+        store: Any = self._table.data
+        # The table's own options reach its store as numbers only.
+        store.rocksdb_options = memory
 
     @property
     def changelog(self) -> str:

@@ -67,7 +67,7 @@ class Newspaper:
         later = self._articles[_FIRST_ARTICLES:]
         self._publish(self._articles[:_FIRST_ARTICLES])
         # Of each kind of event: when the next is due, the seconds to the one after, and what sends it.
-        due = [
+        due: list[tuple[float, float, Callable[[], None]]] = [
             (0.0, 1.0 / impressions_per_s, self._send_impression),
             (0.0, 1.0 / requests_per_s, self._send_request),
             *(
