@@ -241,7 +241,8 @@ class StreamApp:
             topics=names,
             name=self.faust.conf.consumer_group_instance_id,
             reading=frozenset((tp.topic, tp.partition) for tp in self.progress.reading()),
-            restored=sum(restored),
+            # Of a partition that Faust has not looked up yet there is None.
+            restored=sum(offset or 0 for offset in restored),
         )
 
     def watch(self, running: Callable[[], Awaitable[None]]) -> None:

@@ -220,6 +220,12 @@ class Watchdog:
                 if broker is not None:
                     broker.close()
                 broker = None
+            except Exception as error:
+                # A watchdog that ends says for ever what it said last.
+                log.exception("the watchdog failed")
+                self._reason = self._unready = (
+                    f"the watchdog failed, its worker is not looked after: {error!r}"
+                )
             else:
                 self._answered_s = time.monotonic()
                 self.look(positions, self._answered_s, place)

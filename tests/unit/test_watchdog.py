@@ -144,6 +144,38 @@ def test_a_group_that_shares_its_partitions_out_for_long_is_no_reason_to_restart
     assert unhealthy_reason() is None
 
 
+def test_a_watchdog_that_fails_is_no_good_news(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    class Broker:
+        def __init__(self, settings: Settings) -> None:
+            """Answer whatever is asked."""
+
+        def positions(self, groups: watchdog.Groups) -> dict[TopicPartition, Position]:
+            return {}
+
+        def positions_at(self, read: Mapping[TopicPartition, int]) -> dict[TopicPartition, Position]:
+            return {}
+
+        def close(self) -> None:
+            """Do nothing."""
+
+    def groups() -> watchdog.Groups:
+        asked.append(len(asked))
+        if asked[-1] == 0:
+            raise TypeError("a defect")
+        return GROUPS
+
+    monkeypatch.setattr(watchdog, "GroupLag", Broker)
+    said: list[str | None] = []
+    with Watchdog(Settings(), groups, frozenset, interval_s=0.05) as dog:
+        while not said or said[-1] is not None or len(asked) < 2:
+            said.append(dog.reason)
+            time.sleep(0.001)
+    assert any(reason is not None and "TypeError('a defect')" in reason for reason in said)
+    assert said[-1] is None, "it looks on"
+
+
 def test_everybodys_partitions_are_on_the_metrics(dog: Watchdog) -> None:
     for now_s in (0.0, 7.0):
         dog.look({CLICKS_0: Position(5, 9), CLICKS_1: Position(5, 15)}, now_s)
