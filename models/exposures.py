@@ -131,9 +131,10 @@ class Exposures:
     def _trim(self) -> None:
         excess = len(self.packed) - self.limit
         if excess > 0:
-            pop = self.packed.pop
-            gone = [pop(news_id) for news_id in list(islice(self.packed, excess))]
-            hour = (gone[-1] >> TIME_SHIFT) // _HOUR_MS
-            most = max([packed & _IN_HOUR for packed in gone]) >> COUNT_BITS
+            gone = list(islice(self.packed.items(), excess))
+            for news_id, _ in gone:
+                del self.packed[news_id]
+            hour = (gone[-1][1] >> TIME_SHIFT) // _HOUR_MS
+            most = max([packed & _IN_HOUR for _, packed in gone]) >> COUNT_BITS
             held_hour, held_most = self.gone
             self.gone = (hour, most) if hour > held_hour else (held_hour, max(held_most, most))

@@ -49,17 +49,17 @@ def mark_of(event: Impression | Click) -> int:
     - A click by its ``click_id``; without it, by the impression and the article that it names; without those,
       by its article and time.
     """
-    names: tuple[object, ...]
+    # No id has a space in it.
     match event:
         case Impression():
-            names = ("impression", event.impression_id, to_unix_s(event.time))
+            name = f"impression {event.impression_id} {to_unix_s(event.time)}"
         case Click(click_id=str(click_id)):
-            names = ("click", click_id)
+            name = f"click {click_id}"
         case Click(impression_id=str(impression_id)):
-            names = ("click", impression_id, event.news_id)
+            name = f"click on {impression_id} {event.news_id}"
         case Click():
-            names = ("click", event.news_id, to_unix_s(event.time))
-    return int.from_bytes(blake2b(repr(names).encode(), digest_size=8).digest())
+            name = f"click at {to_unix_s(event.time)} {event.news_id}"
+    return int.from_bytes(blake2b(name.encode(), digest_size=8).digest())
 
 
 def bounded(  # noqa: PLR0917 - when, what, and what is known of the user
@@ -92,5 +92,5 @@ def bounded(  # noqa: PLR0917 - when, what, and what is known of the user
     if whole and not worn:
         return Counted(shown, clicked)
     showing = [news_id for news_id in shown if news_id not in worn or news_id in counting]
-    left_out = dict.fromkeys((*shown, *clicked)).keys() - {*showing, *counting}
+    left_out = {*shown, *clicked} - {*showing, *counting}
     return Counted(showing, counting, sorted(left_out), whole)
