@@ -46,7 +46,7 @@ test-tools:
 	@sh deploy/test-tools.sh
 
 test: lint test-tools
-	$(call step,pytest,$(BIN)/pytest -q -n $(PROCESSES) --dist loadfile $(ARGS))
+	$(call step,pytest,$(BIN)/pytest -q -n $(PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS))
 
 reference: $(SET_UP)
 	@$(BIN)/python -m tests.documents.reference
