@@ -49,7 +49,7 @@ test-tools:
 	@sh deploy/test-tools.sh
 
 test: lint test-tools
-	$(call step,pytest,$(BIN)/pytest -q -n $(PROCESSES) --dist loadfile $(ARGS))
+	$(call step,pytest,$(BIN)/pytest -q -n $(PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS))
 
 # Twice: as it is, and with everything shortened that runs into its limit within the hour.
 soak: $(SET_UP)

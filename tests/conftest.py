@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+
+# Before NumPy and torch are loaded, here and in what the tests start: threads that wait for each other take
+# more of a busy machine than one, and with one a trained figure does not depend on how many cores there are.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import signal
 import uuid
 from collections.abc import Iterator
@@ -42,3 +47,9 @@ def settings(kafka: LocalKafka, tmp_path: Path) -> Settings:
         partitions=4,
         metrics_port=0,
     )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that need a broker: they take long, and short ones even out the processes."""
+    broker = {item.path for item in items if item.get_closest_marker("broker")}
+    items.sort(key=lambda item: item.path not in broker)
