@@ -79,27 +79,27 @@ class _Demo:
             "freshet recommends news from a stream of clicks. Here it is at work, from an empty folder to a "
             "report."
         )
-        with self._phase("newspaper"):
-            screen.step("A newspaper")
-            self._write_newspaper()
-        with self._phase("start"):
-            screen.step("freshet up")
-            _clear(report.data_dir)
-            up = UpProcess(report.data_dir, report.log_file)
-        with up, self._said_when_interrupted():
+        _clear(report.data_dir)
+        # It starts while the newspaper is written.
+        with UpProcess(report.data_dir, report.log_file) as up, self._said_when_interrupted():
+            with self._phase("newspaper"):
+                screen.step("A newspaper")
+                self._write_newspaper()
             with self._phase("start"):
+                screen.step("freshet up")
                 up.wait_until_ready(_START_TIMEOUT_S, lambda line: screen.say(f"   [dim]{line}[/]"))
             self._up = up
             with self._phase("articles"):
                 screen.step("The articles")
                 self._embed()
-            half = report.config.impressions // 2
+            # Most of the time goes into ranking, one slate after the other.
+            first_scored = report.config.impressions * 2 // 3
             with self._phase("streaming"):
-                screen.step("The first half of the stream, as fast as it goes")
-                self._stream(half)
+                screen.step("The first two thirds of the stream, as fast as it goes")
+                self._stream(first_scored)
             with self._phase("scoring"):
-                screen.step("The second half: each impression is ranked before its clicks are revealed")
-                self._score(half)
+                screen.step("The last third: each impression is ranked before its clicks are revealed")
+                self._score(first_scored)
             with self._phase("stories"), Freshet(up.settings) as client:
                 self._tell(client)
             report.memory_bytes = self._memory()
