@@ -106,9 +106,8 @@ class StreamApp:
         }
         self._connected = asyncio.Event()
         self._recovery: Any = None
-        memory = TableMemory()
-        users = PartitionedTable(self.faust, USER_STATE, settings.partitions, memory)
-        counts = PartitionedTable(self.faust, "article-counts", settings.partitions, memory)
+        users = PartitionedTable(self.faust, USER_STATE, settings.partitions)
+        counts = PartitionedTable(self.faust, "article-counts", settings.partitions)
         self._tables = (users, counts)
         erasures = Erasures()
         self.states = UserStates(users, serving.pooling, self.catalog, settings.cached_users, erasures)
@@ -206,6 +205,9 @@ class StreamApp:
         self.faust.finalize()
         changelogs = [table.changelog for table in self._tables]
         await asyncio.to_thread(ensure_changelogs, self.settings, changelogs)
+        memory = TableMemory()
+        for table in self._tables:
+            table.share(memory)
         join_group(self.faust, self.progress)
         tables: Any = self.faust.tables
         self._recovery = tables.recovery

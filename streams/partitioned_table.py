@@ -64,7 +64,7 @@ def changelog_name(settings: Settings, table: str) -> str:
 class PartitionedTable:
     """Bytes by key in one of several partitions, kept in RocksDB and in a changelog topic."""
 
-    def __init__(self, app: faust.App, name: str, partitions: int, memory: TableMemory) -> None:
+    def __init__(self, app: faust.App, name: str, partitions: int) -> None:
         self._table: Any = app.Table(
             name,
             key_type=bytes,
@@ -74,8 +74,11 @@ class PartitionedTable:
             recovery_buffer_size=5_000,
             options={"driver": "rocksdict"},
         )
+
+    def share(self, memory: TableMemory) -> None:
+        """Keep to ``memory`` with the process' other tables; in the event loop, before the app starts."""
+        # Faust hands the table's own options on to its store as numbers only.
         store: Any = self._table.data
-        # The table's own options reach its store as numbers only.
         store.rocksdb_options = memory
 
     @property
