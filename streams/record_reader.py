@@ -22,9 +22,9 @@ from freshet.streams.settings import Settings
 
 log = logging.getLogger(__name__)
 
-_QUIET_S = 5.0
-"""After so long without a record a reader asks whether there are any: aiokafka's consumers can hang after a
-broker's restart, with no sign of it."""
+_QUIET_S = 2.5
+"""After so long without a record a reader asks whether there are any, and after as long again whether they
+came: aiokafka's consumers can hang after a broker's restart, with no sign of it."""
 _POLL_MS = 200
 """How soon a reader notices that partitions have been shared out anew, when nothing arrives."""
 
@@ -62,6 +62,7 @@ class RecordReader:
         generation = -1
         read: dict[TopicPartition, int] = {}
         quiet_since_s = 0.0
+        waiting: Mapping[TopicPartition, int] = {}
         try:
             while True:
                 self._progress.came_back(self)
@@ -74,7 +75,7 @@ class RecordReader:
                     consumer.assign(list(read))
                     for partition, offset in read.items():
                         consumer.seek(partition, offset)
-                    quiet_since_s = time.monotonic()
+                    quiet_since_s, waiting = time.monotonic(), {}
                 if not read:
                     await asyncio.sleep(_POLL_MS / 1_000)
                     continue
@@ -82,15 +83,23 @@ class RecordReader:
                 if generation == self._progress.generation:
                     await self._note_positions(consumer, read, fetched)
                 if fetched:
-                    quiet_since_s = time.monotonic()
+                    quiet_since_s, waiting = time.monotonic(), {}
                     yield RecordBatch(
                         generation, [record for records in fetched.values() for record in records]
                     )
                 elif time.monotonic() - quiet_since_s > _QUIET_S:
                     quiet_since_s = time.monotonic()
-                    if await _is_stalled(consumer, list(read)):
-                        log.warning("there are records and none come: reading again from the committed ones")
+                    missed = [tp for tp, end in waiting.items() if await consumer.position(tp) < end]
+                    if missed:
+                        log.warning(
+                            "records of %s have waited for %.1f s and none come: reading again from the "
+                            "committed ones",
+                            ", ".join(f"{tp.topic}[{tp.partition}]" for tp in missed),
+                            _QUIET_S,
+                        )
                         generation = -1
+                    else:
+                        waiting = await _ends(consumer, list(read))
         finally:
             await consumer.stop()
 
@@ -110,11 +119,11 @@ class RecordReader:
             self._progress.found_end(partition, consumer.last_stable_offset(partition))
 
 
-async def _is_stalled(consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> bool:
-    """Whether there are records that ``consumer`` has not read; not while the broker does not answer."""
+async def _ends(consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> Mapping[TopicPartition, int]:
+    """Up to where there are records that may be read; nothing while the broker does not answer."""
     try:
-        ends = await consumer.end_offsets(partitions)
-        return any([ends[partition] > await consumer.position(partition) for partition in partitions])
+        ends: Mapping[TopicPartition, int] = await consumer.end_offsets(partitions)
     except KafkaError as error:
         log.warning("the broker does not tell whether there are records: %s", error)
-        return False
+        return {}
+    return ends

@@ -13,7 +13,6 @@ every three seconds what the groups have committed and what was published.
   broker that does not answer is no reason, a restart would not help.
 - :func:`unready_reason`: why it can do no work now: it has lost its place for longer than sharing partitions
   out takes.
-  own has stalled for a minute. A broker that does not answer is no reason, a restart would not help.
 - :func:`broker_silent_s`: for how long the broker has not answered, for those who would send work here.
 """
 

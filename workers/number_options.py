@@ -18,6 +18,8 @@ class FiniteRange(click.FloatRange):  # noqa: TID251 - the one that refuses them
         return number
 
 
+SEED = click.IntRange(0, 2**32 - 1)
+"""A seed that every generator of random numbers takes."""
 MAX_TIMEOUT_S = 86_400.0
 SECONDS = FiniteRange(0, MAX_TIMEOUT_S, min_open=True)
 """A time-out: more than nothing, and at most a day."""

@@ -8,7 +8,10 @@ window, clears it, or hides a line. Guarantee: of what verbs print and processes
 
 from __future__ import annotations
 
+import codecs
+import io
 import re
+import sys
 
 import click
 
@@ -19,6 +22,20 @@ STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
 def printable(text: str) -> str:
     r"""``text`` with its steering characters spelt as in JSON, ``\u001b``: JSON keeps its meaning."""
     return STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def spell_out_what_cannot_be_encoded() -> None:
+    """Have standard output and error take any text, whatever the locale: spelt out, not refused."""
+    codecs.register_error("spelt", _spelt)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # not one that is closed
+            stream.reconfigure(errors="spelt")
+
+
+def _spelt(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass").hex(",", 2)
+    return "".join(f"\\u{unit}" for unit in units.split(",")), error.end
 
 
 def say(text: str | bytes, *, err: bool = False) -> None:

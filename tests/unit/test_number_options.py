@@ -98,3 +98,12 @@ def test_a_client_refuses_them_before_it_asks_anybody(seconds: float) -> None:
         client.subscribe(timeout_s=seconds)
     with pytest.raises(ValueError, match="timeout_s is "):
         erase_user(settings, "U1", seconds)
+
+
+@pytest.mark.parametrize(
+    "verb", ["synth out", "train . --model mf --out out", "compare .", "evaluate .", "simulate", "demo"]
+)
+def test_a_seed_is_one_that_every_generator_takes(verb: str) -> None:
+    result = CliRunner().invoke(main, [*verb.split(), "--seed", str(2**64)])
+    assert result.exit_code == 2
+    assert "'--seed'" in result.stderr

@@ -5,7 +5,10 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import re
+import subprocess
+import sys
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -182,3 +185,19 @@ def test_a_line_of_json_in_the_log_steers_nothing_and_means_the_title() -> None:
 def test_what_is_no_steering_is_printed_as_it_is() -> None:
     text = "Fähre\tzurück\n\u05d0\u05d1 \u200f 新闻 🛶 é"
     assert printable(text) == text
+
+
+def test_a_terminal_of_another_encoding_gets_what_it_cannot_show_spelt_out() -> None:
+    program = (
+        "import json; from freshet.workers.printable import say, spell_out_what_cannot_be_encoded as spell\n"
+        "spell(); say(json.dumps(['é \U0001f6f6'], ensure_ascii=False))"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"PYTHONIOENCODING": "latin-1"},
+        capture_output=True,
+        check=True,
+        timeout=120,
+    )
+    assert ran.stdout == b'["\xe9 \\ud83d\\udef6"]\n'
+    assert json.loads(ran.stdout.decode("latin-1")) == ["é \U0001f6f6"]

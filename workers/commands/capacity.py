@@ -17,13 +17,15 @@ from freshet.workers.printable import say
 @click.option("--requests-per-day", type=click.IntRange(0), help="[default: as many as impressions]")
 @click.option("--articles-per-day", type=click.IntRange(0), help="New or changed. [default: 1 % of all]")
 @click.option("--shown", type=click.IntRange(1), help="Articles in an impression. [default: 10]")
-@click.option("--clicks", type=FiniteRange(0), help="Of an impression. [default: 0.3]")
+@click.option("--clicks", type=FiniteRange(0, 1_000), help="Of an impression. [default: 0.3]")
 @click.option("--remembered-clicks", type=click.IntRange(0), help="Of the average user. [default: 20]")
 @click.option("--remembered-shown", type=click.IntRange(0), help="To the average user. [default: 100]")
 @click.option("--co-clicks", type=click.IntRange(0), help="Articles clicked before an article. [default: 50]")
 @click.option("--dimension", type=click.IntRange(2), help="Of the vectors. [default: 64]")
 @click.option("--replication", type=click.IntRange(1), help="Of Kafka's topics. [default: 3]")
-@click.option("--peak", type=FiniteRange(1), help="The busiest minutes, by the day's mean. [default: 3]")
+@click.option(
+    "--peak", type=FiniteRange(1, 1_000), help="The busiest minutes, by the day's mean. [default: 3]"
+)
 @click.option(
     "--utilisation",
     type=FiniteRange(0, 1, min_open=True),

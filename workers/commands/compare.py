@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from freshet.workers.number_options import FiniteRange
+from freshet.workers.number_options import SEED, FiniteRange
 from freshet.workers.printable import say
 from freshet.workers.terminal import Terminal
 from freshet.workers.trainable_models import MODELS
@@ -30,7 +30,7 @@ _MODELS = [name for name, model in MODELS.items() if "mind" in model.trainers]
     show_default=True,
     help="The share of the impressions, in time, to train on.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of training.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of training.")
 @click.option(
     "--keep", metavar="DIR", type=click.Path(file_okay=False, path_type=Path), help="Leave the bundles there."
 )

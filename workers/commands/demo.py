@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
+from freshet.workers.number_options import SEED
 from freshet.workers.printable import say
 from freshet.workers.terminal import Terminal
 
 
 @click.command(name="demo")
-@click.option("--seed", type=click.IntRange(0), default=7, show_default=True, help="Of the newspaper.")
+@click.option("--seed", type=SEED, default=7, show_default=True, help="Of the newspaper.")
 @click.option("--users", type=click.IntRange(20), help="Readers. [default: 1,500]")
 @click.option("--articles", type=click.IntRange(100), help="[default: 600]")
 @click.option("--impressions", type=click.IntRange(20), help="[default: 6,000]")

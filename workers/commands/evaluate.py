@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from freshet.models.times import parse_time
-from freshet.workers.number_options import FiniteRange
+from freshet.workers.number_options import SEED, FiniteRange
 from freshet.workers.printable import say
 from freshet.workers.terminal import Terminal
 
@@ -104,9 +104,7 @@ class _Begin(click.ParamType):
     help="With --off-policy: count the clicks among the first K too. [default: 3]",
 )
 @click.option("--skip-bad-lines", is_flag=True, help="Go on at a line that cannot be read.")
-@click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of resampling and samples."
-)
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of resampling and samples.")
 @click.option("--encoder", metavar="NAME", help="Where the bundle's text encoder is, if not where it says.")
 @click.option("--data-dir", metavar="DIR", help="Where text vectors are kept. [default: .freshet]")
 @click.option(

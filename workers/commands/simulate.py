@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from freshet.workers.number_options import FiniteRange
+from freshet.workers.number_options import SEED, FiniteRange
 from freshet.workers.printable import say
 from freshet.workers.terminal import Terminal
 
@@ -22,7 +22,7 @@ _BURST_ARTICLES = 200
     help="Compared with none; may be repeated. [default: all]",
 )
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Worlds; for intervals.")
-@click.option("--seed", type=click.IntRange(0), default=7, show_default=True, help="Of the first world.")
+@click.option("--seed", type=SEED, default=7, show_default=True, help="Of the first world.")
 @click.option(
     "--users", type=click.IntRange(20), default=1_500, show_default=True, help="Readers in a world."
 )

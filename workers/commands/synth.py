@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from freshet.workers.event_time import EventTime
-from freshet.workers.number_options import FiniteRange
+from freshet.workers.number_options import SEED, FiniteRange
 from freshet.workers.printable import say
 from freshet.workers.terminal import Terminal
 
@@ -36,9 +36,7 @@ _AUC_NAMES = {
 @click.option("--users", type=click.IntRange(20), default=2_000, show_default=True, help="Readers in all.")
 @click.option("--articles", type=click.IntRange(100), default=800, show_default=True, help="Articles in all.")
 @click.option("--impressions", type=click.IntRange(1), default=20_000, show_default=True, help="Exactly.")
-@click.option(
-    "--seed", type=click.IntRange(0), default=7, show_default=True, help="The same seed, the same bytes."
-)
+@click.option("--seed", type=SEED, default=7, show_default=True, help="The same seed, the same bytes.")
 @click.option(
     "--hours",
     type=FiniteRange(1, 24 * 366),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from freshet.workers.number_options import FiniteRange
+from freshet.workers.number_options import SEED, FiniteRange
 from freshet.workers.printable import say
 from freshet.workers.terminal import Terminal
 from freshet.workers.trainable_models import MODELS
@@ -71,9 +71,7 @@ def _models() -> str:
 @click.option("--epochs", type=click.IntRange(1), help="At most so many passes.")
 @click.option("--patience", type=click.IntRange(1), help="Epochs without gain before training stops.")
 @click.option("--learning-rate", type=FiniteRange(0, min_open=True), help="Of the optimizer.")
-@click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="The same seed, the same run."
-)
+@click.option("--seed", type=SEED, default=0, show_default=True, help="The same seed, the same run.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--encoder", default="minilm", show_default=True, help="The text encoder, as for `freshet up`.")
 @click.option(
@@ -106,6 +104,7 @@ def command(
 ) -> None:
     """Train a model on DIR."""
     import orjson  # noqa: PLC0415
+    from safetensors import SafetensorError  # noqa: PLC0415
 
     from freshet.models.bundle import BundleError  # noqa: PLC0415
     from freshet.models.mind import MindError  # noqa: PLC0415
@@ -133,6 +132,8 @@ def command(
             bundle, trained = train_bundle(options, progress)
     except (BundleError, MindError, WorkerError, ValueError) as error:
         raise click.ClickException(str(error)) from error
+    except SafetensorError as error:  # what the library makes of a disk that is full
+        raise click.ClickException(f"{out} cannot be written: {error}") from error
     if as_json:
         described: dict[str, Any] = {
             "bundle": bundle.id,
