@@ -113,32 +113,36 @@ if [ -n "$uv" ] && [ "$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/nu
     torch='--torch-backend cpu'
 fi
 
+extra_options() { printf -- '--extra %s ' "$@"; }
+
 # $(fetched_mb EXTRA ...): what an empty cache would have to fetch for them. A package's first file is the one taken,
 # its source only where it has no wheel.
 fetched_mb() {
     # shellcheck disable=SC2046,SC2086
     "$uv" pip compile --quiet --no-header --format pylock.toml --python "$venv/bin/python" $torch \
-        --constraints "$constraints" $(printf -- '--extra %s ' "$@") pyproject.toml |
+        --constraints "$constraints" $(extra_options "$@") pyproject.toml |
         awk '/^\[\[packages\]\]/ { total += size; size = 0; wheel = 0 }
              !wheel && match($0, /size = [0-9]+/) { size = substr($0, RSTART + 7, RLENGTH - 7); wheel = /\.whl"/ }
              END { if (total += size) printf "%d", total / 1000000 }'
 }
 
-# $(install EXTRAS): uv falls back on pip, which may know a proxy or a password that uv does not.
+# install EXTRA ...: by uv, else by pip, which may know a proxy or a password that uv does not. uv compiles the package
+# whenever it is named, so that the second part names only what it requires.
 install() {
+    if [ "$part" = demo ]; then what="--editable .[$(list "$@")]"
+    else what="--requirement pyproject.toml $(extra_options "$@")"; fi
     if [ -n "$uv" ]; then
         # shellcheck disable=SC2086
         "$uv" pip install --python "$venv/bin/python" $torch --constraints "$constraints" \
-            --build-constraints "$constraints" --editable ".[$1]" >&2 && return
+            --build-constraints "$constraints" $what >&2 && return
         say "uv could not install the packages: pip tries."
     fi
-    pip_install "$venv/bin/python" --constraint "$constraints" --editable ".[$1]"
+    pip_install "$venv/bin/python" --constraint "$constraints" --editable ".[$(list "$@")]"
 }
+list() { printf '%s' "$*" | tr ' ' ','; }
 
 demo='embed java'
-tests="$demo train trace dev"
-case $part in demo) extras=$demo ;; *) extras=$tests ;; esac
-list() { printf '%s' "$1" | tr ' ' ','; }
+case $part in demo) extras=$demo ;; *) extras="$demo train trace dev" ;; esac
 
 if [ "$part" = demo ]; then
     # shellcheck disable=SC2086
@@ -155,13 +159,15 @@ else
 fi
 
 # One resolver run for all extras: faust-streaming and huggingface-hub each accept few versions of click.
-install "$(list "$extras")" ||
+# shellcheck disable=SC2086
+install $extras ||
     fail "the packages could not be installed; the message is above." \
         "Behind a proxy or a mirror, set https_proxy or PIP_INDEX_URL and try again."
 
 if [ "$part" = all ]; then
     # Only `freshet bench ann` and its tests want these, and two of them need a C++ compiler.
-    install "$(list "$extras ann")" ||
+    # shellcheck disable=SC2086
+    install $extras ann ||
         say "Annoy, hnswlib or FAISS could not be installed (a C++ compiler is needed): \`freshet bench ann\` goes" \
             "without them. All else works."
 
