@@ -19,7 +19,7 @@ from freshet.models.editorial import ActiveRules, RuledArticles, meant
 from freshet.models.editorial_enforcement import least_of
 from freshet.models.editorial_rule import MaxAge, Quota
 from freshet.models.events import RecommendationRequest
-from freshet.models.ports import ArticleFilter, ArticleIndex, Hit
+from freshet.models.ports import ArticleFilter, ArticleSearch, Hit
 from freshet.models.user_view import UserView
 
 TRENDING: Final = "trending"
@@ -131,7 +131,7 @@ def index_candidates(
     *,
     user: UserView,
     catalog: ArticleCatalog,
-    index: ArticleIndex,
+    index: ArticleSearch,
     now_s: float,
 ) -> Candidates:
     """The nearest to each interest head, the trending and the newest.
