@@ -98,6 +98,8 @@ class StreamApp:
         self._index = index
         population = Population(self.catalog)
         self._popularity: dict[str, float] = {}
+        self._bundle_adopted = asyncio.Event()
+        self._index_prepared = asyncio.Event()
         self.progress = Progress(self.faust, settings)
         self._outboxes = {name: Outbox(settings) for name in ("recommender", "follower", "weights")}
         # What follows from records that this worker owns, and would overwrite what their next owner wrote.
@@ -320,6 +322,7 @@ class StreamApp:
         app.on_before_shutdown.connect(self._shut_down)
         for running in (
             self._follow,
+            self._prepare_index,
             self._follow_weights,
             self._variant_bundles.run,
             self._erase,
@@ -342,8 +345,15 @@ class StreamApp:
         await self._connected.wait()
         await self._weights.run()
 
+    async def _prepare_index(self) -> None:
+        await self._bundle_adopted.wait()
+        await asyncio.to_thread(self._index.prepare)
+        self._index_prepared.set()
+
     async def _caught_up(self) -> None:
         await self.follower.caught_up.wait()
+        if self._bundle_adopted.is_set():
+            await self._index_prepared.wait()
         await self._weights.caught_up.wait()
         await self._variant_bundles.caught_up()
 
@@ -365,6 +375,7 @@ class StreamApp:
 
     def _adopt_bundle(self, bundle: str) -> None:
         self._index.open(bundle)
+        self._bundle_adopted.set()
         self.states.pooling = replace(self.states.pooling, bundle=bundle)
         log.info("vectors of bundle %s", bundle)
 
@@ -380,6 +391,7 @@ class StreamApp:
         await self.recommender_agent.push(clicks, self._outboxes["user"])
 
     async def _write_popularity(self) -> None:
+        refused = False
         while True:
             await asyncio.sleep(0.5)
             changed: Mapping[str, float] = dict(self._popularity)
@@ -388,8 +400,11 @@ class StreamApp:
                 self._variant_bundles.set_popularity(changed)
                 try:
                     await asyncio.to_thread(self._index.set_popularity, changed)
+                    refused = False
                 except IndexUnavailable as error:
-                    log.warning("the index does not take popularities: %s", error)
+                    if not refused:
+                        log.warning("the index takes no popularities until it is back: %s", error)
+                    refused = True
                     for news_id, value in changed.items():
                         self._popularity.setdefault(news_id, value)
 

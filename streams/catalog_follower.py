@@ -100,6 +100,7 @@ class CatalogFollower:
         self._popularity: dict[str, float] = {}
         """As the index has it, or is about to."""
         self._next_write = 0.0
+        self._refused = False
         self._withdrawn: set[str] = set()
         self._to_hide: set[str] = set()
         self.caught_up = asyncio.Event()
@@ -236,9 +237,12 @@ class CatalogFollower:
             try:
                 await asyncio.to_thread(self._write)
             except IndexUnavailable as error:
-                log.warning("the index does not answer, trying again in %g s: %s", _RETRY_S, error)
+                if not self._refused:
+                    log.warning("the index takes no writes, trying every %g s: %s", _RETRY_S, error)
+                self._refused = True
                 self._next_write = time.monotonic() + _RETRY_S
                 return
+            self._refused = False
             self._changed_popularity -= self._to_index.keys()
             self._to_index.clear()
             self._to_hide.clear()

@@ -119,6 +119,11 @@ RECOMMENDED = Counter(
     ["kind"],
 )
 DEGRADED = Counter("freshet_degraded_answers_total", "Answers given without the index.", ["kind"])
+INDEX_OPEN_BREAKERS = Gauge(
+    "freshet_index_open_breakers",
+    "1 while answers are given without the bundle's index because it fails, hangs or is late; else 0.",
+    ["bundle"],
+)
 ROLLING_AUC = Gauge(
     "freshet_rolling_auc_ratio", "AUC of answers whose impressions have clicks and skips, the last 1,000."
 )

@@ -64,10 +64,14 @@ class Settings(BaseSettings):
     # The index
     qdrant_url: str | None = None
     """A Qdrant server; unset: Qdrant Edge, embedded."""
+    qdrant_grpc_port: int = Field(default=6_334, ge=1, le=65_535)
+    """Where that server speaks gRPC, on the same host: articles and searches go there."""
     qdrant_api_key: SecretStr | None = None
     """Of the Qdrant server."""
     qdrant_timeout_s: float = Field(default=2.0, gt=0)
-    """After this the index counts as down."""
+    """The most that one attempt to write to it, or to open it, may take."""
+    qdrant_search_timeout_s: float = Field(default=0.1, ge=0.001)
+    """Of all searches for one answer: what is not found by then is answered without the index."""
 
     # The vectors
     bundle: Path | None = None

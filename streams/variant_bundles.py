@@ -101,6 +101,7 @@ class VariantBundle:
         self._next_write = 0.0
         self.read: dict[TopicPartition, int] = {}
         """The first offset not yet applied of each partition; empty until it is ready."""
+        self._refused = False
 
     @property
     def pooling(self) -> Pooling:
@@ -126,6 +127,7 @@ class VariantBundle:
             KafkaError: The broker cannot be reached at the start.
         """
         self.index.open(self.id)
+        await asyncio.to_thread(self.index.prepare)
         consumer = aiokafka_consumer(self._settings, auto_offset_reset="earliest")
         try:
             await self._outbox.start()
@@ -199,10 +201,13 @@ class VariantBundle:
         writes, self._writes = self._writes, _Writes()
         try:
             await asyncio.to_thread(self._write, writes)
+            self._refused = False
         except IndexUnavailable as error:
-            log.warning(
-                "the index of bundle %s does not answer, trying again in %g s: %s", self.id, _RETRY_S, error
-            )
+            if not self._refused:
+                log.warning(
+                    "the index of bundle %s takes no writes, trying every %g s: %s", self.id, _RETRY_S, error
+                )
+            self._refused = True
             self._writes = writes.followed_by(self._writes)
             self._next_write = time.monotonic() + _RETRY_S
 
