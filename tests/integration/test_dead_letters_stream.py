@@ -117,7 +117,8 @@ class World:
 
     def good(self, topic: str, i: int) -> Record:  # noqa: PLR0911 - one for each topic
         """The ``i``-th good record of a topic."""
-        time_s = from_unix_s(START_S + i)
+        # Hours apart: of one user an article counts only so often in an hour.
+        time_s = from_unix_s(START_S + 3_600.0 * i)
         match topic:
             case "clicks":
                 return keyed(topic, Click(user_id="U1", news_id="N1", time=time_s), "U1")
@@ -221,16 +222,16 @@ def test_the_largest_legal_impressions_are_counted(world: World, client: Freshet
     """Ids of 128 characters of four bytes: on their way to the statistics they are grouped by article."""
     ids = tuple("\U0001f4f0" * 120 + f"{i:08d}" for i in range(MAX_CANDIDATES))
     impressions = [
-        Impression(impression_id=f"I-huge{i}", user_id="U-huge", time=_NOW, candidates=ids) for i in range(12)
+        Impression(impression_id="I-huge", user_id=f"U-huge{i}", time=_NOW, candidates=ids) for i in range(12)
     ]
-    asyncio.run(send(world.settings, [keyed("impressions", event, "U-huge") for event in impressions]))
+    asyncio.run(send(world.settings, [keyed("impressions", event, event.user_id) for event in impressions]))
 
     async def counted() -> bool:
         stats = await world.statistics()
         return all(news_id in stats and stats[news_id].counts[-1].impressions == 12 for news_id in ids)
 
     asyncio.run(wait_for(counted, "every candidate of the huge impressions", [world.worker]))
-    ranked = client.recommend("U-huge", candidates=ids, time=_NOW, timeout_s=HANG_S)
+    ranked = client.recommend("U-huge0", candidates=ids, time=_NOW, timeout_s=HANG_S)
     assert {item.news_id for item in ranked.items} == set(ids)
 
 

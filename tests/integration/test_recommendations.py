@@ -293,7 +293,7 @@ async def test_with_push_on_each_click_leads_to_a_fresh_list(world: World) -> No
             # Control and clicks are two topics: the first clicks may come before the word that push is on.
             nonlocal clicks
             clicks += 1
-            world.click("U-push", "P10")
+            world.client.click("U-push", "P10", time=from_unix_s(START_S - 120.0 + clicks))
             return next(pushed, None) is not None
 
         async def fresh() -> Recommendation | None:
