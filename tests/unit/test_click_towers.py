@@ -24,7 +24,8 @@ from freshet.models.neural.youtube_dnn import YoutubeDnnSettings, train_youtube_
 from freshet.models.trained_model import TrainedModel
 from tests.logs import log_of
 
-FIT = FitSettings(epochs=4, patience=4, learning_rate=1e-2, device="cpu")
+# After 8 epochs every seed has found the taste; after 4 one in four has not.
+FIT = FitSettings(epochs=8, patience=8, learning_rate=1e-2, device="cpu")
 DSSM = DssmSettings(
     user_layers=True,
     d=8,
@@ -46,11 +47,6 @@ YOUTUBE = YoutubeDnnSettings(
     batch=32,
 )
 CATEGORIES = ("sport", "politics")
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +89,7 @@ def test_dssm_learns_a_taste_from_every_kind_of_negatives(
 def test_youtube_dnn_learns_a_taste(pooling: Any, log: ImpressionLog, texts: np.ndarray) -> None:
     settings = replace(YOUTUBE, pooling=pooling)
     trained = _trained(
-        train_youtube_dnn, settings, log, texts, replace(FIT, epochs=25, patience=25, learning_rate=3e-3)
+        train_youtube_dnn, settings, log, texts, replace(FIT, epochs=40, patience=40, learning_rate=3e-3)
     )
     assert trained.figures["auc"] > 0.9
     assert len(trained.user.half_lives_s) == (1 if pooling == "average" else 4)

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from freshet.models.bundle import Manifest, TrainingRecord, save_bundle
 from freshet.models.movielens import Ratings, time_split
@@ -29,11 +28,6 @@ DSSM = DssmRatingSettings(**SMALL, widths=(16,), popularity_half_lives_days=())
 YOUTUBE = YoutubeDnnRatingSettings(
     **SMALL, user_widths=(16,), item_widths=(16,), popularity_half_lives_days=()
 )
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")
