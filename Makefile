@@ -2,30 +2,41 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
+# What `make demo` needs, and with what the tests need beside.
+DEMO := $(VENV)/.demo
 SET_UP := $(VENV)/.set-up
 # Of pytest, each with a Kafka of its own: 3 GB of memory and a core at least.
 PROCESSES := 2
+# Of each of the two runs of `make soak`.
+MINUTES := 25
 
 .DEFAULT_GOAL := help
-.PHONY: help set-up demo test test-tools lint clean reference constraints image-locks kafka-checksums
+.PHONY: help set-up set-up-demo demo test test-tools lint soak clean reference constraints image-locks \
+	kafka-checksums
 
 help:
 	@echo "make demo     set up, then run the whole of freshet once on a synthetic newspaper"
 	@echo "make test     set up, then lint, types, imports and all tests"
 	@echo "make lint     set up, then lint, types and imports only"
-	@echo "make set-up   the virtual environment ($(VENV)), the packages and Kafka's jars"
+	@echo "make soak     twice $(MINUTES) minutes of steady traffic: does everything stay flat? (MINUTES=5 for less)"
+	@echo "make set-up-demo  the virtual environment ($(VENV)) with what freshet needs to run, and Kafka's jars"
+	@echo "make set-up   that, and what developing and testing need"
 	@echo "make reference  write docs/reference, docs/contracts and all else that is generated, again"
 	@echo "make clean    remove the virtual environment and the tools' caches; .freshet, with your data, stays"
 	@echo "For maintainers: make constraints, make image-locks, make kafka-checksums"
-	@echo "Needs Python 3.11 or 3.12 (make PYTHON=... names one) and 8 GB of disk."
+	@echo "Needs Python 3.11 to 3.14 (make PYTHON=... names one; else uv fetches one) and 8 GB of disk."
 
 set-up: $(SET_UP)
+set-up-demo: $(DEMO)
 
-$(SET_UP): pyproject.toml setup.py $(wildcard models/kernels/compiled/*.pxd models/kernels/compiled/*.pyx) deploy/constraints.txt \
+$(DEMO): pyproject.toml setup.py $(wildcard models/kernels/compiled/*.pxd models/kernels/compiled/*.pyx) deploy/constraints.txt \
 	deploy/set-up.sh workers/kafka/jars.sha256
-	@PYTHON='$(PYTHON)' sh deploy/set-up.sh $(VENV)
+	@PYTHON='$(PYTHON)' sh deploy/set-up.sh $(VENV) demo
 
-demo: $(SET_UP)
+$(SET_UP): $(DEMO)
+	@sh deploy/set-up.sh $(VENV) all
+
+demo: $(DEMO)
 	@$(BIN)/freshet demo $(ARGS)
 
 # $(call step,NAME,COMMAND): runs it, says how long it took, stops make where it fails.
@@ -47,6 +58,11 @@ test-tools:
 
 test: lint test-tools
 	$(call step,pytest,$(BIN)/pytest -q -n $(PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS))
+
+# Twice: as it is, and with everything shortened that runs into its limit within the hour.
+soak: $(SET_UP)
+	@$(BIN)/freshet soak --minutes $(MINUTES) $(ARGS)
+	@$(BIN)/freshet soak --minutes $(MINUTES) --short-intervals $(ARGS)
 
 reference: $(SET_UP)
 	@$(BIN)/python -m tests.documents.reference

@@ -18,6 +18,7 @@ setup(
     ],
     options={
         "build_ext": {
+            "parallel": True,
             # No folder is called freshet, so that Cython would look for what the modules share in vain.
             "cython_include_dirs": ["models/kernels/compiled"],
             "cython_c_in_temp": True,

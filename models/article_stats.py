@@ -180,6 +180,23 @@ class ArticleCounts:
             self.first_seen_s = time_s
         return True
 
+    def pass_over(self, source: Source) -> None:
+        """Take an event of ``source`` as applied, and count nothing of it."""
+        stream, partition, offset = source
+        key = _shared((stream, partition))
+        self._offsets[key] = max(offset, self._offsets.get(key, offset))
+
+    def settle(self, now_s: float) -> None:
+        """Take what is dated after ``now_s`` as of now: until then, nothing new would count for anything.
+
+        What was counted before the events from the future stays as small as it is at their time.
+        """
+        if self.time_s > now_s:
+            self._decay(self.time_s - now_s)
+            self.time_s = now_s
+            self.clicked_at_s = min(self.clicked_at_s, now_s)
+            self.first_seen_s = min(self.first_seen_s, now_s)
+
     def at(self, now_s: float) -> tuple[Counts, Counts]:
         """Clicks and impressions as of ``now_s``, or as of the newest event if that is later."""
         if self._day == _NO_DAY:
@@ -343,17 +360,20 @@ class ArticleCounts:
     def _move_to(self, day: int) -> None:
         """Make the sums relative to the start of a later day."""
         if self._day != _NO_DAY:
-            passed_s = (day - self._day) * _DAY_S
-            short = 2.0 ** (-passed_s / _SHORT_S)
-            middle = 2.0 ** (-passed_s / _MIDDLE_S)
-            long = 2.0 ** (-passed_s / _LONG_S)
-            self._clicks_short *= short
-            self._clicks_middle *= middle
-            self._clicks_long *= long
-            self._impressions_short *= short
-            self._impressions_middle *= middle
-            self._impressions_long *= long
-            self._expected_short *= short
-            self._expected_middle *= middle
-            self._expected_long *= long
+            self._decay((day - self._day) * _DAY_S)
         self._day = day
+
+    def _decay(self, passed_s: float) -> None:
+        """Make the sums as small as they are ``passed_s`` later."""
+        short = 2.0 ** (-passed_s / _SHORT_S)
+        middle = 2.0 ** (-passed_s / _MIDDLE_S)
+        long = 2.0 ** (-passed_s / _LONG_S)
+        self._clicks_short *= short
+        self._clicks_middle *= middle
+        self._clicks_long *= long
+        self._impressions_short *= short
+        self._impressions_middle *= middle
+        self._impressions_long *= long
+        self._expected_short *= short
+        self._expected_middle *= middle
+        self._expected_long *= long

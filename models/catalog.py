@@ -311,6 +311,7 @@ class ArticleCatalog:
         context: Iterable[str] = (),
         *,
         rows: NDArray[np.int64] | None = None,
+        slate: int | None = None,
     ) -> None:
         """Count one impression of each of ``ids`` at ``time_s``, and a click where ``clicked`` (n,) is true.
 
@@ -323,11 +324,12 @@ class ArticleCatalog:
             time_s: Event time.
             context: What the user had lately clicked before, distinct.
             rows: Shape (n,): what :meth:`rows` gave for ``ids``, if no article was removed since.
+            slate: How many articles the slate showed, where not all of them count.
         """
         rows = self.rows(ids) if rows is None else rows.copy()
         for slot in (rows < 0).nonzero()[0].tolist():
             rows[slot] = self._put(ids[slot])
-        self.statistics.count(rows, clicked, time_s)
+        self.statistics.count(rows, clicked, time_s, slate)
         for slot in clicked.nonzero()[0].tolist():
             self.co_clicks.add(ids[slot], context)
 

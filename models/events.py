@@ -2,7 +2,7 @@
 
 Every model is strict about what is missing or malformed, ignores fields that it does not know, and bounds
 the size of everything that it holds, so that no record can exhaust a worker. Times are timezone-aware and
-kept in UTC; the wire carries ISO 8601 with an offset. Unreadable bytes raise :class:`EventError`, whose text
+kept in UTC; the wire carries RFC 3339 with an offset. Unreadable bytes raise :class:`EventError`, whose text
 says what is wrong.
 
 ``version`` is that of the wire format. Version 1 may gain optional fields; anything else becomes version 2.
@@ -91,6 +91,7 @@ class Article(Event):
 
     news_id: Id
     published_at: UtcTime
+    """When the article appears, or appeared. It is recommended from then on: a time ahead is an embargo."""
     title: Annotated[str, StringConstraints(max_length=1_000)] = ""
     abstract: Annotated[str, StringConstraints(max_length=10_000)] = ""
     category: Label = ""
@@ -181,8 +182,10 @@ class Impression(Event):
     """
 
     impression_id: Id
+    """Names this showing: published again with the same user and time, it changes nothing."""
     user_id: Id
     time: UtcTime
+    """When it was shown. Ahead of the worker's clock it counts as now, far ahead it is a dead letter."""
     candidates: Annotated[tuple[Id, ...], Field(min_length=1, max_length=MAX_CANDIDATES)]
     """News ids in the order shown."""
     clicked: Annotated[tuple[Id, ...], Field(max_length=MAX_CANDIDATES)] = ()
@@ -205,9 +208,13 @@ class Click(Event):
     user_id: Id
     news_id: Id
     time: UtcTime
+    """When it was clicked. Ahead of the worker's clock it counts as now, far ahead it is a dead letter."""
     impression_id: Id | None = None
     """The impression that showed the article without this click; its skip is then taken back."""
     request_id: Id | None = None
+    click_id: Id | None = None
+    """Names the click: published again with the same id, it changes nothing. Without one, a click is the same
+    that has the same impression and article, or, of no impression, the same article and time."""
 
 
 class InterestHead(EventPart):
@@ -308,6 +315,8 @@ class SlateEvent(EventPart):
     """How many articles the whole slate showed; 0 where that is unknown."""
     context: Annotated[tuple[Id, ...], Field(max_length=100)] = ()
     """What the user had lately clicked before, where something was clicked."""
+    uncounted: Annotated[tuple[Id, ...], Field(max_length=2 * MAX_CANDIDATES)] | None = None
+    """Articles of the event that do not count: it came twice, or its user has counted as often as one may."""
 
 
 class SlateBatch(Event):

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Self
 
@@ -22,6 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from freshet.models.ranking_metrics import DEFAULT_CONFIDENCE, DEFAULT_RESAMPLES, Estimate
+from freshet.models.text_lines import read_lines
 
 HEADLINE_TESTS_FILE = "headline_tests.tsv"
 COLUMNS = ("clickability_test_id", "test_week", "headline", "impressions", "clicks")
@@ -286,21 +288,27 @@ def pairwise_accuracy(
 
 
 def _lines(file: Path, raw: bytes) -> Iterator[tuple[int, Sequence[str]]]:
-    """Line numbers, from 2, and the fields of the lines that are not blank; the header is checked."""
-    for line, content in enumerate(raw.split(b"\n"), start=1):
+    """Numbers and fields of the lines below the header, which is checked; blank ones are passed over."""
+    header = True
+    for line, _, content, problem in read_lines(BytesIO(raw)):
         try:
-            fields = content.rstrip(b"\r").decode("utf-8-sig" if line == 1 else "utf-8").split("\t")
+            if problem:
+                raise HeadlineTestsError(f"{file}, line {line}: {problem}")
+            fields = content.decode().split("\t")
         except UnicodeDecodeError as error:
             raise HeadlineTestsError(f"{file}, line {line}: not UTF-8: {error.reason}") from None
-        if line == 1:
+        if header:
+            header = False
             if tuple(fields) != COLUMNS:
                 missing = [name for name in COLUMNS if name not in fields]
                 raise HeadlineTestsError(
-                    f"{file}, line 1: the columns must be {', '.join(COLUMNS)}, tab-separated and in this "
+                    f"{file}, line {line}: the columns must be {', '.join(COLUMNS)}, tab-separated, in this "
                     f"order; {'missing: ' + ', '.join(missing) if missing else 'found ' + ', '.join(fields)}"
                 )
-        elif content.strip():
+        else:
             yield line, fields
+    if header:
+        raise HeadlineTestsError(f"{file} is empty; its first line must be {', '.join(COLUMNS)}")
 
 
 def _parsed(fields: Sequence[str]) -> tuple[str, int, str, int, int]:

@@ -26,10 +26,11 @@ from freshet.models.mind import (
     open_mind_file,
     parse_impression,
     parse_time,
-    read_line,
     read_news,
+    read_published,
     readable_reason,
 )
+from freshet.models.text_lines import read_lines
 
 MAX_HISTORY = 1_000
 """Clicks of a history that are kept, the latest."""
@@ -160,27 +161,25 @@ def read_impression_log(
     with open_mind_file(path) as file:
         total = path.stat().st_size
         digest = hashlib.sha256()
-        line = 0
-        while True:
-            raw, number_of_bytes, overlong = read_line(file)
-            if not number_of_bytes:
-                break
-            line += 1
-            digest.update(raw)
-            if raw.strip():
-                try:
-                    if overlong:
-                        raise ValueError(overlong)
-                    builder.add(raw)
-                except ValueError as error:
-                    bad = BadLine(path.name, line, readable_reason(error), raw)
-                    _refuse_or_skip(folder, bad, skip_bad_lines, on_bad_line)
-            if progress is not None and not line % 1_000:
-                progress(file.tell(), total)
+        for line in read_lines(file):
+            digest.update(line.raw)
+            try:
+                if line.problem:
+                    raise ValueError(line.problem)
+                builder.add(line.raw)
+            except ValueError as error:
+                bad = BadLine(path.name, line.number, readable_reason(error), line.raw)
+                _refuse_or_skip(folder, bad, skip_bad_lines, on_bad_line)
+            if progress is not None and not line.number % 1_000:
+                progress(line.offset, total)
     if not builder.times:
         raise MindError(f"{path}: no impression in it")
-    for bad_or_known in _read_news(folder, builder, digest):
-        _refuse_or_skip(folder, bad_or_known, skip_bad_lines, on_bad_line)
+    for bad in _read_news(folder, builder, digest):
+        _refuse_or_skip(folder, bad, skip_bad_lines, on_bad_line)
+    # Whoever asks later when an article appeared passes over them.
+    for entry in read_published(folder):
+        if isinstance(entry, BadLine):
+            _refuse_or_skip(folder, entry, skip_bad_lines, on_bad_line)
     if progress is not None:
         progress(total, total)
     return builder.log(folder, digest.hexdigest())

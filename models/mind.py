@@ -16,6 +16,7 @@ The rules for what real files contain:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,15 +27,14 @@ from typing import BinaryIO
 import orjson
 from pydantic import ValidationError
 
-from freshet.models.events import MAX_EVENT_BYTES, MAX_HISTORY, Article, Impression, from_unix_s
+from freshet.models.events import MAX_HISTORY, Article, Impression, from_unix_s
+from freshet.models.text_lines import Line, read_lines
+from freshet.models.times import checked_unix_s
 
 NEWS_FILE = "news.tsv"
 BEHAVIORS_FILE = "behaviors.tsv"
 PUBLISHED_FILE = "published.tsv"
 """Not part of MIND: ``news_id<TAB>Unix seconds``, for data that knows when its articles appeared."""
-
-MAX_LINE_BYTES = MAX_EVENT_BYTES
-"""A longer line is a bad line; no file can make a reader hold more."""
 
 BEHAVIORS_COLUMNS = 5
 
@@ -47,6 +47,10 @@ _MAX_ID = 128
 _NEWS_COLUMNS = 8
 _NEWS_COLUMNS_WITHOUT_ENTITIES = 6
 _NOON = 12
+_MIND_TIME = re.compile(
+    r"(\d\d?/\d\d?/\d{4}) (0?[1-9]|1[0-2]):([0-5]?\d):([0-5]?\d) (AM|PM)",
+    re.ASCII,
+)
 
 
 class MindError(ValueError):
@@ -98,13 +102,13 @@ def read_news(
             entry for entry in read_published(path.parent) if not isinstance(entry, BadLine)
         )
     repairs = repairs if repairs is not None else Repairs()
-    for line, raw, overlong in _lines(path):
+    for line in _lines(path):
         try:
-            if overlong:
-                raise ValueError(overlong)
-            yield parse_article(raw, published_at_s, default_published_at_s, repairs)
+            if line.problem:
+                raise ValueError(line.problem)
+            yield parse_article(line.raw, published_at_s, default_published_at_s, repairs)
         except ValueError as error:
-            yield BadLine(path.name, line, readable_reason(error), raw)
+            yield BadLine(path.name, line.number, readable_reason(error), line.raw)
 
 
 def read_behaviors(path: Path) -> Iterator[Impression | BadLine]:
@@ -114,13 +118,13 @@ def read_behaviors(path: Path) -> Iterator[Impression | BadLine]:
         MindError: The file is missing or unreadable.
     """
     path = _file(path, BEHAVIORS_FILE)
-    for line, raw, overlong in _lines(path):
+    for line in _lines(path):
         try:
-            if overlong:
-                raise ValueError(overlong)
-            yield parse_impression(raw)
+            if line.problem:
+                raise ValueError(line.problem)
+            yield parse_impression(line.raw)
         except ValueError as error:
-            yield BadLine(path.name, line, readable_reason(error), raw)
+            yield BadLine(path.name, line.number, readable_reason(error), line.raw)
 
 
 def read_published(folder: Path) -> Iterator[tuple[str, float] | BadLine]:
@@ -132,15 +136,15 @@ def read_published(folder: Path) -> Iterator[tuple[str, float] | BadLine]:
     path = folder / PUBLISHED_FILE
     if not path.exists():
         return
-    for line, raw, overlong in _lines(path):
+    for line in _lines(path):
         try:
-            if overlong:
-                raise ValueError(overlong)
-            news_id, seconds = raw.decode().split("\t")
-            from_unix_s(float(seconds))
-            yield news_id, float(seconds)
-        except (ValueError, OverflowError, OSError) as error:
-            yield BadLine(path.name, line, f"not a news id, a tab and Unix seconds: {error}", raw)
+            if line.problem:
+                raise ValueError(line.problem)
+            news_id, seconds = line.raw.decode().split("\t")
+            yield news_id, checked_unix_s(float(seconds))
+        except ValueError as error:
+            reason = f"not a news id, a tab and Unix seconds: {error}"
+            yield BadLine(path.name, line.number, reason, line.raw)
 
 
 def parse_article(
@@ -206,15 +210,15 @@ def parse_time(text: str) -> int:
     """Unix seconds of MIND's ``11/11/2019 9:05:58 AM``, taken as UTC.
 
     Raises:
-        ValueError: The text is not such a time.
+        ValueError: The text is not such a time between 1970 and 2100.
     """
     try:
-        date, clock, half = text.split(" ")
-        hour, minute, second = (int(part) for part in clock.split(":"))
-        if half not in {"AM", "PM"} or not (1 <= hour <= _NOON and 0 <= minute < 60 and 0 <= second < 60):  # noqa: PLR2004 - clock
-            raise ValueError("no such time of day")
-        hour = hour % _NOON + (_NOON if half == "PM" else 0)
-        return _day_s(date) + hour * 3_600 + minute * 60 + second
+        match = _MIND_TIME.fullmatch(text)
+        if match is None:
+            raise ValueError("the year has four digits, the time AM or PM")
+        date, hour, minute, second, half = match.groups()
+        hours = int(hour) % _NOON + (_NOON if half == "PM" else 0)
+        return _day_s(date) + hours * 3_600 + int(minute) * 60 + int(second)
     except ValueError as error:
         raise ValueError(f"time {text[:40]!r} is not like '11/11/2019 9:05:58 AM': {error}") from error
 
@@ -277,29 +281,9 @@ def open_mind_file(path: Path) -> BinaryIO:
         ) from error
 
 
-def read_line(file: BinaryIO) -> tuple[bytes, int, str]:
-    """The next line without its break, the bytes it took (0: the end), and ``""`` or why it is overlong."""
-    raw = file.readline(MAX_LINE_BYTES + 2)
-    taken = len(raw)
-    if taken <= MAX_LINE_BYTES or raw.endswith(b"\n"):
-        return raw.rstrip(b"\r\n"), taken, ""
-    rest = raw
-    while rest and not rest.endswith(b"\n"):
-        rest = file.readline(MAX_LINE_BYTES)
-        taken += len(rest)
-    return raw[:MAX_LINE_BYTES], taken, f"{taken} bytes, more than the {MAX_LINE_BYTES} allowed"
-
-
-def _lines(path: Path) -> Iterator[tuple[int, bytes, str]]:
+def _lines(path: Path) -> Iterator[Line]:
     with open_mind_file(path) as file:
-        number = 0
-        while True:
-            raw, taken, overlong = read_line(file)
-            if not taken:
-                return
-            number += 1
-            if raw.strip():
-                yield number, raw, overlong
+        yield from read_lines(file)
 
 
 def _file(path: Path, name: str) -> Path:
@@ -309,7 +293,7 @@ def _file(path: Path, name: str) -> Path:
 @lru_cache(maxsize=4_096)
 def _day_s(date: str) -> int:
     month, day, year = (int(part) for part in date.split("/"))
-    return int(datetime(year, month, day, tzinfo=UTC).timestamp())
+    return int(checked_unix_s(datetime(year, month, day, tzinfo=UTC).timestamp()))
 
 
 def _slate(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

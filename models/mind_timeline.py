@@ -38,10 +38,10 @@ from freshet.models.mind import (
     parse_article,
     parse_impression,
     parse_time,
-    read_line,
     read_published,
     readable_reason,
 )
+from freshet.models.text_lines import read_line, read_lines
 
 SHOWN_AFTER_S = 1.0
 """An article is published at least this long before it is first shown."""
@@ -112,14 +112,20 @@ class Timeline(Closing):
         except ValueError as error:
             return BadLine(BEHAVIORS_FILE, int(index.lines[position]), readable_reason(error), raw)
 
+    def refused(self, position: int, reason: str) -> BadLine:
+        """The line of the impression at ``position`` as one that cannot be used."""
+        self._behaviors.seek(int(self.impressions.offsets[position]))
+        raw, _, _ = read_line(self._behaviors)
+        return BadLine(BEHAVIORS_FILE, int(self.impressions.lines[position]), reason, raw)
+
     def article(self, position: int) -> Article | BadLine:
         """The article at ``position`` in the order of publication, or the line that should have been one."""
         index = self.articles
         self._news.seek(int(index.offsets[position]))
-        raw, _, overlong = read_line(self._news)
+        raw, _, problem = read_line(self._news)
         try:
-            if overlong:
-                raise ValueError(overlong)
+            if problem:
+                raise ValueError(problem)
             return parse_article(raw, self._published_at_s, self._before_everything_s, self.repairs)
         except ValueError as error:
             return BadLine(NEWS_FILE, int(index.lines[position]), readable_reason(error), raw)
@@ -129,8 +135,8 @@ class Timeline(Closing):
         yield from self._bad_published
         for offset, line in self._untimed:
             self._behaviors.seek(offset)
-            raw, _, overlong = read_line(self._behaviors)
-            yield BadLine(BEHAVIORS_FILE, line, overlong or _why_untimed(raw), raw)
+            raw, _, problem = read_line(self._behaviors)
+            yield BadLine(BEHAVIORS_FILE, line, problem or _why_untimed(raw), raw)
 
     def fingerprint(self) -> str:
         """The contents of the folder's files as 32 hexadecimal digits; reads them whole."""
@@ -158,11 +164,11 @@ class Timeline(Closing):
 
     def _scan_news(self) -> LineIndex:
         times_s, offsets, lines = array("d"), array("q"), array("i")
-        for offset, line, raw, _ in _scan(self._news):
-            news_id = raw[: raw.find(b"\t")].decode("utf-8", "replace")
+        for line in read_lines(self._news):
+            news_id = line.raw[: line.raw.find(b"\t")].decode("utf-8", "replace")
             times_s.append(self._published_at_s.get(news_id, self._before_everything_s))
-            offsets.append(offset)
-            lines.append(line)
+            offsets.append(line.offset)
+            lines.append(line.number)
         return _in_time_order(times_s, offsets, lines)
 
 
@@ -174,18 +180,23 @@ def _scan_behaviors(
     first_shown_s: dict[bytes, float] = {}
     untimed: list[tuple[int, int]] = []
     labelled = False
-    for offset, line, raw, overlong in _scan(file):
-        columns = raw.split(b"\t")
+    reason = "the file is empty"
+    for line in read_lines(file):
+        columns = line.raw.split(b"\t")
         try:
-            if overlong or len(columns) != BEHAVIORS_COLUMNS:
-                raise ValueError("not a line of behaviors.tsv")
+            if line.problem:
+                raise ValueError(line.problem)
+            if len(columns) != BEHAVIORS_COLUMNS:
+                raise ValueError(f"{len(columns)} columns, not {BEHAVIORS_COLUMNS}")
             time_s = float(parse_time(columns[_TIME_COLUMN].decode()))
-        except ValueError:
-            untimed.append((offset, line))
+        except ValueError as error:
+            if not untimed:
+                reason = f"line {line.number}: {readable_reason(error)}"
+            untimed.append((line.offset, line.number))
             continue
         times_s.append(time_s)
-        offsets.append(offset)
-        lines.append(line)
+        offsets.append(line.offset)
+        lines.append(line.number)
         slots = columns[_SLATE_COLUMN].split()
         labelled = labelled or (bool(slots) and slots[-1].endswith(_LABELS))
         for slot in slots:
@@ -194,8 +205,8 @@ def _scan_behaviors(
     path = folder / BEHAVIORS_FILE
     if not times_s:
         raise MindError(
-            f"{path}: {'no line is' if untimed else 'the file is empty, no'} MIND impression "
-            "(impression id, user id, time like '11/11/2019 9:05:58 AM', history, candidates; tab-separated)"
+            f"{path}: no line is a MIND impression (impression id, user id, time like "
+            f"'11/11/2019 9:05:58 AM', history, candidates; tab-separated): {reason}"
         )
     if not labelled:
         raise MindError(
@@ -219,19 +230,6 @@ def _why_untimed(raw: bytes) -> str:
     except ValueError as error:
         return readable_reason(error)
     raise AssertionError("a line without a time was read as an impression")
-
-
-def _scan(file: BinaryIO) -> Iterator[tuple[int, int, bytes, str]]:
-    """Offset, line number, content and overlong reason of each line that is not blank."""
-    offset, number = 0, 0
-    while True:
-        raw, taken, overlong = read_line(file)
-        if not taken:
-            return
-        number += 1
-        if raw.strip():
-            yield offset, number, raw, overlong
-        offset += taken
 
 
 def _in_time_order(times_s: array[float], offsets: array[int], lines: array[int]) -> LineIndex:

@@ -13,11 +13,15 @@ import math
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from freshet.models.text_lines import read_lines
+from freshet.models.times import checked_unix_s
 
 DATA_FILE, ITEM_FILE, USER_FILE, GENRE_FILE = "u.data", "u.item", "u.user", "u.genre"
 RATINGS_FILE, MOVIES_FILE = "ratings.csv", "movies.csv"
@@ -171,6 +175,10 @@ class _Builder:
         if not user_id or not item_id:
             raise _BadLine("the user or the movie is missing")
         value, time_s = _number("rating", rating), _number("timestamp", timestamp)
+        try:
+            checked_unix_s(time_s)
+        except ValueError as error:
+            raise _BadLine(f"timestamp: {error}") from None
         self._user.append(self.users.setdefault(user_id, len(self.users)))
         self._item.append(self.items.setdefault(item_id, len(self.items)))
         self._rating.append(value)
@@ -261,15 +269,30 @@ def _genre_names(folder: Path, builder: _Builder) -> tuple[str, ...]:
 def _lines(
     path: Path, separator: str, builder: _Builder, *, optional: bool = False
 ) -> Iterator[tuple[Path, int, list[str]]]:
-    """The columns of each line that is not empty, with its number; Latin-1, as MovieLens 100K is."""
+    """The columns of each line that is not blank, with its number.
+
+    MovieLens 100K is Latin-1, in which next to no text is UTF-8 by chance: a line that is was saved anew.
+    """
     if optional and not path.is_file():
         return
     with path.open("rb") as file:
-        for line, raw in enumerate(file, 1):
-            builder.digest.update(raw)
-            text = raw.decode("latin-1").rstrip("\r\n")
-            if text.strip():
-                yield path, line, text.split(separator)
+        for chunk in iter(partial(file.read, 1 << 20), b""):
+            builder.digest.update(chunk)
+        file.seek(0)
+        for line, raw in _checked_lines(path, file):
+            try:
+                text = raw.decode()
+            except UnicodeDecodeError:
+                text = raw.decode("latin-1")
+            yield path, line, text.split(separator)
+
+
+def _checked_lines(path: Path, file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    for line in read_lines(file):
+        with _At(path, line.number):
+            if line.problem:
+                raise _BadLine(line.problem)
+        yield line.number, line.raw
 
 
 def _read_csv(folder: Path, builder: _Builder) -> None:
@@ -288,10 +311,18 @@ def _csv_rows(
     """The wanted columns of each row, with the number of its last line."""
     if path.name == MOVIES_FILE and not path.is_file():
         return
+    line = 1
+
+    def texts(file: IO[bytes]) -> Iterator[str]:
+        nonlocal line
+        for number, raw in _checked_lines(path, file):
+            line = number
+            yield raw.decode() + "\n"
+
     with path.open("rb") as file:
         builder.digest.update(hashlib.file_digest(file, "sha256").digest())
-    with path.open(encoding="utf-8-sig", newline="") as text:
-        rows = csv.reader(text)
+        file.seek(0)
+        rows = csv.reader(texts(file))
         try:
             header = next(rows, [])
             missing = [name for name in wanted if name not in header]
@@ -299,13 +330,11 @@ def _csv_rows(
                 raise MovieLensError(f"{path}:1: no column {', '.join(missing)}; the header is {header}")
             places = [header.index(name) for name in wanted]
             for row in rows:
-                if not row:
-                    continue
-                with _At(path, rows.line_num):
+                with _At(path, line):
                     _check_columns(row, len(header))
-                yield path, rows.line_num, tuple(row[place] for place in places)
+                yield path, line, tuple(row[place] for place in places)
         except (csv.Error, UnicodeDecodeError) as error:
-            raise MovieLensError(f"{path}:{rows.line_num + 1}: {error}") from error
+            raise MovieLensError(f"{path}:{line}: {error}") from error
 
 
 def _check_columns(columns: Sequence[str], expected: int) -> None:

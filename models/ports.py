@@ -65,7 +65,23 @@ class Hit(NamedTuple):
     """``search``: the dot product; ``trending``: the popularity; ``newest``: the publication time."""
 
 
-class ArticleIndex(Protocol):
+class ArticleSearch(Protocol):
+    """The part of an index that finds candidates."""
+
+    def search(self, queries: FloatMatrix, k: int, where: ArticleFilter = EVERYTHING) -> list[list[Hit]]:
+        """For each row of ``queries`` (h, d), the ``k`` articles with the largest dot product, best first."""
+        ...
+
+    def trending(self, k: int, where: ArticleFilter = EVERYTHING) -> list[Hit]:
+        """The ``k`` most popular articles with a popularity above 0, best first."""
+        ...
+
+    def newest(self, k: int, where: ArticleFilter = EVERYTHING) -> list[Hit]:
+        """The ``k`` articles published last, newest first."""
+        ...
+
+
+class ArticleIndex(ArticleSearch, Protocol):
     """Vectors of one bundle, found by dot product. Every write is visible to the next read."""
 
     @property
@@ -92,18 +108,6 @@ class ArticleIndex(Protocol):
 
     def set_withdrawn(self, news_ids: Sequence[str], withdrawn: bool = True) -> None:
         """Hide articles from every query, or show them again; unknown ids are ignored."""
-        ...
-
-    def search(self, queries: FloatMatrix, k: int, where: ArticleFilter = EVERYTHING) -> list[list[Hit]]:
-        """For each row of ``queries`` (h, d), the ``k`` articles with the largest dot product, best first."""
-        ...
-
-    def trending(self, k: int, where: ArticleFilter = EVERYTHING) -> list[Hit]:
-        """The ``k`` most popular articles with a popularity above 0, best first."""
-        ...
-
-    def newest(self, k: int, where: ArticleFilter = EVERYTHING) -> list[Hit]:
-        """The ``k`` articles published last, newest first."""
         ...
 
     def get(self, news_ids: Sequence[str]) -> dict[str, IndexedArticle]:

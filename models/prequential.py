@@ -23,6 +23,7 @@ from freshet.models.online_ranker import OnlineRanker
 from freshet.models.ranking import LinearRanker
 from freshet.models.ranking_metrics import RankingReport, RankingScores
 from freshet.models.scored_slate import ScoredSlate, score_slate
+from freshet.models.user_share import Counted
 from freshet.models.user_state import Pooling, UserState
 from freshet.models.user_view import UserView
 
@@ -290,6 +291,7 @@ class PrequentialEvaluation:
             state = self._users[impression.user_id] = UserState.empty(self._pooling)
         state.seed_history(time_s, impression.history, self._catalog)
         context = state.context(time_s) if impression.clicked else ()
+        counted = state.counted(source, time_s, impression.candidates, impression.clicked)
         state.apply_impression(
             source,
             time_s,
@@ -303,10 +305,19 @@ class PrequentialEvaluation:
             clicked = set(impression.clicked)
             shown = list(dict.fromkeys(impression.candidates))
             labels, rows = np.array([news_id in clicked for news_id in shown]), None
-        self._catalog.count_slate(shown, labels, time_s, context, rows=rows)
-        if pending.slate is not None:
+        if not counted.whole:
+            self._catalog.count_slate(*_only(counted, shown), time_s, context, slate=len(shown))
+        else:
+            self._catalog.count_slate(shown, labels, time_s, context, rows=rows)
+        if pending.slate is not None and counted.teaches:
             for learner in self._learners:
                 learner.learn(pending.slate.features, labels, time_s=time_s)
+
+
+def _only(counted: Counted, shown: Sequence[str]) -> tuple[list[str], NDArray[np.bool_]]:
+    """Those of ``shown`` that count, and which of them were clicked and count as that."""
+    ids = [news_id for news_id in shown if news_id in counted.shown]
+    return ids, np.array([news_id in counted.clicked for news_id in ids], np.bool_)
 
 
 def evaluate(

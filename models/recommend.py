@@ -41,7 +41,7 @@ from freshet.models.editorial_enforcement import enforce, reorder
 from freshet.models.editorial_rule import UnmetRule
 from freshet.models.events import MAX_CANDIDATES, RecommendationRequest, RecommendedArticle
 from freshet.models.exploration import Explored, Explorer
-from freshet.models.ports import ArticleIndex
+from freshet.models.ports import ArticleSearch
 from freshet.models.ranking import LinearRanker
 from freshet.models.recommendation_items import Shown, bare_items, detailed_items, explained_items
 from freshet.models.scored_slate import ScoredSlate, score_slate
@@ -111,7 +111,7 @@ def recommend(  # noqa: PLR0917 - with an index, one more than its two siblings
     request: RecommendationRequest,
     user: UserView,
     catalog: ArticleCatalog,
-    index: ArticleIndex,
+    index: ArticleSearch,
     ranker: LinearRanker,
     now_s: float,
     *,

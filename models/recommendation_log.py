@@ -25,7 +25,6 @@ from array import array
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -35,8 +34,10 @@ from numpy.typing import NDArray
 
 from freshet.models.closing import Closing
 from freshet.models.events import Article, EventError, Impression, Recommendation
-from freshet.models.mind import NEWS_FILE, BadLine, MindError, read_line
+from freshet.models.mind import NEWS_FILE, BadLine, MindError
 from freshet.models.mind_timeline import LineIndex, Timeline
+from freshet.models.text_lines import Line, read_line, read_lines
+from freshet.models.times import parse_time
 
 RECOMMENDATIONS_FILE = "recommendations.jsonl"
 IMPRESSIONS_FILE = "impressions.jsonl"
@@ -151,10 +152,10 @@ class RecommendationLog(Closing):
         if self._events is None:
             return self._timeline.impression(position)
         self._events.seek(int(self._order.offsets[position]))
-        raw, _, overlong = read_line(self._events)
+        raw, _, problem = read_line(self._events)
         try:
-            if overlong:
-                raise EventError(overlong)
+            if problem:
+                raise EventError(problem)
             return Impression.from_json(raw)
         except EventError as error:
             return BadLine(IMPRESSIONS_FILE, int(self._order.lines[position]), str(error), raw)
@@ -179,52 +180,52 @@ class RecommendationLog(Closing):
     def _index_requests(self, progress: Progress | None) -> _RequestIndex:
         keys, offsets, lines = array("Q"), array("q"), array("i")
         total = (self.folder / RECOMMENDATIONS_FILE).stat().st_size
-        for offset, line, raw, overlong in _lines(self._recommendations):
-            value = self._object(RECOMMENDATIONS_FILE, line, raw, overlong)
+        for line in read_lines(self._recommendations):
+            value = self._object(RECOMMENDATIONS_FILE, line)
             if value is not None:
                 request_id = value.get("request_id")
                 if isinstance(request_id, str):
                     keys.append(_key(request_id))
-                    offsets.append(offset)
-                    lines.append(line)
+                    offsets.append(line.offset)
+                    lines.append(line.number)
                 else:
-                    bad = BadLine(RECOMMENDATIONS_FILE, line, "request_id: missing, or no text", raw)
-                    self._refuse_or_skip(bad)
-            if progress is not None and not line % _TOLD_EVERY:
-                progress(offset, total)
+                    reason = "request_id: missing, or no text"
+                    self._refuse_or_skip(BadLine(RECOMMENDATIONS_FILE, line.number, reason, line.raw))
+            if progress is not None and not line.number % _TOLD_EVERY:
+                progress(line.offset, total)
         if not keys:
             raise RecommendationLogError(f"{self.folder / RECOMMENDATIONS_FILE}: no recommendation in it")
         return _RequestIndex.of(keys, offsets, lines)
 
     def _index_impressions(self, file: BinaryIO) -> LineIndex:
         times_s, offsets, lines = array("d"), array("q"), array("i")
-        for offset, line, raw, overlong in _lines(file):
-            value = self._object(IMPRESSIONS_FILE, line, raw, overlong)
+        for line in read_lines(file):
+            value = self._object(IMPRESSIONS_FILE, line)
             if value is None:
                 continue
             try:
                 time_s = _time_s(value.get("time"))
             except ValueError as error:
-                self._refuse_or_skip(BadLine(IMPRESSIONS_FILE, line, f"time: {error}", raw))
+                self._refuse_or_skip(BadLine(IMPRESSIONS_FILE, line.number, f"time: {error}", line.raw))
                 continue
             times_s.append(time_s)
-            offsets.append(offset)
-            lines.append(line)
+            offsets.append(line.offset)
+            lines.append(line.number)
         if not times_s:
             raise RecommendationLogError(f"{self.folder / IMPRESSIONS_FILE}: no impression in it")
         times = np.array(times_s)
         order = np.argsort(times, kind="stable")
         return LineIndex(times[order], np.array(offsets, np.int64)[order], np.array(lines, np.int32)[order])
 
-    def _object(self, file: str, line: int, raw: bytes, overlong: str) -> dict[str, object] | None:
+    def _object(self, file: str, line: Line) -> dict[str, object] | None:
         try:
-            if overlong:
-                raise ValueError(overlong)
-            value = orjson.loads(raw)
+            if line.problem:
+                raise ValueError(line.problem)
+            value = orjson.loads(line.raw)
             if not isinstance(value, dict):
                 raise ValueError("not a JSON object")
         except ValueError as error:
-            self._refuse_or_skip(BadLine(file, line, str(error), raw))
+            self._refuse_or_skip(BadLine(file, line.number, str(error), line.raw))
             return None
         return value
 
@@ -269,20 +270,4 @@ def _key(request_id: str) -> int:
 def _time_s(value: object) -> float:
     if not isinstance(value, str):
         raise ValueError("missing, or no text")
-    time = datetime.fromisoformat(value)
-    if time.tzinfo is None:
-        raise ValueError(f"{value!r} has no offset from UTC")
-    return time.timestamp()
-
-
-def _lines(file: BinaryIO) -> Iterator[tuple[int, int, bytes, str]]:
-    """Offset, number, content and overlong reason of each line that is not blank."""
-    offset, number = 0, 0
-    while True:
-        raw, taken, overlong = read_line(file)
-        if not taken:
-            return
-        number += 1
-        if raw.strip():
-            yield offset, number, raw, overlong
-        offset += taken
+    return parse_time(value).timestamp()

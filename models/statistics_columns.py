@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from freshet.models import kernels
+from freshet.models.kernels import in_numpy
 from freshet.models.statistics_layout import CLICKS, KINDS, LAST_EVENT, PUBLISHED, TIMES, decayed
 
 _T = TypeVar("_T", bound=np.generic)
@@ -114,9 +116,19 @@ class StatisticsColumns:
         self.times_s[row] = np.nan
         self.clicked[row] = False
 
-    def count(self, rows: NDArray[np.int64], clicked: NDArray[np.bool_], time_s: float) -> None:
-        """Count a slate of distinct ``rows`` (n,), of which those where ``clicked`` (n,) were clicked."""
-        self.newest_s = kernels.count_slate(
+    def count(
+        self,
+        rows: NDArray[np.int64],
+        clicked: NDArray[np.bool_],
+        time_s: float,
+        slate: int | None = None,
+    ) -> None:
+        """Count a slate of distinct ``rows`` (n,), of which those where ``clicked`` (n,) were clicked.
+
+        ``slate`` is how many articles it showed, where it is not n: so seldom that it needs no fast kernel.
+        """
+        kernel = kernels.count_slate if slate is None else partial(in_numpy.count_slate, slate=slate)
+        self.newest_s = kernel(
             rows,
             clicked,
             time_s,

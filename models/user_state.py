@@ -10,6 +10,7 @@ Guarantees, up to float32 rounding:
 - :meth:`UserState.merge` equals the state of both event lists. It is for two users' events, disjoint.
 - Everything is bounded, by what is newest. A count of an article's exposures starts anew once the article has
   fallen out of the ``max_exposures`` most recently shown.
+- An event that comes again as another record changes nothing, while its mark is among the last ``MAX_MARKS``.
 - :meth:`UserState.from_bytes` gives back a state that goes on exactly like the one written.
 
 Choices:
@@ -22,6 +23,7 @@ Choices:
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Collection, Sequence
 
 import numpy as np
@@ -32,6 +34,7 @@ from freshet.models.exposures import Exposures
 from freshet.models.head_sums import HeadSums
 from freshet.models.newest_clicks import Click, keep_newest
 from freshet.models.pooling import Pooling, VectorLookup
+from freshet.models.user_share import MAX_MARKS, Counted, bounded
 from freshet.models.user_state_codec import StoredState, decode, encode
 
 __all__ = ["HISTORY_SPACING_S", "Pooling", "Source", "UserState", "VectorLookup"]
@@ -48,6 +51,7 @@ class UserState:
     __slots__ = (
         "_folded_revision",
         "_heads",
+        "_marks",
         "_offsets",
         "_parked",
         "_recent",
@@ -66,6 +70,7 @@ class UserState:
         self._parked: list[Click] = []
         self._shown = Exposures(pooling.max_exposures, {})
         self._offsets: dict[tuple[str, int], int] = {}
+        self._marks = array("Q")
         self._folded_revision = -1
         self._skips_due = False
 
@@ -113,6 +118,11 @@ class UserState:
         """The last offset applied of each (stream, partition)."""
         return dict(self._offsets)
 
+    def has_applied(self, source: Source) -> bool:
+        """Whether the event of ``source`` would change nothing, since it or a later one was applied."""
+        stream, partition, offset = source
+        return offset <= self._offsets.get((stream, partition), -1)
+
     @property
     def exposures(self) -> dict[str, int]:
         """How often each article was shown, the one shown longest ago first; counts end at 255."""
@@ -135,6 +145,24 @@ class UserState:
         before = dict.fromkeys([news_id for clicked_s, news_id in self._recent if clicked_s < time_s])
         return tuple(before)[-MAX_CONTEXT_CLICKS:]
 
+    def counted(
+        self,
+        source: Source,
+        time_s: float,
+        shown: Collection[str],
+        clicked: Collection[str],
+        mark: int | None = None,
+    ) -> Counted:
+        """Tell what of an event counts for everybody; ask before it is applied, with the same arguments.
+
+        A record that was applied already is told as whole: whoever has counted it knows its offset.
+        """
+        if self.has_applied(source):
+            return Counted(shown, clicked)
+        if mark is not None and mark in self._marks:
+            return Counted((), (), sorted({*shown, *clicked}), teaches=False)
+        return bounded(time_s, shown, clicked, self._recent, self.pooling.max_recent_clicks, self._shown)
+
     def apply_impression(  # noqa: PLR0917 - source and time, what, with what: one order everywhere
         self,
         source: Source,
@@ -143,19 +171,23 @@ class UserState:
         clicked: Collection[str],
         catalog: VectorLookup,
         history: Sequence[str] = (),
+        *,
+        mark: int | None = None,
     ) -> bool:
         """Count a slate: an exposure of each candidate, and its click or skip.
 
         A repeated candidate counts once. ``history`` seeds the state if nothing was ever applied to it.
+        ``mark`` is that of :func:`~freshet.models.user_share.mark_of`.
 
         Returns:
-            False if this source's offset has been applied already; nothing is changed then.
+            False if this source's offset, or an event of this mark, has been applied already; nothing but the
+            offset is changed then.
 
         Raises:
             ValueError: ``time_s`` is not between 1970 and the year 10000; nothing is changed then.
         """
         untouched = not (self._offsets or self.clicks)
-        if not self._accept(source, time_s):
+        if not self._accept(source, time_s, mark):
             return False
         if history and untouched:
             self._seed(time_s, history, catalog)
@@ -182,6 +214,7 @@ class UserState:
         catalog: VectorLookup,
         *,
         impression_known: bool,
+        mark: int | None = None,
     ) -> bool:
         """Count a click.
 
@@ -192,14 +225,12 @@ class UserState:
             catalog: The articles' vectors.
             impression_known: An impression shows, or will show, the article without the click: its skip is
                 taken back.
-
-        Returns:
-            False if this source's offset has been applied already; nothing is changed then.
+            mark: As of :meth:`apply_impression`, as what is returned.
 
         Raises:
             ValueError: ``time_s`` is not between 1970 and the year 10000; nothing is changed then.
         """
-        if not self._accept(source, time_s):
+        if not self._accept(source, time_s, mark):
             return False
         weights = self._heads.advance(time_s)
         row, skip = self._click(time_s, news_id, catalog, weights)
@@ -264,6 +295,10 @@ class UserState:
         times_s = np.array([last_s for _, _, last_s in counted])[known]
         self._heads.replace_skips(catalog.vectors[rows[known]], counts, times_s)
 
+    def settle(self, now_s: float) -> None:
+        """Take what is dated after ``now_s`` as of now: until then, nothing new would weigh anything."""
+        self._heads.reference_s = min(self._heads.reference_s, now_s)
+
     def weights(self, now_s: float) -> NDArray[np.float64]:
         """Z of each head (heads,) at ``now_s``: how many fresh events its vector rests on."""
         return self._heads.evidence(now_s)
@@ -294,6 +329,7 @@ class UserState:
         merged._offsets = self._offsets.copy()
         for key, offset in other._offsets.items():
             merged._offsets[key] = max(offset, merged._offsets.get(key, -1))
+        merged._marks = (self._marks + other._marks)[-MAX_MARKS:]
         return merged
 
     def rebuild(self, pooling: Pooling, catalog: VectorLookup) -> UserState:
@@ -338,7 +374,9 @@ class UserState:
             self._recent,
             self._parked,
             self._shown.packed,
+            self._shown.gone,
             self._offsets,
+            list(self._marks),
         )
 
     @classmethod
@@ -357,19 +395,25 @@ class UserState:
             state._heads = HeadSums.restored(pooling, stored.reference_s, stored.sums, stored.weights)
             state._parked = stored.parked
         state._recent = stored.recent[-pooling.max_recent_clicks :]
-        state._shown = Exposures(pooling.max_exposures, stored.shown)
+        state._shown = Exposures(pooling.max_exposures, stored.shown, stored.gone)
         state._offsets = stored.offsets
+        state._marks = array("Q", stored.marks)
         return state
 
-    def _accept(self, source: Source, time_s: float) -> bool:
-        """Move the source's offset forward; False if it has been applied already."""
-        stream, partition, offset = source
-        key = (stream, partition)
-        if offset <= self._offsets.get(key, -1):
+    def _accept(self, source: Source, time_s: float, mark: int | None) -> bool:
+        """Move the source's offset forward; False if it, or the mark, has been applied already."""
+        if self.has_applied(source):
             return False
         if not 0.0 <= time_s < MAX_TIME_S:
             raise ValueError(f"an event at {time_s} s is not between 1970 and the year 10000")
-        self._offsets[key] = offset
+        stream, partition, offset = source
+        self._offsets[stream, partition] = offset
+        if mark is None:
+            return True
+        if mark in self._marks:
+            return False
+        self._marks.append(mark)
+        del self._marks[:-MAX_MARKS]
         return True
 
     def _seed(self, time_s: float, history: Sequence[str], catalog: VectorLookup) -> None:

@@ -1,8 +1,9 @@
 """What all events share on the wire: bounded types, strictness, the codec.
 
 Every event is strict about what is missing or malformed, ignores fields that it does not know, and bounds the
-size of everything that it holds. Times are timezone-aware and kept in UTC; the wire carries ISO 8601 with an
-offset. Unreadable bytes raise :class:`EventError`, whose text says what is wrong.
+size of everything that it holds. Times are timezone-aware and kept in UTC; the wire carries RFC 3339 with an
+offset, read by :mod:`freshet.models.times`. Unreadable bytes raise :class:`EventError`, whose text says what
+is wrong.
 """
 
 from __future__ import annotations
@@ -14,12 +15,16 @@ from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
     ValidationError,
+    ValidationInfo,
     WithJsonSchema,
 )
+
+from freshet.models.times import as_utc, parse_time
 
 MAX_EVENT_BYTES = 1 << 20
 """No record's value may be larger; Kafka's own default limit is the same 1 MiB."""
@@ -34,11 +39,9 @@ class EventError(ValueError):
     """A record's value is not the event that its topic carries."""
 
 
-def _as_utc(time: datetime) -> datetime:
-    try:
-        return time.astimezone(UTC)
-    except OverflowError as error:
-        raise ValueError("must lie between the years 1 and 9999 in UTC") from error
+def _parsed(value: object, info: ValidationInfo) -> object:
+    """A JSON string as the time that it says: pydantic alone would take digits for Unix seconds."""
+    return parse_time(value) if info.mode == "json" and isinstance(value, str) else value
 
 
 # Unicode's white space letter by letter: what \s means differs from one language's expressions to the next.
@@ -52,7 +55,8 @@ Id = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=ID_P
 Label = Annotated[str, StringConstraints(max_length=128)]
 UtcTime = Annotated[
     AwareDatetime,
-    AfterValidator(_as_utc),
+    BeforeValidator(_parsed),
+    AfterValidator(as_utc),
     # Most validators take ``format`` for a remark, and a time without an offset must not pass.
     WithJsonSchema(
         {

@@ -18,8 +18,9 @@ from kafka.errors import KafkaError
 
 from freshet.models.closing import Closing
 from freshet.models.events import EventError, Recommendation
+from freshet.streams.consumers import kafka_consumer
 from freshet.streams.errors import ClientClosed, FreshetError, KafkaUnreachable
-from freshet.streams.kafka import client_config, topic_name
+from freshet.streams.kafka import topic_name
 from freshet.streams.outbox import partition_of
 from freshet.streams.reachability import missing, unreachable, wait_for_broker
 from freshet.streams.settings import Settings
@@ -41,14 +42,7 @@ def open_at_end(settings: Settings, connect_timeout_s: float, user_id: str | Non
     timeout_ms = round(connect_timeout_s * 1_000)
     wait_for_broker(settings, connect_timeout_s)
     try:
-        consumer = KafkaConsumer(
-            **client_config(settings),
-            enable_auto_commit=False,
-            auto_offset_reset="latest",
-            allow_auto_create_topics=False,
-            bootstrap_timeout_ms=timeout_ms,
-            metrics_enabled=False,
-        )
+        consumer = kafka_consumer(settings, auto_offset_reset="latest", bootstrap_timeout_ms=timeout_ms)
     except KafkaError as error:
         raise KafkaUnreachable(unreachable(settings, error)) from error
     try:

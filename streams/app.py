@@ -30,11 +30,13 @@ from freshet.streams.errors import FreshetError
 from freshet.streams.experiments import Experiments
 from freshet.streams.exploration import explorer_of
 from freshet.streams.faust_app import faust_app
+from freshet.streams.group_lag import stream_group
 from freshet.streams.group_member import join_group
+from freshet.streams.group_place import Member
 from freshet.streams.kafka import topic_name
 from freshet.streams.learner_agent import LearnerAgent
 from freshet.streams.outbox import Outbox
-from freshet.streams.partitioned_table import USER_STATE, PartitionedTable
+from freshet.streams.partitioned_table import USER_STATE, PartitionedTable, TableMemory
 from freshet.streams.population import Population
 from freshet.streams.progress import Progress
 from freshet.streams.push_users import PushUsers
@@ -96,10 +98,16 @@ class StreamApp:
         self._index = index
         population = Population(self.catalog)
         self._popularity: dict[str, float] = {}
-        agents = ("user", "stats", "recommender", "follower", "weights", "learner", "eraser")
-        self._outboxes = {name: Outbox(settings) for name in agents}
-        self._connected = asyncio.Event()
+        self._bundle_adopted = asyncio.Event()
+        self._index_prepared = asyncio.Event()
         self.progress = Progress(self.faust, settings)
+        self._outboxes = {name: Outbox(settings) for name in ("recommender", "follower", "weights")}
+        # What follows from records that this worker owns, and would overwrite what their next owner wrote.
+        self._outboxes |= {
+            name: Outbox(settings, self.progress.hold) for name in ("user", "stats", "learner", "eraser")
+        }
+        self._connected = asyncio.Event()
+        self._recovery: Any = None
         users = PartitionedTable(self.faust, USER_STATE, settings.partitions)
         counts = PartitionedTable(self.faust, "article-counts", settings.partitions)
         self._tables = (users, counts)
@@ -199,7 +207,12 @@ class StreamApp:
         self.faust.finalize()
         changelogs = [table.changelog for table in self._tables]
         await asyncio.to_thread(ensure_changelogs, self.settings, changelogs)
+        memory = TableMemory()
+        for table in self._tables:
+            table.share(memory)
         join_group(self.faust, self.progress)
+        tables: Any = self.faust.tables
+        self._recovery = tables.recovery
         await self.faust.start()
         known = asyncio.create_task(self._caught_up())
         failed = asyncio.create_task(self.crashed())
@@ -218,7 +231,23 @@ class StreamApp:
 
     def followed(self) -> dict[TopicPartition, int]:
         """Of each partition that this worker reads outside the group: the first offset not yet applied."""
-        return self.follower.read | self._weights.read
+        followed = self.follower.read | self._weights.read
+        for tp, offset in self._variant_bundles.read.items():
+            followed[tp] = min(offset, followed.get(tp, offset))
+        return followed
+
+    def member(self) -> Member:
+        """This worker's place in its group; from any thread."""
+        group, names = stream_group(self.settings)
+        restored = [] if self._recovery is None else list(self._recovery.active_offsets.values())
+        return Member(
+            group=group,
+            topics=names,
+            name=self.faust.conf.consumer_group_instance_id,
+            reading=frozenset((tp.topic, tp.partition) for tp in self.progress.reading()),
+            # Of a partition that Faust has not looked up yet there is None.
+            restored=sum(offset or 0 for offset in restored),
+        )
 
     def watch(self, running: Callable[[], Awaitable[None]]) -> None:
         """Run ``running`` beside the agents, and stop with its error if it fails; before :meth:`start`."""
@@ -231,6 +260,10 @@ class StreamApp:
                 raise
 
         self.faust.task(task)
+
+    async def fail(self, error: BaseException) -> None:
+        """Have the worker stop, with ``error`` as its :attr:`failure`."""
+        await self.faust.crash(error)
 
     @property
     def failure(self) -> BaseException | None:
@@ -289,6 +322,7 @@ class StreamApp:
         app.on_before_shutdown.connect(self._shut_down)
         for running in (
             self._follow,
+            self._prepare_index,
             self._follow_weights,
             self._variant_bundles.run,
             self._erase,
@@ -311,8 +345,15 @@ class StreamApp:
         await self._connected.wait()
         await self._weights.run()
 
+    async def _prepare_index(self) -> None:
+        await self._bundle_adopted.wait()
+        await asyncio.to_thread(self._index.prepare)
+        self._index_prepared.set()
+
     async def _caught_up(self) -> None:
         await self.follower.caught_up.wait()
+        if self._bundle_adopted.is_set():
+            await self._index_prepared.wait()
         await self._weights.caught_up.wait()
         await self._variant_bundles.caught_up()
 
@@ -334,6 +375,7 @@ class StreamApp:
 
     def _adopt_bundle(self, bundle: str) -> None:
         self._index.open(bundle)
+        self._bundle_adopted.set()
         self.states.pooling = replace(self.states.pooling, bundle=bundle)
         log.info("vectors of bundle %s", bundle)
 
@@ -349,6 +391,7 @@ class StreamApp:
         await self.recommender_agent.push(clicks, self._outboxes["user"])
 
     async def _write_popularity(self) -> None:
+        refused = False
         while True:
             await asyncio.sleep(0.5)
             changed: Mapping[str, float] = dict(self._popularity)
@@ -357,8 +400,11 @@ class StreamApp:
                 self._variant_bundles.set_popularity(changed)
                 try:
                     await asyncio.to_thread(self._index.set_popularity, changed)
+                    refused = False
                 except IndexUnavailable as error:
-                    log.warning("the index does not take popularities: %s", error)
+                    if not refused:
+                        log.warning("the index takes no popularities until it is back: %s", error)
+                    refused = True
                     for news_id, value in changed.items():
                         self._popularity.setdefault(news_id, value)
 

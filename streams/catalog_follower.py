@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from freshet.models.catalog import ArticleCatalog
 from freshet.models.events import (
@@ -30,8 +30,9 @@ from freshet.models.events import (
 from freshet.models.ports import ArticleIndex, IndexedArticle, IndexUnavailable
 from freshet.streams import metrics, topics
 from freshet.streams.article_vectors import checked_vector, indexed_article
+from freshet.streams.consumers import aiokafka_consumer
 from freshet.streams.intake import Intake
-from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config, topic_name
+from freshet.streams.kafka import topic_name
 from freshet.streams.outbox import Outbox
 from freshet.streams.popularity import FRESHENED, most_popular, popularity_of
 from freshet.streams.settings import Settings
@@ -99,6 +100,7 @@ class CatalogFollower:
         self._popularity: dict[str, float] = {}
         """As the index has it, or is about to."""
         self._next_write = 0.0
+        self._refused = False
         self._withdrawn: set[str] = set()
         self._to_hide: set[str] = set()
         self.caught_up = asyncio.Event()
@@ -113,12 +115,7 @@ class CatalogFollower:
         """
         if self._bundle is not None:
             self._on_bundle(self._bundle)
-        consumer = AIOKafkaConsumer(
-            **client_config(self._settings),
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            max_partition_fetch_bytes=MAX_REQUEST_BYTES,
-        )
+        consumer = aiokafka_consumer(self._settings, auto_offset_reset="earliest")
         await consumer.start()
         try:
             partitions = [
@@ -203,7 +200,7 @@ class CatalogFollower:
             news_id = stats.news_id
             self._catalog.put_stats(
                 news_id,
-                to_unix_s(stats.time),
+                min(to_unix_s(stats.time), time.time()),
                 [count.clicks for count in stats.counts],
                 [count.impressions for count in stats.counts],
                 to_unix_s(stats.first_seen),
@@ -240,9 +237,12 @@ class CatalogFollower:
             try:
                 await asyncio.to_thread(self._write)
             except IndexUnavailable as error:
-                log.warning("the index does not answer, trying again in %g s: %s", _RETRY_S, error)
+                if not self._refused:
+                    log.warning("the index takes no writes, trying every %g s: %s", _RETRY_S, error)
+                self._refused = True
                 self._next_write = time.monotonic() + _RETRY_S
                 return
+            self._refused = False
             self._changed_popularity -= self._to_index.keys()
             self._to_index.clear()
             self._to_hide.clear()

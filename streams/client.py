@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
@@ -42,6 +42,7 @@ from freshet.streams.errors import ClientClosed, KafkaUnreachable, PublishFailed
 from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config, topic_name
 from freshet.streams.reachability import missing, unreachable, wait_for_broker
 from freshet.streams.settings import Settings
+from freshet.streams.timeouts import checked_timeout_s
 from freshet.streams.topics import (
     ARTICLES,
     CLICKS,
@@ -55,6 +56,7 @@ from freshet.streams.topics import (
 from freshet.streams.tracing import CLIENT, caller_headers, tracer_of
 
 E = TypeVar("E", bound=Event)
+T = TypeVar("T")
 
 _REQUEST_TIMEOUT_MS = 10_000
 _DELIVERY_TIMEOUT_MS = 30_000
@@ -77,6 +79,7 @@ class Freshet(Closing):
         connect_timeout_s: How long to wait for the first broker, and for a topic to be known.
 
     Raises:
+        ValueError: ``connect_timeout_s`` is negative, or no number.
         KafkaUnreachable: No broker answers.
         TracingUnavailable: The settings ask for traces, and OpenTelemetry is not installed.
     """
@@ -98,17 +101,16 @@ class Freshet(Closing):
         self._lock = threading.Lock()
         self._closed = False
         self._tracer = tracer_of(settings, CLIENT)
-        timeout_ms = round(connect_timeout_s * 1_000)
+        timeout_ms = round(checked_timeout_s("connect_timeout_s", connect_timeout_s) * 1_000)
         wait_for_broker(settings, connect_timeout_s)
         try:
             self._producer = KafkaProducer(
-                **client_config(settings),
+                **client_config(settings) | {"request_timeout_ms": _REQUEST_TIMEOUT_MS},
                 acks="all",
                 max_request_size=MAX_REQUEST_BYTES,
                 allow_auto_create_topics=False,
                 bootstrap_timeout_ms=timeout_ms,
                 max_block_ms=timeout_ms,
-                request_timeout_ms=_REQUEST_TIMEOUT_MS,
                 delivery_timeout_ms=_DELIVERY_TIMEOUT_MS,
                 metrics_enabled=False,
             )
@@ -119,9 +121,16 @@ class Freshet(Closing):
         """Announce new or changed articles; an earlier article of the same id is replaced.
 
         Raises:
+            EventError: One of the arguments is no article.
             PublishFailed: Kafka did not acknowledge every one of them.
             KafkaUnreachable: The topic does not exist, or no broker answers.
         """
+        for article in articles:
+            if not isinstance(article, Article):
+                kind = type(article).__name__
+                raise EventError(
+                    f"publish: got a {kind}, must be Articles; of a list of them, publish(*list)"
+                )
         self._publish(ARTICLES, [(article.news_id, article) for article in articles])
 
     def click(
@@ -131,11 +140,15 @@ class Freshet(Closing):
         time: datetime | None = None,
         impression_id: str | None = None,
         request_id: str | None = None,
+        *,
+        click_id: str | None = None,
     ) -> Click:
         """Tell that a user opened an article, at ``time`` (by default now); returns the event as published.
 
         Name the ``impression_id`` that showed the article, if one was published without this click: the
         article then no longer counts as skipped. ``request_id`` is that of the recommendation it came from.
+        A click that may be published more than once needs a ``click_id``, or the same ``time`` each time, to
+        count once.
 
         Raises:
             EventError: An argument is not what the event allows; the text names it.
@@ -149,6 +162,7 @@ class Freshet(Closing):
             time=time or datetime.now(UTC),
             impression_id=impression_id,
             request_id=request_id,
+            click_id=click_id,
         )
         self._publish(CLICKS, [(user_id, click)])
         return click
@@ -173,9 +187,9 @@ class Freshet(Closing):
             impression_id=impression_id or _new_id(),
             user_id=user_id,
             time=time or datetime.now(UTC),
-            candidates=tuple(candidates),
-            clicked=tuple(clicked),
-            history=tuple(history),
+            candidates=_listed("candidates", candidates),
+            clicked=_listed("clicked", clicked, in_order=False),
+            history=_listed("history", history),
             request_id=request_id,
         )
         self._publish(IMPRESSIONS, [(user_id, impression)])
@@ -203,6 +217,7 @@ class Freshet(Closing):
 
         Raises:
             EventError: An argument is not what the request allows; the text names it.
+            ValueError: ``timeout_s`` is negative, or no number.
             RecommendationTimeout: No answer within ``timeout_s``.
             PublishFailed: Kafka did not acknowledge the request.
             KafkaUnreachable: A topic does not exist, or no broker answers.
@@ -213,19 +228,20 @@ class Freshet(Closing):
             user_id=user_id,
             time=time or datetime.now(UTC),
             k=k,
-            candidates=None if candidates is None else tuple(candidates),
-            history=tuple(history),
+            candidates=None if candidates is None else _listed("candidates", candidates),
+            history=_listed("history", history),
             filters=filters or Filters(),
             exclude_seen=exclude_seen,
             diversity=diversity,
             explain=explain,
             details=details,
-            rules=tuple(rules),
+            rules=_listed("rules", rules),
         )
         return self.request(request, timeout_s)
 
     def request(self, request: RecommendationRequest, timeout_s: float = 5.0) -> Recommendation:
         """Send a request as it is and wait for its answer. Raises as :meth:`recommend`."""
+        checked_timeout_s("timeout_s", timeout_s)
         future = self.submit(request)
         try:
             return future.result(timeout_s)
@@ -267,8 +283,11 @@ class Freshet(Closing):
         it belongs to one thread.
 
         Raises:
+            ValueError: ``timeout_s`` is negative, or no number.
             KafkaUnreachable: The topic does not exist, or no broker answers.
         """
+        if timeout_s is not None:
+            checked_timeout_s("timeout_s", timeout_s)
         subscription = Subscription(self._settings, self._connect_timeout_s, user_id, timeout_s)
         with self._lock:
             self._subscriptions.append(subscription)
@@ -370,6 +389,19 @@ class Freshet(Closing):
 
 def _new_id() -> str:
     return uuid.uuid4().hex
+
+
+def _listed(name: str, values: Iterable[T], *, in_order: bool = True) -> tuple[T, ...]:
+    """The elements of the argument ``name``, in their order, which a set does not have.
+
+    Raises:
+        EventError: A text, whose elements would be its letters, or nothing else that lists elements.
+    """
+    if isinstance(values, str | bytes | bytearray | Mapping) or not isinstance(values, Iterable):
+        raise EventError(f"{name}: got one {type(values).__name__}, must be a list, such as ['N301']")
+    if in_order and isinstance(values, set | frozenset):
+        raise EventError(f"{name}: got a {type(values).__name__}, whose order is arbitrary; must be a list")
+    return tuple(values)
 
 
 def _event(kind: type[E], /, **fields: Any) -> E:

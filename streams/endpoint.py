@@ -3,7 +3,10 @@
 - ``/metrics``: Prometheus' metrics.
 - ``/healthz``: 200 while nothing is known against the process; 503 with the reason when it should be
   restarted, as one whose consumer hangs (:mod:`freshet.streams.watchdog`).
-- ``/readyz``: 503 until the process has read what it needs and can do its work, or when it is not healthy.
+- ``/readyz``: 503 until the process has read what it needs and can do its work, when it has been without its
+  partitions for longer than sharing them out takes, when it is not healthy, and while the broker has not
+  answered for a while; ``/healthz`` says so too, with 200: no restart would help. A spare worker, to which
+  the group gives no partitions, is ready.
 
 Probes and Prometheus are answered from threads of their own, so that a busy worker still answers.
 """
@@ -19,11 +22,14 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import make_wsgi_app
 
-from freshet.streams.watchdog import unhealthy_reason
+from freshet.streams.errors import PortUnavailable
+from freshet.streams.watchdog import broker_silent_s, unhealthy_reason, unready_reason
 
 _OK = "200 OK"
 _UNAVAILABLE = "503 Service Unavailable"
 _CLIENT_TIMEOUT_S = 10.0
+_UNREADY_S = 10.0
+"""A broker that is restarted in an orderly way hands its partitions over sooner."""
 
 StartResponse = Callable[[str, list[tuple[str, str]]], object]
 
@@ -34,6 +40,8 @@ def serve(
     *,
     ready: Callable[[], bool],
     unhealthy: Callable[[], str | None] = unhealthy_reason,
+    unready: Callable[[], str | None] = unready_reason,
+    silent_s: Callable[[], float] = broker_silent_s,
 ) -> None:
     """Serve the three pages at ``http://host:port`` from daemon threads; port 0 serves nothing.
 
@@ -42,21 +50,34 @@ def serve(
         port: The port.
         ready: Whether the process can do its work; from any thread.
         unhealthy: Why it should be restarted, or ``None``; from any thread.
+        unready: Why it can do no work now though it is :attr:`ready`, or ``None``; from any thread.
+        silent_s: For how long the broker has not answered; from any thread.
 
     Raises:
-        OSError: The address cannot be listened on.
+        PortUnavailable: The address cannot be listened on.
     """
     if not port:
         return
-    family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
-    server_class = _IPv6Server if family == socket.AF_INET6 else _Server
-    server = make_server(
-        host, port, _pages(ready, unhealthy), server_class=server_class, handler_class=_Handler
-    )
+    pages = _pages(ready, unhealthy, unready, silent_s)
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+        server_class = _IPv6Server if family == socket.AF_INET6 else _Server
+        server = make_server(host, port, pages, server_class=server_class, handler_class=_Handler)
+    except OSError as error:
+        raise PortUnavailable(
+            f"Metrics and probes cannot be served at {host}, port {port}: {error.strerror or error}. "
+            "Choose another with --metrics-port and --metrics-host (FRESHET_METRICS_PORT and "
+            "FRESHET_METRICS_HOST); port 0 serves none."
+        ) from error
     threading.Thread(target=server.serve_forever, name="endpoint", daemon=True).start()
 
 
-def _pages(ready: Callable[[], bool], unhealthy: Callable[[], str | None]) -> Callable[..., Iterable[bytes]]:
+def _pages(
+    ready: Callable[[], bool],
+    unhealthy: Callable[[], str | None],
+    unready: Callable[[], str | None],
+    silent_s: Callable[[], float],
+) -> Callable[..., Iterable[bytes]]:
     metrics_page: Callable[..., Iterable[bytes]] = make_wsgi_app()
 
     def health(wait_until_ready: bool) -> tuple[str, str]:
@@ -65,6 +86,12 @@ def _pages(ready: Callable[[], bool], unhealthy: Callable[[], str | None]) -> Ca
             return _UNAVAILABLE, reason
         if wait_until_ready and not ready():
             return _UNAVAILABLE, "starting"
+        if wait_until_ready and (lost := unready()) is not None:
+            return _UNAVAILABLE, lost
+        silence_s = silent_s()
+        if silence_s:
+            status = _UNAVAILABLE if wait_until_ready and silence_s >= _UNREADY_S else _OK
+            return status, f"Kafka has not answered for {silence_s:.0f} s"
         return _OK, "ok"
 
     def application(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:

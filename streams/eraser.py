@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 
 from freshet.models.control import Control
 from freshet.streams import metrics, topics
+from freshet.streams.errors import PartitionsLost
 from freshet.streams.kafka import topic_name
 from freshet.streams.outbox import Outbox, partition_of
 from freshet.streams.progress import Progress
@@ -91,8 +92,12 @@ class Eraser:
                 if due:
                     for partition, user_id in due:
                         self._outbox.add(self._vectors, partition, user_id.encode(), None)
-                    await self._outbox.flush()
-                    await self._states.erase(due, self._outbox)
+                    try:
+                        await self._outbox.flush()
+                        await self._states.erase(due, self._outbox)
+                    except PartitionsLost as error:
+                        log.warning("%s", error)
+                        return  # as above
             for _, user_id in due:
                 self._forget(user_id)
                 metrics.ERASED_USERS.inc()

@@ -22,12 +22,14 @@ from freshet.models.erasures import erased_ms_of
 from freshet.models.events import Control, EventError, UserVector, refusal
 from freshet.models.user_state import ERASURE
 from freshet.models.user_state_codec import decode
+from freshet.streams.consumers import kafka_consumer
 from freshet.streams.errors import KafkaUnreachable, PublishFailed
-from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config, topic_name
+from freshet.streams.kafka import client_config, topic_name
 from freshet.streams.outbox import partition_of
 from freshet.streams.partitioned_table import USER_STATE, changelog_name
 from freshet.streams.reachability import missing, wait_for_broker
 from freshet.streams.settings import Settings
+from freshet.streams.timeouts import checked_timeout_s
 from freshet.streams.topic_admin import read_configs
 from freshet.streams.topics import CONTROL, DEAD_LETTERS, RANKER_EXAMPLES, SLATES, TOPICS, USER_VECTORS
 
@@ -99,15 +101,17 @@ def erase_user(settings: Settings, user_id: str, timeout_s: float = 60.0) -> Rec
 
     Raises:
         EventError: ``user_id`` cannot be a user's id.
+        ValueError: ``timeout_s`` is negative, or no number.
         KafkaUnreachable: No broker answers, or there are no topics.
         PublishFailed: Kafka did not acknowledge the request.
     """
+    checked_timeout_s("timeout_s", timeout_s)
     try:
         control = Control(kind="user-erased", subject=user_id, time=datetime.now(UTC))
     except ValidationError as error:
         raise EventError(refusal("user-erased", error)) from error
     wait_for_broker(settings, _CONNECT_TIMEOUT_S)
-    with closing(_consumer(settings)) as consumer:
+    with closing(kafka_consumer(settings)) as consumer:
         ends = _ends(consumer, settings, user_id)
         watched = [
             ends.of(topic_name(settings, USER_VECTORS.name)),
@@ -151,15 +155,6 @@ class _Ends:
     def of(self, topic: str) -> TopicPartition:
         (found,) = (partition for partition in self.offsets if partition.topic == topic)
         return found
-
-
-def _consumer(settings: Settings) -> KafkaConsumer:
-    return KafkaConsumer(
-        **client_config(settings),
-        enable_auto_commit=False,
-        max_partition_fetch_bytes=MAX_REQUEST_BYTES,
-        metrics_enabled=False,
-    )
 
 
 def _ends(consumer: KafkaConsumer, settings: Settings, user_id: str) -> _Ends:

@@ -11,6 +11,14 @@ class KafkaUnreachable(FreshetError):
     """No broker answered, or the topic does not exist there."""
 
 
+class PartitionsDiffer(FreshetError):
+    """Topics have another number of partitions than this process is told."""
+
+
+class PartitionsLost(FreshetError):
+    """Others have been given this worker's partitions while it hung, and may have gone on with them."""
+
+
 class PublishFailed(FreshetError):
     """Kafka did not acknowledge an event; whether it holds the event is then unknown."""
 
@@ -21,6 +29,10 @@ class RecommendationTimeout(FreshetError, TimeoutError):
 
 class ClientClosed(FreshetError):
     """The client was closed while an answer was awaited, or used after that."""
+
+
+class PortUnavailable(FreshetError):
+    """The port for metrics and probes cannot be listened on."""
 
 
 class TracingUnavailable(FreshetError):

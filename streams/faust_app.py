@@ -12,9 +12,14 @@ from yarl import URL
 from freshet.streams.kafka import MAX_REQUEST_BYTES, tls_context
 from freshet.streams.settings import Settings
 
+_HEARTBEATS_IN_A_SESSION = 5
+
 
 def faust_app(settings: Settings) -> faust.App:
-    """A Faust app without agents and tables; makes the data folder where there is none."""
+    """A Faust app without agents and tables; makes the data folder where there is none.
+
+    Faust's own environment variables (``BROKER_MAX_POLL_INTERVAL`` and others) win over the settings.
+    """
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     options: dict[str, Any] = {}
     if settings.kafka_username is not None and settings.kafka_password is not None:
@@ -44,8 +49,13 @@ def faust_app(settings: Settings) -> faust.App:
         # Static membership: a restarted worker gets its partitions back at once, without a rebalance; one
         # that does not come back is given up after the session timeout.
         consumer_group_instance_id=_worker_id(settings),
-        broker_session_timeout=10.0,
-        broker_heartbeat_interval=2.0,
+        broker_session_timeout=settings.session_timeout_s,
+        broker_heartbeat_interval=settings.session_timeout_s / _HEARTBEATS_IN_A_SESSION,
+        broker_max_poll_interval=settings.max_poll_interval_s,
+        consumer_metadata_max_age_ms=round(settings.metadata_max_age_s * 1_000),
+        consumer_connections_max_idle_ms=round(settings.connections_max_idle_s * 1_000),
+        producer_metadata_max_age_ms=round(settings.metadata_max_age_s * 1_000),
+        producer_connections_max_idle_ms=round(settings.connections_max_idle_s * 1_000),
         # Faust's default of 3 s before a restarted worker recovers its tables is for large clusters.
         stream_recovery_delay=0.0,
         **options,

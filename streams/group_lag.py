@@ -1,4 +1,4 @@
-"""How far consumer groups are behind, as the broker knows it.
+"""How far consumer groups are behind, and who is in them, as the broker knows it.
 
 A worker's own count of what it has not read is silent when that worker is stopped, and wrong when its
 consumer hangs: an aiokafka consumer learns of new records only by fetching them. Whoever asks the broker
@@ -7,15 +7,21 @@ sees both, for every worker of a group.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import logging
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import OffsetSpec
 
 from freshet.streams import topics
+from freshet.streams.consumers import ISOLATION_LEVEL
+from freshet.streams.group_place import GroupDescription
 from freshet.streams.kafka import client_config, topic_name
 from freshet.streams.settings import Settings
+
+# Faust adds to a member's metadata what kafka-python cannot read, and would log in full at every look.
+logging.getLogger("kafka.admin._groups").setLevel(logging.ERROR)
 
 _REQUEST_TIMEOUT_MS = 5_000
 _STREAM_TOPICS = (
@@ -34,11 +40,11 @@ class Position:
     done: int
     """The first offset that the group has not committed, or that the reader has not applied."""
     end: int
-    """The offset that the next record will get."""
+    """Where what can be read ends: the next record's offset, or that of the oldest open transaction."""
 
     @property
     def lag(self) -> int:
-        """Records not committed, or not applied."""
+        """Offsets not committed, or not applied."""
         return max(0, self.end - self.done)
 
 
@@ -64,7 +70,9 @@ class GroupLag:
 
     def __init__(self, settings: Settings) -> None:
         self._partitions = range(settings.partitions)
-        self._admin = KafkaAdminClient(**client_config(settings), request_timeout_ms=_REQUEST_TIMEOUT_MS)
+        self._admin = KafkaAdminClient(
+            **client_config(settings) | {"request_timeout_ms": _REQUEST_TIMEOUT_MS}
+        )
 
     def positions(self, groups: Mapping[str, Collection[str]]) -> dict[TopicPartition, Position]:
         """Where each group of ``groups`` stands in every partition of its topics (full names).
@@ -85,8 +93,8 @@ class GroupLag:
             found = self._admin.list_group_offsets({group: None})[group]
             committed |= {tp: at.offset for tp, at in found.items() if at.offset >= 0}
         # After the committed ones: a group never stands behind an end that was asked for before.
-        ends = self._admin.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.LATEST))
-        positions = {tp: Position(committed.get(tp, 0), ends[tp].offset) for tp in partitions}
+        ends = self._ends(partitions)
+        positions = {tp: Position(committed.get(tp, 0), ends[tp]) for tp in partitions}
         behind = [tp for tp, position in positions.items() if position.lag]
         if behind:
             oldest = self._admin.list_partition_offsets(dict.fromkeys(behind, OffsetSpec.EARLIEST))
@@ -103,8 +111,24 @@ class GroupLag:
         partitions = {TopicPartition(*tp): offset for tp, offset in read.items()}
         if not partitions:
             return {}
-        ends = self._admin.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.LATEST))
-        return {tp: Position(offset, ends[tp].offset) for tp, offset in partitions.items()}
+        ends = self._ends(partitions)
+        return {tp: Position(offset, ends[tp]) for tp, offset in partitions.items()}
+
+    def _ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Last stable offsets: behind a transaction that is still open nobody can read, and nobody hangs."""
+        found = self._admin.list_partition_offsets(
+            dict.fromkeys(partitions, OffsetSpec.LATEST), isolation_level=ISOLATION_LEVEL
+        )
+        return {tp: at.offset for tp, at in found.items()}
+
+    def describe(self, group: str, names: Collection[str]) -> GroupDescription:
+        """Who is in ``group``, and who reads what of its topics ``names`` (full names).
+
+        Raises:
+            KafkaError: The broker does not answer.
+        """
+        partitions = [TopicPartition(topic, partition) for topic in names for partition in self._partitions]
+        return GroupDescription.of(self._admin.describe_groups([group])[group], partitions)
 
     def close(self) -> None:
         """Disconnect."""

@@ -15,9 +15,11 @@ from typing import Any, TypeVar
 from freshet.models.events import Event, EventError, to_unix_s
 from freshet.streams import metrics, topics
 from freshet.streams.dead_letters import dead_letter
-from freshet.streams.kafka import topic_name
+from freshet.streams.forwarding import REMEDY, Elsewhere, origin_header, origin_of
+from freshet.streams.kafka import MAX_REQUEST_BYTES, topic_name
 from freshet.streams.log_context import HANDLED
-from freshet.streams.outbox import Outbox
+from freshet.streams.outbox import Outbox, partition_of
+from freshet.streams.record_batches import UndecodableBatch
 from freshet.streams.settings import Settings
 from freshet.streams.tracing import RecordTraces
 
@@ -26,6 +28,8 @@ log = logging.getLogger(__name__)
 _MAX_DEAD_KEY_BYTES = 1_024
 """Of a dead letter's record key: a bad record may be all key, and the letter beside it must fit a request."""
 _MAX_LOGGED_CHARS = 1_000
+_ROOM_BYTES = 4_096
+"""What a copy's headers may take more than its original's."""
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Event)
@@ -53,14 +57,26 @@ class Intake:
         self._settings = settings
         self._outbox = outbox
         self._dead = topic_name(settings, topics.DEAD_LETTERS.name)
+        self._told_elsewhere: set[str] = set()
+        """Topics of which the log says already that records lie elsewhere."""
 
     def handle(self, message: Any, handler: Callable[[Any], T]) -> T | None:
-        """Give ``message`` to ``handler``; bury it and return ``None`` if the handler refuses it or fails."""
+        """Give ``message`` to ``handler``.
+
+        Returns:
+            What the handler makes of it. ``None`` where the handler refuses it or fails, which makes a dead
+            letter, and where it belongs elsewhere, to where it is forwarded.
+        """
         metrics.EVENTS.labels(message.topic).inc()
         trace = self.traces.begin(message)
         before = HANDLED.set((message, None, trace))
         try:
+            if isinstance(message.value, UndecodableBatch):
+                metrics.UNDECODABLE_BATCHES.labels(message.topic).inc()
+                raise EventError(message.value.reason)
             return handler(message)
+        except Elsewhere as error:
+            self._forward(message, error.partition)
         except WrongKey as error:
             self.bury(message, str(error), error.loggable)
         except EventError as error:
@@ -115,8 +131,56 @@ class Intake:
             raise WrongKey(event.__name__, field, key, subject)
         return decoded
 
+    def of_user(self, message: Any, event: type[E]) -> E:
+        """As :meth:`keyed`, by the user, on whose partition the record must lie.
+
+        Raises:
+            EventError: The value is not the event.
+            WrongKey: The key is not the user.
+            Elsewhere: The user's state lies in another partition, and the record is not a copy already.
+        """
+        decoded = self.keyed(message, event, "user_id")
+        partition = partition_of(message.key.decode(), self._settings.partitions)
+        if partition != message.partition:
+            origin = origin_of(message)
+            if origin is not None:
+                raise EventError(
+                    f"{event.__name__}: forwarded from partition {origin[0]} to {message.partition}, and of "
+                    f"{self._settings.partitions} partitions its user's is {partition}: FRESHET_PARTITIONS "
+                    "must be the topics' number of partitions, the same for all workers"
+                )
+            raise Elsewhere(partition)
+        return decoded
+
+    def _forward(self, message: Any, partition: int) -> None:
+        """Add a copy of the record, for the partition of its user, to the outbox."""
+        ours = [*self.traces.headers(message), origin_header(message)]
+        names = {name for name, _ in ours}
+        headers = [*((name, value) for name, value in message.headers if name not in names), *ours]
+        size = len(message.key) + len(message.value)
+        size += sum(len(name.encode()) + len(value or b"") for name, value in headers)
+        if size > MAX_REQUEST_BYTES - _ROOM_BYTES:
+            where = f"lies on partition {message.partition} and not on {partition}"
+            self.bury(message, f"{where}, and is too large to be forwarded: {REMEDY}")
+            return
+        self._outbox.add(
+            message.topic, partition, message.key, message.value, headers, timestamp_ms=message.timestamp
+        )
+        metrics.FORWARDED.labels(message.topic).inc()
+        if message.topic not in self._told_elsewhere:
+            self._told_elsewhere.add(message.topic)
+            log.warning(
+                "%s has records on other partitions than murmur2 gives their users; forwarding them costs "
+                "time: %s",
+                message.topic,
+                REMEDY,
+            )
+
     def checked_time_s(self, time: datetime, now_s: float) -> float:
-        """Event time in Unix seconds.
+        """Event time in Unix seconds; what is ahead of ``now_s`` counts as now.
+
+        A sum that decays must never stand at a time that is yet to come: all that happens until then would
+        count for as little as what is old.
 
         Raises:
             EventError: It is further ahead of ``now_s`` than clocks may differ, or before 1970.
@@ -129,4 +193,4 @@ class Intake:
                 f"time {time.isoformat()} is more than {self._settings.max_clock_skew_s:g} s in the future: "
                 "check the producer's clock"
             )
-        return time_s
+        return min(time_s, now_s)

@@ -10,6 +10,7 @@ from freshet.streams.settings import Settings
 
 MAX_REQUEST_BYTES = MAX_EVENT_BYTES + 64 * 1024
 """A record's value at its largest, and room for its key and headers."""
+_REQUEST_TIMEOUT_S = 30.0
 
 
 def client_config(settings: Settings) -> dict[str, Any]:
@@ -17,7 +18,13 @@ def client_config(settings: Settings) -> dict[str, Any]:
 
     Passwords come from the settings (the environment) and go nowhere else.
     """
-    config: dict[str, Any] = {"bootstrap_servers": settings.bootstrap_servers.split(",")}
+    config: dict[str, Any] = {
+        "bootstrap_servers": settings.bootstrap_servers.split(","),
+        "metadata_max_age_ms": round(settings.metadata_max_age_s * 1_000),
+        "connections_max_idle_ms": round(settings.connections_max_idle_s * 1_000),
+        # kafka-python refuses consumers whose connections may be closed while a request is under way.
+        "request_timeout_ms": round(min(_REQUEST_TIMEOUT_S, settings.connections_max_idle_s / 2) * 1_000),
+    }
     if settings.kafka_username is not None and settings.kafka_password is not None:
         config |= {
             "security_protocol": "SASL_SSL",

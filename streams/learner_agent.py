@@ -28,6 +28,7 @@ from freshet.models.online_state_codec import encoded_curvature, learned_until, 
 from freshet.models.ranker_example_codec import FINGERPRINT, decoded
 from freshet.models.ranker_guard import RankerGuard
 from freshet.streams import metrics, topics
+from freshet.streams.errors import PartitionsLost
 from freshet.streams.intake import Intake
 from freshet.streams.kafka import topic_name
 from freshet.streams.outbox import Outbox, partition_of
@@ -217,7 +218,13 @@ class LearnerAgent:
         for model, learning in self._learning.items():
             if learning.unpublished is not None:
                 self._add(model, learning, learning.unpublished)
-        await self._outbox.flush()
+        try:
+            await self._outbox.flush()
+        except PartitionsLost as error:
+            log.warning("%s", error)
+            self._learning.clear()
+            self._generation = -1
+            return
         self._progress.done(messages)
         self._intake.traces.done()
 

@@ -20,8 +20,25 @@ _RECOVERY_S = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0)
 _SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)
 
 EVENTS = Counter("freshet_events_total", "Events handled, duplicates included.", ["topic"])
-DUPLICATES = Counter("freshet_duplicate_events_total", "Redelivered events that changed nothing.", ["topic"])
+DUPLICATES = Counter(
+    "freshet_duplicate_events_total",
+    "Events that changed nothing, because they were redelivered or published again.",
+    ["topic"],
+)
+FORWARDED = Counter(
+    "freshet_forwarded_events_total",
+    "Events found on another partition than murmur2 gives their user, and sent there.",
+    ["topic"],
+)
+UNCOUNTED = Counter(
+    "freshet_uncounted_events_total",
+    "Events of which articles' statistics leave something out: published again, or one user's too many.",
+    ["topic"],
+)
 DEAD_LETTERS = Counter("freshet_dead_letters_total", "Records that could not be handled.", ["topic"])
+UNDECODABLE_BATCHES = Counter(
+    "freshet_undecodable_batches_total", "Batches of records that could not be decoded.", ["topic"]
+)
 LAG = Gauge(
     "freshet_consumer_lag_events",
     "Events published but not yet read by this process.",
@@ -102,6 +119,11 @@ RECOMMENDED = Counter(
     ["kind"],
 )
 DEGRADED = Counter("freshet_degraded_answers_total", "Answers given without the index.", ["kind"])
+INDEX_OPEN_BREAKERS = Gauge(
+    "freshet_index_open_breakers",
+    "1 while answers are given without the bundle's index because it fails, hangs or is late; else 0.",
+    ["bundle"],
+)
 ROLLING_AUC = Gauge(
     "freshet_rolling_auc_ratio", "AUC of answers whose impressions have clicks and skips, the last 1,000."
 )
@@ -202,5 +224,6 @@ def count_from_zero(topics: Iterable[str], *, committed: bool) -> None:
         committed: Whether this process commits what it has read of them.
     """
     for topic in topics:
-        for counter in (EVENTS, DUPLICATES, DEAD_LETTERS, *((COMMITTED,) if committed else ())):
+        counters = (EVENTS, DUPLICATES, UNCOUNTED, DEAD_LETTERS, UNDECODABLE_BATCHES)
+        for counter in (*counters, *((COMMITTED, FORWARDED) if committed else ())):
             counter.labels(topic)

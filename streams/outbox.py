@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from typing import Any
 
@@ -19,8 +20,8 @@ from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config
 from freshet.streams.settings import Settings
 from freshet.streams.tracing import NO_HEADERS, Headers
 
-Record = tuple[bytes | None, bytes | None, Headers]
-"""Key, value and headers."""
+Record = tuple[bytes | None, bytes | None, Headers, int | None]
+"""Key, value, headers and timestamp."""
 
 
 @lru_cache(maxsize=1 << 20)
@@ -34,10 +35,15 @@ class Outbox:
 
     Not thread-safe, and for one task: a record that another task's flush took away would be acknowledged
     before it is delivered.
+
+    Args:
+        settings: Where Kafka is.
+        allow: Awaited before records are sent; what it raises drops them.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, allow: Callable[[], Awaitable[None]] | None = None) -> None:
         self._settings = settings
+        self._allow = allow
         self._producer: AIOKafkaProducer | None = None
         self._records: defaultdict[tuple[str, int], list[Record]] = defaultdict(list)
 
@@ -67,9 +73,11 @@ class Outbox:
         key: bytes | None,
         value: bytes | None,
         headers: Headers = NO_HEADERS,
+        *,
+        timestamp_ms: int | None = None,
     ) -> None:
-        """Put one record into the next flush; ``value`` ``None`` is a tombstone."""
-        self._records[topic, partition].append((key, value, headers))
+        """Put one record into the next flush, by default of now; ``value`` ``None`` is a tombstone."""
+        self._records[topic, partition].append((key, value, headers, timestamp_ms))
 
     async def partitions(self, topic: str) -> int:
         """How many partitions ``topic`` has."""
@@ -82,21 +90,24 @@ class Outbox:
             For each (topic, partition) the offset of the last record written.
 
         Raises:
+            PartitionsLost: They are not allowed; nothing was sent.
             KafkaError: A batch could not be delivered, after the producer's own retries.
             ValueError: A record is larger than a request may be.
         """
         records, self._records = self._records, defaultdict(list)
+        if records and self._allow is not None:
+            await self._allow()
         sent: list[tuple[tuple[str, int], int, asyncio.Future[RecordMetadata]]] = []
         for (topic, partition), items in records.items():
             batch: Any = self._running.create_batch()
             size = 0
-            for key, value, headers in items:
-                if batch.append(key=key, value=value, timestamp=None, headers=list(headers)) is None:
+            for key, value, headers, timestamp in items:
+                if batch.append(key=key, value=value, timestamp=timestamp, headers=list(headers)) is None:
                     future = await self._running.send_batch(batch, topic, partition=partition)
                     sent.append(((topic, partition), size, future))
                     batch, size = self._running.create_batch(), 0
                     # An empty batch takes any record.
-                    batch.append(key=key, value=value, timestamp=None, headers=list(headers))
+                    batch.append(key=key, value=value, timestamp=timestamp, headers=list(headers))
                 if not size and batch.size() > MAX_REQUEST_BYTES:
                     raise ValueError(
                         f"a record for {topic}[{partition}], with a key of {len(key or b'')} and a value of "

@@ -24,8 +24,9 @@ from freshet.models.features import FEATURES
 from freshet.models.online_state_codec import state_of
 from freshet.models.ranking import LinearRanker
 from freshet.streams import metrics, topics
+from freshet.streams.consumers import aiokafka_consumer
 from freshet.streams.intake import Intake
-from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config, topic_name
+from freshet.streams.kafka import topic_name
 from freshet.streams.outbox import Outbox
 from freshet.streams.settings import Settings
 
@@ -160,12 +161,7 @@ class RankerWeightsFollower:
         Raises:
             KafkaError: The broker cannot be reached at the start.
         """
-        consumer = AIOKafkaConsumer(
-            **client_config(self._settings),
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            max_partition_fetch_bytes=MAX_REQUEST_BYTES,
-        )
+        consumer = aiokafka_consumer(self._settings, auto_offset_reset="earliest")
         await consumer.start()
         try:
             consumer.assign(self._partitions)

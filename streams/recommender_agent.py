@@ -1,20 +1,21 @@
 """The recommender agent: a request meets its user's state and is answered, always.
 
-Guarantee: every readable request gets exactly one answer per delivery. If the index does not answer, what the
-user was last recommended is ranked anew, or what is trending is, marked ``degraded``. Requests to rank given
-candidates need no index at all.
+Guarantee: every readable request gets exactly one answer per delivery. If the index does not answer in time,
+what the user was last recommended is ranked anew, or what is trending is, marked ``degraded``. No answer
+waits for an index elsewhere longer than ``qdrant_search_timeout_s``, be it in a search or for its turn to
+search. Requests to rank given candidates need no index at all.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from freshet.models.candidates import EXPLORATION, OF_ONE_LIST
@@ -28,7 +29,7 @@ from freshet.models.events import (
     to_unix_s,
 )
 from freshet.models.exploration import Explorer
-from freshet.models.ports import ArticleIndex, FloatVector, IndexUnavailable
+from freshet.models.ports import FloatVector, IndexUnavailable
 from freshet.models.ranking import LinearRanker
 from freshet.models.recommend import (
     Answer,
@@ -42,6 +43,7 @@ from freshet.models.recommend import (
 from freshet.models.user_state import Pooling, UserState
 from freshet.models.user_view import UserView
 from freshet.streams import metrics, topics
+from freshet.streams.bundle_index import BundleIndex
 from freshet.streams.editorial_rules import EditorialRules
 from freshet.streams.experiments import Experiments
 from freshet.streams.intake import Intake
@@ -76,7 +78,7 @@ class _Vectors:
 
     pooling: Pooling
     catalog: ArticleCatalog
-    index: ArticleIndex
+    index: BundleIndex
     population: Callable[[float], FloatVector]
 
     @property
@@ -96,7 +98,7 @@ class RecommenderAgent:
         settings: Settings,
         states: UserStates,
         catalog: ArticleCatalog,
-        index: ArticleIndex,
+        index: BundleIndex,
         rankers: Rankers,
         experiments: Experiments,
         outbox: Outbox,
@@ -207,9 +209,11 @@ class RecommenderAgent:
         metrics.PROCESSING_SECONDS.labels("recommender").observe(time.perf_counter() - started)
 
     def _decode(self, message: Any) -> RecommendationRequest:
-        request = self._intake.keyed(message, RecommendationRequest, "user_id")
-        self._intake.checked_time_s(request.time, time.time())
-        return request
+        request = self._intake.of_user(message, RecommendationRequest)
+        now_s = time.time()
+        if self._intake.checked_time_s(request.time, now_s) < now_s:
+            return request
+        return request.model_copy(update={"time": from_unix_s(now_s)})
 
     async def _answer_to(self, message: Any, request: RecommendationRequest) -> Recommendation:
         trace = self._intake.traces.of(message)
@@ -287,26 +291,31 @@ class RecommenderAgent:
         lap: Lap,
     ) -> tuple[Answer, Degraded]:
         book = self.editorial_rules.book
-        search = partial(
-            recommend,
-            request,
-            user,
-            vectors.catalog,
-            vectors.index,
-            ranker,
-            now_s,
-            explorer=self._explorer,
-            book=book,
-            bursts=self._bursts(),
-            lap=lap,
-        )
+        bursts = self._bursts()
+
+        def search(deadline_s: float) -> Answer:
+            def lap_in_time(step: str) -> None:
+                if time.monotonic() < deadline_s:  # else the answer is on its way without this one
+                    lap(step)
+
+            with vectors.index.answering(deadline_s) as index:
+                return recommend(
+                    request,
+                    user,
+                    vectors.catalog,
+                    index,
+                    ranker,
+                    now_s,
+                    explorer=self._explorer,
+                    book=book,
+                    bursts=bursts,
+                    lap=lap_in_time,
+                )
+
         try:
-            if self._threads is None:
-                found = search()
-            else:
-                found = await asyncio.get_running_loop().run_in_executor(self._threads, search)
+            found = await self._in_time(search, vectors.index.answer_timeout_s)
         except IndexUnavailable as error:
-            log.warning("the index does not answer: %s", error)
+            log.debug("answered without the index: %s", error)
             candidates = self._cache.get(request.user_id, {})
             found = recommend_from(request, candidates, user, vectors.catalog, ranker, now_s, book=book)
             if found.items:
@@ -322,6 +331,22 @@ class RecommenderAgent:
         if len(self._cache) > _MAX_CACHED_ANSWERS:
             self._cache.popitem(last=False)
         return found, None
+
+    async def _in_time(self, search: Callable[[float], Answer], timeout_s: float) -> Answer:
+        """What ``search`` finds until a deadline, which it is given.
+
+        Raises:
+            IndexUnavailable: It found nothing until then.
+        """
+        if self._threads is None:
+            return search(math.inf)
+        loop = asyncio.get_running_loop()
+        searching = loop.run_in_executor(self._threads, search, time.monotonic() + timeout_s)
+        await asyncio.wait([searching], timeout=timeout_s)
+        if searching.done():
+            return await searching
+        searching.cancel()
+        raise IndexUnavailable(f"no answer within {timeout_s:g} s")
 
 
 def _describe(trace: RecordTrace, answer: Recommendation) -> None:

@@ -9,6 +9,8 @@ Guarantees
     - A write has been applied when the call returns, so that the next read sees it.
     - A call that fails in passing (server away, too slow, overloaded) is tried again with growing pauses
       until ``timeout_s`` is spent, then raises :class:`IndexUnavailable`. Every call is idempotent.
+    - A search, somebody's request, is tried once and given up after ``search_timeout_s``.
+    - A server that is back is reached again within some seconds, however long it was away.
     - All methods may be called from several threads.
 """
 
@@ -18,11 +20,13 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc  # type: ignore[import-untyped]  # grpcio ships no types
 from qdrant_client import QdrantClient, models
+from qdrant_client import grpc as messages
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
+from qdrant_client.conversions.conversion import GrpcToRest, RestToGrpc
 from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 
 from freshet.models.ports import EVERYTHING, ArticleFilter, FloatMatrix, Hit, IndexedArticle, IndexUnavailable
@@ -34,6 +38,15 @@ ALIAS = "articles"
 _COLLECTION_PREFIX = f"{ALIAS}-"
 _CHUNK = 256
 _FIRST_PAUSE_S = 0.05
+_CHANNEL = {
+    # By default up to two minutes pass until a server that is back is connected to again.
+    "grpc.initial_reconnect_backoff_ms": 100,
+    "grpc.max_reconnect_backoff_ms": 1_000,
+    "grpc.min_reconnect_backoff_ms": 2_000,  # how long an attempt to connect may take, which is 20 s
+    # Without, a connection whose other end has vanished, machine and all, is held for a quarter of an hour.
+    "grpc.keepalive_time_ms": 20_000,
+    "grpc.keepalive_timeout_ms": 5_000,
+}
 _TRANSIENT_GRPC = {
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -61,6 +74,8 @@ class ServerIndex:
         api_key: Sent with every call; use it with https only.
         timeout_s: The most that one attempt may take (qdrant-client rounds it up to whole seconds), and the
             time after which no further attempt is made.
+        search_timeout_s: The most that one search may take, and that the list of the trending or the newest
+            may; then none of them is tried again. Unset: as all other calls.
         attempts: The most attempts of one call.
         ef: Candidates kept while searching the HNSW graph.
         client: Used instead of connecting to ``url``; closed with the index.
@@ -79,6 +94,7 @@ class ServerIndex:
         grpc_port: int = 6334,
         api_key: str | None = None,
         timeout_s: float = 2.0,
+        search_timeout_s: float | None = None,
         attempts: int = 4,
         ef: int = 512,
         client: QdrantClient | None = None,
@@ -87,6 +103,7 @@ class ServerIndex:
         self._d = d
         self._timeout_s = timeout_s
         self._attempts = attempts
+        self._search_timeout_s = search_timeout_s
         self._ef = ef
         self._collection = _COLLECTION_PREFIX + qdrant_points.bundle_name(bundle)
         self._longest = 0.0
@@ -99,6 +116,7 @@ class ServerIndex:
             api_key=api_key,
             timeout=timeout_s,  # type: ignore[arg-type]  # annotated int, documented and rounded up as a float
             check_compatibility=False,  # it asks over HTTP, whose port may be closed
+            grpc_options={**_CHANNEL},  # which qdrant-client adds to
         )
         try:
             self._open_collection()
@@ -170,7 +188,7 @@ class ServerIndex:
         rows = qdrant_points.checked_queries(queries, self._d)
         if k < 1 or not rows:
             return [[] for _ in rows]
-        requests = [
+        asked = [
             models.QueryRequest(
                 query=row,
                 limit=k,
@@ -180,9 +198,14 @@ class ServerIndex:
             )
             for row in rows
         ]
-        answers = self._ask("search", lambda: self._client.query_batch_points(self._collection, requests))
+        request = messages.QueryBatchPoints(
+            collection_name=self._collection,
+            query_points=[RestToGrpc.convert_query_request(query, self._collection) for query in asked],
+        )
+        answers = self._find("search", lambda timeout_s: self._points.QueryBatch(request, timeout=timeout_s))
         return [
-            [qdrant_points.hit(point.payload, point.score) for point in answer.points] for answer in answers
+            [qdrant_points.hit(_payload(point), point.score) for point in answer.result]
+            for answer in answers.result
         ]
 
     def trending(self, k: int, where: ArticleFilter = EVERYTHING) -> list[Hit]:
@@ -250,13 +273,13 @@ class ServerIndex:
                 f"the collection {self._collection} on {self._where} holds {vectors}, not vectors of "
                 f"dimension {self._d} + 1 compared by dot product; another model needs another bundle version"
             )
-        sample, _ = self._ask(
+        sample = self._ask(
             "read a sample",
-            lambda: self._client.scroll(
+            lambda: self._client.query_points(
                 self._collection, limit=_CHUNK, with_vectors=True, with_payload=False
             ),
         )
-        self._longest = qdrant_points.longest([record.vector for record in sample])
+        self._longest = qdrant_points.longest([point.vector for point in sample.points])
         for name, kind in qdrant_points.FIELD_TYPES.items():
             if name not in info.payload_schema:
                 create = partial(
@@ -279,29 +302,36 @@ class ServerIndex:
         if k < 1:
             return []
         order = models.OrderBy(key=field, direction=models.Direction.DESC, start_from=start_from)
-        records, _ = self._ask(
-            "sort",
-            lambda: self._client.scroll(
-                self._collection,
-                scroll_filter=where,
-                limit=k,
-                order_by=order,
-                with_payload=[*qdrant_points.HIT_FIELDS, field],
-            ),
+        request = messages.ScrollPoints(
+            collection_name=self._collection,
+            filter=RestToGrpc.convert_filter(where),
+            limit=k,
+            order_by=RestToGrpc.convert_order_by(order),
+            with_payload=RestToGrpc.convert_with_payload_interface([*qdrant_points.HIT_FIELDS, field]),
         )
-        return [
-            qdrant_points.hit(record.payload, record.payload[field])
-            for record in records
-            if record.payload is not None
-        ]
+        answer = self._find("sort", lambda timeout_s: self._points.Scroll(request, timeout=timeout_s))
+        payloads = map(_payload, answer.result)
+        return [qdrant_points.hit(payload, payload[field]) for payload in payloads]
 
     def _update(self, verb: str, operations: Sequence[models.UpdateOperation]) -> None:
         if operations:
             self._ask(verb, lambda: self._client.batch_update_points(self._collection, operations, wait=True))
 
-    def _ask(self, verb: str, call: Callable[[], Answer]) -> Answer:
+    @property
+    def _points(self) -> Any:
+        # Below qdrant-client's methods: these know timeouts of whole seconds only.
+        return self._client.grpc_points
+
+    def _find(self, verb: str, call: Callable[[float], Any]) -> Any:
+        """What ``call`` answers in the time that a search may take."""
+        if self._search_timeout_s is None:
+            return self._ask(verb, partial(call, self._timeout_s))
+        return self._ask(verb, partial(call, self._search_timeout_s), attempts=1)
+
+    def _ask(self, verb: str, call: Callable[[], Answer], attempts: int | None = None) -> Answer:
+        attempts = attempts or self._attempts
         deadline_s = time.monotonic() + self._timeout_s
-        for attempt in range(1, self._attempts + 1):
+        for attempt in range(1, attempts + 1):
             if self._closed:
                 raise IndexUnavailable(f"Qdrant at {self._where}: the index is closed")
             try:
@@ -309,7 +339,7 @@ class ServerIndex:
             except (grpc.RpcError, ApiException, ResourceExhaustedResponse) as error:
                 # Half to all of a doubling pause, so that many workers do not come back at the same moment.
                 pause_s = _FIRST_PAUSE_S * 2 ** (attempt - 1) * random.uniform(0.5, 1.0)
-                give_up = attempt == self._attempts or time.monotonic() + pause_s > deadline_s
+                give_up = attempt == attempts or time.monotonic() + pause_s > deadline_s
                 if give_up or not _is_transient(error):
                     raise IndexUnavailable(
                         f"Qdrant at {self._where} could not {verb} in {self._collection} "
@@ -325,6 +355,10 @@ def _is_transient(error: Exception) -> bool:
     if isinstance(error, UnexpectedResponse):
         return error.status_code in _TRANSIENT_HTTP
     return True
+
+
+def _payload(point: Any) -> dict[str, Any]:
+    return GrpcToRest.convert_payload(point.payload)
 
 
 def _reason(error: Exception) -> str:

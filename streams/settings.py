@@ -6,7 +6,7 @@ Secrets come from the environment only, are held as :class:`pydantic.SecretStr` 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -19,7 +19,11 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="FRESHET_", frozen=True, extra="ignore", use_attribute_docstrings=True
+        env_prefix="FRESHET_",
+        frozen=True,
+        extra="ignore",
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
     )
 
     # Where things are
@@ -46,13 +50,28 @@ class Settings(BaseSettings):
     replication: int = Field(default=1, ge=1, le=10)
     """Replicas of every topic."""
 
+    # Groups and connections
+    session_timeout_s: float = Field(default=10.0, ge=1.0, le=60.0)
+    """A worker whose heartbeats stay away for so long loses its partitions to the others of its group. Most
+    brokers allow no less than 6 s."""
+    max_poll_interval_s: float = Field(default=300.0, ge=1.0)
+    """A worker whose agents hang for so long leaves its group; it comes back when they go on."""
+    metadata_max_age_s: float = Field(default=300.0, ge=1.0)
+    """After so long every client asks anew which brokers, topics and partitions there are."""
+    connections_max_idle_s: float = Field(default=540.0, ge=10.0)
+    """A connection unused for so long is closed; the next request opens another."""
+
     # The index
     qdrant_url: str | None = None
     """A Qdrant server; unset: Qdrant Edge, embedded."""
+    qdrant_grpc_port: int = Field(default=6_334, ge=1, le=65_535)
+    """Where that server speaks gRPC, on the same host: articles and searches go there."""
     qdrant_api_key: SecretStr | None = None
     """Of the Qdrant server."""
     qdrant_timeout_s: float = Field(default=2.0, gt=0)
-    """After this the index counts as down."""
+    """The most that one attempt to write to it, or to open it, may take."""
+    qdrant_search_timeout_s: float = Field(default=0.1, ge=0.001)
+    """Of all searches for one answer: what is not found by then is answered without the index."""
 
     # The vectors
     bundle: Path | None = None
@@ -68,7 +87,9 @@ class Settings(BaseSettings):
     its own, and its own values of the half-lives and the prior weight."""
 
     # Users
-    half_lives_s: tuple[float, ...] = (2 * 3_600.0, 7 * 86_400.0)
+    half_lives_s: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        default=(2 * 3_600.0, 7 * 86_400.0), min_length=1
+    )
     """Half-lives of the users' vectors, one vector each."""
     negative_half_life_s: float = Field(default=86_400.0, gt=0)
     """Of the vector that skipped articles feed."""
@@ -84,8 +105,8 @@ class Settings(BaseSettings):
     """The most events that one step of an agent handles before it writes and acknowledges."""
     cached_users: int = Field(default=50_000, ge=100)
     """Decoded states kept in memory by each worker."""
-    max_clock_skew_s: float = Field(default=86_400.0, ge=0)
-    """An event further in the future than this is a dead letter."""
+    max_clock_skew_s: float = Field(default=300.0, ge=0)
+    """An event further in the future than this is a dead letter; one that is less far ahead counts as now."""
 
     # Learning
     learn: bool = True

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
 
+from freshet.models.user_share import Counted
 from freshet.streams import topics
 from freshet.streams.kafka import topic_name
 from freshet.streams.outbox import Outbox, partition_of
@@ -31,6 +33,9 @@ class SlateCollector:
         self._topic = topic_name(settings, topics.SLATES.name)
         self._target_of = _Partitions(settings.partitions)
         self._events: defaultdict[tuple[str, int, int], list[dict[str, Any]]] = defaultdict(list)
+        self.left_out = False
+        """Whether something collected does not count. That is known from users' states of before it: so the
+        batches must be delivered before newer states are, or what is redelivered would count in full."""
 
     def add(
         self,
@@ -42,13 +47,19 @@ class SlateCollector:
         shown: tuple[str, ...],
         clicked: tuple[str, ...],
         context: tuple[str, ...] = (),
+        counted: Counted | None = None,
     ) -> None:
         """Collect the event at ``source``'s ``partition`` and ``offset``; a repeated article counts once.
 
-        ``context`` is what the user had lately clicked before.
+        ``context`` is what the user had lately clicked before; ``counted`` is what of the event counts, unset
+        all of it.
         """
         target_of = self._target_of
         by_target: dict[int, tuple[list[str], list[str]]] = {}
+        slate = len(set(shown))
+        if counted is not None and not counted.whole:
+            self.left_out = True
+            shown, clicked = tuple(counted.shown), tuple(counted.clicked)
         distinct = dict.fromkeys(shown)
         for news_id in distinct:
             target = target_of[news_id]
@@ -64,11 +75,23 @@ class SlateCollector:
                 "time_s": time_s,
                 "shown": names[0],
                 "clicked": names[1],
-                "slate": len(distinct),
+                "slate": slate,
             }
             if names[1] and context:
                 event["context"] = context
             self._events[source, partition, target].append(event)
+        if counted is not None and counted.left_out:
+            self._leave_out(source, partition, {"offset": offset, "time_s": time_s}, counted.left_out)
+
+    def _leave_out(self, source: str, partition: int, event: dict[str, Any], news_ids: Iterable[str]) -> None:
+        """Collect that the event is over for ``news_ids``, and counts nothing."""
+        by_target: defaultdict[int, list[str]] = defaultdict(list)
+        for news_id in news_ids:
+            by_target[self._target_of[news_id]].append(news_id)
+        for target, names in by_target.items():
+            self._events[source, partition, target].append(
+                event | {"shown": [], "clicked": [], "uncounted": names}
+            )
 
     def publish(self, outbox: Outbox, traces: RecordTraces | None = None) -> None:
         """Add everything collected to the next flush of ``outbox``, each record with its events' traces."""
@@ -81,6 +104,7 @@ class SlateCollector:
                     headers = traces.headers_of(source, partition, (event["offset"] for event in part))
                 outbox.add(self._topic, target, key, orjson.dumps(batch), headers)
         self._events.clear()
+        self.left_out = False
 
 
 class _Partitions(dict[str, int]):
@@ -101,7 +125,7 @@ def _parts(events: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     parts: list[list[dict[str, Any]]] = [[]]
     articles = 0
     for event in events:
-        size = len(event["shown"]) + len(event["clicked"]) + len(event.get("context", ()))
+        size = sum(len(event.get(names, ())) for names in ("shown", "clicked", "context", "uncounted"))
         if parts[-1] and articles + size > _MAX_ARTICLES:
             parts.append([])
             articles = 0

@@ -9,6 +9,7 @@ once.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from collections import defaultdict
@@ -22,6 +23,7 @@ from freshet.models.article_stats import MAX_TIME_S, ArticleCounts
 from freshet.models.catalog import STATS_HALF_LIVES_S, ArticleCatalog
 from freshet.models.events import EventError, SlateBatch, from_unix_s
 from freshet.streams import metrics, topics
+from freshet.streams.errors import PartitionsLost
 from freshet.streams.intake import Intake
 from freshet.streams.kafka import topic_name
 from freshet.streams.outbox import Outbox
@@ -31,6 +33,8 @@ from freshet.streams.progress import Progress
 from freshet.streams.record_reader import RecordReader
 from freshet.streams.settings import Settings
 from freshet.streams.tracing import STREAM
+
+log = logging.getLogger(__name__)
 
 PUBLISH_INTERVAL_S = 0.3
 _MAX_PUBLISH_INTERVAL_S = 0.8
@@ -139,9 +143,11 @@ class StatsAgent:
         self._check(batch)
         partition = message.partition
         held, changed, unshown = self._counts[partition], self._changed[partition], self._unshown[partition]
+        now_s = time.time()
         for event in batch.events:
             offset = (batch.source, batch.partition, event.offset)
-            time_s, clicked = event.time_s, event.clicked
+            # The clock of the worker that took the event in may be ahead of this one's.
+            time_s, clicked = min(event.time_s, now_s), event.clicked
             for news_id in event.shown:
                 counts = held.get(news_id) or self._load(partition, news_id)
                 if clicked and news_id in clicked:
@@ -154,6 +160,11 @@ class StatsAgent:
                 counts = held.get(news_id) or self._load(partition, news_id)
                 context = [before for before in event.context if before != news_id]
                 counts.apply(offset, time_s, 0, clicked.count(news_id), 0, context)
+            for news_id in event.uncounted or ():
+                counts = held.get(news_id) or self._load(partition, news_id)
+                if counts.time_s > -math.inf:
+                    counts.pass_over(offset)
+                    changed.add(news_id)
             if event.context:
                 self._clicked[partition].update(clicked)
                 self._unshown_clicks[partition].update(clicked)
@@ -179,6 +190,7 @@ class StatsAgent:
     def _load(self, partition: int, news_id: str) -> ArticleCounts:
         stored = self._table.get(partition, news_id.encode())
         counts = ArticleCounts() if stored is None else ArticleCounts.from_bytes(stored)
+        counts.settle(time.time())
         self._counts[partition][news_id] = counts
         return counts
 
@@ -212,7 +224,12 @@ class StatsAgent:
                 self._outbox.add(self._co_clicks, partition, news_id.encode(), orjson.dumps(value))
             self._table.write_changelog(self._outbox, partition, items)
             await asyncio.sleep(0)  # thousands of articles change at full speed, and requests wait
-        offsets = await self._outbox.flush()
+        try:
+            offsets = await self._outbox.flush()
+        except PartitionsLost as error:
+            log.warning("%s", error)
+            self._counts.clear()
+            return
         for partition, items in stored.items():
             self._table.write_store(partition, items, offsets[self._table.changelog, partition])
             for topic, written in ((self._topic, len(items)), (self._co_clicks, len(co_clicked[partition]))):

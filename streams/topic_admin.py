@@ -1,7 +1,8 @@
 """Creates freshet's topics and says what is wrong with those that exist.
 
 Nothing here changes or deletes a topic that exists: partitions and policies of a topic with data in it
-are the operator's decision, so :func:`check_topics` names the command instead.
+are the operator's decision, so :func:`check_topics` names the command instead, and no worker starts on topics
+whose number of partitions is not the one it is told.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import TopicAlreadyExistsError
 
+from freshet.streams.errors import PartitionsDiffer
 from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config, topic_name
 from freshet.streams.reachability import wait_for_broker
 from freshet.streams.settings import Settings
@@ -55,6 +57,7 @@ def ensure_topics(settings: Settings) -> list[str]:
     Several processes may do so at the same time.
 
     Raises:
+        PartitionsDiffer: A topic that exists has another number than the settings say; nothing is created.
         KafkaUnreachable: No broker answered.
         KafkaError: The broker refused.
     """
@@ -75,6 +78,7 @@ def ensure_changelogs(settings: Settings, names: Iterable[str]) -> list[str]:
     nothing of it. As a static member it kept that assignment over a crash, and did not restore the table.
 
     Raises:
+        PartitionsDiffer: As :func:`ensure_topics`.
         KafkaUnreachable: No broker answered.
         KafkaError: The broker refused.
     """
@@ -124,18 +128,40 @@ def check_topics(settings: Settings) -> list[Problem]:
             problems.append(Problem(name, "does not exist", remedy))
         else:
             problems += _config_problems(name, topic, configs[name])
-    problems += _partition_problems(names, partitions)
+    problems += _partition_problems(settings, names, partitions)
     return problems
 
 
 def _ensure(settings: Settings, configs: Mapping[str, dict[str, str]]) -> list[str]:
     with _admin(settings) as admin:
         existing = set(admin.list_topics())
+        _require_partitions(settings, _partition_counts(admin, existing & configs.keys()))
         missing = {name: wanted for name, wanted in configs.items() if name not in existing}
         created = [name for name, wanted in missing.items() if _create(admin, settings, name, wanted)]
         if missing:
             admin.wait_for_topics(list(missing), timeout_ms=_TIMEOUT_MS)
+            # Again, of those that another process created at the same time.
+            _require_partitions(settings, _partition_counts(admin, set(missing)))
     return created
+
+
+def _require_partitions(settings: Settings, counts: Mapping[str, int]) -> None:
+    differing = {name: count for name, count in counts.items() if count != settings.partitions}
+    if not differing:
+        return
+    name, count = min(differing.items())
+    also = f", as {len(differing) - 1} more differ" if len(differing) > 1 else ""
+    raise PartitionsDiffer(
+        f"Topic {name} has {count} partitions, and FRESHET_PARTITIONS (--partitions) is "
+        f"{settings.partitions}{also}. {_partitions_remedy(count)} `freshet topics list` shows every topic."
+    )
+
+
+def _partitions_remedy(count: int) -> str:
+    return (
+        f"Set FRESHET_PARTITIONS={count}, here and for every other process: the number is fixed when topics "
+        "are created. For another number begin anew with another FRESHET_TOPIC_PREFIX."
+    )
 
 
 def _create(admin: KafkaAdminClient, settings: Settings, name: str, configs: dict[str, str]) -> bool:
@@ -167,16 +193,26 @@ def _config_problems(name: str, topic: Topic, config: Mapping[str, str]) -> Iter
             yield Problem(name, f"{key} is {have!r} and must be {wanted!r}", f"Run `{command}`.")
 
 
-def _partition_problems(names: Mapping[str, Topic], partitions: Mapping[str, int]) -> Iterator[Problem]:
-    counts = {name: count for name, count in partitions.items() if names[name].keyed_by_user}
-    most = max(counts.values(), default=0)
-    for name, count in counts.items():
+def _partition_problems(
+    settings: Settings, names: Mapping[str, Topic], partitions: Mapping[str, int]
+) -> Iterator[Problem]:
+    keyed_by_user = [count for name, count in partitions.items() if names[name].keyed_by_user]
+    most = max(keyed_by_user, default=settings.partitions)
+    for name, count in partitions.items():
         if count != most:
+            keyed = names[name].keyed_by_user
+            missed = "a request would not meet its user's state" if keyed else "workers expect as many"
             yield Problem(
                 name,
-                f"has {count} partitions, while another topic keyed by user has {most}: "
-                "a request would not meet its user's state",
+                f"has {count} partitions, while another topic keyed by user has {most}: {missed}",
                 f"Delete it (its events are lost) and let freshet create it with --partitions {most}.",
+            )
+        elif count != settings.partitions:
+            yield Problem(
+                name,
+                f"has {count} partitions, and FRESHET_PARTITIONS (--partitions) is {settings.partitions}: "
+                "no worker starts",
+                _partitions_remedy(count),
             )
 
 
@@ -200,7 +236,7 @@ def _topic_configs(admin: KafkaAdminClient, names: set[str]) -> dict[str, dict[s
 @contextmanager
 def _admin(settings: Settings) -> Iterator[KafkaAdminClient]:
     wait_for_broker(settings, _CONNECT_TIMEOUT_S)
-    admin = KafkaAdminClient(**client_config(settings), request_timeout_ms=_TIMEOUT_MS)
+    admin = KafkaAdminClient(**client_config(settings) | {"request_timeout_ms": _TIMEOUT_MS})
     try:
         yield admin
     finally:

@@ -16,9 +16,12 @@ from kafka import KafkaConsumer, TopicPartition
 from freshet.models.control import Control
 from freshet.models.wire import EventError
 from freshet.streams import topics
+from freshet.streams.consumers import kafka_consumer
 from freshet.streams.errors import KafkaUnreachable
-from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config, topic_name
+from freshet.streams.forwarding import is_forwarded
+from freshet.streams.kafka import topic_name
 from freshet.streams.reachability import missing, wait_for_broker
+from freshet.streams.record_batches import UndecodableBatch
 from freshet.streams.settings import Settings
 from freshet.streams.topics import Topic
 
@@ -35,6 +38,9 @@ def read_topic(
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Iterator[Any]:
     """Every record of ``topic`` from ``since`` (by Kafka's timestamps) to the topic's present end.
+
+    Copies that workers forwarded are left out, since their originals come too. Batches that cannot be decoded
+    are logged and left out.
 
     Args:
         settings: Where Kafka is.
@@ -58,7 +64,8 @@ def read_topic(
             for records in consumer.poll(timeout_ms=_POLL_MS).values():
                 for record in records:
                     partition = TopicPartition(record.topic, record.partition)
-                    if record.offset < ends[partition]:
+                    undecodable = isinstance(record.value, UndecodableBatch)
+                    if record.offset < ends[partition] and not undecodable and not is_forwarded(record):
                         yield record
             now = {partition: consumer.position(partition) for partition in partitions}
             if now != positions:
@@ -112,12 +119,7 @@ def read_controls(settings: Settings) -> list[Control]:
 
 def _consumer(settings: Settings) -> KafkaConsumer:
     wait_for_broker(settings, _CONNECT_TIMEOUT_S)
-    return KafkaConsumer(
-        **client_config(settings),
-        enable_auto_commit=False,
-        max_partition_fetch_bytes=MAX_REQUEST_BYTES,
-        metrics_enabled=False,
-    )
+    return kafka_consumer(settings)
 
 
 def _assign(consumer: KafkaConsumer, settings: Settings, topic: Topic) -> list[TopicPartition]:

@@ -3,7 +3,9 @@
 Guarantee: an event is done only after its user's state, the ``user-vectors`` record, the slate batches and
 the examples for the ranker that it causes have been delivered. A redelivered event changes no state, but
 sends all of these but the examples again, because the crash that caused the redelivery may have come before
-they were sent.
+they were sent. An event that is published again, and what one user counts in more often than one may
+(:mod:`freshet.models.user_share`), changes no statistics and teaches nothing. The slate batches that say so
+are delivered before the states that know it: sent again, they are whole, and known by their offsets.
 
 An event of a user who was erased after it counts in the articles' statistics, which know no users, and
 changes nothing else.
@@ -12,6 +14,7 @@ changes nothing else.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -23,7 +26,11 @@ import orjson
 from freshet.models.catalog import ArticleCatalog
 from freshet.models.events import Click, Impression
 from freshet.models.ports import FloatVector
+from freshet.models.user_share import mark_of
+from freshet.models.user_state import Source, UserState
 from freshet.streams import metrics, topics
+from freshet.streams.errors import PartitionsLost
+from freshet.streams.forwarding import is_forwarded, origin_of
 from freshet.streams.intake import Intake
 from freshet.streams.kafka import topic_name
 from freshet.streams.outbox import Outbox
@@ -37,6 +44,8 @@ from freshet.streams.user_states import UserKey, UserStates
 
 if TYPE_CHECKING:
     from freshet.streams.otlp_tracer import RecordTrace
+
+log = logging.getLogger(__name__)
 
 _YIELD_EVERY = 32
 """Events between two turns of the loop: a request waits 10 ms for them, not for a batch of hundreds."""
@@ -97,7 +106,12 @@ class UserAgent:
                 if not self._progress.may_handle(generation):
                     continue
                 self._follow_users(generation)
-                clicks = await self._handle(messages)
+                try:
+                    clicks = await self._handle(messages)
+                except PartitionsLost as error:
+                    log.warning("%s", error)
+                    self._states.forget()
+                    continue
                 self._progress.done(messages)
                 self._intake.traces.done()
             if clicks and self.on_clicks is not None:
@@ -124,8 +138,15 @@ class UserAgent:
                 click_timestamps.append(message.timestamp / 1_000)
         self._intake.traces.lap("rest of the batch")
         self._publish_vectors(changed, {user: joined(headers) for user, headers in causes.items()})
+        left_out = self._collected.left_out
         self._collected.publish(self._outbox, self._intake.traces)
+        if left_out:
+            await self._outbox.flush()
         self._examples.publish(self._outbox, self._intake.traces)
+        if any(is_forwarded(message) for message in messages):
+            # A copy may come a second time, as another record. If the state knows it then, all that it caused
+            # must have been delivered, since nothing is sent again.
+            await self._outbox.flush()
         await self._states.write(changed, self._outbox)
         metrics.USER_UPDATES.inc(len(changed))
         now_s = time.time()
@@ -143,11 +164,12 @@ class UserAgent:
 
     def _apply(self, message: Any) -> Applied | None:
         topic, partition, offset = message.topic, message.partition, message.offset
+        origin = origin_of(message)
         now_s = time.time()
         shown: tuple[str, ...]
         clicked: tuple[str, ...]
         if topic == self._impressions:
-            impression = self._intake.keyed(message, Impression, "user_id")
+            impression = self._intake.of_user(message, Impression)
             time_s = self._intake.checked_time_s(impression.time, now_s)
             user_id, shown, clicked = impression.user_id, impression.candidates, impression.clicked
             source = topics.IMPRESSIONS.name
@@ -155,20 +177,27 @@ class UserAgent:
                 self._count(message, source, time_s, shown, clicked)
                 return None
             state = self._states.get_or_create(partition, user_id)
-            self._examples.shown(impression, (source, partition, offset), time_s, state)
+            applied_as = (source, *(origin or (partition, offset)))
+            if self._is_second_copy(message, state, applied_as):
+                return None
+            mark = mark_of(impression)
+            counted = state.counted(applied_as, time_s, shown, clicked, mark)
+            if counted.teaches:
+                self._examples.shown(impression, (source, partition, offset), time_s, state)
             state.seed_history(time_s, impression.history, self._catalog)
             context = state.context(time_s) if clicked else ()
             new = state.apply_impression(
-                (source, partition, offset),
+                applied_as,
                 time_s,
                 shown,
                 clicked,
                 self._catalog,
+                mark=mark,
             )
             if new and self.on_impression is not None:
                 self.on_impression(impression)
         else:
-            click = self._intake.keyed(message, Click, "user_id")
+            click = self._intake.of_user(message, Click)
             time_s = self._intake.checked_time_s(click.time, now_s)
             user_id, shown, clicked = click.user_id, (), (click.news_id,)
             source = topics.CLICKS.name
@@ -176,19 +205,28 @@ class UserAgent:
                 self._count(message, source, time_s, shown, clicked)
                 return None
             state = self._states.get_or_create(partition, user_id)
-            self._examples.clicked(click, (source, partition, offset), time_s, state)
+            applied_as = (source, *(origin or (partition, offset)))
+            if self._is_second_copy(message, state, applied_as):
+                return None
+            mark = mark_of(click)
+            counted = state.counted(applied_as, time_s, shown, clicked, mark)
+            if counted.teaches:
+                self._examples.clicked(click, (source, partition, offset), time_s, state)
             context = state.context(time_s)
             new = state.apply_click(
-                (source, partition, offset),
+                applied_as,
                 time_s,
                 click.news_id,
                 self._catalog,
                 impression_known=click.impression_id is not None,
+                mark=mark,
             )
             if new and self.on_click is not None:
                 self.on_click(click)
         if not new:
             metrics.DUPLICATES.labels(topic).inc()
+        if not counted.whole:
+            metrics.UNCOUNTED.labels(topic).inc()
         self._collected.add(
             source=source,
             partition=partition,
@@ -197,6 +235,7 @@ class UserAgent:
             shown=shown,
             clicked=clicked,
             context=context,
+            counted=counted,
         )
         return Applied(
             (partition, user_id),
@@ -205,6 +244,13 @@ class UserAgent:
             f"{source}-{partition}-{offset}",
             self._intake.traces.of(message),
         )
+
+    def _is_second_copy(self, message: Any, state: UserState, applied_as: Source) -> bool:
+        """Whether ``message`` was forwarded, and ``state`` has applied its original."""
+        if not is_forwarded(message) or not state.has_applied(applied_as):
+            return False
+        metrics.DUPLICATES.labels(message.topic).inc()
+        return True
 
     def _count(
         self, message: Any, source: str, time_s: float, shown: tuple[str, ...], clicked: tuple[str, ...]

@@ -5,6 +5,7 @@ Guarantee: a state of before its user's erasure is never given out, whether or n
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
 
@@ -49,6 +50,7 @@ class UserStates:
             if stored is None:
                 return None
             state = UserState.from_bytes(stored, self.pooling)
+            state.settle(time.time())
             self._cache[key] = state
         else:
             self._cache.move_to_end(key)

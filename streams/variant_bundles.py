@@ -33,9 +33,10 @@ from freshet.models.user_state import UserState
 from freshet.streams import topics
 from freshet.streams.article_vectors import checked_vector, indexed_article
 from freshet.streams.bundle_index import BundleIndex, index_of
+from freshet.streams.consumers import aiokafka_consumer
 from freshet.streams.errors import FreshetError
 from freshet.streams.intake import Intake
-from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config, topic_name
+from freshet.streams.kafka import topic_name
 from freshet.streams.outbox import Outbox
 from freshet.streams.popularity import FRESHENED, most_popular, popularity_of
 from freshet.streams.population import Population
@@ -46,6 +47,7 @@ from freshet.streams.settings import Settings
 log = logging.getLogger(__name__)
 
 _RETRY_S = 1.0
+_LOOK_S = 1.0
 _LOOK_AGAIN_S = 10.0
 """For a bundle's folder that is not here yet."""
 
@@ -97,6 +99,9 @@ class VariantBundle:
         self._intake = Intake(settings, self._outbox)
         self._writes = _Writes()
         self._next_write = 0.0
+        self.read: dict[TopicPartition, int] = {}
+        """The first offset not yet applied of each partition; empty until it is ready."""
+        self._refused = False
 
     @property
     def pooling(self) -> Pooling:
@@ -122,12 +127,8 @@ class VariantBundle:
             KafkaError: The broker cannot be reached at the start.
         """
         self.index.open(self.id)
-        consumer = AIOKafkaConsumer(
-            **client_config(self._settings),
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            max_partition_fetch_bytes=MAX_REQUEST_BYTES,
-        )
+        await asyncio.to_thread(self.index.prepare)
+        consumer = aiokafka_consumer(self._settings, auto_offset_reset="earliest")
         try:
             await self._outbox.start()
             await consumer.start()
@@ -144,6 +145,7 @@ class VariantBundle:
         consumer.assign(partitions)
         await consumer.seek_to_beginning(*partitions)
         missing = dict(await consumer.end_offsets(partitions))
+        next_look = 0.0
         while True:
             for batch in (await consumer.getmany(timeout_ms=200, max_records=2_000)).values():
                 for record in batch:
@@ -162,6 +164,9 @@ class VariantBundle:
             if not self.ready.is_set():
                 self.ready.set()
                 log.info("bundle %s serves variants: %d articles", self.id, self.catalog.vectors_held)
+            if time.monotonic() >= next_look:
+                next_look = time.monotonic() + _LOOK_S
+                self.read = {partition: await consumer.position(partition) for partition in partitions}
 
     def _apply(self, record: Any) -> None:
         _, news_id = parse_vector_key(record.key)
@@ -196,10 +201,13 @@ class VariantBundle:
         writes, self._writes = self._writes, _Writes()
         try:
             await asyncio.to_thread(self._write, writes)
+            self._refused = False
         except IndexUnavailable as error:
-            log.warning(
-                "the index of bundle %s does not answer, trying again in %g s: %s", self.id, _RETRY_S, error
-            )
+            if not self._refused:
+                log.warning(
+                    "the index of bundle %s takes no writes, trying every %g s: %s", self.id, _RETRY_S, error
+                )
+            self._refused = True
             self._writes = writes.followed_by(self._writes)
             self._next_write = time.monotonic() + _RETRY_S
 
@@ -257,6 +265,12 @@ class VariantBundles:
         """A bundle that is needed and ready."""
         found = self._open.get(bundle)
         return found if found is not None and found.ready.is_set() and bundle in self._settled else None
+
+    @property
+    def read(self) -> dict[TopicPartition, int]:
+        """The first offset that some bundle has not yet applied, of each partition; from any thread."""
+        every = [bundle.read for bundle in list(self._open.values())]
+        return {tp: min(read[tp] for read in every if tp in read) for tp in set().union(*every)}
 
     def hide(self, news_id: str) -> None:
         """Tell every index of a withdrawn article."""

@@ -9,7 +9,11 @@ every three seconds what the groups have committed and what was published.
   itself, what this one has not applied.
 - ``freshet_consumer_stalled_seconds``: for how long a partition of a topic has had records and no progress.
 - :func:`unhealthy_reason`: why this process should be restarted, for a health check: a partition that is its
-  own has stalled for a minute. A broker that does not answer is no reason, a restart would not help.
+  own has stalled for a minute, or it has lost its place in its group (:mod:`freshet.streams.group_place`). A
+  broker that does not answer is no reason, a restart would not help.
+- :func:`unready_reason`: why it can do no work now: it has lost its place for longer than sharing partitions
+  out takes.
+- :func:`broker_silent_s`: for how long the broker has not answered, for those who would send work here.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ from kafka.errors import KafkaError
 
 from freshet.streams import metrics
 from freshet.streams.group_lag import GroupLag, Position
+from freshet.streams.group_place import GroupDescription, Member, Place
 from freshet.streams.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -34,6 +39,10 @@ INTERVAL_S = 3.0
 """From one look to the next, which takes 9 ms of a processor with 8 partitions."""
 UNHEALTHY_S = 60.0
 """A batch takes a second, and a reader that finds itself stalled begins anew after five."""
+_SESSIONS_TO_SHARE_OUT = 3
+"""Sharing partitions out waits until the sessions of members that are gone have ended."""
+_SESSIONS_TO_RETURN = 6
+"""A member that was thrown out and can go on is back in a few heartbeats."""
 _STOP_TIMEOUT_S = 2.0
 """It may be connecting to a broker that is gone, which takes long; a daemon thread ends with the process."""
 
@@ -87,6 +96,7 @@ class Watchdog:
         groups: The groups to look at, asked anew each time.
         mine: The partitions that this worker has to get done now; from any thread.
         followed: Of partitions that it reads outside a group, the first offset not yet applied; as ``mine``.
+        member: Its place in its group; as ``mine``.
         interval_s: From one look to the next.
         unhealthy_s: A partition stalled for so long makes the worker unhealthy.
     """
@@ -98,6 +108,7 @@ class Watchdog:
         mine: Callable[[], Set[tuple[str, int]]],
         followed: Callable[[], Mapping[tuple[str, int], int]] = dict,
         *,
+        member: Callable[[], Member] | None = None,
         interval_s: float = INTERVAL_S,
         unhealthy_s: float = UNHEALTHY_S,
     ) -> None:
@@ -105,13 +116,17 @@ class Watchdog:
         self._groups = groups
         self._mine = mine
         self._followed = followed
+        self._member = member
         self._interval_s = interval_s
         self._unhealthy_s = unhealthy_s
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
         self._reason: str | None = None
+        self._unready: str | None = None
         self._blind = False
+        self._answered_s = time.monotonic()
         self._stalls = Stalls()
+        self._place = Place()
 
     def __enter__(self) -> Self:
         _running.append(self)
@@ -130,9 +145,27 @@ class Watchdog:
         """Why the worker should be restarted; ``None`` while it need not."""
         return self._reason
 
-    def look(self, positions: Mapping[TopicPartition, Position], now_s: float) -> None:
+    @property
+    def unready(self) -> str | None:
+        """Why the worker can do no work now; ``None`` while it can, or has none to do."""
+        return self._unready
+
+    @property
+    def broker_silent_s(self) -> float:
+        """For how long the broker has not answered; 0 for what passes between two looks."""
+        silent_s = time.monotonic() - self._answered_s
+        return silent_s if silent_s > 2 * self._interval_s else 0.0
+
+    def look(
+        self,
+        positions: Mapping[TopicPartition, Position],
+        now_s: float,
+        place: tuple[Member, GroupDescription] | None = None,
+    ) -> None:
         """Take in where everybody stands at ``now_s``, on any clock that never goes back."""
         self._blind = False
+        if place is not None:
+            self._place.note(*place, now_s)
         self._stalls.note(positions, now_s)
         for topic in {tp.topic for tp in positions}:
             metrics.GROUP_LAG.labels(topic).set(self._stalls.lag_events(topic))
@@ -142,11 +175,14 @@ class Watchdog:
     def blind(self) -> None:
         """The broker does not answer: nothing is known against the worker."""
         self._blind = True
-        self._reason = None
+        self._reason = self._unready = None
+        self._place.unknown()
 
     def _judge(self, now_s: float) -> None:
+        self._unready = self._without_share(_SESSIONS_TO_SHARE_OUT)
+        waiting = self._place.loss is not None and self._place.loss.waiting
+        reason = None if waiting else self._without_share(_SESSIONS_TO_RETURN)
         mine = self._mine() | self._followed().keys()
-        reason = None
         if mine:
             (topic, partition), stalled_s = self._stalls.worst(mine, now_s)
             if stalled_s >= self._unhealthy_s:
@@ -158,12 +194,24 @@ class Watchdog:
             log.error("unhealthy: %s", reason)
         self._reason = reason
 
+    def _without_share(self, sessions: int) -> str | None:
+        """What is amiss with the place in the group, if it has been so for longer than ``sessions`` last."""
+        place = self._place
+        if place.loss is None or place.lost_s < sessions * self._settings.session_timeout_s:
+            return None
+        return f"{place.loss.what}, for {place.lost_s:.0f} s"
+
     def _run(self) -> None:
         broker: GroupLag | None = None
         while not self._stopping.is_set():
             try:
                 broker = broker or GroupLag(self._settings)
                 positions = broker.positions(self._groups()) | broker.positions_at(self._followed())
+                place = None
+                if self._member is not None:
+                    # The member before the group: what it reads it was given before that.
+                    member = self._member()
+                    place = member, broker.describe(member.group, member.topics)
             except (KafkaError, OSError) as error:
                 if not self._blind:
                     log.warning("the broker does not tell how far the groups are: %r", error)
@@ -171,8 +219,15 @@ class Watchdog:
                 if broker is not None:
                     broker.close()
                 broker = None
+            except Exception as error:
+                # A watchdog that ends says for ever what it said last.
+                log.exception("the watchdog failed")
+                self._reason = self._unready = (
+                    f"the watchdog failed, its worker is not looked after: {error!r}"
+                )
             else:
-                self.look(positions, time.monotonic())
+                self._answered_s = time.monotonic()
+                self.look(positions, self._answered_s, place)
             self._stopping.wait(self._interval_s)
         if broker is not None:
             broker.close()
@@ -184,3 +239,13 @@ _running: list[Watchdog] = []
 def unhealthy_reason() -> str | None:
     """Why this process should be restarted, in words; ``None`` while it is healthy. From any thread."""
     return next((watchdog.reason for watchdog in list(_running) if watchdog.reason is not None), None)
+
+
+def unready_reason() -> str | None:
+    """Why this process can do no work now, in words; ``None`` while it can. From any thread."""
+    return next((watchdog.unready for watchdog in list(_running) if watchdog.unready is not None), None)
+
+
+def broker_silent_s() -> float:
+    """For how long this process' broker has not answered; 0 while it does. From any thread."""
+    return max((watchdog.broker_silent_s for watchdog in list(_running)), default=0.0)

@@ -41,7 +41,7 @@ numbers = st.floats(allow_nan=False, allow_infinity=False)
 amounts = st.floats(0, 1e12)
 counts = st.integers(0, (1 << 63) - 1)
 zones = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
-times = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=zones)
+times = st.datetimes(datetime(1000, 1, 2), datetime(9999, 12, 30), timezones=zones)
 
 
 def tuples(element: st.SearchStrategy[Any], least: int = 0) -> st.SearchStrategy[tuple[Any, ...]]:

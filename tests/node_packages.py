@@ -43,7 +43,7 @@ def _install(npm: Path, folder: Path) -> None:
 
 
 def run_node(
-    program: Path, *arguments: str, environment: Mapping[str, str] | None = None
+    program: Path, *arguments: str, environment: Mapping[str, str] | None = None, input: str | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run a program whose imports are the packages; it must lie in a folder that the test may write to."""
     node = external_tool("node")
@@ -56,6 +56,7 @@ def run_node(
     return subprocess.run(
         [node, program, *arguments],
         env=environment,
+        input=input,
         capture_output=True,
         text=True,
         check=False,

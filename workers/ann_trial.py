@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from freshet.models.ports import FloatMatrix
 from freshet.workers.ann_libraries import Library, exact_rows, library_named
 from freshet.workers.bench_report import percentile_ms
-from freshet.workers.process_memory import memory_of_tree
 
 VECTORS_FILE = "vectors.npy"
 QUERIES_FILE = "queries.npy"
@@ -92,7 +92,7 @@ def search(library: Library, folder: Path, k: int) -> dict[str, Any]:
 
 
 def _resident_bytes() -> int:
-    return memory_of_tree(os.getpid())[0].resident_bytes
+    return int(psutil.Process().memory_info().rss)
 
 
 def main() -> None:

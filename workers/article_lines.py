@@ -14,6 +14,7 @@ from typing import IO
 import orjson
 
 from freshet.models.events import MAX_EVENT_BYTES, Article, EventError
+from freshet.models.text_lines import text_start
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,11 @@ def read_articles(stream: IO[bytes]) -> Iterator[Article | BadArticle]:
         number += 1
         if not first:
             return
+        if number == 1:
+            first, problem = text_start(first)
+            if problem:
+                yield BadArticle(number, problem)
+                return
     head = [first]
     if not _is_json(first):
         # Perhaps one object written over several lines; if not, these lines are read one by one after all.

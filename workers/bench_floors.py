@@ -17,11 +17,12 @@ from typing import Any
 
 import faust
 import orjson
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from faust.types import StreamT
 from yarl import URL
 
-from freshet.streams.kafka import client_config, topic_name
+from freshet.streams.consumers import aiokafka_consumer
+from freshet.streams.kafka import topic_name
 from freshet.streams.settings import Settings
 from freshet.streams.topics import IMPRESSIONS, RECOMMENDATIONS, REQUESTS
 
@@ -48,9 +49,7 @@ async def faust_decode(settings: Settings, records: int) -> dict[str, float]:
 
 async def aiokafka_decode(settings: Settings, records: int) -> dict[str, float]:
     """The same from a plain consumer."""
-    consumer = AIOKafkaConsumer(
-        **client_config(settings), enable_auto_commit=False, auto_offset_reset="earliest"
-    )
+    consumer = aiokafka_consumer(settings, auto_offset_reset="earliest")
     await consumer.start()
     clock = _Clock(records)
     try:

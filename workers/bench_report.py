@@ -114,17 +114,18 @@ def render(report: BenchReport) -> RenderableType:
     machine = report.machine
     versions = ", ".join(f"{name} {number}" for name, number in machine.versions.items())
     return Group(
-        report.table or _figures(report),
+        report.table or figures_table(f"freshet bench {report.name}", report.figures),
         f"{machine.cores} cores ({machine.processor}), load average {machine.load_average:.2f} before, "
         f"Python {machine.python}, {versions}",
     )
 
 
-def _figures(report: BenchReport) -> Table:
-    table = Table(title=f"freshet bench {report.name}", title_justify="left")
+def figures_table(title: str, figures: Sequence[Figure]) -> Table:
+    """Lay ``figures`` out for people, each beside its floor and its target."""
+    table = Table(title=title, title_justify="left")
     for heading in ("measured", "figure", "floor", "ratio", "target", "reached"):
         table.add_column(heading, justify="right" if heading in {"figure", "floor", "ratio"} else "left")
-    for figure in report.figures:
+    for figure in figures:
         value = f"{_number(figure.value)} {figure.unit}"
         if figure.spread is not None:
             low, high = figure.spread

@@ -17,10 +17,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
+from freshet.streams.consumers import aiokafka_consumer
 from freshet.streams.kafka import client_config, topic_name
 from freshet.streams.settings import Settings
 from freshet.streams.topics import IMPRESSIONS, SLATES, Topic
@@ -162,7 +163,7 @@ async def _committed(admin: AIOKafkaAdminClient, settings: Settings, topic: Topi
 
 
 async def _published(settings: Settings, topic: Topic) -> int:
-    consumer = AIOKafkaConsumer(**client_config(settings))
+    consumer = aiokafka_consumer(settings)
     await consumer.start()
     try:
         name = topic_name(settings, topic.name)

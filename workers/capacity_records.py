@@ -171,10 +171,10 @@ def user_state(  # noqa: PLR0917  # of which vectors, what it remembers, of whic
     for offset in range(0, shown, slate):
         candidates = articles[offset : offset + slate]
         source = (topics.IMPRESSIONS.name, 1, offset)
-        state.apply_impression(source, _TIME_S + offset, candidates, (), one)
+        state.apply_impression(source, _TIME_S + offset, candidates, (), one, mark=offset)
     for offset, news_id in enumerate(ids(clicks, first)):
         source = (topics.CLICKS.name, 1, offset)
-        state.apply_click(source, _TIME_S + offset, news_id, one, impression_known=False)
+        state.apply_click(source, _TIME_S + offset, news_id, one, impression_known=False, mark=shown + offset)
     return state
 
 

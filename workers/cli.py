@@ -19,6 +19,7 @@ import click
 
 from freshet.streams.errors import FreshetError
 from freshet.workers import commands
+from freshet.workers.printable import printable, say, spell_out_what_cannot_be_encoded
 from freshet.workers.stop_signals import handling_stop_signals, leave
 
 SERVICES = {"console", "embed", "stream", "up"}
@@ -61,29 +62,46 @@ class VerbGroup(click.Group):
         """Run the command line as a program: report what failed, then exit with the status that says so."""
         if not options.get("standalone_mode", True):
             return super().main(args, *pass_on, **options)
+        spell_out_what_cannot_be_encoded()
         try:
             status = super().main(args, *pass_on, **{**options, "standalone_mode": False})
         except click.ClickException as error:
+            error.message = printable(error.message)
             error.show()
             sys.exit(error.exit_code)
         except (KeyboardInterrupt, click.Abort):
             sys.exit(INTERRUPTED)
         except BrokenPipeError:
-            # The reader of our output has left, as `head` does. Python would complain again while flushing.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            # The reader of our output has left, as `head` does.
+            _discard_output()
             sys.exit(1)
         except FreshetError as error:
             if not _logged(error):
-                click.echo(f"Error: {error}", err=True)
+                say(f"Error: {error}", err=True)
             sys.exit(1)
         except Exception as error:
             if os.environ.get("FRESHET_DEBUG"):
                 raise
             if not _logged(error):
-                click.echo(f"Error: {type(error).__name__}: {error}", err=True)
-                click.echo("Set FRESHET_DEBUG=1 to see where it came from.", err=True)
+                say(f"Error: {_in_words(error)}", err=True)
+                say("Set FRESHET_DEBUG=1 to see where it came from.", err=True)
             sys.exit(1)
         sys.exit(status if isinstance(status, int) else 0)
+
+
+def _in_words(error: Exception) -> str:
+    if type(error).__module__.partition(".")[0] in {"kafka", "aiokafka"}:
+        return f"Kafka: {error}; `freshet doctor` tells whether it and its topics can be reached."
+    if isinstance(error, OSError) and error.strerror is not None:
+        # The machine's own: a disk that is full, a folder that may not be written to.
+        return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
+    return f"{type(error).__name__}: {error}"
+
+
+def _discard_output() -> None:
+    """Python writes what is left in its buffers at its end, and would complain once more."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _logged(error: Exception) -> bool:

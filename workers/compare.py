@@ -124,6 +124,9 @@ def compare(options: CompareOptions, settings: Settings) -> Comparison:
     unknown = [name for name in options.models if "mind" not in MODELS[name].trainers]
     if unknown:
         raise WorkerError(f"{unknown[0]} does not train on impressions")
+    for name in options.models:
+        # A package that is missing is missed now, not when other models have been trained for hours.
+        MODELS[name].trainers["mind"].load_function()
     methods: list[ComparedMethod] = []
     last: Evaluation | None = None
     with TemporaryDirectory(prefix="freshet-compare-") as temporary:

@@ -25,8 +25,10 @@ from freshet.models.events import (
     to_unix_s,
 )
 from freshet.streams import topics
+from freshet.streams.consumers import kafka_consumer
 from freshet.streams.errors import FreshetError, KafkaUnreachable
-from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config, topic_name
+from freshet.streams.forwarding import is_forwarded
+from freshet.streams.kafka import topic_name
 from freshet.streams.reachability import missing, unreachable, wait_for_broker
 from freshet.streams.settings import Settings
 from freshet.streams.topics import Topic
@@ -89,14 +91,10 @@ class StreamFeed(BackgroundThread):
 
     def _follow(self) -> None:
         wait_for_broker(self._settings, _CONNECT_TIMEOUT_S)
-        consumer = KafkaConsumer(
-            **client_config(self._settings),
-            enable_auto_commit=False,
+        consumer = kafka_consumer(
+            self._settings,
             auto_offset_reset="latest",
-            allow_auto_create_topics=False,
             bootstrap_timeout_ms=round(_CONNECT_TIMEOUT_S * 1_000),
-            max_partition_fetch_bytes=MAX_REQUEST_BYTES,
-            metrics_enabled=False,
         )
         try:
             ends = self._assign(consumer, _EVENTS)
@@ -154,6 +152,8 @@ class StreamFeed(BackgroundThread):
         return ends
 
     def _handle(self, record: Any) -> None:
+        if is_forwarded(record):
+            return  # its original comes too
         try:
             self._handlers[record.topic](record)
         except EventError:

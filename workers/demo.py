@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 from rich.markup import escape
 
 from freshet.models.synth import write_synth
@@ -35,7 +36,6 @@ from freshet.workers.demo_story import (
 )
 from freshet.workers.kafka_folder import own_folder
 from freshet.workers.metrics_page import MetricsPage
-from freshet.workers.process_memory import memory_of_tree
 from freshet.workers.replay import replay
 from freshet.workers.replay_ranking import CTR, SYSTEM
 from freshet.workers.replay_report import ReplayOptions, ReplayProgress
@@ -79,27 +79,27 @@ class _Demo:
             "freshet recommends news from a stream of clicks. Here it is at work, from an empty folder to a "
             "report."
         )
-        with self._phase("newspaper"):
-            screen.step("A newspaper")
-            self._write_newspaper()
-        with self._phase("start"):
-            screen.step("freshet up")
-            _clear(report.data_dir)
-            up = UpProcess(report.data_dir, report.log_file)
-        with up, self._said_when_interrupted():
+        _clear(report.data_dir)
+        # It starts while the newspaper is written.
+        with UpProcess(report.data_dir, report.log_file) as up, self._said_when_interrupted():
+            with self._phase("newspaper"):
+                screen.step("A newspaper")
+                self._write_newspaper()
             with self._phase("start"):
+                screen.step("freshet up")
                 up.wait_until_ready(_START_TIMEOUT_S, lambda line: screen.say(f"   [dim]{line}[/]"))
             self._up = up
             with self._phase("articles"):
                 screen.step("The articles")
                 self._embed()
-            half = report.config.impressions // 2
+            # Most of the time goes into ranking, one slate after the other.
+            first_scored = report.config.impressions * 2 // 3
             with self._phase("streaming"):
-                screen.step("The first half of the stream, as fast as it goes")
-                self._stream(half)
+                screen.step("The first two thirds of the stream, as fast as it goes")
+                self._stream(first_scored)
             with self._phase("scoring"):
-                screen.step("The second half: each impression is ranked before its clicks are revealed")
-                self._score(half)
+                screen.step("The last third: each impression is ranked before its clicks are revealed")
+                self._score(first_scored)
             with self._phase("stories"), Freshet(up.settings) as client:
                 self._tell(client)
             report.memory_bytes = self._memory()
@@ -250,9 +250,10 @@ class _Demo:
     def _memory(self) -> dict[str, int]:
         """Bytes by part of the system; the guard beside Kafka counts as Kafka's."""
         sizes: dict[str, int] = {}
-        for process in memory_of_tree(self._up.pid):
-            part = "freshet up" if process.pid == self._up.pid else "Kafka"
-            sizes[part] = sizes.get(part, 0) + process.resident_bytes
+        up = psutil.Process(self._up.pid)
+        for process in (up, *up.children(recursive=True)):
+            part = "freshet up" if process is up else "Kafka"
+            sizes[part] = sizes.get(part, 0) + process.memory_info().rss
         return sizes
 
     def _page(self) -> MetricsPage:

@@ -11,10 +11,11 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from kafka import KafkaConsumer, TopicPartition
+from kafka import TopicPartition
 
 from freshet.models.events import ArticleStats, to_unix_s
-from freshet.streams.kafka import client_config, topic_name
+from freshet.streams.consumers import kafka_consumer
+from freshet.streams.kafka import topic_name
 from freshet.streams.settings import Settings
 from freshet.streams.topics import ARTICLE_STATS, IMPRESSIONS
 from freshet.workers.background_thread import BackgroundThread
@@ -77,9 +78,7 @@ class DemoMonitor(BackgroundThread):
         self.view = MonitorView()
 
     def _run(self) -> None:
-        consumer = KafkaConsumer(
-            **client_config(self._settings), enable_auto_commit=False, metrics_enabled=False
-        )
+        consumer = kafka_consumer(self._settings)
         try:
             topic = topic_name(self._settings, ARTICLE_STATS.name)
             partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)]

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from textwrap import shorten
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
@@ -17,6 +17,7 @@ from rich.text import Text
 
 from freshet.models.events import Article, from_unix_s
 from freshet.workers.demo_monitor import MonitorView, Trending
+from freshet.workers.terminal import Terminal
 
 PLAIN_WIDTH = 100
 """Columns where the output is no terminal that says how wide it is."""
@@ -33,7 +34,7 @@ _TITLE_WIDTH = 44
 class Screen:
     """Where the demo is told: headings, texts, and what moves."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Terminal) -> None:
         self._console = console
 
     def step(self, title: str) -> None:

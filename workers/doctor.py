@@ -172,6 +172,7 @@ def _qdrant_server(settings: Settings, url: str) -> Finding:
     key = settings.qdrant_api_key
     client = QdrantClient(
         url=url,
+        grpc_port=settings.qdrant_grpc_port,
         prefer_grpc=True,
         api_key=None if key is None else key.get_secret_value(),
         timeout=max(1, round(settings.qdrant_timeout_s)),
@@ -182,7 +183,10 @@ def _qdrant_server(settings: Settings, url: str) -> Finding:
     except Exception as error:
         # Of gRPC, of HTTP or of the network: all mean that it does not answer us.
         reason = error.details() if isinstance(error, grpc.Call) else error
-        remedy = "Is it up, with gRPC on port 6334? FRESHET_QDRANT_API_KEY, https? Or leave out --qdrant-url."
+        remedy = (
+            f"Is it up, with gRPC on port {settings.qdrant_grpc_port} (FRESHET_QDRANT_GRPC_PORT)? "
+            "FRESHET_QDRANT_API_KEY, https? Or leave out --qdrant-url."
+        )
         return Finding("Qdrant", "fail", f"{url} does not answer: {reason}", remedy)
     finally:
         client.close()

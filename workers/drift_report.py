@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,17 @@ from freshet.models.category_shift import CategoryShift, category_shift
 from freshet.models.drift import BundleDrift, PeriodDrift, compare_bundles, compare_periods
 from freshet.models.events import from_unix_s
 from freshet.models.impression_log import ImpressionLog, read_impression_log
-from freshet.models.mind import MindError
+from freshet.models.mind import BadLine, MindError
 from freshet.models.ports import FloatMatrix
+from freshet.models.times import parse_time
 from freshet.streams.settings import Settings
 from freshet.workers.bundle_vectors import bundle_vectors
 from freshet.workers.errors import WorkerError
 
 Progress = Callable[[str, int, int], None]
 """Told of a stage, how much of it is done, and of how much."""
+OnBadLine = Callable[[BadLine], None]
+"""Told of a line that is left out."""
 
 
 class DriftUnmeasurable(WorkerError):
@@ -73,7 +76,7 @@ class Split:
 
     @classmethod
     def parse(cls, text: str) -> Split:
-        """A number between 0 and 1 is a fraction; anything else a time in ISO 8601, in UTC without an offset.
+        """A number between 0 and 1 is a fraction; anything else a time, in UTC without an offset.
 
         Raises:
             ValueError: It is neither.
@@ -82,12 +85,9 @@ class Split:
             number = float(text)
         except ValueError:
             try:
-                time = datetime.fromisoformat(text)
-            except ValueError:
-                raise ValueError(
-                    f"{text!r} is no fraction such as 0.8, and no time such as 2019-11-13T06:00"
-                ) from None
-            return cls(time_s=(time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp())
+                return cls(time_s=parse_time(text, default_zone=UTC).timestamp())
+            except ValueError as error:
+                raise ValueError(f"{text!r} must be a fraction such as 0.8, or {error}") from None
         if not 0.0 < number < 1.0:
             raise ValueError(f"a fraction lies between 0 and 1, {text} does not")
         return cls(fraction=number)
@@ -101,15 +101,24 @@ class Split:
 
 
 def bundle_drift(
-    folder: Path, before: Path, after: Path, settings: Settings, progress: Progress, *, k: int = 10
+    folder: Path,
+    before: Path,
+    after: Path,
+    settings: Settings,
+    progress: Progress,
+    *,
+    k: int = 10,
+    on_bad_line: OnBadLine | None = None,
 ) -> tuple[Bundle, Bundle, BundleDrift]:
     """Compare the vectors of two bundles on a MIND folder's articles, ``k`` neighbours of each.
+
+    A line that cannot be read is left out where somebody is told (``on_bad_line``); else it is an error.
 
     Raises:
         DriftUnmeasurable: See there.
         TextVectorsUnavailable: A bundle's text encoder is not here.
     """
-    log = _log(folder, progress)
+    log = _log(folder, progress, on_bad_line)
     try:
         bundles = load_bundle(before), load_bundle(after)
         first, second = (_vectors(bundle, log, settings, progress) for bundle in bundles)
@@ -119,15 +128,21 @@ def bundle_drift(
 
 
 def folder_drift(
-    folder: Path, split: Split, bundle: Path | None, settings: Settings, progress: Progress
+    folder: Path,
+    split: Split,
+    bundle: Path | None,
+    settings: Settings,
+    progress: Progress,
+    *,
+    on_bad_line: OnBadLine | None = None,
 ) -> FolderDrift:
-    """Compare the two periods of a MIND folder.
+    """Compare the two periods of a MIND folder; bad lines as in :func:`bundle_drift`.
 
     Raises:
         DriftUnmeasurable: See there.
         TextVectorsUnavailable: The bundle's text encoder is not here.
     """
-    log = _log(folder, progress)
+    log = _log(folder, progress, on_bad_line)
     position = split.position(log)
     if not 0 < position < len(log):
         raise DriftUnmeasurable(
@@ -176,9 +191,14 @@ def folder_drift_json(folder: Path, drift: FolderDrift) -> dict[str, Any]:
     return {"version": 1, "folder": folder.name, "split": from_unix_s(drift.split_s), **described}
 
 
-def _log(folder: Path, progress: Progress) -> ImpressionLog:
+def _log(folder: Path, progress: Progress, on_bad_line: OnBadLine | None) -> ImpressionLog:
     try:
-        return read_impression_log(folder, progress=lambda done, total: progress("reading", done, total))
+        return read_impression_log(
+            folder,
+            skip_bad_lines=on_bad_line is not None,
+            on_bad_line=on_bad_line,
+            progress=lambda done, total: progress("reading", done, total),
+        )
     except MindError as error:
         raise DriftUnmeasurable(str(error)) from error
 

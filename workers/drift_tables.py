@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from freshet.models.category_shift import CategoryShift
 from freshet.models.drift import BundleDrift, CentroidShift, NormShift
@@ -18,7 +18,7 @@ _CATEGORIES_SHOWN = 8
 
 def bundle_table(before: str, after: str, drift: BundleDrift) -> RenderableType:
     """Two bundles on the same articles."""
-    table = Table(title=escape(f"{before} against {after}"), title_justify="left", show_header=False)
+    table = Table(title=f"{before} against {after}", title_justify="left", show_header=False)
     table.add_column("figure")
     table.add_column("value", justify="right")
     table.add_column("reading", style="dim")
@@ -47,14 +47,14 @@ def period_tables(folder: str, drift: FolderDrift) -> RenderableType:
     """Two periods of one folder."""
     split = f"{from_unix_s(drift.split_s):%Y-%m-%d %H:%M:%S}"
     parts: list[RenderableType] = [
-        escape(f"{folder}: {drift.before:,} impressions before {split} UTC, {drift.after:,} from then on")
+        f"{folder}: {drift.before:,} impressions before {split} UTC, {drift.after:,} from then on"
     ]
     for kind, slots in (("shown", drift.shown), ("clicked", drift.clicked)):
         parts += ["", _categories(kind, slots)]
     if drift.vectors is not None:
         vectors = drift.vectors
         table = Table(
-            title=escape(f"vectors of {drift.bundle}: articles first shown after the split, and before"),
+            title=f"vectors of {drift.bundle}: articles first shown after the split, and before",
             title_justify="left",
             show_header=False,
         )
@@ -81,9 +81,10 @@ def _categories(kind: str, slots: Slots) -> RenderableType:
         return f"categories {kind}: nothing to compare, {of}"
     shift = slots.shift
     table = Table(
-        title=(
-            f"categories {kind}: PSI {shift.psi:.3f}, {shift.reading} "
-            f"(by chance alone about {shift.by_chance:.3f})\n[dim]{of}[/]"
+        title=Text.assemble(
+            f"categories {kind}: PSI {shift.psi:.3f}, {shift.reading} ",
+            f"(by chance alone about {shift.by_chance:.3f})\n",
+            (of, "dim"),
         ),
         title_justify="left",
     )
@@ -92,7 +93,7 @@ def _categories(kind: str, slots: Slots) -> RenderableType:
         table.add_column(heading, justify="right")
     for count in shift.counts[:_CATEGORIES_SHOWN]:
         table.add_row(
-            escape(count.category),
+            count.category,
             f"{count.before / shift.before:.1%}",
             f"{count.after / shift.after:.1%}",
             f"{count.psi:.4f}",

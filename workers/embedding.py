@@ -13,13 +13,15 @@ which reads all articles from the beginning.
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaProducer, TopicPartition
 from kafka.errors import CommitFailedError, KafkaError
 from kafka.structs import OffsetAndMetadata
 
@@ -27,8 +29,10 @@ from freshet.models.content_tower import ContentTower
 from freshet.models.events import vector_key
 from freshet.models.ports import ArticleIndex, IndexUnavailable, TextEncoder
 from freshet.streams import metrics, topics
+from freshet.streams.consumers import kafka_consumer
 from freshet.streams.dead_letters import dead_letter
 from freshet.streams.group_lag import embedding_group
+from freshet.streams.group_place import Member
 from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config, topic_name
 from freshet.streams.log_context import handling
 from freshet.streams.reachability import wait_for_broker
@@ -45,6 +49,10 @@ _POLL_MS = 250
 _PAUSED_POLL_MS = 100
 _MAX_ARTICLES = 256
 """Of one poll: about a second's work for two CPU cores."""
+_FIRST_ARTICLES = 16
+"""Of the first poll, of which nobody knows how long a large encoder takes for them."""
+_BATCHES_IN_AN_INTERVAL = 10
+"""A member that polls no more often than that is expelled, and would embed the same articles for ever."""
 _SEND_TIMEOUT_MS = 10_000
 """Far below the five minutes after which a member that does not poll is expelled."""
 _RECONNECT_MS = 1_000
@@ -91,8 +99,12 @@ class EmbeddingWorker:
         self._traces = RecordTraces(settings, EMBED)
         self._stopping = threading.Event()
         self._positions: dict[TopicPartition, int] = {}
+        """Committed, of the partitions that are assigned."""
         self._owned: frozenset[TopicPartition] = frozenset()
         self._waiting = False
+        self._max_articles = _FIRST_ARTICLES
+        # The name under which a broker describes this member, and no other.
+        self._client_id = f"freshet-embed-{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
         self._consumer: Any = None
         self._producer: Any = None
         self.ready = threading.Event()
@@ -109,29 +121,27 @@ class EmbeddingWorker:
         metrics.count_from_zero([self._articles], committed=True)
         wait_for_broker(self._settings, _CONNECT_TIMEOUT_S)
         self._producer = KafkaProducer(
-            **client_config(self._settings),
+            **client_config(self._settings) | {"request_timeout_ms": _SEND_TIMEOUT_MS},
             acks="all",
             max_request_size=MAX_REQUEST_BYTES,
             allow_auto_create_topics=False,
             max_block_ms=_SEND_TIMEOUT_MS,
-            request_timeout_ms=_SEND_TIMEOUT_MS,
             delivery_timeout_ms=2 * _SEND_TIMEOUT_MS,
             reconnect_backoff_max_ms=_RECONNECT_MS,
             metrics_enabled=False,
         )
         try:
-            self._consumer = KafkaConsumer(
+            self._consumer = kafka_consumer(
+                self._settings,
                 self._articles,
-                **client_config(self._settings),
+                client_id=self._client_id,
                 group_id=group_id(self._settings, self._tower.bundle),
-                enable_auto_commit=False,
                 auto_offset_reset="earliest",
-                allow_auto_create_topics=False,
                 max_poll_records=_MAX_ARTICLES,
-                max_partition_fetch_bytes=MAX_REQUEST_BYTES,
-                session_timeout_ms=10_000,
+                session_timeout_ms=round(self._settings.session_timeout_s * 1_000),
+                heartbeat_interval_ms=round(self._settings.session_timeout_s / 3 * 1_000),
+                max_poll_interval_ms=round(self._settings.max_poll_interval_s * 1_000),
                 reconnect_backoff_max_ms=_RECONNECT_MS,
-                metrics_enabled=False,
             )
             try:
                 self._work()
@@ -152,6 +162,15 @@ class EmbeddingWorker:
         """
         return frozenset() if self._waiting else self._owned
 
+    def member(self) -> Member:
+        """This worker's place in its group; from any thread."""
+        return Member(
+            group=group_id(self._settings, self._tower.bundle),
+            topics=[self._articles],
+            name=self._client_id,
+            reading=frozenset((tp.topic, tp.partition) for tp in self._owned),
+        )
+
     def _work(self) -> None:
         # A leader that joins before it knows the topic's partitions gives none to anybody, and was seen to
         # leave it at that on a busy machine.
@@ -159,10 +178,14 @@ class EmbeddingWorker:
             self._stopping.wait(_FIRST_RETRY_S)
         reported_s, embedded = time.monotonic(), 0
         while not self._stopping.is_set():
-            polled = self._consumer.poll(timeout_ms=_POLL_MS)
+            polled = self._consumer.poll(timeout_ms=_POLL_MS, max_records=self._max_articles)
             self._note_assignment()
+            read = self._read()
             if polled:
-                embedded += self._handle([record for records in polled.values() for record in records])
+                records = [record for records in polled.values() for record in records]
+                embedded += self._handle(records, read)
+            elif read != self._positions:  # markers of transactions, say: nothing to embed
+                self._commit(read)
             self._measure_lag()
             elapsed_s = time.monotonic() - reported_s
             if elapsed_s >= _REPORT_EVERY_S:
@@ -170,14 +193,21 @@ class EmbeddingWorker:
                     log.info("embedded %d articles, %.1f/s", embedded, embedded / elapsed_s)
                 reported_s, embedded = time.monotonic(), 0
 
-    def _handle(self, records: Sequence[Any]) -> int:
-        """Embed, write, commit; the number of articles embedded. Returns early, uncommitted, on a stop."""
+    def _read(self) -> dict[TopicPartition, int]:
+        """The first offset of each partition that has not been polled, or passed as one without a record."""
+        assigned = self._consumer.assignment()
+        found = {partition: self._consumer.position(partition, timeout_ms=0) for partition in assigned}
+        return {partition: offset for partition, offset in found.items() if offset is not None}
+
+    def _handle(self, records: Sequence[Any], read: Mapping[TopicPartition, int]) -> int:
+        """Embed, write, commit ``read``; the number of articles embedded. A stop returns early."""
         started = time.perf_counter()
         metrics.EVENTS.labels(self._articles).inc(len(records))
         for record in records:
             self._traces.begin(record)
         batch = ArticleBatch.of(records)
         embedded, refused = embed(list(batch.articles.values()), self._encoder, self._tower)
+        self._fit_polls(len(records), time.perf_counter() - started)
         self._traces.lap("embed")
         if embedded:
             metrics.EMBED_SECONDS.observe(time.perf_counter() - started)
@@ -189,7 +219,7 @@ class EmbeddingWorker:
             and self._until_available(lambda: self._publish(embedded, deleted, refused))
         ):
             return 0
-        self._commit(records)
+        self._commit(read, records)
 
         now_s = time.time()
         for item in embedded:
@@ -202,6 +232,13 @@ class EmbeddingWorker:
         metrics.BATCH_EVENTS.labels(_AGENT).observe(len(records))
         metrics.PROCESSING_SECONDS.labels(_AGENT).observe(time.perf_counter() - started)
         return len(embedded)
+
+    def _fit_polls(self, articles: int, took_s: float) -> None:
+        """Have the next poll bring as many articles as are embedded well within the poll interval."""
+        if took_s > self._settings.max_poll_interval_s / _BATCHES_IN_AN_INTERVAL:
+            self._max_articles = max(1, self._max_articles // 2)
+        elif articles >= self._max_articles:
+            self._max_articles = min(_MAX_ARTICLES, 2 * self._max_articles)
 
     def _note(self, refusal: Refused) -> None:
         record, trace = refusal.record, self._traces.of(refusal.record)
@@ -257,18 +294,21 @@ class EmbeddingWorker:
             self._dead_letters, key=record.key, value=letter.to_json(), headers=headers
         )
 
-    def _commit(self, records: Sequence[Any]) -> None:
-        read = {TopicPartition(record.topic, record.partition): record.offset + 1 for record in records}
+    def _commit(self, read: Mapping[TopicPartition, int], records: Sequence[Any] = ()) -> None:
         # A partition that was taken away during an outage is another worker's by now.
         mine = self._consumer.assignment()
         done = {partition: offset for partition, offset in read.items() if partition in mine}
-        self._positions |= done
-        offsets = {partition: OffsetAndMetadata(offset, "", -1) for partition, offset in done.items()}
+        due = {
+            partition: OffsetAndMetadata(offset, "", -1)
+            for partition, offset in done.items()
+            if offset != self._positions.get(partition, 0)
+        }
         try:
-            if offsets:
-                self._consumer.commit(offsets, timeout_ms=10_000)
+            if due:
+                self._consumer.commit(due, timeout_ms=10_000)
                 committed = sum(TopicPartition(record.topic, record.partition) in done for record in records)
                 metrics.COMMITTED.labels(self._articles).inc(committed)
+            self._positions |= done
         except CommitFailedError as error:
             log.warning("the group has rebalanced, these articles will be embedded again: %s", error)
         except KafkaError as error:

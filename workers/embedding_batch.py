@@ -16,7 +16,9 @@ import numpy as np
 from freshet.models.content_tower import ContentTower
 from freshet.models.events import Article, ArticleVector, EventError, to_unix_s
 from freshet.models.ports import FloatVector, IndexedArticle, TextEncoder
+from freshet.streams import metrics
 from freshet.streams.log_context import handling
+from freshet.streams.record_batches import UndecodableBatch
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +55,9 @@ class ArticleBatch:
         return batch
 
     def _add(self, record: Any) -> None:
+        if isinstance(record.value, UndecodableBatch):
+            metrics.UNDECODABLE_BATCHES.labels(record.topic).inc()
+            raise EventError(record.value.reason)
         if record.value is None:
             news_id = _tombstone_id(record.key)
             self.articles.pop(news_id, None)

@@ -37,14 +37,15 @@ def run_embedding(settings: Settings, threads: int | None = None) -> None:
         threads: CPU threads of the encoder.
 
     Raises:
+        PortUnavailable: The metrics cannot be served where they should be.
         KafkaUnreachable: No broker answers.
         BundleUnusable: The bundle given or promoted cannot be used.
         EncoderUnusable: There is no such encoder, or it is not the bundle's.
     """
-    wait_for_broker(settings, _CONNECT_TIMEOUT_S)
-    ensure_topics(settings)
     ready = threading.Event()
     endpoint.serve(settings.metrics_host, settings.metrics_port, ready=ready.is_set)
+    wait_for_broker(settings, _CONNECT_TIMEOUT_S)
+    ensure_topics(settings)
     models = open_models(settings, open_bundle(settings), threads)
     # Whether it gets partitions is the group's matter: there may be more workers than those.
     ready.set()
@@ -63,10 +64,14 @@ def run_embedding(settings: Settings, threads: int | None = None) -> None:
 def _run_watched(settings: Settings, worker: EmbeddingWorker, bundle: str) -> None:
     with ExitStack() as stack:
         if settings.metrics_port:  # else nobody would hear of it
-            groups = dict([embedding_group(settings, bundle)])
-            watchdog = Watchdog(settings, lambda: groups, worker.owned, unhealthy_s=_UNHEALTHY_S)
-            stack.enter_context(watchdog)
+            stack.enter_context(embedding_watchdog(settings, worker, bundle))
         _run_until_signal(worker)
+
+
+def embedding_watchdog(settings: Settings, worker: EmbeddingWorker, bundle: str) -> Watchdog:
+    """What looks after an embedding worker while it runs."""
+    groups = dict([embedding_group(settings, bundle)])
+    return Watchdog(settings, lambda: groups, worker.owned, member=worker.member, unhealthy_s=_UNHEALTHY_S)
 
 
 def _run_until_signal(worker: EmbeddingWorker) -> None:

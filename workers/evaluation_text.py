@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from freshet.models.ranking_metrics import DEFAULT_CONFIDENCE, Estimate
 from freshet.models.segments import SegmentTable
@@ -74,10 +74,10 @@ def _metrics(evaluation: Evaluation, title: str, metrics: tuple[str, ...]) -> Ta
     if with_coverage:
         table.add_column("coverage@5", justify="right")
     for method, found in evaluation.overall.items():
-        cells = [_cell(found[metric]) if metric in found else "" for metric in shown]
+        cells: list[RenderableType] = [_cell(found[metric]) if metric in found else "" for metric in shown]
         if with_coverage:
             cells.append(f"{evaluation.coverage[method]:.3f}")
-        table.add_row(escape(method), *cells)
+        table.add_row(method, *cells)
     return table
 
 
@@ -88,7 +88,7 @@ def _ablation(evaluation: Evaluation) -> Table:
     for group in evaluation.ablation:
         loss = group.loss
         table.add_row(
-            escape(group.group),
+            group.group,
             f"{group.without.mean:.4f}",
             f"{loss.mean:+.4f}",
             f"{loss.low:+.4f} to {loss.high:+.4f}",
@@ -110,7 +110,7 @@ def _over_time(evaluation: Evaluation) -> Table:
     for method, curve in curves.items():
         heights = [(auc - least) / max(most - least, 1e-9) * (len(_BARS) - 1) for auc in curve]
         bars = "".join(_BARS[round(height)] for height in heights)
-        table.add_row(escape(method), bars, f"{curve[0]:.3f}", f"{curve[-1]:.3f}")
+        table.add_row(method, bars, f"{curve[0]:.3f}", f"{curve[-1]:.3f}")
     return table
 
 
@@ -120,13 +120,13 @@ def _segments(evaluation: Evaluation, segments: SegmentTable) -> Table:
     table.add_column(segments.title)
     table.add_column("impressions", justify="right")
     for method in evaluation.overall:
-        table.add_column(escape(method), justify="right")
+        table.add_column(method, justify="right")
     for segment in segments.segments[:_ROWS_SHOWN]:
         cells = [_cell(segment.estimates[method]) for method in evaluation.overall]
-        table.add_row(escape(segment.name), f"{segment.impressions:,}", *cells)
+        table.add_row(segment.name, f"{segment.impressions:,}", *cells)
     more = len(segments.segments) - _ROWS_SHOWN
     if more > 0:
-        table.add_row(f"[dim]and {more} more: --json, --report[/]")
+        table.add_row(Text(f"and {more} more: --json, --report", style="dim"))
     return table
 
 
@@ -170,10 +170,10 @@ def _speed(evaluation: Evaluation) -> Iterator[str]:
 
 
 def _new_table(title: str) -> Table:
-    return Table(title=escape(title), title_justify="left", box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    return Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), pad_edge=False)
 
 
-def _cell(estimate: Estimate) -> str:
+def _cell(estimate: Estimate) -> Text:
     if math.isnan(estimate.mean):
-        return ""
-    return f"{estimate.mean:.4f} [dim]±{(estimate.high - estimate.low) / 2:.3f}[/]"
+        return Text("")
+    return Text.assemble(f"{estimate.mean:.4f} ", (f"±{(estimate.high - estimate.low) / 2:.3f}", "dim"))

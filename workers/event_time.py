@@ -7,9 +7,11 @@ from typing import Any
 
 import click
 
+from freshet.models.times import parse_time
+
 
 class EventTime(click.ParamType):
-    """ISO 8601; UTC where no offset is given."""
+    """RFC 3339; UTC where no offset is given, midnight where a date is alone."""
 
     name = "TIME"
 
@@ -18,7 +20,6 @@ class EventTime(click.ParamType):
         if isinstance(value, datetime):
             return value
         try:
-            time = datetime.fromisoformat(value)
+            return parse_time(value, default_zone=UTC)
         except ValueError as error:
-            self.fail(f"{error}; write 2026-03-02T08:00", param, ctx)
-        return time.replace(tzinfo=UTC) if time.tzinfo is None else time
+            self.fail(f"{value!r} {error}", param, ctx)

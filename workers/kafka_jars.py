@@ -15,15 +15,16 @@ import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from freshet.workers.errors import JarsUnavailable
+from freshet.workers.terminal import Terminal
 
 KAFKA_RESOURCES = Path(__file__).parent / "kafka"
 """The Maven project, the jars' checksums and the broker's log configuration."""
@@ -32,8 +33,10 @@ MAVEN_CENTRAL = "https://repo.maven.apache.org/maven2"
 
 _CHUNK_BYTES = 1 << 16
 _MAVEN_TIMEOUT_S = 900.0
-_HTTP_TIMEOUT_S = 30.0
+_HTTP_TIMEOUT_S = 15.0
 _HTTP_ATTEMPTS = 3
+_AT_ONCE = 8
+"""Most jars are small: connecting takes longer than fetching."""
 _PARTIAL_CONTENT = 206
 
 
@@ -89,13 +92,13 @@ def ensure_jars(
     maven: str | None = "mvn",
     repository: str = MAVEN_CENTRAL,
 ) -> Path:
-    """The folder with every pinned jar, after fetching what is missing: by Maven if installed, else by HTTPS.
+    """The folder with every pinned jar, after fetching what is missing: by HTTPS, else by Maven.
 
     Args:
         cache_dir: Holds one folder per Kafka version; the user's cache unless given.
         jars: The pinned jars unless given.
-        maven: The program; None does without.
-        repository: Root address of a Maven repository, used where Maven is absent or fails.
+        maven: The program, which knows its user's mirror, for what HTTPS leaves; None does without.
+        repository: Root address of a Maven repository.
 
     Raises:
         JarsUnavailable: Neither way worked; the text says why, and the ways out.
@@ -123,19 +126,19 @@ def _fill(folder: Path, wanted: Sequence[Jar], maven: str | None, repository: st
         shutil.rmtree(partial, ignore_errors=True)
         folder.rename(partial)
     partial.mkdir(exist_ok=True)
-    console = Console(stderr=True)
+    console = Terminal(stderr=True)
     failures: list[str] = []
     missing = _without_damaged(partial, wanted)
-    program = shutil.which(maven) if missing and maven is not None else None
-    if program is not None:
-        with console.status(f"Maven fetches Apache Kafka {kafka_version()} ..."):
-            failures += _fetch_by_maven(program, partial)
-        missing = _without_damaged(partial, missing)
-    elif maven is not None:
-        failures.append("Maven: not installed.")
     if missing:
         failures += _fetch_by_https(missing, partial, repository, console)
         missing = _without_damaged(partial, missing)
+    program = shutil.which(maven) if missing and maven is not None else None
+    if program is not None:
+        console.print(f"   {failures[-1]}\n   Maven fetches the rest ...", soft_wrap=True, markup=False)
+        failures += _fetch_by_maven(program, partial)
+        missing = _without_damaged(partial, missing)
+    elif maven is not None:
+        failures.append("Maven: not installed.")
     if missing:
         raise JarsUnavailable(
             f"{len(missing)} of {len(wanted)} jars of Apache Kafka {kafka_version()} could not be fetched "
@@ -175,24 +178,31 @@ def _fetch_by_maven(program: str, partial: Path) -> list[str]:
     ]
 
 
-def _fetch_by_https(missing: Sequence[Jar], partial: Path, repository: str, console: Console) -> list[str]:
-    """Download jars one by one, up to the first failure; returns what went wrong, in words."""
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        total = progress.add_task(f"Apache Kafka {kafka_version()}: {len(missing)} jars", total=len(missing))
-        for jar in missing:
-            address = f"{repository.rstrip('/')}/{jar.path}"
-            bar = progress.add_task(jar.name, total=None)
-            try:
-                _download(address, partial, jar, progress, bar)
-            except (OSError, ValueError) as error:
-                return [f"{address}: {error}"]
-            progress.remove_task(bar)
-            progress.advance(total)
+def _fetch_by_https(missing: Sequence[Jar], partial: Path, repository: str, console: Terminal) -> list[str]:
+    """Download jars, some at once, up to the first failure; returns what went wrong, in words."""
+    what = f"Apache Kafka {kafka_version()}: fetching {len(missing)} jars"
+    if not console.is_terminal:
+        console.print(f"{what} ...")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with (
+        Progress(*columns, console=console, disable=not console.is_terminal) as progress,
+        ThreadPoolExecutor(_AT_ONCE) as pool,
+    ):
+        bar = progress.add_task(what, total=len(missing))
+        addresses = {jar: f"{repository.rstrip('/')}/{jar.path}" for jar in missing}
+        fetched = {pool.submit(_download, addresses[jar], partial, jar): jar for jar in missing}
+        try:
+            for one in as_completed(fetched):
+                one.result()
+                progress.advance(bar)
+        except (OSError, ValueError) as error:
+            return [f"{addresses[fetched[one]]}: {error}"]
+        finally:
+            pool.shutdown(cancel_futures=True)
     return []
 
 
-def _download(address: str, partial: Path, jar: Jar, progress: Progress, bar: TaskID) -> None:
+def _download(address: str, partial: Path, jar: Jar) -> None:
     """Fetch one jar, going on from where an earlier try has stopped.
 
     Raises:
@@ -202,13 +212,13 @@ def _download(address: str, partial: Path, jar: Jar, progress: Progress, bar: Ta
     unfinished = partial / f"{jar.name}.part"
     for attempt in range(1, _HTTP_ATTEMPTS + 1):
         try:
-            _append(address, unfinished, progress, bar)
+            _append(address, unfinished)
         except urllib.error.HTTPError as error:
             # 416 and the like: what is on disk cannot be continued.
             unfinished.unlink(missing_ok=True)
+            error.close()
             if attempt == _HTTP_ATTEMPTS:
                 raise
-            error.close()
             continue
         except OSError:
             if attempt == _HTTP_ATTEMPTS:
@@ -221,7 +231,7 @@ def _download(address: str, partial: Path, jar: Jar, progress: Progress, bar: Ta
     raise ValueError(f"its SHA-256 is not the pinned {jar.sha256}")
 
 
-def _append(address: str, unfinished: Path, progress: Progress, bar: TaskID) -> None:
+def _append(address: str, unfinished: Path) -> None:
     """Append the rest of an address's content to a file, or all of it where the server cannot continue."""
     have = unfinished.stat().st_size if unfinished.exists() else 0
     request = urllib.request.Request(address, headers={"Range": f"bytes={have}-"} if have else {})
@@ -229,11 +239,9 @@ def _append(address: str, unfinished: Path, progress: Progress, bar: TaskID) -> 
         if response.status != _PARTIAL_CONTENT:
             have = 0
         length = response.headers.get("Content-Length")
-        progress.update(bar, completed=have, total=have + int(length) if length else None)
         with unfinished.open("ab" if have else "wb") as file:
             while chunk := response.read(_CHUNK_BYTES):
                 file.write(chunk)
-                progress.advance(bar, len(chunk))
     if length and unfinished.stat().st_size != have + int(length):
         raise OSError(f"the connection ended after {unfinished.stat().st_size} of {have + int(length)} bytes")
 

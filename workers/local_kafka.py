@@ -11,12 +11,14 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from base64 import urlsafe_b64encode
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import IO
 
 from kafka import KafkaAdminClient
@@ -35,7 +37,8 @@ HOST = "127.0.0.1"
 # of 13 s for writing and reading 600,000 records of 1.5 KB (on two cores, which the workers need too).
 _JVM_OPTIONS = (
     *("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
-    "-Djava.awt.headless=true",
+    # A broker without memory lingers on and answers nobody: one that ends is noticed.
+    *("-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true"),
 )
 _LOG_OPTIONS = (
     f"-Dlog4j2.configurationFile={KAFKA_RESOURCES / 'log4j2.properties'}",
@@ -54,6 +57,7 @@ class LocalKafka:
         data_dir: freshet's data folder; the broker's files go to its sub-folder ``kafka``.
         port: To listen on; a free one is chosen at each start unless given.
         cache_dir: Of the jars; the user's cache unless given.
+        properties: Of the broker, beside or instead of freshet's own.
         start_timeout_s: How long the broker may take to answer.
     """
 
@@ -63,15 +67,20 @@ class LocalKafka:
         port: int | None = None,
         *,
         cache_dir: Path | None = None,
+        properties: Mapping[str, str] = MappingProxyType({}),
         start_timeout_s: float = 60.0,
     ) -> None:
         self._folder = data_dir.resolve() / "kafka"
         self._wanted_port = port
         self._cache_dir = cache_dir
+        self._properties = properties
         self._start_timeout_s = start_timeout_s
         self._port: int | None = None
         self._guard: subprocess.Popen[bytes] | None = None
         self._log_start_bytes = 0
+        # Whoever stops it does not wait for a start that another thread has under way.
+        self._starting = threading.RLock()
+        self._stopping = threading.Event()
 
     def __enter__(self) -> LocalKafka:
         self.start()
@@ -107,14 +116,24 @@ class LocalKafka:
         """Whether the broker's process lives."""
         return self._guard is not None and self._guard.poll() is None
 
+    @property
+    def exit_status(self) -> int | None:
+        """The status of a broker that has ended by itself, 128 and the signal's number if one killed it."""
+        return None if self._guard is None else self._guard.poll()
+
     def start(self) -> None:
         """Start the broker and wait until it answers. Does nothing while it runs.
 
         Raises:
             JavaNotFound: There is no Java to run it.
             JarsUnavailable: Kafka could not be fetched.
-            BrokerFailed: The folder or the port is in use, or the broker did not answer in time.
+            BrokerFailed: The folder or the port is in use, the broker did not answer in time, or another
+                thread stopped it meanwhile.
         """
+        with self._starting:
+            self._start()
+
+    def _start(self) -> None:
         if self.is_running():
             return
         self._stop_guard()
@@ -141,9 +160,15 @@ class LocalKafka:
                     raise
 
     def stop(self) -> None:
-        """Stop the broker and wait until it has closed its log. Does nothing when it does not run."""
-        self._stop_guard()
-        self._port = None
+        """Stop the broker and wait until it has closed its log. Does nothing when it does not run.
+
+        From any thread: a start under way in another one fails.
+        """
+        self._stopping.set()
+        with self._starting:
+            self._stop_guard()
+            self._port = None
+            self._stopping.clear()
 
     def _stop_guard(self) -> None:
         if self._guard is None:
@@ -165,8 +190,9 @@ class LocalKafka:
                 f"use it with --bootstrap-servers {HOST}:{self._wanted_port}."
             )
         self._port, controller_port = _free_ports(self._wanted_port)
-        properties = _server_properties(self._port, controller_port)
-        (self._folder / "server.properties").write_text(properties, encoding="ascii")
+        properties = _server_properties(self._port, controller_port) | dict(self._properties)
+        lines = "".join(f"{key}={value}\n" for key, value in properties.items())
+        (self._folder / "server.properties").write_text(lines, encoding="ascii")
         self._log_start_bytes = self.log_file.stat().st_size if self.log_file.exists() else 0
         self._format(java, class_path, lock)
         with self._console_file.open("wb") as console:
@@ -232,6 +258,8 @@ class LocalKafka:
                 if "java.net.BindException" in "".join(self._log_tail()):
                     raise _PortTaken(f"Port {self._port} on {HOST} is in use.")
                 raise BrokerFailed(self._failure(f"it exited with {self._guard.returncode}"))
+            if self._stopping.is_set():
+                raise BrokerFailed("The local Kafka was stopped while it started.")
             # The plain connection first: kafka-python logs every refused one as an error.
             if _accepts_connections(self._port) and _has_a_broker(self.bootstrap_servers):
                 return
@@ -302,8 +330,8 @@ def _has_a_broker(bootstrap_servers: str) -> bool:
         admin.close()
 
 
-def _server_properties(port: int, controller_port: int) -> str:
-    properties = {
+def _server_properties(port: int, controller_port: int) -> dict[str, str]:
+    return {
         "process.roles": "broker,controller",
         "node.id": "1",
         "controller.quorum.voters": f"1@{HOST}:{controller_port}",
@@ -330,9 +358,10 @@ def _server_properties(port: int, controller_port: int) -> str:
         "share.coordinator.state.topic.num.partitions": "4",
         # Nobody else is coming: 3 s is for clusters whose consumers start one after the other.
         "group.initial.rebalance.delay.ms": "0",
+        # By default 6 s: a test that waits for a session to end waits no longer than it must.
+        "group.min.session.timeout.ms": "1000",
         # The default, 128 MB, is a quarter of this heap.
         "log.cleaner.dedupe.buffer.size": str(16 * 1024 * 1024),
         "num.network.threads": "2",
         "num.io.threads": "4",
     }
-    return "".join(f"{key}={value}\n" for key, value in properties.items())

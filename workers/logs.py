@@ -2,6 +2,8 @@
 
 Guarantee: with ``FRESHET_LOG_FORMAT=json`` whatever a logger, a warning or an uncaught exception writes is
 one JSON object on one line, and what is logged while a record is handled names its topic, partition, offset.
+As text, a record begins a line, and none of its other lines looks like another record. What a library repeats
+is folded (:mod:`freshet.workers.repeated_records`).
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from pythonjsonlogger.orjson import OrjsonFormatter
 
 from freshet.streams import log_context
 from freshet.streams.settings import Settings
+from freshet.workers.printable import printable
+from freshet.workers.repeated_records import FoldingHandler
 
 _THIRD_PARTIES = (
     "faust",
@@ -47,13 +51,13 @@ def set_up_logs(verbose: bool = False, settings: Settings | None = None) -> None
     """
     settings = settings or Settings()
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
-    handler = logging.StreamHandler(sys.stderr)
+    handler = FoldingHandler()
     if settings.log_format == "json":
         handler.addFilter(_add_context)
         handler.setFormatter(JsonFormatter())
         _log_uncaught()
     else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+        handler.setFormatter(TextFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.captureWarnings(settings.log_format == "json")
     for name in _THIRD_PARTIES:
@@ -71,11 +75,23 @@ def log_failure(error: Exception) -> bool:
     return True
 
 
+class TextFormatter(logging.Formatter):
+    """A record as people read it on a terminal, which nothing in it steers."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, and indented ones for the rest of a message and for the traceback."""
+        return printable(super().format(record)).replace("\n", "\n    ")
+
+
 class JsonFormatter(OrjsonFormatter):
     """One JSON object per record: what happened, where, in which process, and the exception in parts."""
 
     def __init__(self) -> None:
         super().__init__((), static_fields={"host": socket.gethostname(), "process": os.getpid()})
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, whose own characters steer no terminal."""
+        return printable(super().format(record))
 
     def add_fields(
         self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]

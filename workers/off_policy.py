@@ -25,6 +25,7 @@ from freshet.models.pooling import Pooling
 from freshet.models.ports import FloatMatrix
 from freshet.models.ranking import LinearRanker
 from freshet.models.recommendation_log import RecommendationLog, RecommendationLogError
+from freshet.models.text_lines import text_start
 from freshet.streams.settings import Settings
 from freshet.workers.bundle_vectors import bundle_vectors
 from freshet.workers.errors import WorkerError
@@ -123,7 +124,10 @@ def read_ranker(path: Path) -> LinearRanker:
         OffPolicyUnmeasurable: It is neither.
     """
     try:
-        value = orjson.loads(path.read_bytes())
+        text, problem = text_start(path.read_bytes())
+        if problem:
+            raise ValueError(problem)
+        value = orjson.loads(text)
         name, revision = path.stem, 0
         if isinstance(value, dict) and isinstance(value.get("weights"), dict):
             name, revision = str(value.get("model", name)), int(value.get("revision", 0))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 
 from freshet.models.off_policy import OffPolicyEstimate
@@ -21,7 +20,7 @@ def render(report: OffPolicyReport) -> RenderableType:
     )
     table = Table(
         title=(
-            f"Ranker {escape(report.ranker)}, {shows}, on {found.lists:,} logged lists of "
+            f"Ranker {report.ranker}, {shows}, on {found.lists:,} logged lists of "
             f"{found.users:,} users; {found.confidence:.0%} intervals"
         ),
         caption=(
@@ -40,7 +39,7 @@ def render(report: OffPolicyReport) -> RenderableType:
     for name, trust in report.trusts().items():
         said.setdefault(f"{trust.verdict}. {' '.join(trust.reasons)}", []).append(name)
     lines = [f"{', '.join(names)}: can it be trusted? {sentence}" for sentence, names in said.items()]
-    return Group(table, *(escape(line) for line in lines))
+    return Group(table, *lines)
 
 
 def _cell(estimate: Estimate | None, form: str = ".4f") -> str:

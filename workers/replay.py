@@ -16,7 +16,7 @@ from pathlib import Path
 
 from aiokafka.errors import KafkaError
 
-from freshet.models.events import Article
+from freshet.models.events import Article, Impression, to_unix_s
 from freshet.models.mind import BadLine, MindError, Repairs
 from freshet.models.mind_timeline import Timeline
 from freshet.streams.kafka import topic_name
@@ -254,11 +254,11 @@ class _Replay:
             begin = self._point.impressions
             end = await self._due(begin, CHUNK)
             for position in range(begin, end):
-                line = self._timeline.impression(position)
+                line = self._impression(position)
                 if isinstance(line, BadLine):
                     self._publisher.bad_line(line)
                 else:
-                    self._publisher.impression(self._publisher.shifted(line))
+                    self._publisher.impression(line)
             await self._publisher.flush()
             self._advance(end - begin)
             if end == begin:
@@ -269,12 +269,22 @@ class _Replay:
         while self._point.impressions < self._end and not self._stop.is_set():
             end = await self._due(admitted, reveal.free) if reveal.free and admitted < self._end else admitted
             for position in range(admitted, end):
-                line = self._timeline.impression(position)
-                reveal.admit(line if isinstance(line, BadLine) else self._publisher.shifted(line))
+                reveal.admit(self._impression(position))
             admitted = end
             wait_s = self._clock.wait_s(self._next_time_s(admitted)) if admitted < self._end else float("inf")
             self._advance(await reveal.step(wait_s))
             reveal.check()
+
+    def _impression(self, position: int) -> Impression | BadLine:
+        """The impression at its time in the replay, or a line that the stream would refuse too."""
+        line = self._timeline.impression(position)
+        if isinstance(line, BadLine):
+            return line
+        impression = self._publisher.shifted(line)
+        if to_unix_s(impression.time) > time.time() + self._settings.max_clock_skew_s:
+            reason = f"time {impression.time.isoformat()} is in the future, which the stream refuses"
+            return self._timeline.refused(position, reason)
+        return impression
 
     async def _due(self, begin: int, most: int) -> int:
         """The end of the impressions that may be published now; articles that are due are added first."""

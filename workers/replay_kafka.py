@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from freshet.streams.consumers import aiokafka_consumer
 from freshet.streams.kafka import client_config, topic_name
 from freshet.streams.outbox import Outbox
 from freshet.streams.reachability import missing, unreachable
@@ -54,9 +55,7 @@ class Connections:
 
     @asynccontextmanager
     async def _consumer(self, partitions: list[TopicPartition]) -> AsyncIterator[AIOKafkaConsumer]:
-        consumer = AIOKafkaConsumer(
-            **client_config(self.settings), enable_auto_commit=False, auto_offset_reset="none"
-        )
+        consumer = aiokafka_consumer(self.settings, auto_offset_reset="none")
         await consumer.start()
         try:
             consumer.assign(partitions)

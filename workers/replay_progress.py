@@ -5,7 +5,6 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -20,6 +19,7 @@ from rich.text import Text
 
 from freshet.workers.replay_report import ReplayProgress, Stage
 from freshet.workers.replay_text import clock
+from freshet.workers.terminal import Terminal
 
 _TITLES: dict[Stage, str] = {
     "reading": "reading the folder",
@@ -38,7 +38,7 @@ class _RateColumn(ProgressColumn):
 class ReplayBar:
     """Shows :class:`ReplayProgress` as it comes; a context manager."""
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, console: Terminal | None = None) -> None:
         self._tasks: dict[Stage, TaskID] = {}
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -47,7 +47,7 @@ class ReplayBar:
             _RateColumn(),
             TimeElapsedColumn(),
             TextColumn("{task.fields[clock]}"),
-            console=console or Console(stderr=True),
+            console=console or Terminal(stderr=True),
         )
 
     def __enter__(self) -> Self:

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 
 from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from freshet.models.mind import format_time
-from freshet.models.ranking_metrics import METRICS, RankingReport
+from freshet.models.ranking_metrics import METRICS, Estimate, RankingReport
 from freshet.workers.replay_report import ReplayReport, ScoreReport
 
 _NAMES = {"auc": "AUC", "mrr": "MRR", "ndcg@5": "nDCG@5", "ndcg@10": "nDCG@10"}
@@ -74,8 +75,12 @@ def _table(title: str, rankings: Mapping[str, RankingReport]) -> Table:
         table.add_column(_NAMES[metric], justify="right")
     for name, ranking in rankings.items():
         cells = [ranking.metrics[metric] for metric in METRICS]
-        table.add_row(name, *(f"{cell.mean:.4f} [dim]±{(cell.high - cell.low) / 2:.3f}[/]" for cell in cells))
+        table.add_row(name, *map(_with_margin, cells))
     return table
+
+
+def _with_margin(found: Estimate) -> Text:
+    return Text.assemble(f"{found.mean:.4f} ", (f"±{(found.high - found.low) / 2:.3f}", "dim"))
 
 
 def _end(report: ReplayReport) -> str:

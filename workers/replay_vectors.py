@@ -32,8 +32,9 @@ async def wait_for_vectors(
         while missing and time.monotonic() < deadline and not stopped():
             before = len(missing)
             for records in (await consumer.getmany(timeout_ms=round(POLL_S * 1_000))).values():
+                # A record without a key has no article: a foreign one, or a batch that cannot be decoded.
                 missing.difference_update(
-                    parse_vector_key(record.key)[1] for record in records if record.value is not None
+                    parse_vector_key(record.key)[1] for record in records if record.key and record.value
                 )
             if len(missing) < before:
                 deadline = time.monotonic() + timeout_s

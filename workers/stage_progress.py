@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from freshet.models.mind import BadLine
+from freshet.workers.terminal import Terminal
 
 _BAD_LINES_SHOWN = 5
 
@@ -19,8 +19,8 @@ _BAD_LINES_SHOWN = 5
 class StageProgress:
     """A context manager."""
 
-    def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(stderr=True)
+    def __init__(self, console: Terminal | None = None) -> None:
+        self._console = console or Terminal(stderr=True)
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -43,18 +43,22 @@ class StageProgress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bars.stop()
-        if self.bad_lines > _BAD_LINES_SHOWN:
-            self.note(f"{self.bad_lines:,} lines were left out in all")
+        self.sum_up()
 
     def note(self, text: str) -> None:
         """A line that stays."""
-        self._console.print(escape(text), highlight=False)
+        self._console.print(text, highlight=False)
 
     def skipped(self, line: BadLine) -> None:
         """Tell of a line left out; only the first ones are shown."""
         self.bad_lines += 1
         if self.bad_lines <= _BAD_LINES_SHOWN:
             self.note(f"left out: {line.file}:{line.line}: {line.reason}")
+
+    def sum_up(self) -> None:
+        """Tell how many lines were left out, if more than were shown."""
+        if self.bad_lines > _BAD_LINES_SHOWN:
+            self.note(f"{self.bad_lines:,} lines were left out in all")
 
     @contextmanager
     def stage(self, text: str) -> Iterator[Callable[[int, int], None]]:

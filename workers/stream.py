@@ -7,7 +7,8 @@ import gc
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from concurrent.futures import Future
 from contextlib import ExitStack
 from functools import partial
 
@@ -29,13 +30,14 @@ def run_stream(settings: Settings, on_ready: Callable[[], None] | None = None) -
     """Run a stream worker of its own process, until SIGINT or SIGTERM.
 
     Raises:
+        PortUnavailable: The metrics cannot be served where they should be.
         BundleUnusable: The bundle given or promoted cannot be used.
         Exception: What stopped the worker, if it was not told to stop.
     """
-    ensure_topics(settings)
-    serving = serving_of(open_bundle(settings), settings)
     ready = threading.Event()
     endpoint.serve(settings.metrics_host, settings.metrics_port, ready=ready.is_set)
+    ensure_topics(settings)
+    serving = serving_of(open_bundle(settings), settings)
     index = index_of(settings, serving.d)
     # A server's index is filled by the embedding workers; an embedded one is this worker's own.
     app = StreamApp(
@@ -57,8 +59,15 @@ def run_stream(settings: Settings, on_ready: Callable[[], None] | None = None) -
         index.close()
 
 
-def run_app(app: StreamApp, on_ready: Callable[[], None] | None = None) -> None:
+def run_app(
+    app: StreamApp, on_ready: Callable[[], None] | None = None, parts: Collection[Future[None]] = ()
+) -> None:
     """Run ``app`` in this thread, the main one, until SIGINT, SIGTERM or a failure, with a watchdog.
+
+    Args:
+        app: The worker.
+        on_ready: Called when it answers requests.
+        parts: What else runs in this process, and is of no use alone: the failure of one stops the worker.
 
     Raises:
         Exception: What stopped the worker, if it was not told to stop.
@@ -70,9 +79,15 @@ def run_app(app: StreamApp, on_ready: Callable[[], None] | None = None) -> None:
     with ExitStack() as stack:
         if app.settings.metrics_port:  # else nobody would hear of it
             stack.enter_context(
-                Watchdog(app.settings, partial(_groups, app), app.progress.owned, app.followed)
+                Watchdog(
+                    app.settings,
+                    partial(_groups, app),
+                    app.progress.owned,
+                    app.followed,
+                    member=app.member,
+                )
             )
-        asyncio.run(_serve(app, on_ready))
+        asyncio.run(_serve(app, on_ready, parts))
 
 
 def _groups(app: StreamApp) -> dict[str, list[str]]:
@@ -84,29 +99,47 @@ def _groups(app: StreamApp) -> dict[str, list[str]]:
     return groups
 
 
-async def _serve(app: StreamApp, on_ready: Callable[[], None] | None) -> None:
+async def _serve(
+    app: StreamApp, on_ready: Callable[[], None] | None, parts: Collection[Future[None]]
+) -> None:
     loop = asyncio.get_running_loop()
     told_to_stop = asyncio.Event()
     with handling_stop_signals(lambda number, frame: loop.call_soon_threadsafe(told_to_stop.set)):
         waiting = asyncio.create_task(told_to_stop.wait())
         starting = asyncio.create_task(app.start())
+        failing = asyncio.create_task(_first_failure(parts))
         try:
-            await asyncio.wait({waiting, starting}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({waiting, starting, failing}, return_when=asyncio.FIRST_COMPLETED)
             if starting.done():
                 await starting
                 _collect_seldom()
                 if on_ready is not None and app.failure is None:
                     on_ready()
                 crashed = asyncio.create_task(app.crashed())
-                await asyncio.wait({waiting, crashed}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({waiting, crashed, failing}, return_when=asyncio.FIRST_COMPLETED)
                 crashed.cancel()
+            if failing.done() and not waiting.done():
+                await app.fail(failing.result())
         finally:
             waiting.cancel()
             starting.cancel()
+            failing.cancel()
             log.info("stopping")
             await app.stop()
     if app.failure is not None:
         raise app.failure
+
+
+async def _first_failure(parts: Collection[Future[None]]) -> Exception:
+    """Wait until one of ``parts`` fails; one that ends otherwise was told to."""
+    # Shielded: who waits no longer cancels what watches the parts, not the parts.
+    running = [asyncio.shield(asyncio.wrap_future(part)) for part in parts]
+    try:
+        await asyncio.gather(*running)
+    except Exception as error:
+        return error
+    never: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+    return await never
 
 
 def _collect_seldom() -> None:

@@ -281,11 +281,7 @@ def _read_mind(
     seen = log.slice(0, end)
     middle = seen.position_at(1.0 - options.validation) if end else 0
     train, validation = seen.slice(0, middle), seen.slice(middle, end)
-    if not len(train) or not len(validation):
-        raise TrainError(
-            f"{options.folder}: of {len(log):,} impressions {len(train):,} are left to train on and "
-            f"{len(validation):,} to validate on: choose other shares (--until, --validation)"
-        )
+    _check_parts(options, f"{len(log):,} impressions", len(train), len(validation))
     if not bool(train.clicked.any()) or bool(train.clicked.all()):
         raise TrainError(f"{options.folder}: its training part needs both clicked and skipped candidates")
     progress.note(
@@ -331,6 +327,7 @@ def _read_ratings(
     else:
         seen, _ = time_split(ratings, options.until)
         train, validation = time_split(seen, 1.0 - options.validation)
+    _check_parts(options, f"{len(ratings):,} ratings", len(train), len(validation))
     progress.note(
         f"{len(train):,} ratings to train on, {len(validation):,} to stop by, "
         f"{len(ratings) - len(seen):,} left for `freshet evaluate`"
@@ -347,11 +344,21 @@ def _read_headlines(
         tests: HeadlineTests = read_headline_tests(options.folder)
     seen, held_out = tests.split_weeks(options.until)
     train, validation = seen.split_weeks(1.0 - options.validation)
+    _check_parts(options, f"{len(tests):,} headline tests", len(train), len(validation))
     progress.note(
         f"{len(train):,} headline tests to train on, {len(validation):,} to stop by, "
         f"{len(held_out):,} later ones left for `freshet evaluate`"
     )
     return _Data(train, validation, tests.sha256, None, None)
+
+
+def _check_parts(options: TrainOptions, what: str, train: int, validation: int) -> None:
+    if not train or not validation:
+        raise TrainError(
+            f"{options.folder}: of {what} {train:,} are left to train on and {validation:,} to validate on. "
+            "What is of one moment stays on one side of a cut in time: choose other shares (--until, "
+            "--validation), or data of more than one time"
+        )
 
 
 _READERS: Mapping[DataKind, Callable[[TrainOptions, TrainableModel, Any, TrainingProgress], _Data]] = {

@@ -5,6 +5,7 @@ Modules are named as text and loaded when a model is used: torch takes seconds t
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -13,6 +14,7 @@ from typing import Any, Literal
 from freshet.workers.errors import WorkerError
 
 DataKind = Literal["mind", "ratings", "headlines"]
+_WITHOUT_GENSIM = (3, 14)
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,13 @@ class Trainer:
         try:
             return import_module(f"freshet.models.{self.module}")
         except ModuleNotFoundError as error:
-            if (error.name or "").startswith("freshet"):
+            package = (error.name or "").partition(".")[0]
+            if package == "freshet":
                 raise
-            raise WorkerError(
-                f"training needs {error.name}, which is not installed: pip install 'freshet[embed,train]'"
-            ) from error
+            remedy = "pip install 'freshet[embed,train]'"
+            if package == "gensim" and sys.version_info >= _WITHOUT_GENSIM:
+                remedy = "there is none for Python 3.14 yet; train this model with Python 3.11 to 3.13"
+            raise WorkerError(f"training needs {package}, which is not installed: {remedy}") from error
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,21 @@
 """Everything on one machine: a local Kafka, the stream, the embedding worker, the index, the metrics.
 
 Guarantee: what was started is stopped in the reverse order, on Ctrl-C, on SIGTERM and on any failure; if this
-process is killed outright, the broker ends by itself. A program that started it may also have it stop when
-that program ends, in whatever way (:attr:`UpOptions.exit_with_stdin`).
+process is killed outright, the broker ends by itself. A broker that dies is started again, and if it cannot
+be, everything stops. A program that started all this may also have it stop when that program ends, in
+whatever way (:attr:`UpOptions.exit_with_stdin`).
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -27,11 +27,13 @@ from freshet.streams.settings import Settings
 from freshet.streams.topic_admin import ensure_topics
 from freshet.workers.bundle_folders import open_bundle, other_serving, serving_of
 from freshet.workers.connection_options import option_name
+from freshet.workers.kafka_keeper import KafkaKeeper
 from freshet.workers.local_kafka import LocalKafka
 from freshet.workers.stream import run_app
 
 if TYPE_CHECKING:
     from freshet.models.bundle import Bundle
+    from freshet.models.ports import ArticleIndex
     from freshet.workers.embedding_models import OpenModels
 
 log = logging.getLogger(__name__)
@@ -48,6 +50,8 @@ class UpOptions:
     local_kafka: bool = True
     """Start a broker; otherwise the settings name a running one."""
     kafka_port: int = 9_092
+    kafka_properties: Mapping[str, str] = field(default_factory=dict)
+    """Of the broker started here, beside or instead of freshet's own."""
     embed: bool = True
     """Embed articles in this process; otherwise ``freshet embed`` does elsewhere."""
     threads: int | None = None
@@ -63,23 +67,26 @@ def run_up(settings: Settings, options: UpOptions, report: Callable[[str], None]
         FreshetError: Something could not be started; the text says what to do.
         Exception: What stopped the system, if it was not told to stop.
     """
+    parts: list[Future[None]] = []
     with ExitStack() as stack:
         if options.exit_with_stdin:
             threading.Thread(target=_terminate_with_stdin, name="stdin", daemon=True).start()
+        ready = threading.Event()
+        endpoint.serve(settings.metrics_host, settings.metrics_port, ready=ready.is_set)
         # Loading torch takes as long as starting Kafka: both at once.
         loading = stack.enter_context(ThreadPoolExecutor(1)).submit(_import_torch, settings, options)
         if options.local_kafka:
             report("starting Kafka (the first time, its jars are fetched) ...")
-            kafka = stack.enter_context(LocalKafka(settings.data_dir, options.kafka_port))
+            kafka = stack.enter_context(
+                LocalKafka(settings.data_dir, options.kafka_port, properties=options.kafka_properties)
+            )
             settings = settings.model_copy(update={"bootstrap_servers": kafka.bootstrap_servers})
+            parts.append(stack.enter_context(KafkaKeeper(kafka)).given_up)
         else:
             wait_for_broker(settings, _CONNECT_TIMEOUT_S)
         report(f"Kafka at {settings.bootstrap_servers}")
         created = ensure_topics(settings)
         report(f"topics {settings.topic_prefix}*: {len(created)} created, {settings.partitions} partitions")
-        ready = threading.Event()
-        endpoint.serve(settings.metrics_host, settings.metrics_port, ready=ready.is_set)
-
         bundle = open_bundle(settings)
         serving = serving_of(bundle, settings)
         index = index_of(settings, serving.d)
@@ -97,14 +104,14 @@ def run_up(settings: Settings, options: UpOptions, report: Callable[[str], None]
         find_bundle = partial(other_serving, settings)
         app = StreamApp(settings, index, serving, replicate=replicate, find_bundle=find_bundle)
         if models is not None:
-            _embed_in_background(settings, models, app, stack)
+            parts.append(_embed_in_background(settings, models, app.index, stack))
 
         def on_ready() -> None:
             ready.set()
             report(_ready(settings))
             report(f"be a reader of it: {_console(settings)}")
 
-        run_app(app, on_ready=on_ready)
+        run_app(app, on_ready=on_ready, parts=parts)
 
 
 def _terminate_with_stdin() -> None:
@@ -129,11 +136,14 @@ def _load(settings: Settings, options: UpOptions, bundle: Bundle | None) -> Open
     return open_models(settings, bundle, options.threads or max(1, (os.cpu_count() or 2) - 1))
 
 
-def _embed_in_background(settings: Settings, models: OpenModels, app: StreamApp, stack: ExitStack) -> None:
-    """Run an embedding worker in a thread; if it fails, the stream worker stops, and with it everything."""
+def _embed_in_background(
+    settings: Settings, models: OpenModels, index: ArticleIndex, stack: ExitStack
+) -> Future[None]:
+    """Run an embedding worker in a thread, until ``stack`` unwinds; how it ends."""
     from freshet.workers.embedding import EmbeddingWorker  # noqa: PLC0415
+    from freshet.workers.embedding_process import embedding_watchdog  # noqa: PLC0415
 
-    worker = EmbeddingWorker(settings, models.encoder, models.tower, app.index)
+    worker = EmbeddingWorker(settings, models.encoder, models.tower, index)
     done: Future[None] = Future()
 
     def run() -> None:
@@ -149,13 +159,11 @@ def _embed_in_background(settings: Settings, models: OpenModels, app: StreamApp,
         worker.stop()
         thread.join(_STOP_TIMEOUT_S)
 
-    async def watch() -> None:
-        # Shielded: a worker that stops cancels what watches the thread, not the thread.
-        await asyncio.shield(asyncio.wrap_future(done))
-
-    app.watch(watch)
     stack.callback(stop)
     thread.start()
+    if settings.metrics_port:  # else nobody would hear of it
+        stack.enter_context(embedding_watchdog(settings, worker, models.tower.bundle))
+    return done
 
 
 def _ready(settings: Settings) -> str:

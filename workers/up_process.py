@@ -11,10 +11,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 from freshet.streams.settings import Settings
@@ -41,11 +41,21 @@ class UpProcess:
         data_dir: Of everything that the system keeps. What the folder holds already is used again.
         log_file: Takes what the process prints.
         embed: Embed articles in it.
+        environment: Further variables of the process.
+        kafka_properties: Of the broker, by their names.
 
     The environment's ``FRESHET_*`` variables are not passed on: the system is the same everywhere.
     """
 
-    def __init__(self, data_dir: Path, log_file: Path, *, embed: bool = True) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        log_file: Path,
+        *,
+        embed: bool = True,
+        environment: Mapping[str, str] = MappingProxyType({}),
+        kafka_properties: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         kafka_port, metrics_port = _free_ports(2)
         # Not from the environment, which may name another Kafka.
         self.settings = Settings.model_construct(
@@ -58,10 +68,12 @@ class UpProcess:
         options = [f"--data-dir={data_dir}", f"--kafka-port={kafka_port}", f"--metrics-port={metrics_port}"]
         if not embed:
             options.append("--no-embed")
+        options += [f"--kafka-property={name}={value}" for name, value in kafka_properties.items()]
         with log_file.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "freshet.workers", "up", "--exit-with-stdin", *options],
-                env={name: value for name, value in os.environ.items() if not name.startswith("FRESHET_")},
+                env={name: value for name, value in os.environ.items() if not name.startswith("FRESHET_")}
+                | dict(environment),
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,

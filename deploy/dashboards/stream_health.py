@@ -123,12 +123,28 @@ STREAM = Dashboard(
                     (increase("freshet_dead_letters_total", _TOPIC, by="topic"), "{{topic}}"),
                 ),
                 graph(
-                    "Redelivered events",
+                    "Events that came again",
                     units.EventsPerSecond,
                     Above(1, 100),
                     "Events that came again and changed nothing: after a crash or a rebalance, for a "
-                    "moment. All the time: offsets are not committed.",
+                    "moment. All the time: offsets are not committed, or a producer publishes twice.",
                     (per_second("freshet_duplicate_events_total", _TOPIC, by="topic"), "{{topic}}"),
+                ),
+                graph(
+                    "Forwarded events",
+                    units.EventsPerSecond,
+                    NoThreshold("how many come is the clients' partitioner, which freshet does not choose"),
+                    "Events on another partition than their user's, where clients built on librdkafka put "
+                    "them without partitioner=murmur2_random. Each costs a record more.",
+                    (per_second("freshet_forwarded_events_total", _TOPIC, by="topic"), "{{topic}}"),
+                ),
+                graph(
+                    "Events that do not count in full",
+                    units.EventsPerSecond,
+                    Above(1, 100),
+                    "Events of which the articles' statistics leave something out: published twice, or of a "
+                    "user who clicked, or was shown, one article more often than counts within an hour.",
+                    (per_second("freshet_uncounted_events_total", _TOPIC, by="topic"), "{{topic}}"),
                 ),
             ),
         ),

@@ -17,17 +17,17 @@ from freshet.models.exact_index import ExactIndex
 from freshet.models.ports import ArticleFilter, ArticleIndex, FloatMatrix, Hit, IndexedArticle
 from freshet.streams.edge_index import EdgeIndex
 from freshet.streams.server_index import ServerIndex
+from tests.qdrant_stand_in import serve
 from tests.waiting import HANG_S
 
 D = 8
 NOW_S = 1_700_000_000.0
 SERVER_URL = os.environ.get("FRESHET_QDRANT_URL")
+SERVER_GRPC_PORT = int(os.environ.get("FRESHET_QDRANT_GRPC_PORT", "6334"))
 
 
 pytestmark = [
-    # qdrant-client's local mode has neither payload indexes nor search parameters, and says so; it finds the
-    # same articles without.
-    pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning"),
+    # qdrant-client's local mode has no search parameters, and says so; it finds the same articles without.
     pytest.mark.filterwarnings("ignore:Local mode performs exact:UserWarning"),
 ]
 
@@ -70,13 +70,17 @@ def index(request: pytest.FixtureRequest, tmp_path: Path, indexed_folder: Path) 
                 shutil.copytree(indexed_folder, tmp_path, dirs_exist_ok=True)
                 opened = EdgeIndex(tmp_path, D, bundle="b1")
             case "server-local":
-                opened = ServerIndex("local mode", D, bundle="b1", client=QdrantClient(":memory:"))
+                server, port = serve(QdrantClient(":memory:"))
+                stack.callback(lambda: server.stop(grace=None).wait())
+                opened = ServerIndex("http://127.0.0.1", D, bundle="b1", grpc_port=port, timeout_s=60)
             case _:
-                client = QdrantClient(url=SERVER_URL, prefer_grpc=True, check_compatibility=False)
+                client = QdrantClient(
+                    url=SERVER_URL, grpc_port=SERVER_GRPC_PORT, prefer_grpc=True, check_compatibility=False
+                )
                 bundle = f"contract-test-{os.getpid()}"
                 client.delete_collection(f"articles-{bundle}")
                 assert SERVER_URL is not None
-                opened = ServerIndex(SERVER_URL, D, bundle=bundle, timeout_s=10)
+                opened = ServerIndex(SERVER_URL, D, bundle=bundle, grpc_port=SERVER_GRPC_PORT, timeout_s=10)
                 stack.callback(client.close)
                 stack.callback(client.delete_collection, f"articles-{bundle}")
         stack.callback(opened.close)
@@ -363,8 +367,6 @@ def test_more_than_one_batch_can_be_written_at_once(index: ArticleIndex) -> None
 
 
 def test_threads_may_share_it(index: ArticleIndex) -> None:
-    if isinstance(index, ServerIndex) and SERVER_URL is None:
-        pytest.skip("qdrant-client's local mode is not made for threads")
     errors: list[BaseException] = []
 
     def work(writer: int) -> None:

@@ -21,8 +21,9 @@ _INTRODUCTION = f"""\
 Topics are the only contract between freshet's parts, and with you. Each record's value is one JSON object,
 version 1. Unknown fields are ignored, and a field that is not required may be left out. A missing or
 malformed field, a record over {MAX_EVENT_BYTES >> 20} MiB, or a key that is not the event's makes a record
-a [dead letter](#deadletter). Ids have 1 to 128 characters without white space. Times are ISO 8601 with an
-offset, and are kept in UTC. Event time decides every result, the time of processing none.
+a [dead letter](#deadletter). Ids have 1 to 128 characters without white space. Times are RFC 3339 with an
+offset, as a string that is not digits alone, and are kept in UTC. Event time decides every result, the time
+of processing none.
 
 The key is the id that the table names, in UTF-8, and the partitioner is Kafka's own: murmur2 of the key,
 the default of the console tools and of Java's client; in librdkafka set `partitioner=murmur2_random`.

@@ -4,6 +4,7 @@ The faults stand in the file ``faults`` of the data folder, as JSON, and hold fo
 
 - ``{"hang": ["clicks"]}``: an aiokafka consumer that reads one of these topics hangs from its next fetch on,
   as some do after a broker's restart: the call never returns, and nothing else tells.
+- ``{"stuck": true}``: the batch of clicks and impressions under way does not end.
 - ``{"fail": ["clicks"]}``: the next fetch of a consumer that reads one of these topics raises.
 - ``{"memory_texts": 4}``: the encoder's device has memory for so many texts in one batch and no more.
 """
@@ -19,12 +20,14 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 
+from freshet.streams.user_states import UserStates
 from freshet.workers.cli import main
 
 _POLL_S = 0.1
 _FILE = Path(os.environ["FRESHET_DATA_DIR"]) / "faults"
 _PREFIX = os.environ["FRESHET_TOPIC_PREFIX"]
 _getmany = AIOKafkaConsumer.getmany
+_write = UserStates.write
 
 
 def _faults() -> dict[str, Any]:
@@ -47,6 +50,12 @@ async def _faulty(consumer: AIOKafkaConsumer, *args: Any, **kwargs: Any) -> Any:
     return await _getmany(consumer, *args, **kwargs)
 
 
+async def _stuck(states: UserStates, *args: Any) -> None:
+    while _faults().get("stuck"):
+        await asyncio.sleep(_POLL_S)
+    await _write(states, *args)
+
+
 def _short_of_memory() -> None:
     import torch  # noqa: PLC0415 - loads slowly, and stream workers do without
 
@@ -64,6 +73,7 @@ def _short_of_memory() -> None:
 
 if __name__ == "__main__":
     AIOKafkaConsumer.getmany = _faulty
+    UserStates.write = _stuck  # type: ignore[method-assign] # a fault is put in the place of what works
     if sys.argv[1] == "embed":
         _short_of_memory()
     main()

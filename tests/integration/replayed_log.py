@@ -12,7 +12,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from freshet.models.events import Article, Event, Impression, from_unix_s
 from freshet.models.mind import behaviors_line, news_line
-from freshet.streams.kafka import client_config, topic_name
+from freshet.streams.consumers import aiokafka_consumer
+from freshet.streams.kafka import topic_name
 from freshet.streams.settings import Settings
 from freshet.streams.topics import IMPRESSIONS, Topic
 from freshet.workers.replay import replay
@@ -57,7 +58,7 @@ async def run(settings: Settings, folder: Path, **options: object) -> ReplayRepo
 @asynccontextmanager
 async def reading(settings: Settings, topic: Topic) -> AsyncIterator[AIOKafkaConsumer]:
     """A consumer of the whole topic from its beginning."""
-    consumer = AIOKafkaConsumer(**client_config(settings), enable_auto_commit=False)
+    consumer = aiokafka_consumer(settings)
     await consumer.start()
     try:
         name = topic_name(settings, topic.name)

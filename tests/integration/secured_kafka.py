@@ -164,7 +164,7 @@ def _wait_until_it_answers(broker: subprocess.Popen[bytes], kafka: SecuredKafka,
         assert broker.poll() is None, log_file.read_text()[-3_000:]
         try:
             socket.create_connection((_HOST, port), 1.0).close()
-            admin = KafkaAdminClient(**client_config(settings), request_timeout_ms=5_000)
+            admin = KafkaAdminClient(**client_config(settings) | {"request_timeout_ms": 5_000})
         except (OSError, KafkaError):
             time.sleep(0.1)
             continue

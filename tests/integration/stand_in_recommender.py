@@ -7,6 +7,7 @@ import threading
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from freshet.models.events import Recommendation, RecommendationRequest, RecommendedArticle
+from freshet.streams.consumers import kafka_consumer
 from freshet.streams.kafka import client_config, topic_name
 from freshet.streams.settings import Settings
 from freshet.streams.topics import RECOMMENDATIONS, REQUESTS, Topic
@@ -18,9 +19,7 @@ SILENT = "SILENT"
 
 def assigned(settings: Settings, topic: Topic) -> KafkaConsumer:
     """A consumer of the whole topic from its beginning."""
-    consumer = KafkaConsumer(
-        **client_config(settings), auto_offset_reset="earliest", enable_auto_commit=False
-    )
+    consumer = kafka_consumer(settings, auto_offset_reset="earliest")
     name = topic_name(settings, topic.name)
     consumer.assign([TopicPartition(name, number) for number in consumer.partitions_for_topic(name)])
     return consumer

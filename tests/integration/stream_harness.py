@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.structs import RecordMetadata
 
 from freshet.models.events import ArticleVector, Event, from_unix_s
+from freshet.streams.consumers import aiokafka_consumer
 from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config, topic_name
 from freshet.streams.settings import Settings
 from freshet.streams.topic_admin import ensure_topics
@@ -142,9 +143,7 @@ async def send(
 
 async def read_all(settings: Settings, topic: str) -> list[Any]:
     """Every record on a topic (by full name), in the order of each partition."""
-    consumer = AIOKafkaConsumer(
-        **client_config(settings), enable_auto_commit=False, max_partition_fetch_bytes=MAX_REQUEST_BYTES
-    )
+    consumer = aiokafka_consumer(settings)
     await consumer.start()
     try:
         partitions = [TopicPartition(topic, p) for p in range(settings.partitions)]
@@ -169,9 +168,7 @@ async def committed(settings: Settings, topic: str) -> tuple[int, int]:
     """Of the stream's group: events committed and events published on a topic (by short name)."""
     name = topic_name(settings, topic)
     partitions = [TopicPartition(name, p) for p in range(settings.partitions)]
-    consumer = AIOKafkaConsumer(
-        **client_config(settings), group_id=f"{settings.topic_prefix}stream", enable_auto_commit=False
-    )
+    consumer = aiokafka_consumer(settings, group_id=f"{settings.topic_prefix}stream")
     await consumer.start()
     try:
         consumer.assign(partitions)
@@ -184,7 +181,7 @@ async def committed(settings: Settings, topic: str) -> tuple[int, int]:
 @asynccontextmanager
 async def end_offsets(settings: Settings, topic: str) -> AsyncIterator[Callable[[], Awaitable[int]]]:
     """A probe of how many records were ever published on a topic (by short name)."""
-    consumer = AIOKafkaConsumer(**client_config(settings))
+    consumer = aiokafka_consumer(settings)
     await consumer.start()
     partitions = [TopicPartition(topic_name(settings, topic), p) for p in range(settings.partitions)]
 

@@ -194,6 +194,7 @@ def test_the_embedding_process_makes_a_bundles_vectors_of_real_text(site: Site, 
     site.publish("N1")
     options = ["--bootstrap-servers", site.settings.bootstrap_servers]
     options += ["--topic-prefix", site.settings.topic_prefix, "--metrics-port", "0", "--threads", "1"]
+    options += ["--partitions", str(site.settings.partitions)]
     freshet = Path(sys.executable).parent / "freshet"
     with subprocess.Popen(
         [freshet, "embed", "--bundle", bundle.folder, *options], stderr=subprocess.PIPE, text=True

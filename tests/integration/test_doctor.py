@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaConsumer
 from click.testing import CliRunner
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 
-from freshet.streams.kafka import MAX_REQUEST_BYTES, topic_name
+from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config, topic_name
+from freshet.streams.outbox import partition_of
 from freshet.streams.settings import Settings
 from freshet.streams.topic_admin import ensure_topics
 from freshet.workers.commands.doctor import command
@@ -72,6 +76,35 @@ def test_a_wrong_topic_fails_with_the_command_that_mends_it(settings: Settings) 
     assert "cleanup.policy=compact" in _subject(report, "topics")["remedy"]
 
 
+def test_records_partitioned_by_crc32_are_recognised_and_the_setting_is_named(settings: Settings) -> None:
+    ensure_topics(settings)
+    users = [f"U{number}" for number in range(40)]
+    producer = KafkaProducer(bootstrap_servers=settings.bootstrap_servers)
+    for user in users:
+        producer.send(topic_name(settings, "impressions"), b"{}", user.encode())
+        partition = zlib.crc32(user.encode()) % settings.partitions
+        producer.send(topic_name(settings, "clicks"), b"{}", user.encode(), partition=partition)
+        wrong = (partition_of(user, settings.partitions) + 1) % settings.partitions
+        producer.send(topic_name(settings, "articles"), b"{}", user.encode(), partition=wrong)
+        headers = [("freshet-origin", b"0/1")]
+        producer.send(topic_name(settings, "impressions"), b"{}", user.encode(), headers, partition=partition)
+    producer.flush()
+    producer.close()
+    found = {
+        finding.text.partition(":")[0]: finding
+        for finding in examine(settings)
+        if finding.subject == "partitioners"
+    }
+    assert found.keys() == {"clicks", "articles"}
+    assert "where CRC32 does, librdkafka's default" in found["clicks"].text
+    assert "of the latest 40 records" in found["clicks"].text
+    assert "CRC32" not in found["articles"].text
+    assert "40 of the latest 40" in found["articles"].text
+    for finding in found.values():
+        assert finding.status == "warn"
+        assert finding.remedy.startswith("Set partitioner=murmur2_random")
+
+
 def test_the_lag_of_a_group_without_members_is_counted(settings: Settings) -> None:
     ensure_topics(settings)
     topic = topic_name(settings, "clicks")
@@ -89,9 +122,43 @@ def test_the_lag_of_a_group_without_members_is_counted(settings: Settings) -> No
     consumer.seek(partition, 1)
     consumer.commit()
     consumer.close()
-    finding = _of(list(examine(settings)), "workers")
+    finding = next(finding for finding in examine(settings) if "is 2 events behind" in finding.text)
     assert finding.status == "warn"
     assert finding.text.endswith("stream has no member, and is 2 events behind")
+    assert "freshet stream" in finding.remedy
+
+
+def test_topics_that_no_worker_has_ever_read_are_a_warning(settings: Settings) -> None:
+    ensure_topics(settings)
+    texts = [finding.text for finding in examine(settings) if finding.subject == "workers"]
+    prefix = settings.topic_prefix
+    assert texts == [f"nobody has joined {prefix}stream yet", f"nobody has joined {prefix}embedding.* yet"]
+
+
+async def test_partitions_that_no_member_of_a_group_reads_fail(settings: Settings) -> None:
+    ensure_topics(settings)
+    consumer = AIOKafkaConsumer(
+        topic_name(settings, "clicks"), **client_config(settings), group_id=topic_name(settings, "stream")
+    )
+    await consumer.start()
+    try:
+        findings = await asyncio.to_thread(lambda: list(examine(settings)))
+    finally:
+        await consumer.stop()
+    finding = next(finding for finding in findings if "stream" in finding.text and finding.status == "fail")
+    assert f"leaves 16 partitions unread, such as {topic_name(settings, 'impressions')}[0]" in finding.text
+    assert "Restart" in finding.remedy
+
+
+def test_topics_with_another_number_of_partitions_than_it_is_told_fail(settings: Settings) -> None:
+    ensure_topics(settings)
+    status, report = _doctor(settings, "--partitions", "6")
+    assert status == 1
+    finding = _subject(report, "topics")
+    assert finding["status"] == "fail"
+    assert topic_name(settings, "clicks") in finding["text"]
+    assert "has 4 partitions, and FRESHET_PARTITIONS (--partitions) is 6" in finding["text"]
+    assert "Set FRESHET_PARTITIONS=4" in finding["remedy"]
 
 
 def test_each_bundles_index_has_a_dimension_of_its_own_and_one_that_cannot_be_read_fails(
@@ -129,6 +196,7 @@ def _doctor(settings: Settings, *arguments: str) -> tuple[int, Mapping[str, Any]
         "--topic-prefix": settings.topic_prefix,
         "--data-dir": str(settings.data_dir),
         "--metrics-port": "0",
+        "--partitions": str(settings.partitions),
     }
     options = [word for option in given.items() for word in option]
     result = CliRunner().invoke(command, ["--json", *options, *arguments])

@@ -23,6 +23,8 @@ from freshet.models.exact_index import ExactIndex
 from freshet.models.ports import EncoderInfo, FloatMatrix, IndexedArticle, IndexUnavailable
 from freshet.models.projection import Projection
 from freshet.streams import topics
+from freshet.streams.group_lag import GroupLag
+from freshet.streams.group_place import Loss, loss_of
 from freshet.streams.kafka import client_config, topic_name
 from freshet.streams.settings import Settings
 from freshet.streams.topic_admin import ensure_topics
@@ -47,6 +49,14 @@ class LetterEncoder:
                 if letter.isascii() and letter.isalpha():
                     vectors[row, ord(letter) - ord("a")] += 1
         return vectors
+
+
+class SlowEncoder(LetterEncoder):
+    """An encoder that takes its time for every text."""
+
+    def encode(self, texts: Sequence[tuple[str, str]]) -> FloatMatrix:
+        time.sleep(0.15 * len(texts))
+        return super().encode(texts)
 
 
 class FailingIndex(ExactIndex):
@@ -326,6 +336,33 @@ def test_an_article_of_a_worker_killed_before_its_commit_is_embedded_again_the_s
     assert [event.news_id for event in stream.vectors(1)] == ["N1"]
 
 
+def test_a_worker_too_slow_for_its_poll_interval_takes_fewer_articles_until_it_keeps_its_place(
+    settings: Settings,
+) -> None:
+    settings = settings.model_copy(update={"max_poll_interval_s": 1.5, "session_timeout_s": 3.0})
+    stream, broker = Stream(settings), GroupLag(settings)
+    tower = Projection(SlowEncoder.info, 8)
+    articles = [article(f"N{number}", "abc") for number in range(20)]
+    stream.publish(*articles)
+    worker = EmbeddingWorker(settings, SlowEncoder(), tower)
+    member = worker.member()
+
+    def loss() -> Loss | None:
+        return loss_of(worker.member(), broker.describe(member.group, member.topics))
+
+    try:
+        with running(worker):
+            # The first polls bring more than it embeds in its interval: it is thrown out, and comes back.
+            wait_until(lambda: stream.committed(tower.bundle) == len(articles), "every article to be done")
+            wait_until(lambda: loss() is None, "its place in the group")
+        found = loss()
+        assert found is not None
+        assert "not a member" in found.what
+    finally:
+        broker.close()
+        stream.close()
+
+
 def test_two_workers_share_the_articles(stream: Stream, tower: Projection) -> None:
     index = ExactIndex(tower.d)
     first = EmbeddingWorker(stream.settings, LetterEncoder(), tower, index)
@@ -344,6 +381,7 @@ def test_the_process_finishes_and_commits_when_told_to_stop(stream: Stream) -> N
     freshet = Path(sys.executable).parent / "freshet"
     options = ["--bootstrap-servers", stream.settings.bootstrap_servers]
     options += ["--topic-prefix", stream.settings.topic_prefix, "--metrics-port", "0"]
+    options += ["--partitions", str(stream.settings.partitions)]
     stream.publish(article("N1", "Storm closes passes", "weather"))
 
     with subprocess.Popen([freshet, "embed", *options], stderr=subprocess.PIPE, text=True) as process:

@@ -1,19 +1,36 @@
-"""A worker killed with SIGKILL and restarted ends with exactly what its events say, each counted once."""
+"""A worker killed with SIGKILL and restarted ends with exactly what its events say, each counted once.
+
+Some are published twice, and one user clicks and is shown an article far more often than counts.
+"""
 
 from __future__ import annotations
 
 import shutil
+import zlib
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from freshet.models.article_stats import ArticleCounts
 from freshet.models.catalog import ArticleCatalog
-from freshet.models.events import Click, Impression, from_unix_s, to_unix_s
+from freshet.models.events import (
+    Click,
+    Impression,
+    Recommendation,
+    RecommendationRequest,
+    from_unix_s,
+    to_unix_s,
+)
+from freshet.models.user_share import MAX_CLICKS_AN_HOUR, mark_of
 from freshet.models.user_state import UserState
+from freshet.streams.forwarding import is_forwarded, origin_of
+from freshet.streams.kafka import client_config, topic_name
 from freshet.streams.outbox import partition_of
 from freshet.streams.serving import pooling
 from freshet.streams.settings import Settings
@@ -39,6 +56,11 @@ _ARTICLES = 60
 _USERS = 80
 _IMPRESSIONS = 3_000
 _END_S = START_S + _IMPRESSIONS * 7.0
+_TWICE = 10
+"""Every so many events, one is published a second time."""
+_OBSESSED = "U-obsessed"
+_OBSESSED_EVERY = 5
+"""Their impressions among those of the others: 100 an hour, each with a click on the same article."""
 
 
 def _events(seed: int = 1) -> list[Impression | Click]:
@@ -66,11 +88,25 @@ def _events(seed: int = 1) -> list[Impression | Click]:
         if not whole:
             click = Click(user_id=f"U{user}", news_id=slate[3], time=time, impression_id=f"I{i}")
             events.append(click)
+        if i % _OBSESSED_EVERY == 0:
+            again = impression.model_copy(
+                update={"user_id": _OBSESSED, "candidates": ("N0", *slate), "clicked": ("N0",), "history": ()}
+            )
+            events.append(again)
+        if i % _TWICE == 0:
+            events.append(events[-1])
     return events
 
 
-def _expected(settings: Settings) -> tuple[dict[str, UserState], dict[str, ArticleCounts]]:
-    """What the events say, applied one by one without a stream."""
+def _crc32_partition_of(user_id: str, partitions: int) -> int:
+    """Where librdkafka puts a key if it is not told otherwise."""
+    return zlib.crc32(user_id.encode()) % partitions
+
+
+def _expected(
+    settings: Settings, lies_on: Callable[[str, int], int] = partition_of
+) -> tuple[dict[str, UserState], dict[str, ArticleCounts]]:
+    """What the events say, applied one by one without a stream; ``lies_on`` is how they were partitioned."""
     catalog = ArticleCatalog(settings.dimension)
     for article in vectors(settings, _ARTICLES):
         catalog.put_article(article.news_id, article.vector, to_unix_s(article.published_at))
@@ -80,21 +116,25 @@ def _expected(settings: Settings) -> tuple[dict[str, UserState], dict[str, Artic
     offsets: Counter[tuple[str, int]] = Counter()
     for event in _events():
         topic = "impressions" if isinstance(event, Impression) else "clicks"
-        partition = partition_of(event.user_id, settings.partitions)
+        partition = lies_on(event.user_id, settings.partitions)
         source = (topic, partition, offsets[topic, partition])
         offsets[topic, partition] += 1
-        time_s = to_unix_s(event.time)
+        time_s, mark = to_unix_s(event.time), mark_of(event)
         state = users.setdefault(event.user_id, UserState.empty(pool))
         if isinstance(event, Impression):
-            state.apply_impression(
-                source, time_s, event.candidates, event.clicked, catalog, history=event.history
-            )
-            for news_id in event.candidates:
-                count = counts.setdefault(news_id, ArticleCounts())
-                count.apply(source, time_s, 1, int(news_id in event.clicked), len(set(event.candidates)))
+            shown, clicked, slate = event.candidates, event.clicked, len(set(event.candidates))
         else:
-            state.apply_click(source, time_s, event.news_id, catalog, impression_known=True)
-            counts.setdefault(event.news_id, ArticleCounts()).apply(source, time_s, 0, 1)
+            shown, clicked, slate = (), (event.news_id,), 0
+        counted = state.counted(source, time_s, shown, clicked, mark)
+        for news_id in {*counted.shown, *counted.clicked}:
+            happened = int(news_id in counted.shown), int(news_id in counted.clicked)
+            counts.setdefault(news_id, ArticleCounts()).apply(source, time_s, *happened, slate)
+        for news_id in counted.left_out:
+            counts[news_id].pass_over(source)
+        if isinstance(event, Impression):
+            state.apply_impression(source, time_s, shown, clicked, catalog, history=event.history, mark=mark)
+        else:
+            state.apply_click(source, time_s, event.news_id, catalog, impression_known=True, mark=mark)
     return users, counts
 
 
@@ -141,7 +181,10 @@ async def _wait_for_progress(settings: Settings, worker: StreamProcess, records:
 
 async def _table(settings: Settings, table: str) -> dict[str, bytes]:
     changelog = f"{settings.topic_prefix}stream-{table}-changelog"
-    return {record.key.decode(): record.value for record in await read_all(settings, changelog)}
+    records = await read_all(settings, changelog)
+    for record in records:
+        assert record.partition == partition_of(record.key.decode(), settings.partitions)
+    return {record.key.decode(): record.value for record in records}
 
 
 def _assert_users(settings: Settings, stored: dict[str, bytes], expected: dict[str, UserState]) -> None:
@@ -160,11 +203,14 @@ def _assert_users(settings: Settings, stored: dict[str, bytes], expected: dict[s
         )
 
 
-def _assert_counts(stored: dict[str, bytes], expected: dict[str, ArticleCounts]) -> None:
+def _assert_counts(
+    stored: dict[str, bytes], expected: dict[str, ArticleCounts], *, of_copies: bool = False
+) -> None:
     assert stored.keys() == expected.keys()
     for news_id, b in expected.items():
         a = ArticleCounts.from_bytes(stored[news_id])
-        assert a.offsets == b.offsets, news_id
+        # Counts know a copy by its own offset, which is a matter of chance.
+        assert of_copies or a.offsets == b.offsets, news_id
         np.testing.assert_allclose(_flat(a), _flat(b), rtol=1e-9)
 
 
@@ -184,6 +230,91 @@ async def test_a_worker_ends_with_what_its_events_say(
 ) -> None:
     await _run(settings, tmp_path / "worker", kills, keep_store)
     users, counts = _expected(settings)
-    assert (await committed(settings, "impressions"))[0] == _IMPRESSIONS
+    impressions = sum(isinstance(event, Impression) for event in _events())
+    assert (await committed(settings, "impressions"))[0] == impressions
     _assert_users(settings, await _table(settings, "user-state"), users)
     _assert_counts(await _table(settings, "article-counts"), counts)
+    hours = _IMPRESSIONS * 7.0 / 3_600
+    clicks_of_all = sum("N0" in event.clicked for event in _events() if isinstance(event, Impression))
+    assert counts["N0"].at(_END_S)[0][-1] < clicks_of_all / 2
+    assert users[_OBSESSED].clicks > 10 * hours * MAX_CLICKS_AN_HOUR, "what counts is a small part of it"
+
+
+async def test_events_on_other_partitions_than_their_users_count_once_where_the_user_is(
+    settings: Settings, tmp_path: Path
+) -> None:
+    """All published by CRC32, as librdkafka does; the worker is killed between forwarding and committing."""
+    data_dir, environment = tmp_path / "worker", {"FRESHET_BATCH_EVENTS": "20"}
+    ensure_topics(settings)
+    await send(settings, [keyed("article-vectors", v, v.key) for v in vectors(settings, _ARTICLES)])
+    events = _events()
+    # Before the worker starts, so that no copy lies between them and their offsets are known.
+    for partition in range(settings.partitions):
+        await send(
+            settings,
+            [
+                keyed("impressions" if isinstance(event, Impression) else "clicks", event, event.user_id)
+                for event in events
+                if _crc32_partition_of(event.user_id, settings.partitions) == partition
+            ],
+            partition,
+        )
+    with stream_process(settings, data_dir, **environment) as first:
+        worker = first
+        try:
+            while not await _is_forwarded_and_not_committed(settings):
+                async with end_offsets(settings, "impressions") as published:
+                    before = await published()
+
+                    async def more(before: int = before) -> bool:
+                        return await published() > before
+
+                    await wait_for(more, "an impression to be forwarded", [worker])
+                    worker.kill()
+                worker = StreamProcess(settings, data_dir, **environment)
+            await wait_until_drained(settings, [worker], ["impressions", "clicks", "slate-batches"])
+            answer = await _ask_on_the_wrong_partition(settings, worker, "U7")
+        finally:
+            assert worker.stop() == 0
+    users, counts = _expected(settings, _crc32_partition_of)
+    _assert_users(settings, await _table(settings, "user-state"), users)
+    _assert_counts(await _table(settings, "article-counts"), counts, of_copies=True)
+    assert answer.user_clicks == users["U7"].clicks > 0
+    origins = [origin_of(record) for record in await _copies(settings)]
+    assert len(origins) > len(set(origins)), "the kill had some forwarded twice"
+    assert not await read_all(settings, f"{settings.topic_prefix}dead-letters")
+
+
+async def _copies(settings: Settings) -> list[Any]:
+    records = await read_all(settings, topic_name(settings, "impressions"))
+    return [record for record in records if is_forwarded(record)]
+
+
+async def _is_forwarded_and_not_committed(settings: Settings) -> bool:
+    """Whether a killed worker had forwarded an impression that its group will read again."""
+    name = topic_name(settings, "impressions")
+    consumer = AIOKafkaConsumer(
+        **client_config(settings), group_id=f"{settings.topic_prefix}stream", enable_auto_commit=False
+    )
+    await consumer.start()
+    try:
+        done = [await consumer.committed(TopicPartition(name, p)) or 0 for p in range(settings.partitions)]
+    finally:
+        await consumer.stop()
+    origins = [origin_of(copy) for copy in await _copies(settings)]
+    return any(origin is not None and origin[1] >= done[origin[0]] for origin in origins)
+
+
+async def _ask_on_the_wrong_partition(
+    settings: Settings, worker: StreamProcess, user_id: str
+) -> Recommendation:
+    wrong = (partition_of(user_id, settings.partitions) + 1) % settings.partitions
+    request = RecommendationRequest(request_id="R1", user_id=user_id, time=from_unix_s(_END_S), k=3)
+    await send(settings, [keyed("recommendation-requests", request, user_id)], wrong)
+
+    async def answers() -> list[Recommendation]:
+        records = await read_all(settings, f"{settings.topic_prefix}recommendations")
+        return [Recommendation.from_json(record.value) for record in records]
+
+    (answer,) = await wait_for(answers, "the answer", [worker])
+    return answer

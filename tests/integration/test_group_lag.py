@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from freshet.models.events import Click, from_unix_s
 from freshet.streams import topics
+from freshet.streams.consumers import aiokafka_consumer
 from freshet.streams.group_lag import GroupLag, embedding_group, stream_group
 from freshet.streams.kafka import client_config, topic_name
 from freshet.streams.settings import Settings
@@ -44,7 +45,7 @@ async def test_a_groups_lag_is_what_it_has_not_committed(settings: Settings) -> 
         await wait_for(coordinated, "the broker's coordinator of groups")
         await send(settings, records, partition=2)
         assert lags() == {clicks: 20}, "a group that nobody has joined yet is behind by everything"
-        consumer = AIOKafkaConsumer(**client_config(settings), group_id=group, enable_auto_commit=False)
+        consumer = aiokafka_consumer(settings, group_id=group)
         await consumer.start()
         try:
             consumer.assign([TopicPartition(clicks, 2)])

@@ -67,6 +67,8 @@ async def test_bad_lines_become_dead_letters_with_file_and_line_and_nothing_stop
         file.write(b"\xff\xfe\n")
         file.write(b"I21\tU1\t11/9/2019 9:00:05 AM\t\tN1 N2\n")
         file.write(b"I 22\tU1\t11/9/2019 9:00:05 AM\t\tN1-0 N2-1\n")
+        file.write(b"I23\tU1\t11/9/19 9:00:05 AM\t\tN1-0 N2-1\n")
+        file.write(b"I24\tU1\t11/9/2099 9:00:05 AM\t\tN1-0 N2-1\n")
     with (folder / "news.tsv").open("a") as file:
         file.write("N11\tnews\n")
     report = await run(settings, folder)
@@ -76,10 +78,12 @@ async def test_bad_lines_become_dead_letters_with_file_and_line_and_nothing_stop
         ("behaviors.tsv", 22),
         ("behaviors.tsv", 23),
         ("behaviors.tsv", 24),
+        ("behaviors.tsv", 25),
+        ("behaviors.tsv", 26),
         ("news.tsv", 11),
     ]
     assert all(letter.reason and letter.value for letter in letters)
-    assert report.published.bad_lines == 5
+    assert report.published.bad_lines == 7
     assert len(await ids(settings)) == 20
 
 

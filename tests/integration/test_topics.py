@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -10,6 +13,7 @@ from click.testing import CliRunner
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 
+from freshet.streams.errors import PartitionsDiffer
 from freshet.streams.kafka import MAX_REQUEST_BYTES
 from freshet.streams.settings import Settings
 from freshet.streams.topic_admin import check_topics, ensure_changelogs, ensure_topics
@@ -17,6 +21,8 @@ from freshet.streams.topics import TOPICS
 from freshet.workers.commands.topics import command
 
 pytestmark = pytest.mark.broker
+
+_REFUSED_S = 90.0
 
 
 def test_every_topic_is_created_once_and_then_nothing_is_wrong(settings: Settings) -> None:
@@ -79,17 +85,58 @@ def test_the_verb_says_what_is_missing_or_wrong_and_fails(settings: Settings) ->
     assert any("cleanup.policy=compact" in problem for problem in answer["problems"])
 
 
-def test_user_keyed_topics_with_unequal_partitions_are_a_problem(settings: Settings) -> None:
-    _create(settings, "clicks", partitions=settings.partitions + 1)
+def test_topics_with_unequal_partitions_are_a_problem(settings: Settings) -> None:
     ensure_topics(settings)
-    problems = {str(problem) for problem in check_topics(settings)}
+    clicks = settings.topic_prefix + "clicks"
+    admin = KafkaAdminClient(bootstrap_servers=settings.bootstrap_servers)
+    try:
+        admin.create_partitions({clicks: 5})
+    finally:
+        admin.close()
+    with pytest.raises(PartitionsDiffer, match=f"Topic {clicks} has 5 partitions"):
+        ensure_topics(settings)
+    problems = {problem.topic: problem for problem in check_topics(settings)}
     # The topic with the most partitions sets the number: partitions can be added, never taken away.
-    assert {problem.split(":")[0] for problem in problems} == {
-        f"Topic {settings.topic_prefix}{topic.name}"
-        for topic in TOPICS
-        if topic.keyed_by_user and topic.name != "clicks"
+    assert "FRESHET_PARTITIONS=5" in problems.pop(clicks).remedy
+    assert problems.keys() == {settings.topic_prefix + topic.name for topic in TOPICS} - {clicks}
+    assert all("has 4 partitions, while" in problem.what for problem in problems.values())
+
+
+def test_workers_refuse_topics_of_another_number_of_partitions_and_say_what_to_do(settings: Settings) -> None:
+    ensure_topics(settings)
+    verbs = (["stream"], ["embed"], ["up", "--no-embed"])
+    environment = os.environ | {
+        "FRESHET_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
+        "FRESHET_TOPIC_PREFIX": settings.topic_prefix,
+        "FRESHET_DATA_DIR": str(settings.data_dir),
+        "FRESHET_METRICS_PORT": "0",
+        "FRESHET_PARTITIONS": "6",
     }
-    assert all("has 4 partitions" in problem for problem in problems)
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-m", "freshet.workers", *verb],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for verb in verbs
+    ]
+    outputs = [worker.communicate(timeout=_REFUSED_S)[0] for worker in workers]
+    for worker, said in zip(workers, outputs, strict=True):
+        assert worker.returncode == 1, said
+        assert f"Topic {settings.topic_prefix}article-stats has 4 partitions" in said
+        assert "FRESHET_PARTITIONS (--partitions) is 6" in said
+        assert "Set FRESHET_PARTITIONS=4" in said
+        assert "Traceback" not in said
+
+
+def test_the_verb_says_that_the_topics_have_another_number_of_partitions(settings: Settings) -> None:
+    ensure_topics(settings)
+    other = settings.model_copy(update={"partitions": 6})
+    status, answer = _verb(other, "list", "--json")
+    assert status == 1
+    assert all("FRESHET_PARTITIONS (--partitions) is 6" in row["problem"] for row in answer["topics"])
 
 
 def test_a_wrong_cleanup_policy_is_a_problem_with_the_command_that_mends_it(settings: Settings) -> None:
@@ -117,23 +164,18 @@ def _verb(settings: Settings, *arguments: str) -> tuple[int, Any]:
     options = {
         "--bootstrap-servers": settings.bootstrap_servers,
         "--topic-prefix": settings.topic_prefix,
+        "--partitions": str(settings.partitions),
     }
-    if arguments[0] == "create":
-        options["--partitions"] = str(settings.partitions)
     result = CliRunner().invoke(
         command, [*arguments, *(word for option in options.items() for word in option)]
     )
     return result.exit_code, json.loads(result.stdout)
 
 
-def _create(
-    settings: Settings, name: str, partitions: int = 4, configs: dict[str, str] | None = None
-) -> None:
-    request = {"num_partitions": partitions, "replication_factor": 1, "configs": configs or {}}
+def _create(settings: Settings, name: str, configs: dict[str, str]) -> None:
+    request = {"num_partitions": settings.partitions, "replication_factor": 1, "configs": configs}
     admin = KafkaAdminClient(bootstrap_servers=settings.bootstrap_servers)
     try:
-        if not configs:
-            request["configs"] = {"max.message.bytes": str(MAX_REQUEST_BYTES)}
         admin.create_topics({settings.topic_prefix + name: request}, wait_for_metadata=True)
     finally:
         admin.close()

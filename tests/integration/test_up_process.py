@@ -8,13 +8,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
-from freshet.workers.process_memory import memory_of_tree
 from freshet.workers.up_process import UpFailed, UpProcess
 from tests.waiting import HANG_S, wait_until
 
 pytestmark = pytest.mark.broker
+
+
+def tree_of(pid: int) -> list[psutil.Process]:
+    root = psutil.Process(pid)
+    return [root, *root.children(recursive=True)]
 
 
 def is_alive(pid: int) -> bool:
@@ -35,8 +40,8 @@ def test_a_system_that_does_not_start_is_reported_with_the_end_of_its_log(tmp_pa
 
 def test_a_system_stops_cleanly_when_told_to_while_it_starts(tmp_path: Path) -> None:
     with UpProcess(tmp_path, tmp_path / "up.log", embed=False) as up:
-        wait_until(lambda: len(memory_of_tree(up.pid)) > 2, "the broker's process")
-        processes = [process.pid for process in memory_of_tree(up.pid)]
+        wait_until(lambda: len(tree_of(up.pid)) > 2, "the broker's process")
+        processes = [process.pid for process in tree_of(up.pid)]
         assert up.stop() == 0
     wait_until(lambda: not any(map(is_alive, processes)), "the end of all processes")
 
@@ -51,7 +56,7 @@ def test_a_system_ends_with_the_program_that_started_it(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
-        processes = [process.pid for process in memory_of_tree(pid)]
+        processes = [process.pid for process in tree_of(pid)]
         assert len(processes) > 2
         parent.send_signal(signal.SIGKILL)
     wait_until(lambda: not any(map(is_alive, processes)), "the end of all processes")

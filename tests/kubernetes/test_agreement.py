@@ -232,7 +232,8 @@ def test_the_network_lets_through_what_the_settings_name() -> None:
         url = re.fullmatch(r"http://([\w.-]+):(\d+)", settings["FRESHET_QDRANT_URL"])
         assert url is not None
         assert url[1].split(".")[1] == _namespace(qdrant)
-        assert _ports(qdrant) == {int(url[2]), 6334}, "articles and searches go by gRPC"
+        grpc_port = int(settings["FRESHET_QDRANT_GRPC_PORT"])
+        assert _ports(qdrant) == {int(url[2]), grpc_port}, "articles and searches go by gRPC"
 
 
 def test_the_alerts_are_those_of_prometheus() -> None:

@@ -1,18 +1,51 @@
-"""The index of a bundle that is not known yet finds nothing, and one that does not open is tried again."""
+"""The index of a bundle that is not known yet finds nothing, and one that does not open is tried again.
+
+Requests wait neither for its opening nor for one that is out of order.
+"""
 
 from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 from freshet.models.exact_index import ExactIndex
-from freshet.models.ports import ArticleIndex, IndexedArticle, IndexUnavailable
+from freshet.models.ports import (
+    EVERYTHING,
+    ArticleFilter,
+    ArticleIndex,
+    Hit,
+    IndexedArticle,
+    IndexUnavailable,
+)
 from freshet.streams import bundle_index
 from freshet.streams.bundle_index import BundleIndex
 
 _D = 4
 _ARTICLE = IndexedArticle("N1", np.eye(_D, dtype=np.float32)[0], 100.0, popularity=1.0)
 _QUERY = np.eye(_D, dtype=np.float32)[:2]
+
+
+DEADLINE_S = 30.0
+
+
+def until(probe: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + DEADLINE_S
+    while not probe():
+        assert time.monotonic() < end, f"{what}: not within {DEADLINE_S:g} s"
+        time.sleep(0.01)
+
+
+def newest(index: BundleIndex) -> list[str] | None:
+    """What a request is given; ``None`` where it has to do without."""
+    try:
+        with index.answering() as searches:
+            return [hit.news_id for hit in searches.newest(3)]
+    except IndexUnavailable:
+        return None
 
 
 class Opener:
@@ -101,3 +134,84 @@ def test_after_closing_another_bundle_may_be_opened() -> None:
     index.open("b2")
     assert index.count() == 0
     assert opener.opened == ["b1", "b2"]
+
+
+def test_a_request_neither_opens_an_index_elsewhere_nor_waits_for_its_opening() -> None:
+    opened_by: list[str] = []
+    let_open = threading.Event()
+
+    def opener(bundle: str) -> ArticleIndex:
+        opened_by.append(threading.current_thread().name)
+        assert let_open.wait(DEADLINE_S)
+        index = ExactIndex(_D)
+        index.upsert([_ARTICLE])
+        return index
+
+    index = BundleIndex(_D, opener, answer_timeout_s=DEADLINE_S)
+    assert newest(index) == [], "no bundle, no articles"
+    index.open("b1")
+    for _ in range(5):
+        assert newest(index) is None
+    until(lambda: bool(opened_by), "the index to be opened in the background")
+    assert newest(index) is None
+    let_open.set()
+    until(lambda: newest(index) == ["N1"], "the index to be open")
+    assert opened_by == ["probe-b1"]
+    index.close()
+
+
+def test_an_index_that_does_not_open_at_the_start_is_opened_later() -> None:
+    opener = Opener(failures=2)
+    index = BundleIndex(_D, opener, answer_timeout_s=DEADLINE_S)
+    index.open("b1")
+    index.prepare()
+    assert newest(index) is None
+    until(lambda: newest(index) == [], "the index to be open")
+    assert opener.opened == ["b1"]
+    index.close()
+
+
+class SlowIndex(ExactIndex):
+    """Takes its time for each list of the newest."""
+
+    takes_s = 0.0
+
+    def newest(self, k: int, where: ArticleFilter = EVERYTHING) -> list[Hit]:
+        time.sleep(self.takes_s)
+        return super().newest(k, where)
+
+
+def test_one_that_is_late_is_asked_no_more_until_it_is_in_time_again() -> None:
+    slow = SlowIndex(_D)
+    index = BundleIndex(_D, lambda bundle: slow, answer_timeout_s=0.5)
+    index.open("b1")
+    index.prepare()
+    index.upsert([_ARTICLE])
+    assert newest(index) == ["N1"]
+    slow.takes_s = 0.7
+    assert newest(index) is None
+    assert newest(index) is None
+    slow.newest = None  # type: ignore[method-assign, assignment]  # whoever asks it now fails of it
+    for _ in range(5):
+        assert newest(index) is None
+    with pytest.raises(IndexUnavailable, match=r"more than 0\.5 s"):
+        index.set_popularity({"N1": 1.0})
+    index.upsert([_ARTICLE])  # an article is worth a patient attempt
+    del slow.newest
+    slow.takes_s = 0.0
+    until(lambda: newest(index) == ["N1"], "the index to be in time")
+    index.close()
+
+
+def test_a_search_whose_answer_is_out_already_is_not_made_and_says_nothing_of_the_index() -> None:
+    index = BundleIndex(_D, Opener(), answer_timeout_s=DEADLINE_S)
+    index.open("b1")
+    index.prepare()
+    for _ in range(5):
+        with (
+            pytest.raises(IndexUnavailable, match="could not wait"),
+            index.answering(time.monotonic() - 1.0) as searches,
+        ):
+            searches.newest(3)
+    assert newest(index) == []
+    index.close()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 import pytest
+from kafka.errors import KafkaConnectionError
 
 from freshet.streams.errors import FreshetError
 from freshet.workers import commands
@@ -51,6 +52,17 @@ def test_an_unknown_verb_is_wrong_usage() -> None:
     [
         (FreshetError("Kafka is away. Start it."), 1, "Error: Kafka is away. Start it.\n"),
         (click.ClickException("no such file"), 1, "Error: no such file\n"),
+        (
+            OSError(28, "No space left on device"),
+            1,
+            "Error: No space left on device\nSet FRESHET_DEBUG=1 to see where it came from.\n",
+        ),
+        (
+            KafkaConnectionError("reset"),
+            1,
+            "Error: Kafka: KafkaConnectionError: reset; `freshet doctor` tells whether it and its topics can "
+            "be reached.\nSet FRESHET_DEBUG=1 to see where it came from.\n",
+        ),
         (KeyError("x"), 1, "Error: KeyError: 'x'\nSet FRESHET_DEBUG=1 to see where it came from.\n"),
         (KeyboardInterrupt(), 130, ""),
     ],

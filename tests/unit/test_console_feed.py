@@ -49,6 +49,7 @@ class Broker:
                 key=key.encode(),
                 value=value,
                 timestamp=NOW_S * 1_000,
+                headers=(),
             )
         )
 
@@ -105,7 +106,7 @@ class Consumer:
 @pytest.fixture
 def broker(monkeypatch: pytest.MonkeyPatch) -> Broker:
     broker = Broker()
-    monkeypatch.setattr(console_feed, "KafkaConsumer", broker.consumer)
+    monkeypatch.setattr(console_feed, "kafka_consumer", lambda *_, **__: broker.consumer())
     monkeypatch.setattr(console_feed, "wait_for_broker", lambda *_: None)
     monkeypatch.setattr(console_feed, "_RETRY_S", 0.01)
     return broker

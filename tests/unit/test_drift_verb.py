@@ -123,7 +123,7 @@ def test_a_time_splits_as_its_fraction_does_and_a_bundle_adds_new_articles(tmp_p
         (["--split", "0.5", "--min-overlap", "0.5"], "--min-overlap goes with --against"),
         (["--bundle", ".", "--against", ".", "--max-psi", "0.5"], "--max-psi goes with --split"),
         (["--split", "1.5"], "a fraction lies between 0 and 1"),
-        (["--split", "yesterday"], "'yesterday' is no fraction such as 0.8"),
+        (["--split", "yesterday"], "'yesterday' must be a fraction such as 0.8"),
     ],
 )
 def test_wrong_usage_is_status_2(arguments: list[str], message: str, tmp_path: Path) -> None:
@@ -150,3 +150,17 @@ def test_a_time_without_an_offset_is_in_utc() -> None:
     expected = to_unix_s(from_unix_s(START_S))
     for text in ("2019-11-11", "2019-11-11T00:00", "2019-11-11T01:00+01:00", "2019-11-11T00:00Z"):
         assert Split.parse(text).time_s == expected
+
+
+def test_lines_that_cannot_be_read_are_left_out_where_that_is_asked_for(tmp_path: Path) -> None:
+    folder = _folder(tmp_path / "mind")
+    with (folder / "behaviors.tsv").open("a") as file:
+        file.write("not a line\n" * 7)
+    refused = _run(tmp_path, str(folder), "--split", "0.5")
+    assert refused.exit_code == 1
+    assert "behaviors.tsv:41: " in refused.stderr
+    assert "--skip-bad-lines" in refused.stderr
+    found = _run(tmp_path, str(folder), "--split", "0.5", "--skip-bad-lines")
+    assert found.exit_code == 0, found.output
+    assert "left out: behaviors.tsv:41: " in found.stderr
+    assert "7 lines were left out in all" in found.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -26,6 +27,8 @@ from freshet.models.events import (
     DeadLetter,
     Event,
     EventError,
+    EventPart,
+    Filters,
     Impression,
     RankerWeights,
     Recommendation,
@@ -206,13 +209,44 @@ def test_a_number_must_be_finite(number: str) -> None:
         "2026-03-02",
         "today",
         1_772_438_400,
-        "0001-01-01T00:00:00+10:00",
+        "1772438400",
+        "20260302080005",
+        "1.5e9",
+        "0019-11-11T09:00:00Z",
+        "1000-01-01T00:00:00+10:00",
         "9999-12-31T23:59:59-10:00",
     ],
 )
 def test_a_time_without_zone_or_outside_the_calendar_is_refused(time: Any) -> None:
     with pytest.raises(EventError, match="time"):
         Click.from_json(with_field(Click, "time", time))
+
+
+def _parts(part: type[EventPart]) -> Iterator[type[EventPart]]:
+    yield part
+    for more in part.__subclasses__():
+        yield from _parts(more)
+
+
+LISTS = [
+    (part, name)
+    for part in _parts(EventPart)
+    for name, field in part.model_fields.items()
+    if "tuple[" in str(field.annotation)
+]
+
+
+@pytest.mark.parametrize(("part", "name"), LISTS)
+@pytest.mark.parametrize("value", ["A1", b"A1", {"A1": 1}, {"A1"}, (letter for letter in "A1")])
+def test_one_value_where_a_list_is_meant_is_refused(part: type[EventPart], name: str, value: object) -> None:
+    assert (Filters, "exclude_categories") in LISTS
+    with pytest.raises(ValidationError) as refused:
+        part.model_validate({name: value})
+    assert (name,) in [problem["loc"] for problem in refused.value.errors()]
+    if isinstance(value, str):
+        with pytest.raises(ValidationError) as refused:
+            part.model_validate_json(json.dumps({name: value}))
+        assert (name,) in [problem["loc"] for problem in refused.value.errors()]
 
 
 def test_an_error_lists_five_problems_and_counts_the_rest() -> None:

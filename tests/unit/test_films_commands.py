@@ -55,3 +55,16 @@ def test_a_model_of_films_is_trained_and_measured(folder_of: Any, model: str, tm
     trained = run("train", films, "--model", model, "--out", bundle, "--epochs", "2", "--device", "cpu")
     measured = run("evaluate", films, "--bundle", bundle)
     assert measured["bundle"] == trained["bundle"]
+
+
+@pytest.mark.parametrize("model", ["two-tower", "item2vec"])
+def test_ratings_of_one_moment_cannot_be_cut_in_time(tmp_path: Path, model: str) -> None:
+    """Nothing is left on one side of any cut."""
+    lines = [f"{user}\t{film}\t{stars}\t881250949\n" for user, film, stars, _ in _ratings()]
+    (tmp_path / "u.data").write_text("".join(lines))
+    result = CliRunner().invoke(
+        main, ["train", str(tmp_path), "--model", model, "--out", str(tmp_path / "out")]
+    )
+    assert result.exit_code == 1
+    assert f"of {USERS * FILMS:,} ratings 0 are left to train on" in result.stderr
+    assert "--until" in result.stderr

@@ -103,6 +103,7 @@ def test_the_columns_hold_what_the_parser_of_the_events_reads(tmp_path: Path) ->
         ("4\tU1\t11/13/2019 9:00:00 AM\t\tN1-1 N2-2\n", "'N2-2' has no label"),
         ("4\tU1\t11/13/2019 9:00:00 AM\t\tN1 N2\n", "no labels"),
         ("4\tU1\t2019-11-13\t\tN1-1\n", "is not like"),
+        ("4\tU1\t11/13/19 9:00:00 AM\t\tN1-1\n", "the year has four digits"),
         ("4\tU1\t11/13/2019 9:00:00 AM\t\t\n", "candidates"),
         ("4\t\t11/13/2019 9:00:00 AM\t\tN1-1\n", "user"),
     ],
@@ -122,6 +123,14 @@ def test_a_bad_line_is_refused_with_its_number_or_left_out_when_asked(
 def test_a_bad_line_of_news_is_refused_with_its_number(tmp_path: Path) -> None:
     with pytest.raises(MindError, match=r"news\.tsv:2: "):
         read_impression_log(folder(tmp_path, news=NEWS + "N2\tsport\n"))
+
+
+def test_a_publication_time_in_milliseconds_is_refused_with_its_number(tmp_path: Path) -> None:
+    path = folder(tmp_path)
+    (path / "published.tsv").write_text("N1\t1573462000\nN2\t1573462000000\n")
+    with pytest.raises(MindError, match=r"published\.tsv:2: .*not in milliseconds"):
+        read_impression_log(path)
+    assert len(read_impression_log(path, skip_bad_lines=True)) == 3
 
 
 @pytest.mark.parametrize("behaviors", ["", "\n\n"])

@@ -11,6 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+if sys.version_info >= (3, 14):
+    pytest.skip("gensim, which trains item2vec, is not there for Python 3.14 yet", allow_module_level=True)
+
 from freshet.models.bundle import Manifest, TrainingRecord, save_bundle
 from freshet.models.click_sequences import ClickSequences
 from freshet.models.feature_tower import FeatureTower, to_unit_norm

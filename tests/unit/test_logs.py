@@ -156,7 +156,7 @@ def test_a_wrong_key_is_quoted_in_the_dead_letter_and_not_in_the_log(said: list[
     value = b'{"version": 1, "user_id": "U-2", "news_id": "N", "time": "2026-03-02T08:00:00Z"}'
     record = SimpleNamespace(**vars(_RECORD) | {"value": value})
     intake.handle(record, lambda message: intake.keyed(message, Click, "user_id"))
-    ((_, letter, _),) = outbox._records["t.dead-letters", 2]
+    ((_, letter, *_),) = outbox._records["t.dead-letters", 2]
     assert letter is not None
     assert b"U-2" in letter
     (line,) = said

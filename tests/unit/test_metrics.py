@@ -29,6 +29,7 @@ UNITS = (
     "_users",
     "_candidates",
     "_partitions",
+    "_breakers",
     "_info",
 )
 """What a name may end with: a base unit, or what is counted."""

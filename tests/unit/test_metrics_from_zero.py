@@ -84,8 +84,8 @@ def value(name: str, **labels: str) -> float | None:
 def test_the_counters_of_a_topic_begin_with_the_worker_that_reads_it() -> None:
     topic = uuid.uuid4().hex
     metrics.count_from_zero([topic], committed=False)
-    names = ("events", "duplicate_events", "dead_letters", "committed_events")
-    assert [value(f"freshet_{name}_total", topic=topic) for name in names] == [0, 0, 0, None]
+    names = ("events", "duplicate_events", "uncounted_events", "dead_letters", "committed_events")
+    assert [value(f"freshet_{name}_total", topic=topic) for name in names] == [0, 0, 0, 0, None]
     metrics.count_from_zero([topic], committed=True)
     assert value("freshet_committed_events_total", topic=topic) == 0
 

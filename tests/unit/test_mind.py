@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from freshet.models.events import MAX_CANDIDATES, MAX_HISTORY, Article, Impression, from_unix_s
 from freshet.models.mind import (
-    MAX_LINE_BYTES,
     BadLine,
     MindError,
     Repairs,
@@ -25,6 +24,7 @@ from freshet.models.mind import (
     read_news,
     read_published,
 )
+from freshet.models.text_lines import MAX_LINE_BYTES
 
 IDS = st.text(st.characters(codec="utf-8", exclude_categories=["Z", "C"]), min_size=1, max_size=20)
 TEXTS = st.text(
@@ -65,7 +65,8 @@ def test_a_time_written_is_the_time_read(time_s: int) -> None:
     "text",
     ["", "11/11/2019", "13/1/2019 9:05:58 AM", "2/30/2019 9:05:58 AM", "1/1/2019 0:05:58 AM",
      "1/1/2019 13:05:58 PM", "1/1/2019 9:60:58 AM", "1/1/2019 9:05:58", "2019-11-11T09:05:58Z",
-     "1/1/2019 9:05:58 XM", "1/1/2019 9:-5:58 AM"],
+     "1/1/2019 9:05:58 XM", "1/1/2019 9:-5:58 AM", "11/11/19 9:00:00 AM", "1/1/02019 9:05:58 AM",
+     "1/1/1969 9:05:58 AM", "1/1/2100 9:05:58 AM", "+1/1/2019 9:05:58 AM", "1/1/2019 9:0_5:58 AM"],
 )  # fmt: skip
 def test_a_time_that_is_not_one_is_named(text: str) -> None:
     with pytest.raises(ValueError, match="is not like"):
@@ -206,7 +207,7 @@ def test_texts_longer_than_an_event_may_hold_are_cut_and_counted(tmp_path: Path)
 
 
 def test_bad_publication_times_are_bad_lines(tmp_path: Path) -> None:
-    (tmp_path / "published.tsv").write_text("N1\t12.5\nN2\tsoon\nN3\tnan\nN4\t1e30\nN5\n")
+    (tmp_path / "published.tsv").write_text("N1\t12.5\nN2\tsoon\nN3\tnan\nN4\t1573463100000\nN5\n")
     good, *bad = read_published(tmp_path)
     assert good == ("N1", 12.5)
     assert [entry.line for entry in bad if isinstance(entry, BadLine)] == [2, 3, 4, 5]

@@ -10,6 +10,7 @@ import pytest
 from aiokafka import TopicPartition
 from faust.types import TP
 
+from freshet.streams.errors import PartitionsLost
 from freshet.streams.progress import Progress
 from freshet.streams.settings import Settings
 from tests.waiting import HANG_S
@@ -92,6 +93,53 @@ async def test_offsets_that_no_record_has_hold_nothing_up(progress: Progress, gr
     assert group.offsets == {_CLICKS_0: 6}
 
 
+async def test_offsets_without_records_at_the_end_are_done_with_what_comes_before(
+    progress: Progress, group: Group
+) -> None:
+    """Such as a marker, after which nothing may ever come, or the records of an aborted transaction."""
+    progress.resume([_CLICKS_0])
+    await progress.starts({"clicks"})
+    progress.found_end(TopicPartition("clicks", 0), 9)
+    progress.found_empty(_CLICKS_0, 4, 7)
+    progress.done(_records(_CLICKS_0, 0, 1, 2))
+    assert progress.lags() == {_CLICKS_0: 6}, "3 was handed out and is not done"
+    progress.found_empty(_CLICKS_0, 7, 9)
+    await progress.commit()
+    assert group.offsets == {_CLICKS_0: 3}
+    progress.done(_records(_CLICKS_0, 3))
+    await progress.commit()
+    assert group.offsets == {_CLICKS_0: 9}
+    assert progress.lags() == {_CLICKS_0: 0}
+
+
+async def test_a_partition_of_nothing_but_offsets_without_records_is_done(
+    progress: Progress, group: Group
+) -> None:
+    group.offsets = {_CLICKS_0: 7}
+    progress.resume([_CLICKS_0])
+    await progress.starts({"clicks"})
+    progress.found_empty(_CLICKS_0, 7, 8)
+    progress.found_empty(_CLICKS_0, 8, 12)
+    progress.found_empty(_CLICKS_1, 0, 5)
+    await progress.commit()
+    assert group.offsets == {_CLICKS_0: 12}, "another partition is another worker's to commit"
+
+
+async def test_records_behind_offsets_without_any_are_done_only_when_they_are(
+    progress: Progress, group: Group
+) -> None:
+    progress.resume([_CLICKS_0])
+    await progress.starts({"clicks"})
+    progress.found_empty(_CLICKS_0, 2, 4)
+    progress.found_empty(_CLICKS_0, 6, 7)
+    progress.done(_records(_CLICKS_0, 0, 1))
+    await progress.commit()
+    assert group.offsets == {_CLICKS_0: 2}
+    progress.done(_records(_CLICKS_0, 4, 5))
+    await progress.commit()
+    assert group.offsets == {_CLICKS_0: 7}
+
+
 async def test_a_commit_that_failed_is_made_again(progress: Progress, group: Group) -> None:
     progress.resume([_CLICKS_0])
     await progress.starts({"clicks"})
@@ -151,6 +199,65 @@ async def test_lag_is_what_is_not_done(progress: Progress) -> None:
     progress.found_end(TopicPartition("clicks", 1), None)
     progress.done(_records(_CLICKS_0, 0, 1, 2))
     assert progress.lags() == {_CLICKS_0: 7, _CLICKS_1: 0}
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("freshet.streams.progress.time", clock)
+    return clock
+
+
+async def test_a_worker_that_was_away_for_longer_than_its_session_may_not_write_what_it_had_in_hand(
+    progress: Progress, group: Group, clock: Clock
+) -> None:
+    progress.resume([_CLICKS_0])
+    await progress.starts({"clicks"})
+    await progress.hold()
+    generation = progress.generation
+    clock.now_s += Settings().session_timeout_s + 1.0
+    group.refuses = True
+    with pytest.raises(PartitionsLost):
+        await progress.hold()
+    assert not progress.may_handle(generation), "its readers begin anew at what is committed"
+
+
+async def test_a_worker_that_is_still_a_member_may_write(
+    progress: Progress, group: Group, clock: Clock
+) -> None:
+    progress.resume([_CLICKS_0])
+    await progress.starts({"clicks"})
+    progress.done(_records(_CLICKS_0, 0))
+    await progress.commit()
+    group.refuses = True
+    await progress.hold()  # it need not ask: the broker has just said so
+    group.refuses = False
+    clock.now_s += Settings().session_timeout_s + 1.0
+    await progress.hold()
+    assert group.offsets == {_CLICKS_0: 1}
+
+
+async def test_a_worker_is_idle_since_its_slowest_agent_came_back(progress: Progress, clock: Clock) -> None:
+    assert progress.idle_s() == 0.0, "no agent has begun"
+    users, requests = object(), object()
+    progress.came_back(users)
+    progress.came_back(requests)
+    clock.now_s += 7.0
+    progress.came_back(requests)
+    clock.now_s += 3.0
+    assert progress.idle_s() == 10.0
+    progress.came_back(users)
+    assert progress.idle_s() == 3.0
 
 
 async def test_progress_is_kept_regularly(

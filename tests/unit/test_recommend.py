@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from freshet.models.candidates import largest
 from freshet.models.catalog import ArticleCatalog
 from freshet.models.clicked_lately import population_vector
 from freshet.models.events import Filters, RecommendationRequest, RecommendedArticle, from_unix_s
@@ -324,3 +325,11 @@ def test_an_empty_catalog_is_answered_with_nothing() -> None:
 def test_ranking_needs_candidates(world: tuple[ArticleCatalog, ExactIndex]) -> None:
     with pytest.raises(ValueError, match="names no candidates"):
         rank(request(), reader(world[0]), world[0], RANKER, NOW_S)
+
+
+@given(st.lists(st.integers(0, 5).map(float), max_size=40), st.integers(1, 50))
+def test_the_largest_of_a_catalog_are_those_that_sorting_all_of_it_gives(
+    values: list[float], count: int
+) -> None:
+    column = np.array(values)
+    assert largest(column, count).tolist() == np.argsort(-column, kind="stable")[:count].tolist()

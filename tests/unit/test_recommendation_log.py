@@ -88,7 +88,10 @@ def _spoil_second_recommendation(folder: Path) -> None:
         (_append("recommendations.jsonl", b"[]"), "recommendations.jsonl:31: not a JSON object"),
         (_append("recommendations.jsonl", b"{}"), "recommendations.jsonl:31: request_id: missing"),
         (_append("impressions.jsonl", b'{"time": 5}'), "impressions.jsonl:31: time: missing, or no text"),
-        (_append("impressions.jsonl", b'{"time": "2026-01-05T06:00"}'), "impressions.jsonl:31: .* no offset"),
+        (
+            _append("impressions.jsonl", b'{"time": "2026-01-05T06:00"}'),
+            "impressions.jsonl:31: .*offset",
+        ),
         (
             _append("impressions.jsonl", b'{"time": "2026-01-05T06:00Z"}'),
             "impressions.jsonl:31: Impression: ",

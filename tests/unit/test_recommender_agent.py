@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
+import threading
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -18,8 +22,9 @@ from freshet.models.plackett_luce import PlackettLuceExplorer
 from freshet.models.ports import EVERYTHING, ArticleFilter, FloatMatrix, Hit, IndexedArticle, IndexUnavailable
 from freshet.models.ranking import LinearRanker
 from freshet.models.user_state import UserState
+from freshet.streams.bundle_index import BundleIndex
 from freshet.streams.experiments import Experiments
-from freshet.streams.outbox import Outbox
+from freshet.streams.outbox import Outbox, partition_of
 from freshet.streams.ranker_examples import RankerExamples
 from freshet.streams.ranker_weights import Rankers
 from freshet.streams.recommender_agent import RecommenderAgent
@@ -31,14 +36,21 @@ from freshet.streams.settings import Settings
 _D = 4
 _NOW_S = 1_767_000_000.0
 _SETTINGS = Settings(dimension=_D, topic_prefix="t.")
+DEADLINE_S = 60.0
 
 
 class FragileIndex(ExactIndex):
-    """Answers until it is down."""
+    """Answers until it is down, or hangs."""
 
     down = False
 
+    def __init__(self, d: int) -> None:
+        super().__init__(d)
+        self.goes_on = threading.Event()
+        self.goes_on.set()
+
     def search(self, queries: FloatMatrix, k: int, where: ArticleFilter = EVERYTHING) -> list[list[Hit]]:
+        assert self.goes_on.wait(DEADLINE_S)
         if self.down:
             raise IndexUnavailable("down")
         return super().search(queries, k, where)
@@ -61,9 +73,17 @@ class Answers(Outbox):
 class World:
     """A recommender agent, the user's state and the articles that it knows of."""
 
-    def __init__(self, explorer: Explorer | None = None, bursts: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        explorer: Explorer | None = None,
+        bursts: tuple[str, ...] = (),
+        settings: Settings = _SETTINGS,
+        answer_timeout_s: float = math.inf,
+    ) -> None:
         self.catalog = ArticleCatalog(_D)
         self.index = FragileIndex(_D)
+        self.bundle_index = BundleIndex(_D, lambda bundle: self.index, answer_timeout_s=answer_timeout_s)
+        self.bundle_index.open("b1")
         self.outbox = Answers()
         self.state: UserState | None = None
         self.done: list[Any] = []
@@ -71,10 +91,10 @@ class World:
         progress: Any = SimpleNamespace(may_handle=lambda generation: True, done=self.done.extend)
         rankers = Rankers(LinearRanker())
         self.agent = RecommenderAgent(
-            settings=_SETTINGS,
+            settings=settings,
             states=states,
             catalog=self.catalog,
-            index=self.index,
+            index=self.bundle_index,
             rankers=rankers,
             experiments=Experiments(rankers),
             outbox=self.outbox,
@@ -90,6 +110,10 @@ class World:
             explorer=explorer,
             bursts=lambda: bursts,
         )
+
+    def close(self) -> None:
+        self.agent.close()
+        self.bundle_index.close()
 
     def publish(self, news_id: str, category: str, *, indexed: bool = True) -> None:
         vector = np.eye(_D, dtype=np.float32)[len(news_id) % _D]
@@ -107,7 +131,7 @@ class World:
         records = [
             SimpleNamespace(
                 topic="t.recommendation-requests",
-                partition=0,
+                partition=partition_of(request.user_id, _SETTINGS.partitions),
                 offset=i,
                 key=request.user_id.encode(),
                 value=request.to_json(),
@@ -135,7 +159,7 @@ def world() -> Iterator[World]:
         world.publish(f"S{i}", "sport")
         world.publish(f"P{i}", "politics")
     yield world
-    world.agent.close()
+    world.close()
 
 
 def _ids(answer: Recommendation) -> set[str]:
@@ -150,6 +174,18 @@ async def test_a_user_recommended_to_before_gets_the_same_articles(world: World)
     assert after.degraded == "cached"
     assert _ids(after) == _ids(before)
     assert len((await world.ask(k=2)).items) == 2
+
+
+async def test_a_request_ahead_of_the_clock_is_answered_as_of_now(world: World) -> None:
+    """Nor does it see what is under embargo until then."""
+    before_s = time.time()
+    world.catalog.put_article("embargo", np.ones(_D, np.float32), before_s + 200.0)
+    world.index.upsert([IndexedArticle("embargo", np.ones(_D, np.float32), before_s + 200.0)])
+    ahead = RecommendationRequest(request_id="R", user_id="U", time=from_unix_s(before_s + 250.0), k=20)
+    (answer,) = await world.ask_all(ahead)
+    assert before_s - 1e-3 <= answer.time.timestamp() <= time.time()
+    assert "embargo" not in _ids(answer)
+    assert len(_ids(answer)) == 12
 
 
 async def test_what_is_served_from_before_still_is_what_is_asked_for(world: World) -> None:
@@ -218,7 +254,7 @@ async def test_an_explored_answer_says_how_likely_it_was_and_what_it_was_drawn_f
     cached = await world.ask(k=3)
     assert cached.degraded == "cached"
     assert not any("exploration" in item.sources for item in cached.items)
-    world.agent.close()
+    world.close()
 
 
 async def test_what_bursts_is_a_candidate_wherever_else_it_was_not_found() -> None:
@@ -227,4 +263,26 @@ async def test_what_bursts_is_a_candidate_wherever_else_it_was_not_found() -> No
     world.publish("X1", "sport", indexed=False)
     answer = await world.ask(k=2)
     assert {item.news_id: "burst" in item.sources for item in answer.items} == {"S1": False, "X1": True}
-    world.agent.close()
+    world.close()
+
+
+async def test_an_index_elsewhere_that_hangs_holds_up_nobody_and_is_asked_again_when_it_is_back() -> None:
+    elsewhere = _SETTINGS.model_copy(update={"qdrant_url": "http://127.0.0.1:9"})
+    world = World(settings=elsewhere, answer_timeout_s=0.2)
+    world.bundle_index.prepare()
+    world.publish("S1", "sport")
+    requests = [
+        RecommendationRequest(request_id=f"R{i}", user_id=f"U{i}", time=from_unix_s(_NOW_S))
+        for i in range(100)
+    ]
+    world.index.goes_on.clear()
+    # While it hangs, which it does until the test lets it go: the threads that search do not come back.
+    answers = await world.ask_all(*requests)
+    assert [answer.request_id for answer in answers] == [request.request_id for request in requests]
+    assert {answer.degraded for answer in answers} == {"trending"}
+    assert {item.news_id for answer in answers for item in answer.items} == {"S1"}
+    world.index.goes_on.set()
+    async with asyncio.timeout(DEADLINE_S):
+        while (await world.ask()).degraded is not None:
+            await asyncio.sleep(0.05)
+    world.close()

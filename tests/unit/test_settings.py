@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 from pydantic import ValidationError
 
+from freshet.streams.faust_app import faust_app
 from freshet.streams.kafka import client_config
 from freshet.streams.settings import Settings
 from freshet.workers.connection_options import settings_options
@@ -99,4 +100,29 @@ def test_half_of_the_credentials_is_wrong_usage() -> None:
 
 def test_tls_without_a_password_is_tls_and_nothing_is_plain_text() -> None:
     assert client_config(Settings(kafka_tls=True))["security_protocol"] == "SSL"
-    assert client_config(Settings(bootstrap_servers="a:1,b:2")) == {"bootstrap_servers": ["a:1", "b:2"]}
+    plain = client_config(Settings(bootstrap_servers="a:1,b:2"))
+    assert plain["bootstrap_servers"] == ["a:1", "b:2"]
+    assert not {"security_protocol", "ssl_context"} & plain.keys()
+
+
+def test_every_client_takes_the_intervals_of_the_settings(tmp_path: Path) -> None:
+    settings = Settings(
+        data_dir=tmp_path,
+        session_timeout_s=6.0,
+        max_poll_interval_s=40.0,
+        metadata_max_age_s=10.0,
+        connections_max_idle_s=20.0,
+    )
+    config = client_config(settings)
+    assert (config["metadata_max_age_ms"], config["connections_max_idle_ms"]) == (10_000, 20_000)
+    assert config["request_timeout_ms"] < 20_000, "kafka-python refuses the consumer else"
+    conf = faust_app(settings).conf
+    assert (conf.broker_session_timeout, conf.broker_max_poll_interval) == (6.0, 40.0)
+    assert conf.broker_heartbeat_interval < 6.0 / 3
+    assert (conf.consumer_metadata_max_age_ms, conf.consumer_connections_max_idle_ms) == (10_000, 20_000)
+    assert (conf.producer_metadata_max_age_ms, conf.producer_connections_max_idle_ms) == (10_000, 20_000)
+
+
+def test_fausts_own_variables_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BROKER_MAX_POLL_INTERVAL", "40")
+    assert faust_app(Settings(data_dir=tmp_path)).conf.broker_max_poll_interval == 40.0

@@ -18,6 +18,7 @@ from freshet.models.impression_log import read_impression_log
 from freshet.models.synth import write_synth
 from freshet.models.synth_world import SynthConfig
 from freshet.workers.cli import main
+from freshet.workers.errors import WorkerError
 from freshet.workers.trainable_models import MODELS
 
 QUICK = ("--epochs", "2", "--device", "cpu")
@@ -145,3 +146,18 @@ def test_an_interrupted_run_saves_no_bundle_and_goes_on(folder: Path, tmp_path: 
     assert "epoch 1:" not in again.stderr, "it went on instead of beginning again"
     assert json.loads(again.stdout)["bundle"] == load_bundle(tmp_path / "a").id
     assert not (tmp_path / "a.training").exists()
+
+
+def test_a_package_that_is_not_there_for_this_python_is_named_with_the_pythons_that_have_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "gensim", None)
+    for module in ("gensim.models", "freshet.models.word2vec", "freshet.models.item2vec"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    for without, remedy in (
+        ((4, 0), r"pip install 'freshet\[embed,train\]'"),
+        ((3, 11), "Python 3.11 to 3.13"),
+    ):
+        monkeypatch.setattr("freshet.workers.trainable_models._WITHOUT_GENSIM", without)
+        with pytest.raises(WorkerError, match=f"needs gensim, which is not installed: .*{remedy}"):
+            MODELS["item2vec"].trainers["mind"].load_function()

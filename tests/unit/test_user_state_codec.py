@@ -46,16 +46,47 @@ GOLDEN_V1 = (
 )
 
 
-def test_version_1_is_still_written_and_read() -> None:
-    state = example()
-    assert state.to_bytes().hex() == GOLDEN_V1
-    restored = UserState.from_bytes(bytes.fromhex(GOLDEN_V1), POOLING)
+def assert_is_the_example(restored: UserState, state: UserState) -> None:
     assert restored.exposures == {"N1": 1, "N2": 1, "später": 1}
     assert restored.recent_clicks() == [("N1", START_S), ("N9", LATER_S)]
     assert restored.offsets == {("impressions", 3): 17, ("clicks", 3): 5}
     assert (restored.clicks, restored.parked, restored.reference_s) == (2, 1, LATER_S)
     population = np.zeros(2, np.float32)
     assert (restored.vectors(LATER_S, population) == state.vectors(LATER_S, population)).all()
+
+
+def test_version_1_is_still_read() -> None:
+    state = example()
+    restored = UserState.from_bytes(bytes.fromhex(GOLDEN_V1), POOLING)
+    assert_is_the_example(restored, state)
+    assert restored.to_bytes() == state.to_bytes(), "what version 1 does not hold is as in a state without it"
+
+
+def example_of_version_2() -> UserState:
+    """More articles than are remembered, one of them shown twice in an hour, and a click of a known mark."""
+    state = UserState.empty(replace(POOLING, max_exposures=2))
+    state.apply_impression(("impressions", 3, 17), START_S, ["N1", "N2"], ["N1"], CATALOG, mark=7)
+    state.apply_impression(("impressions", 3, 18), START_S + 60.0, ["N2", "später"], [], CATALOG)
+    state.apply_click(("clicks", 3, 5), LATER_S, "N9", CATALOG, impression_known=False, mark=(1 << 64) - 1)
+    return state
+
+
+GOLDEN_V2 = (
+    "02e0222b45020002000000002c71d741020000000200010002000100020026000000fcffffffffff2f3f0a2b8d6dfc00"
+    "f03f00008039000000bae407003fe407803e000000a0d770d741000000002c71d741000000002c71d741600e2a436e01"
+    "000002000201030005000000000000000300120000000000000001000200e8aa0600010000020700000000000000ffff"
+    "ffffffffffff636c69636b730a696d7072657373696f6e730a4e310a4e390a4e390a4e320a7370c3a47465723b976bd6"
+)
+
+
+def test_version_2_is_still_written_and_read() -> None:
+    state = example_of_version_2()
+    assert state.to_bytes().hex() == GOLDEN_V2
+    restored = UserState.from_bytes(bytes.fromhex(GOLDEN_V2), state.pooling)
+    assert restored.to_bytes() == state.to_bytes()
+    source = ("clicks", 3, 6)
+    for again in (7, (1 << 64) - 1):
+        assert restored.counted(source, LATER_S, [], ["N9"], again).left_out == ["N9"]
 
 
 def test_empty_state_is_read_back() -> None:

@@ -12,8 +12,15 @@ from prometheus_client import REGISTRY
 
 from freshet.streams import watchdog
 from freshet.streams.group_lag import Position
+from freshet.streams.group_place import GroupDescription, Member
 from freshet.streams.settings import Settings
-from freshet.streams.watchdog import Stalls, Watchdog, unhealthy_reason
+from freshet.streams.watchdog import (
+    Stalls,
+    Watchdog,
+    broker_silent_s,
+    unhealthy_reason,
+    unready_reason,
+)
 
 CLICKS_0, CLICKS_1 = TopicPartition("clicks", 0), TopicPartition("clicks", 1)
 GROUPS = {"stream": ["clicks"]}
@@ -116,6 +123,59 @@ def test_a_broker_that_does_not_answer_is_no_reason_to_restart(dog: Watchdog) ->
     assert unhealthy_reason() is None
 
 
+def test_a_worker_that_is_no_member_of_its_group_is_first_unready_then_unhealthy(dog: Watchdog) -> None:
+    place = Member("stream", ["clicks"], "w1", frozenset()), GroupDescription(True, {}, frozenset({CLICKS_0}))
+    session_s = Settings().session_timeout_s
+    for sessions, unready, unhealthy in ((0, False, False), (4, True, False), (7, True, True)):
+        dog.look({}, sessions * session_s, place)
+        assert (unready_reason() is not None, unhealthy_reason() is not None) == (unready, unhealthy)
+    assert (reason := unhealthy_reason()) is not None
+    assert reason == "this worker is not a member of the consumer group stream, for 70 s"
+
+
+def test_a_group_that_shares_its_partitions_out_for_long_is_no_reason_to_restart(dog: Watchdog) -> None:
+    place = (
+        Member("stream", ["clicks"], "w1", frozenset()),
+        GroupDescription(False, {"w1": frozenset()}, frozenset()),
+    )
+    for now_s in (0.0, 1_000.0):
+        dog.look({}, now_s, place)
+    assert unready_reason() == "the consumer group stream is sharing its partitions out, for 1000 s"
+    assert unhealthy_reason() is None
+
+
+def test_a_watchdog_that_fails_is_no_good_news(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    class Broker:
+        def __init__(self, settings: Settings) -> None:
+            """Answer whatever is asked."""
+
+        def positions(self, groups: watchdog.Groups) -> dict[TopicPartition, Position]:
+            return {}
+
+        def positions_at(self, read: Mapping[TopicPartition, int]) -> dict[TopicPartition, Position]:
+            return {}
+
+        def close(self) -> None:
+            """Do nothing."""
+
+    def groups() -> watchdog.Groups:
+        asked.append(len(asked))
+        if asked[-1] == 0:
+            raise TypeError("a defect")
+        return GROUPS
+
+    monkeypatch.setattr(watchdog, "GroupLag", Broker)
+    said: list[str | None] = []
+    with Watchdog(Settings(), groups, frozenset, interval_s=0.05) as dog:
+        while not said or said[-1] is not None or len(asked) < 2:
+            said.append(dog.reason)
+            time.sleep(0.001)
+    assert any(reason is not None and "TypeError('a defect')" in reason for reason in said)
+    assert said[-1] is None, "it looks on"
+
+
 def test_everybodys_partitions_are_on_the_metrics(dog: Watchdog) -> None:
     for now_s in (0.0, 7.0):
         dog.look({CLICKS_0: Position(5, 9), CLICKS_1: Position(5, 15)}, now_s)
@@ -150,3 +210,30 @@ def test_a_watchdog_looks_on_after_the_broker_has_not_answered(monkeypatch: pyte
             time.sleep(0.001)
     assert [broker.closed for broker in connections] == [False, True, True]
     assert unhealthy_reason() is None, "a watchdog that has stopped says nothing"
+
+
+def test_a_broker_that_does_not_answer_is_silent_until_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = False
+
+    class Broker:
+        def __init__(self, settings: Settings) -> None:
+            if not answers:
+                raise KafkaTimeoutError("no answer")
+
+        def positions(self, groups: watchdog.Groups) -> dict[TopicPartition, Position]:
+            return {}
+
+        def positions_at(self, read: Mapping[TopicPartition, int]) -> dict[TopicPartition, Position]:
+            return {}
+
+        def close(self) -> None: ...
+
+    monkeypatch.setattr(watchdog, "GroupLag", Broker)
+    with Watchdog(Settings(), lambda: GROUPS, set, interval_s=0.01):
+        assert broker_silent_s() == 0.0, "it was not asked yet"
+        while broker_silent_s() < 0.1:
+            time.sleep(0.01)
+        answers = True
+        while broker_silent_s():
+            time.sleep(0.01)
+    assert broker_silent_s() == 0.0, "a watchdog that has stopped says nothing"

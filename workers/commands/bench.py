@@ -11,6 +11,9 @@ from click.core import ParameterSource
 
 from freshet.streams.settings import Settings
 from freshet.workers.connection_options import settings_options
+from freshet.workers.number_options import FiniteRange
+from freshet.workers.printable import say
+from freshet.workers.terminal import Terminal
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -36,11 +39,11 @@ NAMES = ("throughput", "latency", "freshness", "embed", "index", "ann", "train")
     help="throughput, train: the median counts.",
 )
 @click.option(
-    "--rate", type=click.FloatRange(1), default=100.0, show_default=True, help="latency: requests per second."
+    "--rate", type=FiniteRange(1), default=100.0, show_default=True, help="latency: requests per second."
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(1),
+    type=FiniteRange(1),
     help="latency: for each kind of request, by default 20; freshness: of publishing, by default 30.",
 )
 @click.option(
@@ -102,7 +105,6 @@ def command(
     --bootstrap-servers names another.
     """
     import orjson  # noqa: PLC0415  # heavy imports only when the verb runs
-    from rich.console import Console  # noqa: PLC0415
     from rich.progress import Progress  # noqa: PLC0415
 
     from freshet.workers.bench_report import render  # noqa: PLC0415
@@ -129,7 +131,7 @@ def command(
     context = click.get_current_context()
     named = context.get_parameter_source("bootstrap_servers") is ParameterSource.COMMANDLINE
     for bench in NAMES if name == "all" else (name,):
-        with Progress(console=Console(stderr=True), transient=True) as bars:
+        with Progress(console=Terminal(stderr=True), transient=True) as bars:
             bar = bars.add_task(bench, total=None)
             report = measure(
                 bench,
@@ -139,9 +141,9 @@ def command(
                 progress=partial(_show, bars, bar),
             )
         if as_json:
-            click.echo(orjson.dumps(report.as_json()))
+            say(orjson.dumps(report.as_json()))
         else:
-            Console().print(render(report))
+            Terminal(markup=True).print(render(report))
 
 
 def _show(bars: Progress, bar: TaskID, done: int, total: int) -> None:

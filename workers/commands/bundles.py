@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from freshet.streams.settings import Settings
 from freshet.workers.connection_options import connection_options, settings_options
+from freshet.workers.printable import say
+from freshet.workers.terminal import Terminal
 
 if TYPE_CHECKING:
     from freshet.models.bundle import Bundle
@@ -44,12 +46,12 @@ def list_(settings: Settings, *, folder: Path | None, as_json: bool) -> None:
             else {"folder": str(entry.folder), **_summary(entry.bundle)}
             for entry in entries
         ]
-        click.echo(json.dumps({"bundles": shown}))
+        say(json.dumps({"bundles": shown}))
         return
     table = Table("folder", "id", "model", "d", "encoder", "trained on", "figures")
     for entry in entries:
         if entry.bundle is None:
-            table.add_row(entry.folder.name, f"[red]{entry.error}[/red]")
+            table.add_row(entry.folder.name, Text(str(entry.error), style="red"))
             continue
         row = _summary(entry.bundle)
         data = f"{row['trained_on']}, {row['examples']:,} examples"
@@ -57,7 +59,7 @@ def list_(settings: Settings, *, folder: Path | None, as_json: bool) -> None:
         table.add_row(
             entry.folder.name, row["id"], row["model"], str(row["d"]), encoder, data, _figures(row["figures"])
         )
-    Console().print(table if entries else f"no bundle in {folder or settings.bundles}")
+    Terminal().print(table if entries else f"no bundle in {folder or settings.bundles}")
 
 
 @command.command()
@@ -72,13 +74,13 @@ def show(settings: Settings, *, bundle: str, as_json: bool) -> None:
     described["vocabularies"] = {name: len(values) for name, values in found.manifest.vocabularies.items()}
     described["weights"] = {name: list(weight.shape) for name, weight in sorted(found.weights.items())}
     if as_json:
-        click.echo(json.dumps(described))
+        say(json.dumps(described))
         return
-    console = Console(soft_wrap=True, highlight=False)
-    console.print(f"[bold]{found.id}[/bold] in {found.folder}")
+    console = Terminal(soft_wrap=True, highlight=False)
+    console.print(Text.assemble((found.id, "bold"), f" in {found.folder}"))
     for name, value in described.items():
         if name not in {"id", "name", "version"}:
-            console.print(f"{name}: {json.dumps(value)}", markup=False)
+            console.print(f"{name}: {json.dumps(value)}")
 
 
 @command.command()
@@ -93,12 +95,12 @@ def history(settings: Settings, *, as_json: bool) -> None:
     now = served(promoted(controls))
     if as_json:
         records = [control.model_dump(mode="json", exclude_none=True) for control in controls]
-        click.echo(json.dumps({"served": now, "promotions": records}))
+        say(json.dumps({"served": now, "promotions": records}))
         return
     for control in controls:
         verb = "rolled back to" if control.rollback else "promoted"
-        click.echo(f"{control.time.isoformat(timespec='seconds')}  {verb} {control.subject}")
-    click.echo(f"in service: {now}")
+        say(f"{control.time.isoformat(timespec='seconds')}  {verb} {control.subject}")
+    say(f"in service: {now}")
 
 
 @command.command()
@@ -113,12 +115,12 @@ def promote(settings: Settings, *, bundle: str, as_json: bool) -> None:
 
     bundle_id = UNTRAINED if bundle == UNTRAINED else _find(bundle, settings).id
     control = publish(settings, bundle_id)
-    click.echo(control.to_json() if as_json else f"{bundle_id} is promoted; restart the workers to serve it")
+    say(control.to_json() if as_json else f"{bundle_id} is promoted; restart the workers to serve it")
     if bundle_id != UNTRAINED:
         try:
             find_bundle(settings.bundles, bundle_id)
         except BundleUnusable as error:
-            click.echo(f"Warning: workers look for it in their catalogue, and here {error}", err=True)
+            say(f"Warning: workers look for it in their catalogue, and here {error}", err=True)
 
 
 @command.command()
@@ -136,7 +138,7 @@ def rollback(settings: Settings, *, as_json: bool) -> None:
             "no promotion is left to be taken back: `freshet bundles history` lists all"
         )
     control = publish(settings, earlier, rollback=True)
-    click.echo(control.to_json() if as_json else f"back to {earlier}; restart the workers to serve it")
+    say(control.to_json() if as_json else f"back to {earlier}; restart the workers to serve it")
 
 
 def _find(bundle: str, settings: Settings) -> Bundle:

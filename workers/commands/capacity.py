@@ -6,6 +6,9 @@ from typing import Any
 
 import click
 
+from freshet.workers.number_options import FiniteRange
+from freshet.workers.printable import say
+
 
 @click.command(name="capacity")
 @click.option("--users", type=click.IntRange(1), required=True, help="Known by id, active or not.")
@@ -14,16 +17,18 @@ import click
 @click.option("--requests-per-day", type=click.IntRange(0), help="[default: as many as impressions]")
 @click.option("--articles-per-day", type=click.IntRange(0), help="New or changed. [default: 1 % of all]")
 @click.option("--shown", type=click.IntRange(1), help="Articles in an impression. [default: 10]")
-@click.option("--clicks", type=click.FloatRange(0), help="Of an impression. [default: 0.3]")
+@click.option("--clicks", type=FiniteRange(0, 1_000), help="Of an impression. [default: 0.3]")
 @click.option("--remembered-clicks", type=click.IntRange(0), help="Of the average user. [default: 20]")
 @click.option("--remembered-shown", type=click.IntRange(0), help="To the average user. [default: 100]")
 @click.option("--co-clicks", type=click.IntRange(0), help="Articles clicked before an article. [default: 50]")
 @click.option("--dimension", type=click.IntRange(2), help="Of the vectors. [default: 64]")
 @click.option("--replication", type=click.IntRange(1), help="Of Kafka's topics. [default: 3]")
-@click.option("--peak", type=click.FloatRange(1), help="The busiest minutes, by the day's mean. [default: 3]")
+@click.option(
+    "--peak", type=FiniteRange(1, 1_000), help="The busiest minutes, by the day's mean. [default: 3]"
+)
 @click.option(
     "--utilisation",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=FiniteRange(0, 1, min_open=True),
     help="The share of a worker that the peak may take. [default: 0.5]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -47,6 +52,6 @@ def command(*, as_json: bool, users: int, articles: int, **given: Any) -> None:
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     if as_json:
-        click.echo(orjson.dumps(planned.as_json()))
+        say(orjson.dumps(planned.as_json()))
     else:
-        click.echo("\n".join(render(planned)))
+        say("\n".join(render(planned)))

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import click
 
+from freshet.workers.number_options import SEED, FiniteRange
+from freshet.workers.printable import say
+from freshet.workers.terminal import Terminal
 from freshet.workers.trainable_models import MODELS
 
 _MODELS = [name for name, model in MODELS.items() if "mind" in model.trainers]
@@ -22,12 +25,12 @@ _MODELS = [name for name, model in MODELS.items() if "mind" in model.trainers]
 )
 @click.option(
     "--until",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=FiniteRange(0, 1, min_open=True, max_open=True),
     default=0.8,
     show_default=True,
     help="The share of the impressions, in time, to train on.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of training.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of training.")
 @click.option(
     "--keep", metavar="DIR", type=click.Path(file_okay=False, path_type=Path), help="Leave the bundles there."
 )
@@ -48,7 +51,6 @@ def command(
     Beside them stand the baselines, and the oracle where `freshet synth` made the folder.
     """
     import orjson  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415
 
     from freshet.models.bundle import BundleError  # noqa: PLC0415
     from freshet.models.mind import MindError  # noqa: PLC0415
@@ -68,6 +70,6 @@ def command(
     except (BundleError, MindError, WorkerError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     if as_json:
-        click.echo(orjson.dumps(found.as_json()).decode())
+        say(orjson.dumps(found.as_json()).decode())
     else:
-        Console().print(found.render())
+        Terminal().print(found.render())

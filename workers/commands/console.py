@@ -9,6 +9,8 @@ import click
 
 from freshet.streams.settings import Settings
 from freshet.workers.connection_options import settings_options
+from freshet.workers.printable import say
+from freshet.workers.terminal import Terminal, bullet
 
 _HTTP = ("http", "https")
 
@@ -73,8 +75,6 @@ def command(
     """
     import webbrowser  # noqa: PLC0415  # heavy imports only when the verb runs
 
-    from rich.console import Console  # noqa: PLC0415
-
     from freshet.workers.console_run import ConsoleOptions, run_console  # noqa: PLC0415
     from freshet.workers.logs import set_up_logs  # noqa: PLC0415
 
@@ -84,10 +84,10 @@ def command(
 
     def ready(url: str) -> None:
         if as_json:
-            click.echo(json.dumps({"url": url}))
+            say(json.dumps({"url": url}))
         else:
-            console = Console(soft_wrap=True, highlight=False)
-            console.print(f"[green]•[/green] the console is at {url} ; Ctrl-C stops it")
+            console = Terminal(soft_wrap=True, highlight=False)
+            console.print(bullet(f"the console is at {url} ; Ctrl-C stops it"))
         if open_browser:
             webbrowser.open(url)
 

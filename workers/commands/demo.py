@@ -6,9 +6,13 @@ from pathlib import Path
 
 import click
 
+from freshet.workers.number_options import SEED
+from freshet.workers.printable import say
+from freshet.workers.terminal import Terminal
+
 
 @click.command(name="demo")
-@click.option("--seed", type=click.IntRange(0), default=7, show_default=True, help="Of the newspaper.")
+@click.option("--seed", type=SEED, default=7, show_default=True, help="Of the newspaper.")
 @click.option("--users", type=click.IntRange(20), help="Readers. [default: 1,500]")
 @click.option("--articles", type=click.IntRange(100), help="[default: 600]")
 @click.option("--impressions", type=click.IntRange(20), help="[default: 6,000]")
@@ -38,7 +42,6 @@ def command(
     from dataclasses import replace  # noqa: PLC0415  # heavy imports only when the verb runs
 
     import orjson  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415
 
     from freshet.models.synth import demo_world  # noqa: PLC0415
     from freshet.workers.demo import run_demo  # noqa: PLC0415
@@ -50,12 +53,12 @@ def command(
         config = replace(config, **{name: value for name, value in given.items() if value is not None})
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    console = Console(stderr=as_json)
+    console = Terminal(stderr=as_json, markup=True)
     if not console.is_terminal:
-        console = Console(stderr=as_json, width=PLAIN_WIDTH)
+        console = Terminal(stderr=as_json, width=PLAIN_WIDTH, markup=True)
     try:
         report = run_demo(data_dir / "demo", config, Screen(console))
     except OSError as error:
         raise click.ClickException(f"{data_dir / 'demo'}: {error}") from error
     if as_json:
-        click.echo(orjson.dumps(report.as_json()))
+        say(orjson.dumps(report.as_json()))

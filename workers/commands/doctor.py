@@ -6,11 +6,12 @@ import json
 from dataclasses import asdict
 
 import click
-from rich.console import Console
 from rich.text import Text
 
 from freshet.streams.settings import Settings
 from freshet.workers.connection_options import settings_options
+from freshet.workers.printable import say
+from freshet.workers.terminal import Terminal
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 _SUBJECT_WIDTH = 20
@@ -18,7 +19,7 @@ _SUBJECT_WIDTH = 20
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@settings_options("encoder", "dimension", "metrics_host", "metrics_port")
+@settings_options("partitions", "encoder", "dimension", "metrics_host", "metrics_port")
 def command(settings: Settings, as_json: bool) -> None:
     """Say whether this machine, Kafka, its topics and the index are fit for freshet, and what to do if not.
 
@@ -28,7 +29,7 @@ def command(settings: Settings, as_json: bool) -> None:
     from freshet.workers.logs import set_up_logs  # noqa: PLC0415
 
     set_up_logs(settings=settings)
-    console = Console(highlight=False)
+    console = Terminal(highlight=False)
     findings = []
     for finding in examine(settings):
         findings.append(finding)
@@ -40,5 +41,5 @@ def command(settings: Settings, as_json: bool) -> None:
                 console.print(Text(f"{'':{_SUBJECT_WIDTH + 6}}  -> {finding.remedy}"), soft_wrap=True)
     failed = any(finding.status == "fail" for finding in findings)
     if as_json:
-        click.echo(json.dumps({"ok": not failed, "findings": [asdict(finding) for finding in findings]}))
+        say(json.dumps({"ok": not failed, "findings": [asdict(finding) for finding in findings]}))
     raise SystemExit(1 if failed else 0)

@@ -9,9 +9,14 @@ import click
 
 from freshet.streams.settings import Settings
 from freshet.workers.connection_options import settings_options
+from freshet.workers.number_options import FiniteRange
+from freshet.workers.printable import say
+from freshet.workers.terminal import Terminal
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+
+    from freshet.workers.drift_report import OnBadLine
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -34,14 +39,15 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 )
 @click.option("--k", type=click.IntRange(1), default=10, show_default=True, help="Neighbours of an article.")
 @click.option(
-    "--max-psi", type=click.FloatRange(0), metavar="X", help="Exit with 1 if a PSI of categories is above X."
+    "--max-psi", type=FiniteRange(0), metavar="X", help="Exit with 1 if a PSI of categories is above X."
 )
 @click.option(
     "--min-overlap",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     metavar="X",
     help="Exit with 1 if the mean overlap of neighbourhoods is below X.",
 )
+@click.option("--skip-bad-lines", is_flag=True, help="Go on at a line that cannot be read.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @settings_options("encoder")
 def command(
@@ -54,6 +60,7 @@ def command(
     k: int,
     max_psi: float | None,
     min_overlap: float | None,
+    skip_bad_lines: bool,
     as_json: bool,
 ) -> None:
     """Compare two bundles, or two periods of DIR."""
@@ -66,15 +73,22 @@ def command(
     if against is not None and max_psi is not None:
         raise click.UsageError("--max-psi goes with --split: two bundles have the same categories")
 
-    from rich.console import Console  # noqa: PLC0415  # heavy imports only when the verb runs
     from rich.progress import Progress  # noqa: PLC0415
 
-    with Progress(console=Console(stderr=True), transient=True) as bars:
+    from freshet.workers.stage_progress import StageProgress  # noqa: PLC0415
+
+    console = Terminal(stderr=True)
+    left_out = StageProgress(console)
+    on_bad_line = left_out.skipped if skip_bad_lines else None
+    with Progress(console=console, transient=True) as bars:
         if against is not None and bundle is not None:
-            failed = _bundles(folder, bundle, against, k, min_overlap, settings, bars, as_json=as_json)
+            failed = _bundles(
+                folder, bundle, against, k, min_overlap, settings, bars, on_bad_line, as_json=as_json
+            )
         else:
             assert split is not None
-            failed = _periods(folder, split, bundle, max_psi, settings, bars, as_json=as_json)
+            failed = _periods(folder, split, bundle, max_psi, settings, bars, on_bad_line, as_json=as_json)
+    left_out.sum_up()
     if failed:
         raise click.ClickException(failed)
 
@@ -87,22 +101,24 @@ def _bundles(  # noqa: PLR0917
     min_overlap: float | None,
     settings: Settings,
     bars: Progress,
+    on_bad_line: OnBadLine | None,
     *,
     as_json: bool,
 ) -> str:
     """Print the comparison; what is wrong with it, or nothing."""
     import orjson  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415
 
     from freshet.workers.drift_report import bundle_drift, bundle_drift_json  # noqa: PLC0415
     from freshet.workers.drift_tables import bundle_table  # noqa: PLC0415
 
-    before, after, drift = bundle_drift(folder, bundle, against, settings, _Stages(bars), k=k)
+    before, after, drift = bundle_drift(
+        folder, bundle, against, settings, _Stages(bars), k=k, on_bad_line=on_bad_line
+    )
     bars.stop()
     if as_json:
-        click.echo(orjson.dumps(bundle_drift_json(before, after, drift)))
+        say(orjson.dumps(bundle_drift_json(before, after, drift)))
     else:
-        Console().print(bundle_table(before.id, after.id, drift))
+        Terminal().print(bundle_table(before.id, after.id, drift))
     if min_overlap is not None and drift.overlap.mean < min_overlap:
         return f"overlap@{k} is {drift.overlap.mean:.3f}, below --min-overlap {min_overlap:g}"
     return ""
@@ -115,12 +131,12 @@ def _periods(  # noqa: PLR0917
     max_psi: float | None,
     settings: Settings,
     bars: Progress,
+    on_bad_line: OnBadLine | None,
     *,
     as_json: bool,
 ) -> str:
     """Print the comparison; what is wrong with it, or nothing."""
     import orjson  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415
 
     from freshet.workers.drift_report import Split, folder_drift, folder_drift_json  # noqa: PLC0415
     from freshet.workers.drift_tables import period_tables  # noqa: PLC0415
@@ -129,12 +145,12 @@ def _periods(  # noqa: PLR0917
         at = Split.parse(split)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--split") from None
-    drift = folder_drift(folder, at, bundle, settings, _Stages(bars))
+    drift = folder_drift(folder, at, bundle, settings, _Stages(bars), on_bad_line=on_bad_line)
     bars.stop()
     if as_json:
-        click.echo(orjson.dumps(folder_drift_json(folder, drift)))
+        say(orjson.dumps(folder_drift_json(folder, drift)))
     else:
-        Console().print(period_tables(folder.name, drift))
+        Terminal().print(period_tables(folder.name, drift))
     for name, slots in (("shown", drift.shown), ("clicked", drift.clicked)):
         if max_psi is not None and slots.shift is not None and slots.shift.psi > max_psi:
             return f"the PSI of categories {name} is {slots.shift.psi:.3f}, above --max-psi {max_psi:g}"

@@ -8,6 +8,9 @@ import click
 
 from freshet.streams.settings import Settings
 from freshet.workers.connection_options import connection_options
+from freshet.workers.number_options import MAX_TIMEOUT_S, FiniteRange
+from freshet.workers.printable import say
+from freshet.workers.terminal import Terminal
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     "--timeout",
     "timeout_s",
     metavar="SECONDS",
-    type=click.FloatRange(min=0.0),
+    type=FiniteRange(0, MAX_TIMEOUT_S),
     default=60.0,
     show_default=True,
     help="How long to wait for the worker that knows the user.",
@@ -38,15 +41,14 @@ def command(settings: Settings, *, user_id: str, timeout_s: float, as_json: bool
     next one that runs carries it out.
     """
     import orjson  # noqa: PLC0415  # heavy imports only when the verb runs
-    from rich.console import Console  # noqa: PLC0415
 
     from freshet.streams.erasure import erase_user  # noqa: PLC0415
 
     receipt = erase_user(settings, user_id, timeout_s)
     if as_json:
-        click.echo(orjson.dumps(receipt).decode())
+        say(orjson.dumps(receipt).decode())
     else:
-        Console().print(_table(receipt))
+        Terminal().print(_table(receipt))
     if not receipt.complete:
         raise click.ClickException(
             f"no worker has confirmed it within {timeout_s:g} s. It is requested: the next worker that runs "
@@ -56,17 +58,16 @@ def command(settings: Settings, *, user_id: str, timeout_s: float, as_json: bool
 
 
 def _table(receipt: Receipt) -> Table:
-    from rich.markup import escape  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
     at = f"{receipt.erased_at:%Y-%m-%d %H:%M:%S}Z"
     what = "erased" if receipt.complete else "requested, not confirmed"
-    table = Table(title=f"{escape(receipt.user_id)}: {what}, everything up to {at}", show_lines=True)
+    table = Table(title=f"{receipt.user_id}: {what}, everything up to {at}", show_lines=True)
     table.add_column("where", overflow="fold")
     table.add_column("what", overflow="fold")
     for erased in receipt.erased:
         table.add_row(
-            f"{erased.topic}\\[{erased.partition}]",
+            f"{erased.topic}[{erased.partition}]",
             f"erased by offset {erased.offset}; Kafka has removed what was before "
             f"{_when(erased.earlier_gone_by, 'when it compacts, without a limit')}",
         )
@@ -75,7 +76,7 @@ def _table(receipt: Receipt) -> Table:
         if expiring.partition is None:
             table.add_row(expiring.topic, f"without the id; expires {gone}")
         else:
-            place = f"{expiring.topic}\\[{expiring.partition}]"
+            place = f"{expiring.topic}[{expiring.partition}]"
             table.add_row(place, f"what is before offset {expiring.before_offset} expires {gone}")
     for kept in receipt.kept:
         table.add_row(kept.where, f"stays: {kept.why}")

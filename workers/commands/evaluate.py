@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from freshet.models.times import parse_time
+from freshet.workers.number_options import SEED, FiniteRange
+from freshet.workers.printable import say
+from freshet.workers.terminal import Terminal
 
 if TYPE_CHECKING:
     from freshet.streams.settings import Settings
@@ -26,12 +31,9 @@ class _Begin(click.ParamType):
             share = float(text)
         except ValueError:
             try:
-                time = datetime.fromisoformat(text)
-            except ValueError:
-                self.fail(
-                    f"{text!r} is neither a share like 0.8 nor a time like 2019-11-13T20:00Z", param, ctx
-                )
-            return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+                return parse_time(text, default_zone=UTC).timestamp()
+            except ValueError as error:
+                self.fail(f"{text!r} must be a share like 0.8, or {error}", param, ctx)
         if not 0.0 <= share < 1.0:
             self.fail(f"{text} is no share of the impressions: from 0 to below 1", param, ctx)
         return share
@@ -65,7 +67,7 @@ class _Begin(click.ParamType):
     "--feedback-delay",
     "feedback_delay_s",
     metavar="SECONDS",
-    type=click.FloatRange(0),
+    type=FiniteRange(0),
     help="Prequential: event time from an impression to what it teaches. [default: 0]",
 )
 @click.option(
@@ -92,7 +94,7 @@ class _Begin(click.ParamType):
 @click.option(
     "--temperature",
     metavar="T",
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0, min_open=True),
     help="With --off-policy: the ranker draws its lists from its scores / T. [default: by falling score]",
 )
 @click.option(
@@ -102,9 +104,7 @@ class _Begin(click.ParamType):
     help="With --off-policy: count the clicks among the first K too. [default: 3]",
 )
 @click.option("--skip-bad-lines", is_flag=True, help="Go on at a line that cannot be read.")
-@click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of resampling and samples."
-)
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of resampling and samples.")
 @click.option("--encoder", metavar="NAME", help="Where the bundle's text encoder is, if not where it says.")
 @click.option("--data-dir", metavar="DIR", help="Where text vectors are kept. [default: .freshet]")
 @click.option(
@@ -187,7 +187,6 @@ def command(
 
 def _evaluate_mind(options: EvaluateOptions, settings: Settings, report: Path | None, as_json: bool) -> None:
     import orjson  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415
 
     from freshet.workers.evaluate import evaluate  # noqa: PLC0415
     from freshet.workers.evaluation_html import check_report, write_report  # noqa: PLC0415
@@ -203,14 +202,13 @@ def _evaluate_mind(options: EvaluateOptions, settings: Settings, report: Path | 
                 written = write_report(found, report)
             progress.note(f"{report}: {written / 1e3:,.0f} kB")
     if as_json:
-        click.echo(orjson.dumps(found.as_json(), option=orjson.OPT_SERIALIZE_NUMPY).decode())
+        say(orjson.dumps(found.as_json(), option=orjson.OPT_SERIALIZE_NUMPY).decode())
     else:
-        Console().print(render(found))
+        Terminal().print(render(found))
 
 
 def _evaluate_off_policy(options: OffPolicyOptions, settings: Settings, as_json: bool) -> None:
     import orjson  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415
 
     from freshet.workers.off_policy import evaluate_off_policy  # noqa: PLC0415
     from freshet.workers.off_policy_text import render  # noqa: PLC0415
@@ -219,16 +217,15 @@ def _evaluate_off_policy(options: OffPolicyOptions, settings: Settings, as_json:
     with StageProgress() as progress:
         found = evaluate_off_policy(options, settings, progress)
     if as_json:
-        click.echo(orjson.dumps(found.as_json()).decode())
+        say(orjson.dumps(found.as_json()).decode())
     else:
-        Console().print(render(found))
+        Terminal().print(render(found))
 
 
 def _evaluate_other(
     kind: DataKind, options: EvaluateOptions, settings: Settings, report: Path | None, as_json: bool
 ) -> None:
     import orjson  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415
 
     from freshet.models.bundle import BundleError, load_bundle  # noqa: PLC0415
     from freshet.workers.evaluate_folders import EVALUATORS  # noqa: PLC0415
@@ -250,6 +247,6 @@ def _evaluate_other(
     with StageProgress() as progress:
         found = evaluator(options.folder, bundle, settings, progress)
     if as_json:
-        click.echo(orjson.dumps(found.as_json()).decode())
+        say(orjson.dumps(found.as_json()).decode())
     else:
-        Console().print(found.render())
+        Terminal().print(found.render())

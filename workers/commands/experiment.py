@@ -12,6 +12,9 @@ from freshet.streams.settings import Settings
 from freshet.workers.client_session import client_session
 from freshet.workers.connection_options import connection_options, settings_options
 from freshet.workers.event_time import EventTime
+from freshet.workers.number_options import FiniteRange
+from freshet.workers.printable import say
+from freshet.workers.terminal import Terminal
 
 if TYPE_CHECKING:
     from freshet.models.control import Control
@@ -46,7 +49,7 @@ def command() -> None:
 )
 @click.option(
     "--expected-effect",
-    type=click.FloatRange(0, 10, min_open=True),
+    type=FiniteRange(0, 10, min_open=True),
     help="The difference worth finding, as a share of the metric.  [default: 0.05]",
 )
 @click.option("--salt", help="Of the assignment.  [default: the experiment's name]")
@@ -110,10 +113,10 @@ def start(settings: Settings, *, name: str, variants: tuple[str, ...], as_json: 
     if left < 1.0:
         _warn(f"experiments that were started before have {1 - left:.0%} of the users: they stay there")
     if as_json:
-        click.echo(control.to_json())
+        say(control.to_json())
     else:
         shares = ", ".join(f"{v.name} {v.share:.1%} by {served_by(v)}" for v in experiment.variants)
-        click.echo(f"{name} {'runs' if before is None else 'goes on'}: {shares}")
+        say(f"{name} {'runs' if before is None else 'goes on'}: {shares}")
 
 
 @command.command()
@@ -132,7 +135,7 @@ def stop(settings: Settings, *, name: str, as_json: bool) -> None:
         control = client.control(
             Control(kind="experiment-stopped", subject=name, time=now, experiment=last.experiment)
         )
-    click.echo(control.to_json() if as_json else f"{name} is stopped; `freshet experiment report {name}`")
+    say(control.to_json() if as_json else f"{name} is stopped; `freshet experiment report {name}`")
 
 
 @command.command(name="list")
@@ -141,7 +144,6 @@ def stop(settings: Settings, *, name: str, as_json: bool) -> None:
 def list_(settings: Settings, *, as_json: bool) -> None:
     """Show the experiments that run, and those that were stopped."""
     import orjson  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415
 
     from freshet.streams.topic_history import read_controls  # noqa: PLC0415
     from freshet.workers.experiment_plan import latest  # noqa: PLC0415
@@ -156,16 +158,16 @@ def list_(settings: Settings, *, as_json: bool) -> None:
     found.sort(key=lambda each: (each[0].created_at, each[0].name))
     if as_json:
         listed = [experiment_json(experiment) | {"running": runs} for experiment, runs in found]
-        click.echo(orjson.dumps({"experiments": listed}))
+        say(orjson.dumps({"experiments": listed}))
     else:
-        Console().print(experiments_table(found) if found else "no experiment was ever started")
+        Terminal().print(experiments_table(found) if found else "no experiment was ever started")
 
 
 @command.command()
 @click.argument("name")
 @click.option(
     "--alpha",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=FiniteRange(0, 1, min_open=True, max_open=True),
     default=0.05,
     show_default=True,
     help="How often a difference may be found where there is none.",
@@ -178,7 +180,6 @@ def report(settings: Settings, *, name: str, alpha: float, as_json: bool) -> Non
     Exit status 1 where the users of the variants do not come in the proportions of their shares.
     """
     import orjson  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415
     from rich.progress import Progress  # noqa: PLC0415
 
     from freshet.workers.experiment_report import report as read  # noqa: PLC0415
@@ -186,7 +187,7 @@ def report(settings: Settings, *, name: str, alpha: float, as_json: bool) -> Non
     from freshet.workers.experiment_tables import report_tables  # noqa: PLC0415
 
     last = _last(settings, name)
-    with Progress(console=Console(stderr=True), transient=True) as bars:
+    with Progress(console=Terminal(stderr=True), transient=True) as bars:
         tasks: dict[str, Any] = {}
 
         def on_stage(stage: str, done: int, total: int) -> None:
@@ -196,9 +197,9 @@ def report(settings: Settings, *, name: str, alpha: float, as_json: bool) -> Non
 
         found = read(settings, last, on_stage, alpha=alpha)
     if as_json:
-        click.echo(orjson.dumps(report_json(found)))
+        say(orjson.dumps(report_json(found)))
     else:
-        Console().print(report_tables(found))
+        Terminal().print(report_tables(found))
     if found.outcome.mismatch:
         raise click.ClickException("sample-ratio mismatch: users are missing from a variant")
 
@@ -217,4 +218,4 @@ def _last(settings: Settings, name: str) -> Control:
 
 
 def _warn(text: str) -> None:
-    click.echo(f"Warning: {text}", err=True)
+    say(f"Warning: {text}", err=True)

@@ -13,6 +13,9 @@ from freshet.streams.settings import Settings
 from freshet.workers.client_session import client_session
 from freshet.workers.connection_options import connection_options
 from freshet.workers.event_time import EventTime
+from freshet.workers.number_options import SECONDS
+from freshet.workers.printable import say
+from freshet.workers.terminal import Terminal
 
 _POOL = 100
 """Articles that it is compared with: with all their details they fit into one record."""
@@ -28,7 +31,7 @@ _POOL = 100
 @click.option(
     "--timeout",
     "timeout_s",
-    type=click.FloatRange(0, min_open=True),
+    type=SECONDS,
     default=10.0,
     show_default=True,
     metavar="SECONDS",
@@ -49,8 +52,6 @@ def command(
 
     It asks the live system, which answers as if the user asked now; nothing is published as shown.
     """
-    from rich.console import Console  # noqa: PLC0415
-
     from freshet.workers.explanation_text import Explanation, explanation_table  # noqa: PLC0415
 
     asked: dict[str, Any] = {"time": time or datetime.now(UTC), "timeout_s": timeout_s}
@@ -65,6 +66,6 @@ def command(
             clicked = client.recommend(user, candidates=(because,), **asked)
             explanation = replace(explanation, because_title=clicked.items[0].title)
     if as_json:
-        click.echo(json.dumps(explanation.to_json()))
+        say(json.dumps(explanation.to_json()))
     else:
-        Console().print(explanation_table(explanation))
+        Terminal().print(explanation_table(explanation))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,9 @@ import click
 
 from freshet.streams.settings import Settings
 from freshet.workers.connection_options import connection_options
+from freshet.workers.event_time import EventTime
+from freshet.workers.printable import say
+from freshet.workers.terminal import Terminal
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -17,25 +20,10 @@ if TYPE_CHECKING:
     from freshet.workers.recommendation_export import LogWritten
 
 
-class _Time(click.ParamType):
-    name = "time"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        if isinstance(value, datetime):
-            return value
-        try:
-            time = datetime.fromisoformat(str(value))
-        except ValueError:
-            self.fail(f"{value!r} is not a time like 2026-01-05T06:00Z", param, ctx)
-        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
-
-
 @click.command(name="log")
 @click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
-@click.option(
-    "--from", "since", type=_Time(), metavar="TIME", help="Impressions from then on. [default: all kept]"
-)
-@click.option("--until", type=_Time(), metavar="TIME", help="Impressions before then. [default: until now]")
+@click.option("--from", "since", type=EventTime(), help="Impressions from then on. [default: all kept]")
+@click.option("--until", type=EventTime(), help="Impressions before then. [default: until now]")
 @click.option("--force", is_flag=True, help="Replace a log that is there.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @connection_options
@@ -58,7 +46,6 @@ def command(
         raise click.UsageError("--until must be later than --from")
 
     import orjson  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415
 
     from freshet.workers.recommendation_export import LogOptions, write_log  # noqa: PLC0415
     from freshet.workers.stage_progress import StageProgress  # noqa: PLC0415
@@ -72,16 +59,15 @@ def command(
                 "without theirs"
             )
     if as_json:
-        click.echo(orjson.dumps({"version": 1, "folder": str(folder), **written.as_json()}).decode())
+        say(orjson.dumps({"version": 1, "folder": str(folder), **written.as_json()}).decode())
     else:
-        Console().print(_table(folder, written))
+        Terminal().print(_table(folder, written))
 
 
 def _table(folder: Path, written: LogWritten) -> Table:
-    from rich.markup import escape  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
-    table = Table(title=f"The log in {escape(str(folder))}", show_header=False)
+    table = Table(title=f"The log in {folder}", show_header=False)
     table.add_column("what")
     table.add_column("figure", justify="right")
     for what, figure in (

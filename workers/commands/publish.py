@@ -10,6 +10,8 @@ import click
 from freshet.streams.settings import Settings
 from freshet.workers.client_session import client_session
 from freshet.workers.connection_options import connection_options
+from freshet.workers.printable import say
+from freshet.workers.terminal import Terminal
 
 BATCH = 500
 """Articles that are under way together. From a pipe each is published as it comes."""
@@ -33,7 +35,6 @@ def command(settings: Settings, *, files: tuple[str, ...], as_json: bool) -> Non
     Bad lines are reported and passed over; the exit status is then 1.
     """
     import orjson  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415
     from rich.progress import Progress  # noqa: PLC0415
 
     from freshet.models.events import Article  # noqa: PLC0415
@@ -43,7 +44,7 @@ def command(settings: Settings, *, files: tuple[str, ...], as_json: bool) -> Non
     problems: list[dict[str, object]] = []
     with client_session(settings) as client, ExitStack() as at_the_end:
         progress = at_the_end.enter_context(
-            Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
+            Progress(console=Terminal(stderr=True), transient=True, disable=not sys.stderr.isatty())
         )
         task = progress.add_task("publishing", total=None)
         for path in files:
@@ -61,15 +62,15 @@ def command(settings: Settings, *, files: tuple[str, ...], as_json: bool) -> Non
                             batch.clear()
                         continue
                     refused += 1
-                    click.echo(f"{name}:{article.line}: {article.reason}", err=True)
+                    say(f"{name}:{article.line}: {article.reason}", err=True)
                     if len(problems) < MAX_LISTED:
                         problems.append({"file": name, "line": article.line, "reason": article.reason})
             client.publish(*batch)
             published += len(batch)
     if as_json:
-        click.echo(orjson.dumps({"published": published, "refused": refused, "problems": problems}))
+        say(orjson.dumps({"published": published, "refused": refused, "problems": problems}))
     else:
         articles = "article" if published == 1 else "articles"
-        click.echo(f"{published} {articles} published" + (f", {refused} refused" if refused else ""))
+        say(f"{published} {articles} published" + (f", {refused} refused" if refused else ""))
     if refused:
         sys.exit(1)

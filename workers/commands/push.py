@@ -7,6 +7,7 @@ import click
 from freshet.streams.settings import Settings
 from freshet.workers.client_session import client_session
 from freshet.workers.connection_options import connection_options
+from freshet.workers.printable import say
 
 
 @click.command(name="push")
@@ -18,4 +19,4 @@ def command(settings: Settings, *, user: str, state: str, as_json: bool) -> None
     """Turn push on or off for USER: with push on, each click of theirs leads to a fresh recommendation."""
     with client_session(settings) as client:
         event = client.set_push(user, state == "on")
-    click.echo(event.to_json() if as_json else f"push is {state} for {user}")
+    say(event.to_json() if as_json else f"push is {state} for {user}")

@@ -7,6 +7,9 @@ import click
 from freshet.streams.settings import Settings
 from freshet.workers.client_session import client_session
 from freshet.workers.connection_options import connection_options
+from freshet.workers.number_options import SECONDS, FiniteRange
+from freshet.workers.printable import say
+from freshet.workers.terminal import Terminal
 
 
 @click.command(name="recommend")
@@ -16,13 +19,13 @@ from freshet.workers.connection_options import connection_options
 @click.option("--category", "categories", multiple=True, help="Only of this category; repeatable.")
 @click.option("--exclude-category", "excluded", multiple=True, help="None of this category; repeatable.")
 @click.option("--language", "languages", multiple=True, help="Only in this language; repeatable.")
-@click.option("--max-age", "max_age_h", type=click.FloatRange(0, min_open=True), metavar="HOURS")
+@click.option("--max-age", "max_age_h", type=FiniteRange(0, min_open=True), metavar="HOURS")
 @click.option(
     "--exclude-seen/--include-seen", default=True, help="Leave out what the user clicked. [default]"
 )
 @click.option(
     "--diversity",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     default=0.3,
     show_default=True,
     help="0 ranks by score alone; more spreads the list over subjects.",
@@ -30,7 +33,7 @@ from freshet.workers.connection_options import connection_options
 @click.option(
     "--timeout",
     "timeout_s",
-    type=click.FloatRange(0, min_open=True),
+    type=SECONDS,
     default=10.0,
     show_default=True,
     metavar="SECONDS",
@@ -57,8 +60,6 @@ def command(
     With --candidate the given articles are ranked, all of them; the number, the filters and the diversity
     then do not apply.
     """
-    from rich.console import Console  # noqa: PLC0415
-
     from freshet.models.events import Filters  # noqa: PLC0415
     from freshet.workers.recommendation_table import recommendation_table  # noqa: PLC0415
 
@@ -78,6 +79,6 @@ def command(
             timeout_s=timeout_s,
         )
     if as_json:
-        click.echo(recommendation.to_json())
+        say(recommendation.to_json())
     else:
-        Console().print(recommendation_table(recommendation))
+        Terminal().print(recommendation_table(recommendation))

@@ -15,6 +15,9 @@ import click
 from freshet.streams.settings import Settings
 from freshet.workers.cli import INTERRUPTED
 from freshet.workers.connection_options import connection_options
+from freshet.workers.number_options import FiniteRange
+from freshet.workers.printable import say
+from freshet.workers.terminal import Terminal
 
 
 class _Speed(click.ParamType):
@@ -59,7 +62,7 @@ class _Speed(click.ParamType):
 )
 @click.option(
     "--answer-timeout",
-    type=click.FloatRange(0.1),
+    type=FiniteRange(0.1),
     default=30.0,
     show_default=True,
     metavar="SECONDS",
@@ -100,8 +103,6 @@ def command(
 
     Ctrl-C stops cleanly; a second run starts again, or goes on with --resume.
     """
-    from rich.console import Console  # noqa: PLC0415
-
     from freshet.workers.errors import WorkerError  # noqa: PLC0415
     from freshet.workers.replay import replay  # noqa: PLC0415
     from freshet.workers.replay_progress import ReplayBar  # noqa: PLC0415
@@ -132,9 +133,9 @@ def command(
     if as_json:
         import orjson  # noqa: PLC0415
 
-        click.echo(orjson.dumps(report.as_json()))
+        say(orjson.dumps(report.as_json()))
     else:
-        Console().print(render(report))
+        Terminal().print(render(report))
     if report.stopped:
         ctx.exit(INTERRUPTED)
 

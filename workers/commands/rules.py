@@ -13,6 +13,9 @@ from freshet.streams.settings import Settings
 from freshet.workers.client_session import client_session
 from freshet.workers.connection_options import connection_options
 from freshet.workers.event_time import EventTime
+from freshet.workers.number_options import FiniteRange
+from freshet.workers.printable import say
+from freshet.workers.terminal import Terminal
 
 _AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
@@ -32,7 +35,6 @@ def command() -> None:
 @connection_options
 def list_(settings: Settings, *, as_json: bool) -> None:
     """Show the rules that are set, those included whose time is over or yet to come."""
-    from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
     from freshet.streams.editorial_rules import read_rules  # noqa: PLC0415
@@ -45,12 +47,12 @@ def list_(settings: Settings, *, as_json: bool) -> None:
         raise click.ClickException(str(error)) from error
     if as_json:
         shown = [rule.model_dump(mode="json", exclude_none=True) for rule in rules]
-        click.echo(json.dumps({"rules": shown}))
+        say(json.dumps({"rules": shown}))
         return
     table = Table("name", "kind", "rule", "holds")
     for rule in rules:
         table.add_row(rule.name, rule.kind, in_words(rule), when(rule, datetime.now(UTC)))
-    Console().print(table if rules else "no rule is set")
+    Terminal().print(table if rules else "no rule is set")
 
 
 @command.command(name="set")
@@ -65,7 +67,7 @@ def list_(settings: Settings, *, as_json: bool) -> None:
 @click.option("--subcategory", "subcategories", multiple=True, help="Of this subcategory; repeatable.")
 @click.option("--position", type=click.IntRange(1, 200), help="Of a pin; 1 is the first.  [default: 1]")
 @click.option(
-    "--max-age", "max_age_h", type=click.FloatRange(0, min_open=True), metavar="HOURS", help="Of max-age."
+    "--max-age", "max_age_h", type=FiniteRange(0, min_open=True), metavar="HOURS", help="Of max-age."
 )
 @click.option("--per", type=click.Choice(["category", "subcategory"]), help="What at-most counts.")
 @click.option("--at-least", metavar="N|PERCENT", help="Of a quota: 2, or 20% of the list.")
@@ -113,10 +115,10 @@ def set_(
         controls = [client.set_rule(rule) for rule in rules]
     if as_json:
         records = [control.model_dump(mode="json", exclude_none=True) for control in controls]
-        click.echo(json.dumps({"set": records}))
+        say(json.dumps({"set": records}))
         return
     for rule in rules:
-        click.echo(f"{rule.name}: {in_words(rule)}")
+        say(f"{rule.name}: {in_words(rule)}")
 
 
 @command.command()
@@ -133,7 +135,7 @@ def remove(settings: Settings, *, name: str, as_json: bool) -> None:
             known = f"the rules are {', '.join(names)}" if names else "no rule is set"
             raise click.ClickException(f"no rule is called {name!r}: {known}")
         event = client.remove_rule(name)
-    click.echo(event.to_json() if as_json else f"{name} is removed")
+    say(event.to_json() if as_json else f"{name} is removed")
 
 
 @command.command()
@@ -147,4 +149,4 @@ def withdraw(settings: Settings, *, news: str, as_json: bool) -> None:
     """
     with client_session(settings) as client:
         event = client.withdraw(news)
-    click.echo(event.to_json() if as_json else f"{news} is withdrawn")
+    say(event.to_json() if as_json else f"{news} is withdrawn")

@@ -11,6 +11,8 @@ import click
 
 from freshet.streams.settings import Settings
 from freshet.workers.connection_options import settings_options
+from freshet.workers.printable import say
+from freshet.workers.terminal import Terminal
 
 
 @click.command(name="schema")
@@ -46,7 +48,7 @@ def command(
 
 
 def _print(document: dict[str, Any]) -> None:
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    say(json.dumps(document, indent=2, ensure_ascii=False))
 
 
 def _schema(name: str) -> dict[str, Any]:
@@ -62,7 +64,6 @@ def _schema(name: str) -> dict[str, Any]:
 
 
 def _list(settings: Settings, as_json: bool) -> None:
-    from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
     from freshet.models.json_schemas import event_name  # noqa: PLC0415
@@ -79,14 +80,14 @@ def _list(settings: Settings, as_json: bool) -> None:
         for topic in TOPICS
     ]
     if as_json:
-        click.echo(json.dumps({"events": rows}))
+        say(json.dumps({"events": rows}))
         return
     table = Table()
     for heading in ("event", "topic", "key", "published by"):
         table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(*row.values())
-    Console().print(table)
+    Terminal().print(table)
 
 
 def _compare(settings: Settings, file: Path, as_json: bool) -> None:
@@ -103,14 +104,12 @@ def _compare(settings: Settings, file: Path, as_json: bool) -> None:
         ) from error
     if as_json:
         found = [{"where": found.where, "what": found.what} for found in breaks]
-        click.echo(json.dumps({"compatible": not breaks, "breaking": found, "added": added}))
+        say(json.dumps({"compatible": not breaks, "breaking": found, "added": added}))
     else:
         for line in breaks:
-            click.echo(f"breaking  {line}")
+            say(f"breaking  {line}")
         for name in added:
-            click.echo(f"added     {name}")
-        click.echo(
-            f"{len(breaks)} breaking {'change' if len(breaks) == 1 else 'changes'}, {len(added)} added"
-        )
+            say(f"added     {name}")
+        say(f"{len(breaks)} breaking {'change' if len(breaks) == 1 else 'changes'}, {len(added)} added")
     if breaks:
         sys.exit(1)

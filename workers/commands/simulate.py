@@ -6,6 +6,10 @@ from pathlib import Path
 
 import click
 
+from freshet.workers.number_options import SEED, FiniteRange
+from freshet.workers.printable import say
+from freshet.workers.terminal import Terminal
+
 _BURST_ARTICLES = 200
 
 
@@ -18,7 +22,7 @@ _BURST_ARTICLES = 200
     help="Compared with none; may be repeated. [default: all]",
 )
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Worlds; for intervals.")
-@click.option("--seed", type=click.IntRange(0), default=7, show_default=True, help="Of the first world.")
+@click.option("--seed", type=SEED, default=7, show_default=True, help="Of the first world.")
 @click.option(
     "--users", type=click.IntRange(20), default=1_500, show_default=True, help="Readers in a world."
 )
@@ -26,9 +30,9 @@ _BURST_ARTICLES = 200
 @click.option(
     "--impressions", type=click.IntRange(1), default=6_000, show_default=True, help="Lists of each policy."
 )
-@click.option("--hours", type=click.FloatRange(1, 24 * 366), default=24.0, show_default=True)
+@click.option("--hours", type=FiniteRange(1, 24 * 366), default=24.0, show_default=True)
 @click.option("--k", type=click.IntRange(1), default=10, show_default=True, help="Articles in a list.")
-@click.option("--diversity", type=click.FloatRange(0, 1), default=0.3, show_default=True)
+@click.option("--diversity", type=FiniteRange(0, 1), default=0.3, show_default=True)
 @click.option("--slots", metavar="N", help="The most slots of a list that explore.")
 @click.option("--max-age-s", metavar="SECONDS", help="Only younger articles are explored.")
 @click.option("--max-impressions", metavar="N", help="Only articles shown less often are explored.")
@@ -75,7 +79,6 @@ def command(
     FRESHET_EXPLORATION_* says.
     """
     import orjson  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415
 
     if bursts:
         _bursts(seeds, seed, as_json)
@@ -118,16 +121,15 @@ def command(
     except OSError as error:
         raise click.ClickException(f"{log}: cannot be written: {error.strerror}") from error
     if as_json:
-        click.echo(orjson.dumps(report.as_json(), option=orjson.OPT_SERIALIZE_NUMPY).decode())
+        say(orjson.dumps(report.as_json(), option=orjson.OPT_SERIALIZE_NUMPY).decode())
     else:
-        Console().print(render(report))
+        Terminal().print(render(report))
 
 
 def _bursts(seeds: int, seed: int, as_json: bool) -> None:
     from dataclasses import asdict  # noqa: PLC0415
 
     import orjson  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415
 
     from freshet.workers.burst_trials import measure, render  # noqa: PLC0415
     from freshet.workers.stage_progress import StageProgress  # noqa: PLC0415
@@ -135,8 +137,6 @@ def _bursts(seeds: int, seed: int, as_json: bool) -> None:
     with StageProgress() as progress, progress.stage("trials") as told:
         rows = measure(seeds, seed, _BURST_ARTICLES, told)
     if as_json:
-        click.echo(
-            orjson.dumps({"articles": _BURST_ARTICLES, "rows": [asdict(row) for row in rows]}).decode()
-        )
+        say(orjson.dumps({"articles": _BURST_ARTICLES, "rows": [asdict(row) for row in rows]}).decode())
     else:
-        Console().print(render(rows, _BURST_ARTICLES))
+        Terminal().print(render(rows, _BURST_ARTICLES))

@@ -9,6 +9,9 @@ import click
 from freshet.streams.settings import Settings
 from freshet.workers.client_session import client_session
 from freshet.workers.connection_options import connection_options
+from freshet.workers.number_options import SECONDS
+from freshet.workers.printable import say
+from freshet.workers.terminal import Terminal
 
 
 @click.command(name="subscribe")
@@ -20,7 +23,7 @@ from freshet.workers.connection_options import connection_options
 @click.option(
     "--timeout",
     "timeout_s",
-    type=click.FloatRange(0, min_open=True),
+    type=SECONDS,
     metavar="SECONDS",
     help="Stop when none came for so long.",
 )
@@ -36,24 +39,22 @@ def command(
     as_json: bool,
 ) -> None:
     """Show every recommendation from now on, or those of USER, until Ctrl-C."""
-    from rich.console import Console  # noqa: PLC0415
-
     from freshet.workers.recommendation_table import recommendation_table  # noqa: PLC0415
 
     if push and user is None:
         raise click.UsageError("--push needs a USER.")
-    console = Console()
+    console = Terminal()
     shown = 0
     with client_session(settings) as client, ExitStack() as at_the_end:
         recommendations = at_the_end.enter_context(client.subscribe(user, timeout_s))
         if push and user is not None:
             at_the_end.callback(client.set_push, user, False)
             client.set_push(user, True)
-        click.echo(f"Waiting for recommendations of {user or 'every user'}; Ctrl-C ends.", err=True)
+        say(f"Waiting for recommendations of {user or 'every user'}; Ctrl-C ends.", err=True)
         for recommendation in recommendations:
             shown += 1
             if as_json:
-                click.echo(recommendation.to_json())
+                say(recommendation.to_json())
             else:
                 console.print(recommendation_table(recommendation))
             if shown == count:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from freshet.workers.event_time import EventTime
+from freshet.workers.number_options import SEED, FiniteRange
+from freshet.workers.printable import say
+from freshet.workers.terminal import Terminal
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,31 +31,20 @@ _AUC_NAMES = {
 }
 
 
-class _Start(click.ParamType):
-    name = "time"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        try:
-            time = datetime.fromisoformat(str(value))
-        except ValueError:
-            self.fail(f"{value!r} is not a time like 2026-01-05T06:00Z", param, ctx)
-        return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp())
-
-
 @click.command(name="synth")
 @click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--users", type=click.IntRange(20), default=2_000, show_default=True, help="Readers in all.")
 @click.option("--articles", type=click.IntRange(100), default=800, show_default=True, help="Articles in all.")
 @click.option("--impressions", type=click.IntRange(1), default=20_000, show_default=True, help="Exactly.")
-@click.option(
-    "--seed", type=click.IntRange(0), default=7, show_default=True, help="The same seed, the same bytes."
-)
+@click.option("--seed", type=SEED, default=7, show_default=True, help="The same seed, the same bytes.")
 @click.option(
     "--hours",
-    type=click.FloatRange(1, 24 * 366),
+    type=FiniteRange(1, 24 * 366),
     help="Length of the stream. [default: five impressions a day for each reader, 1 to 7 days]",
 )
-@click.option("--start", type=_Start(), default="2026-01-05T06:00Z", show_default=True, help="First moment.")
+@click.option(
+    "--start", type=EventTime(), default="2026-01-05T06:00Z", show_default=True, help="First moment."
+)
 @click.option(
     "--until-now",
     is_flag=True,
@@ -66,7 +60,7 @@ def command(
     impressions: int,
     seed: int,
     hours: float | None,
-    start: int,
+    start: datetime,
     until_now: bool,
     force: bool,
     as_json: bool,
@@ -77,7 +71,6 @@ def command(
     truth.json (the figures printed here).
     """
     import orjson  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415
     from rich.progress import Progress  # noqa: PLC0415
 
     from freshet.models.synth import write_synth  # noqa: PLC0415
@@ -91,14 +84,14 @@ def command(
             impressions=impressions,
             seed=seed,
             hours=hours or 0.0,
-            start_s=start,
+            start_s=int(start.timestamp()),
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     if until_now:
         config = ended_by(config, time.time())
     try:
-        with Progress(console=Console(stderr=True), transient=True) as bar:
+        with Progress(console=Terminal(stderr=True), transient=True) as bar:
             task = bar.add_task(f"{impressions:,} impressions", total=1.0)
             report = write_synth(
                 folder, config, overwrite=force, progress=lambda share: bar.update(task, completed=share)
@@ -108,16 +101,15 @@ def command(
     except OSError as error:
         raise click.ClickException(f"{folder}: cannot be written: {error.strerror}") from error
     if as_json:
-        click.echo(orjson.dumps({"folder": str(folder), "seed": seed, **report.as_json()}).decode())
+        say(orjson.dumps({"folder": str(folder), "seed": seed, **report.as_json()}).decode())
     else:
-        Console().print(_table(folder, report))
+        Terminal().print(_table(folder, report))
 
 
 def _table(folder: Path, report: SynthReport) -> Table:
-    from rich.markup import escape  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
-    table = Table(title=f"A synthetic newspaper in {escape(str(folder))}", show_header=False)
+    table = Table(title=f"A synthetic newspaper in {folder}", show_header=False)
     table.add_column("what")
     table.add_column("figure", justify="right")
     for what, figure in (

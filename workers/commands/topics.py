@@ -6,6 +6,8 @@ import click
 
 from freshet.streams.settings import Settings
 from freshet.workers.connection_options import settings_options
+from freshet.workers.printable import say
+from freshet.workers.terminal import Terminal
 
 
 @click.group()
@@ -33,28 +35,27 @@ def create(settings: Settings, as_json: bool) -> None:
     problems = check_topics(settings)
     if as_json:
         answer = {"created": created, "problems": [str(problem) for problem in problems]}
-        click.echo(orjson.dumps(answer).decode())
+        say(orjson.dumps(answer).decode())
     else:
         for name in created:
-            click.echo(f"created {name}")
+            say(f"created {name}")
         if not created:
-            click.echo("every topic exists")
+            say("every topic exists")
         for problem in problems:
-            click.echo(str(problem), err=True)
+            say(str(problem), err=True)
     if problems:
         raise SystemExit(1)
 
 
 @command.command(name="list")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@settings_options()
+@settings_options("partitions")
 def list_(settings: Settings, as_json: bool) -> None:
     """List freshet's topics: partitions, cleanup, and what is wrong with each, if anything.
 
     The exit status is 1 if a topic is missing or wrong.
     """
     import orjson  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
     from freshet.streams.kafka import topic_name  # noqa: PLC0415
@@ -75,15 +76,15 @@ def list_(settings: Settings, as_json: bool) -> None:
         for name in [topic_name(settings, topic.name)]
     ]
     if as_json:
-        click.echo(orjson.dumps({"topics": rows}).decode())
+        say(orjson.dumps({"topics": rows}).decode())
     else:
         table = Table("topic", "key", "cleanup", "partitions", "problem")
         for row in rows:
             shown = problems[str(row["topic"])].what if row["problem"] else ""
             number = "" if row["partitions"] is None else str(row["partitions"])
             table.add_row(str(row["topic"]), str(row["key"]), str(row["cleanup"]), number, shown)
-        Console().print(table)
+        Terminal().print(table)
         for problem in problems.values():
-            click.echo(str(problem), err=True)
+            say(str(problem), err=True)
     if problems:
         raise SystemExit(1)

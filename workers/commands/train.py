@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from freshet.workers.number_options import SEED, FiniteRange
+from freshet.workers.printable import say
+from freshet.workers.terminal import Terminal
 from freshet.workers.trainable_models import MODELS
 
 if TYPE_CHECKING:
@@ -53,24 +56,22 @@ def _models() -> str:
 )
 @click.option(
     "--until",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=FiniteRange(0, 1, min_open=True),
     default=0.8,
     show_default=True,
     help="The share of the data to see.",
 )
 @click.option(
     "--validation",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=FiniteRange(0, 1, min_open=True, max_open=True),
     default=0.1,
     show_default=True,
     help="The share of that which decides when to stop.",
 )
 @click.option("--epochs", type=click.IntRange(1), help="At most so many passes.")
 @click.option("--patience", type=click.IntRange(1), help="Epochs without gain before training stops.")
-@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="Of the optimizer.")
-@click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="The same seed, the same run."
-)
+@click.option("--learning-rate", type=FiniteRange(0, min_open=True), help="Of the optimizer.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="The same seed, the same run.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--encoder", default="minilm", show_default=True, help="The text encoder, as for `freshet up`.")
 @click.option(
@@ -103,7 +104,7 @@ def command(
 ) -> None:
     """Train a model on DIR."""
     import orjson  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415
+    from safetensors import SafetensorError  # noqa: PLC0415
 
     from freshet.models.bundle import BundleError  # noqa: PLC0415
     from freshet.models.mind import MindError  # noqa: PLC0415
@@ -131,6 +132,8 @@ def command(
             bundle, trained = train_bundle(options, progress)
     except (BundleError, MindError, WorkerError, ValueError) as error:
         raise click.ClickException(str(error)) from error
+    except SafetensorError as error:  # what the library makes of a disk that is full
+        raise click.ClickException(f"{out} cannot be written: {error}") from error
     if as_json:
         described: dict[str, Any] = {
             "bundle": bundle.id,
@@ -141,17 +144,16 @@ def command(
             "figures": bundle.manifest.figures,
             "curve": trained.curve,
         }
-        click.echo(orjson.dumps(described).decode())
+        say(orjson.dumps(described).decode())
     else:
-        Console().print(_table(bundle, trained, out))
+        Terminal().print(_table(bundle, trained, out))
 
 
 def _table(bundle: Bundle, trained: TrainedModel, out: Path) -> Table:
-    from rich.markup import escape  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
     manifest = bundle.manifest
-    table = Table(title=f"Bundle {escape(bundle.id)} in {escape(str(out))}", show_header=False)
+    table = Table(title=f"Bundle {bundle.id} in {out}", show_header=False)
     table.add_column("what")
     table.add_column("figure", justify="right")
     table.add_row("model", manifest.model)

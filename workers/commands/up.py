@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import click
-from rich.console import Console
 
 from freshet.streams.settings import Settings
 from freshet.workers.connection_options import settings_options
+from freshet.workers.terminal import Terminal, bullet
+
+
+def _properties(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in texts]
+    for (name, equals, _), text in zip(pairs, texts, strict=True):
+        if not (name and equals) or "\n" in text:
+            raise click.BadParameter(f"{text!r} is not NAME=VALUE, such as connections.max.idle.ms=20000")
+    return {name: value for name, _, value in pairs}
 
 
 @click.command()
@@ -16,6 +24,14 @@ from freshet.workers.connection_options import settings_options
     show_default=True,
     type=click.IntRange(1, 65_535),
     help="Of the local broker.",
+)
+@click.option(
+    "--kafka-property",
+    "kafka_properties",
+    multiple=True,
+    callback=_properties,
+    metavar="NAME=VALUE",
+    help="A property of the local broker; may be given more than once.",
 )
 @click.option("--no-embed", is_flag=True, help="Leave the articles to `freshet embed` processes.")
 @click.option(
@@ -38,6 +54,7 @@ def command(
     *,
     settings: Settings,
     kafka_port: int,
+    kafka_properties: dict[str, str],
     no_embed: bool,
     threads: int | None,
     exit_with_stdin: bool,
@@ -51,13 +68,14 @@ def command(
     from freshet.workers.up import UpOptions, run_up  # noqa: PLC0415
 
     set_up_logs(verbose, settings)
-    console = Console(soft_wrap=True, highlight=False)
+    console = Terminal(soft_wrap=True, highlight=False)
     options = UpOptions(
         local_kafka="bootstrap_servers" not in settings.model_fields_set,
         kafka_port=kafka_port,
+        kafka_properties=kafka_properties,
         embed=not no_embed,
         threads=threads,
         exit_with_stdin=exit_with_stdin,
     )
-    run_up(settings, options, lambda line: console.print(f"[green]•[/green] {line}"))
+    run_up(settings, options, lambda line: console.print(bullet(line)))
     console.print("stopped")

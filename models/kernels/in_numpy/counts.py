@@ -28,6 +28,7 @@ def count_slate(  # noqa: PLR0917 - what the compiled one takes
     rates_per_s: Floats,
     sums: Floats,
     newest_s: float,
+    slate: int | None = None,
 ) -> float:
     """Count a slate into the statistics.
 
@@ -41,11 +42,13 @@ def count_slate(  # noqa: PLR0917 - what the compiled one takes
         rates_per_s: Shape (H,): 1 / half-life, 0 for none.
         sums: Shape (3, H): the counts of all rows as of ``newest_s``; changed.
         newest_s: The time of the sums, minus infinity before the first event.
+        slate: How many articles the slate showed; unset, n. The compiled kernel knows n alone.
 
     Returns:
         The time of the sums now.
     """
     heads, n = len(rates_per_s), len(rows)
+    slate = n if slate is None else slate
     growth = np.tile(-rates_per_s, 3)
     times = times_s.take(rows, axis=0)
     last_s = times[:, LAST_EVENT]
@@ -54,7 +57,7 @@ def count_slate(  # noqa: PLR0917 - what the compiled one takes
     added = np.zeros_like(counted)
     added[clicked, :heads] = 1.0
     added[:, heads : 2 * heads] = 1.0
-    added[:, 2 * heads :] = 1.0 / n
+    added[:, 2 * heads :] = 1.0 / slate
     counted += added * np.exp2(np.fmax(last_s - time_s, 0.0)[:, None] * growth)
     times[clicked, LAST_CLICK] = np.fmax(times[clicked, LAST_CLICK], time_s)
     times[:, LAST_EVENT] = np.fmax(last_s, time_s)
@@ -65,7 +68,7 @@ def count_slate(  # noqa: PLR0917 - what the compiled one takes
     if time_s > newest_s:
         sums *= decayed(rates_per_s, time_s - newest_s)
         newest_s = time_s
-    of_slate = np.array([[float(np.count_nonzero(clicked))], [float(n)], [1.0]])
+    of_slate = np.array([[float(np.count_nonzero(clicked))], [float(n)], [n / slate]])
     sums += of_slate * decayed(rates_per_s, newest_s - time_s)
     return newest_s
 

@@ -1,0 +1,88 @@
+"""Makes every consumer of freshet, of both client libraries: one place for what all of them keep to.
+
+- Only committed records are read: none of a transaction that was aborted, or is still open. Where a partition
+  ends is then its last stable offset, for :meth:`end_offsets` too.
+- No batch of records stops a partition, see :mod:`freshet.streams.record_batches`.
+- Offsets are committed by those who know what is done, never by the library.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import kafka.record.default_records
+import kafka.record.legacy_records
+from aiokafka import AIOKafkaConsumer
+from aiokafka.consumer import fetcher
+from aiokafka.record.default_records import DefaultRecordBatch
+from aiokafka.record.legacy_records import LegacyRecordBatch
+from kafka import KafkaConsumer
+from kafka.consumer.fetcher import Fetcher
+
+from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config
+from freshet.streams.record_batches import FetchedBatches, Library
+from freshet.streams.settings import Settings
+
+ISOLATION_LEVEL = "read_committed"
+
+_AIOKAFKA = Library(DefaultRecordBatch, LegacyRecordBatch)
+_KAFKA_PYTHON = Library(
+    kafka.record.default_records.DefaultRecordBatch, kafka.record.legacy_records.LegacyRecordBatch
+)
+
+
+def kafka_consumer(settings: Settings, *topics: str, **options: Any) -> KafkaConsumer:
+    """A consumer of kafka-python, which subscribes to ``topics`` (full names) where there are any."""
+    consumer = KafkaConsumer(
+        *topics, **_config(settings), allow_auto_create_topics=False, metrics_enabled=False, **options
+    )
+    consumer._fetcher.PartitionRecords = _KafkaPythonRecords
+    return consumer
+
+
+def aiokafka_consumer(settings: Settings, **options: Any) -> AIOKafkaConsumer:
+    """A consumer of aiokafka, not yet started."""
+    step_over_undecodable()
+    return AIOKafkaConsumer(**_config(settings), **options)
+
+
+def step_over_undecodable() -> None:
+    """Have every aiokafka consumer of this process decode by :mod:`freshet.streams.record_batches`.
+
+    aiokafka has no place for it but the names in its module.
+    """
+    fetcher.MemoryRecords = _Bytes
+    fetcher.PartitionRecords = _AiokafkaRecords
+
+
+def _config(settings: Settings) -> dict[str, Any]:
+    return client_config(settings) | {
+        "enable_auto_commit": False,
+        "isolation_level": ISOLATION_LEVEL,
+        "max_partition_fetch_bytes": MAX_REQUEST_BYTES,
+    }
+
+
+class _KafkaPythonRecords(Fetcher.PartitionRecords):  # type: ignore[misc] # kafka-python carries no types
+    def __init__(self, offset: int, tp: Any, records: Any, **options: Any) -> None:
+        batches = FetchedBatches(_KAFKA_PYTHON, records._buffer, tp.topic, tp.partition, offset)
+        super().__init__(offset, tp, batches, **options)
+
+
+class _Bytes:
+    """What was fetched of a partition, undecoded: :class:`_AiokafkaRecords` knows where it is of."""
+
+    def __init__(self, data: bytes | None) -> None:
+        self.data = data or b""
+
+    def has_next(self) -> bool:
+        return bool(self.data)
+
+    def size_in_bytes(self) -> int:
+        return len(self.data)
+
+
+class _AiokafkaRecords(fetcher.PartitionRecords):  # type: ignore[misc] # aiokafka carries no types
+    def __init__(self, tp: Any, records: _Bytes, aborted: Any, offset: int, *options: Any) -> None:
+        batches = FetchedBatches(_AIOKAFKA, records.data, tp.topic, tp.partition, offset)
+        super().__init__(tp, batches, aborted, offset, *options)
