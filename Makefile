@@ -11,12 +11,13 @@ PROCESSES := 2
 MINUTES := 25
 
 .DEFAULT_GOAL := help
-.PHONY: help set-up set-up-demo demo test test-tools lint soak clean reference constraints image-locks \
+.PHONY: help set-up set-up-demo demo test test-all test-tools lint soak clean reference constraints image-locks \
 	kafka-checksums
 
 help:
 	@echo "make demo     set up, then run the whole of freshet once on a synthetic newspaper"
-	@echo "make test     set up, then lint, types, imports and all tests"
+	@echo "make test     set up, then lint, types, imports and all tests but the nightly ones"
+	@echo "make test-all  the nightly ones too: minutes of waiting for what shorter tests look at piece by piece"
 	@echo "make lint     set up, then lint, types and imports only"
 	@echo "make soak     twice $(MINUTES) minutes of steady traffic: does everything stay flat? (MINUTES=5 for less)"
 	@echo "make set-up-demo  the virtual environment ($(VENV)) with what freshet needs to run, and Kafka's jars"
@@ -56,8 +57,9 @@ lint: $(SET_UP)
 test-tools:
 	@sh deploy/test-tools.sh
 
-test: lint test-tools
-	$(call step,pytest,$(BIN)/pytest -q -n $(PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS))
+test: CHOSEN := -m 'not nightly'
+test test-all: lint test-tools
+	$(call step,pytest,$(BIN)/pytest -q -n $(PROCESSES) --dist loadfile --no-loadscope-reorder $(CHOSEN) $(ARGS))
 
 # Twice: as it is, and with everything shortened that runs into its limit within the hour.
 soak: $(SET_UP)

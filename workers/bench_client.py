@@ -22,7 +22,7 @@ from freshet.streams.settings import Settings
 from freshet.streams.topics import RECOMMENDATIONS, REQUESTS, Topic
 from freshet.workers.replay_kafka import connect
 
-ANSWER_TIMEOUT_S = 30.0
+ANSWER_TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)

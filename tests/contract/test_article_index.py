@@ -72,7 +72,7 @@ def index(request: pytest.FixtureRequest, tmp_path: Path, indexed_folder: Path) 
             case "server-local":
                 server, port = serve(QdrantClient(":memory:"))
                 stack.callback(lambda: server.stop(grace=None).wait())
-                opened = ServerIndex("http://127.0.0.1", D, bundle="b1", grpc_port=port, timeout_s=60)
+                opened = ServerIndex("http://127.0.0.1", D, bundle="b1", grpc_port=port, timeout_s=HANG_S)
             case _:
                 client = QdrantClient(
                     url=SERVER_URL, grpc_port=SERVER_GRPC_PORT, prefer_grpc=True, check_compatibility=False

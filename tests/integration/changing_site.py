@@ -24,7 +24,7 @@ from freshet.streams.topic_admin import ensure_topics
 from freshet.workers.embedding import EmbeddingWorker
 from freshet.workers.embedding_models import open_models
 from tests.bundles import CATEGORIES
-from tests.integration.served_world import ANSWER_S, NOW, ids_of
+from tests.integration.served_world import NOW, ids_of
 from tests.integration.stream_harness import (
     START_S,
     events_on,
@@ -34,6 +34,7 @@ from tests.integration.stream_harness import (
     stream_process,
     wait_for,
 )
+from tests.waiting import HANG_S
 
 ARTICLES = [f"N{i}" for i in range(12)]
 
@@ -89,7 +90,7 @@ class Site:
 
     def recommend(self, user_id: str = "U1") -> Recommendation:
         return self.client.recommend(
-            user_id, 100, time=NOW, exclude_seen=False, diversity=0.0, timeout_s=ANSWER_S
+            user_id, 100, time=NOW, exclude_seen=False, diversity=0.0, timeout_s=HANG_S
         )
 
     def until_embedded(self, bundle: Bundle, records: int) -> None:

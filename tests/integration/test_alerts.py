@@ -28,7 +28,7 @@ from tests.integration.alert_world import NOW, AlertWorld
 from tests.integration.stream_harness import START_S, Record, events_on, keyed, send, settings_for
 from tests.waiting import HANG_S
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.nightly]
 
 DAY_S = 86_400.0
 OLD, NEW, POLITICS, ODD = ([f"N{i}" for i in range(first, first + 20)] for first in (0, 20, 40, 60))

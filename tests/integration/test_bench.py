@@ -20,7 +20,7 @@ from freshet.workers.bench_latency import run as latency
 from freshet.workers.bench_report import BenchReport
 from freshet.workers.commands.bench import command
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.nightly]
 
 
 def _values(report: BenchReport) -> dict[str, float]:

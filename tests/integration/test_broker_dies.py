@@ -2,47 +2,36 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
 import pytest
 
 from freshet.models.events import Article
 from freshet.streams.client import Freshet
-from freshet.workers.process_memory import memory_of_tree
 from freshet.workers.repeated_records import PERIOD_S, WRITTEN
 from freshet.workers.up_process import UpFailed, UpProcess
+from tests.waiting import HANG_S, wait_until
 
 pytestmark = pytest.mark.broker
 
-DEADLINE_S = 180.0
-
-
-def wait_for(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"{what}: not within {DEADLINE_S:g} s"
-        time.sleep(0.1)
-
 
 def kill_broker(up: UpProcess) -> None:
-    (java,) = (process.pid for process in memory_of_tree(up.pid) if process.program == "java")
-    os.kill(java, signal.SIGKILL)
+    (java,) = (child for child in psutil.Process(up.pid).children(recursive=True) if child.name() == "java")
+    java.kill()
 
 
 def ready_page(up: UpProcess) -> str:
     settings = up.settings
     try:
         with urllib.request.urlopen(
-            f"http://{settings.metrics_host}:{settings.metrics_port}/readyz", timeout=DEADLINE_S
+            f"http://{settings.metrics_host}:{settings.metrics_port}/readyz", timeout=HANG_S
         ) as page:
             return str(page.read().decode())
     except urllib.error.HTTPError as error:
@@ -56,27 +45,27 @@ def test_a_broker_that_dies_comes_back_with_all_that_was_acknowledged_and_is_giv
     log = tmp_path / "up.log"
     began_s = time.monotonic()
     with UpProcess(tmp_path, log, embed=False) as up:
-        up.wait_until_ready(DEADLINE_S)
+        up.wait_until_ready(HANG_S)
         with Freshet(up.settings) as freshet:
             freshet.publish(Article(news_id="N1", published_at=datetime.now(UTC), title="Before"))
             freshet.impression("U1", ["N1"])
             freshet.click("U1", "N1")
-            freshet.recommend("U1", timeout_s=DEADLINE_S)
+            freshet.recommend("U1", timeout_s=HANG_S)
             freshet.click("U2", "N1")
             kill_broker(up)
-        wait_for(lambda: "answers again" in log.read_text(), "a restarted broker")
+        wait_until(lambda: "answers again" in log.read_text(), "a restarted broker")
         up.check()
         # A client of its own: what the killed broker's clients do is another matter.
-        with Freshet(up.settings, connect_timeout_s=DEADLINE_S) as freshet:
+        with Freshet(up.settings, connect_timeout_s=HANG_S) as freshet:
 
             def clicks_of(user: str) -> int:
-                return freshet.recommend(user, timeout_s=DEADLINE_S).user_clicks
+                return freshet.recommend(user, timeout_s=HANG_S).user_clicks
 
             assert clicks_of("U1") == 1
-            wait_for(lambda: clicks_of("U2") == 1, "the click that was acknowledged before the end")
+            wait_until(lambda: clicks_of("U2") == 1, "the click that was acknowledged before the end")
             freshet.click("U1", "N2")
-            wait_for(lambda: clicks_of("U1") == 2, "a click of afterwards")
-        wait_for(lambda: ready_page(up) == "ok\n", "readiness")
+            wait_until(lambda: clicks_of("U1") == 2, "a click of afterwards")
+        wait_until(lambda: ready_page(up) == "ok\n", "readiness")
         periods = 1 + (time.monotonic() - began_s) / PERIOD_S
         lines = [re.sub(r"^.{23}|0x[0-9a-f]+|\d+", "", line) for line in log.read_text().splitlines()]
         library = Counter(line for line in lines if re.match(r" [A-Z]+ +(aio)?kafka", line))
@@ -95,7 +84,7 @@ def test_a_broker_that_dies_comes_back_with_all_that_was_acknowledged_and_is_giv
                 return True
             return False
 
-        wait_for(ended, "the end of a system without a broker")
+        wait_until(ended, "the end of a system without a broker")
         assert up.stop() == 1
     said = log.read_text()
     assert re.search(r"Error: The local Kafka did not start: it exited with 1(.|\n)*Stored node id 7", said)

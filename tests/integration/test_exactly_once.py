@@ -6,6 +6,7 @@ Some are published twice, and one user clicks and is shown an article far more o
 from __future__ import annotations
 
 import shutil
+import signal
 import zlib
 from collections import Counter
 from collections.abc import Callable
@@ -175,6 +176,8 @@ async def _wait_for_progress(settings: Settings, worker: StreamProcess, records:
             return await published() >= start + records
 
         await wait_for(far_enough, f"{records} more user vectors", [worker])
+        # Else it goes on, on a busy machine to the end, while the group is asked.
+        worker.process.send_signal(signal.SIGSTOP)
         done, total = await committed(settings, "impressions")
         assert done < total, "the worker is in mid-stream when it is killed"
 

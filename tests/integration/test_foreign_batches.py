@@ -57,7 +57,6 @@ from tests.damaged_batches import (
     wrong_checksum,
 )
 from tests.integration.stream_harness import (
-    DEADLINE_S,
     Record,
     StreamProcess,
     events_on,
@@ -69,6 +68,7 @@ from tests.integration.stream_harness import (
     vectors,
     wait_for,
 )
+from tests.waiting import HANG_S
 
 pytestmark = pytest.mark.broker
 
@@ -249,7 +249,7 @@ def _embedding(world: World) -> Iterator[None]:
         yield
     finally:
         worker.stop()
-        thread.join(DEADLINE_S)
+        thread.join(HANG_S)
 
 
 @pytest.fixture(scope="module")
@@ -342,5 +342,5 @@ async def _embedded(world: World) -> set[str]:
 
 
 def _status(url: str) -> int:
-    with urllib.request.urlopen(url, timeout=DEADLINE_S) as response:
+    with urllib.request.urlopen(url, timeout=HANG_S) as response:
         return int(response.status)

@@ -25,6 +25,7 @@ from freshet.streams.topic_admin import ensure_topics
 from freshet.workers.local_kafka import LocalKafka
 from freshet.workers.worker_process import WorkerProcess
 from tests.integration.stream_harness import START_S, keyed, send, settings_for, vectors, wait_for
+from tests.waiting import HANG_S
 
 pytestmark = pytest.mark.broker
 
@@ -33,7 +34,6 @@ _USERS = [f"U{i}" for i in range(24)]
 _NOW = from_unix_s(START_S + 3_600.0)
 _MAX_POLL_S = 5.0
 _SESSION_S = 3.0
-_ANSWER_S = 30.0
 _FAULTY = str(Path(__file__).with_name("faulty_worker.py"))
 
 
@@ -56,7 +56,7 @@ class Member:
 
     def kill(self) -> None:
         self.signal(signal.SIGKILL)
-        self.process.wait(timeout_s=10)
+        self.process.wait(HANG_S)
 
     def fault(self, faults: Mapping[str, object]) -> None:
         """Switch the faults of this worker to ``faults``, at once."""
@@ -96,7 +96,7 @@ class Pair:
         self.clicks = 0
         self._asked = 0
 
-    def ask(self, timeout_s: float = _ANSWER_S) -> dict[str, Recommendation]:
+    def ask(self, timeout_s: float = HANG_S) -> dict[str, Recommendation]:
         """An answer for every user, of whom every partition has some."""
         asked: dict[str, Future[Recommendation]] = {}
         for user_id in _USERS:

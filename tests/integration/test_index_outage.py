@@ -27,8 +27,9 @@ from freshet.streams.article_vectors import indexed_article
 from freshet.streams.bundle_index import BundleIndex, index_of
 from freshet.streams.settings import Settings
 from freshet.workers.local_kafka import LocalKafka
-from tests.integration.served_world import ANSWER_S, NOW, World, article, articles, ids_of, served
+from tests.integration.served_world import NOW, World, article, articles, ids_of, served
 from tests.integration.stream_harness import BUNDLE, keyed, send, settings_for, wait_for
+from tests.waiting import HANG_S
 
 pytestmark = pytest.mark.broker
 
@@ -110,7 +111,7 @@ def burst(world: World, name: str) -> list[Recommendation]:
         time.sleep(max(0.0, due_s - time.monotonic()))
         request = RecommendationRequest(request_id=f"{name}-{number}", user_id=f"U{number}", time=NOW, k=40)
         waiting.append(world.client.submit(request))
-    return [future.result(timeout=ANSWER_S) for future in waiting]
+    return [future.result(timeout=HANG_S) for future in waiting]
 
 
 def back(world: World) -> None:

@@ -27,7 +27,6 @@ from freshet.streams.topic_admin import ensure_topics
 from freshet.workers.local_kafka import LocalKafka
 from freshet.workers.worker_process import WorkerProcess
 from tests.integration.served_world import (
-    ANSWER_S,
     CLUSTER,
     NOW,
     World,
@@ -42,6 +41,7 @@ from tests.integration.stream_harness import (
     stream_process,
     wait_for,
 )
+from tests.waiting import HANG_S
 
 pytestmark = pytest.mark.broker
 
@@ -103,9 +103,9 @@ def test_a_worker_of_which_a_part_fails_ends_and_says_why(
         WorkerProcess(program, settings, tmp_path / "worker.log") as worker,
         Freshet(settings) as client,
     ):
-        client.recommend("U1", timeout_s=ANSWER_S)
+        client.recommend("U1", timeout_s=HANG_S)
         (tmp_path / "faults").write_text(json.dumps({"fail": [topic]}))
-        assert worker.wait(ANSWER_S) == 1
+        assert worker.wait(HANG_S) == 1
     assert "as the test wants" in worker.log_file.read_text()
 
 
@@ -129,7 +129,7 @@ def _embedding_process(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
     try:
         yield process
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=HANG_S) == 0
     finally:
         if process.poll() is None:
             process.kill()
@@ -152,7 +152,7 @@ async def test_an_article_is_recommendable_after_publication_until_it_is_withdra
 
         async def titles() -> dict[str, str]:
             assert embedding.poll() is None, (tmp_path / "embed.log").read_text()[-3_000:]
-            answer = client.recommend("U1", k=50, time=NOW, timeout_s=ANSWER_S)
+            answer = client.recommend("U1", k=50, time=NOW, timeout_s=HANG_S)
             return {item.news_id: item.title for item in answer.items}
 
         async def has(news_id: str, title: str | None) -> bool:
@@ -174,7 +174,7 @@ async def test_an_article_is_recommendable_after_publication_until_it_is_withdra
             await wait_for(there, news_id, [worker])
 
         async def ranked_by_the_click() -> list[str]:
-            answer = client.recommend("U1", candidates=["A3", "A4"], time=NOW, timeout_s=ANSWER_S)
+            answer = client.recommend("U1", candidates=["A3", "A4"], time=NOW, timeout_s=HANG_S)
             return ids_of(answer) if answer.user_clicks else []
 
         ranked = await wait_for(ranked_by_the_click, "the click", [worker])

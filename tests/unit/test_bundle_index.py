@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -23,20 +22,11 @@ from freshet.models.ports import (
 )
 from freshet.streams import bundle_index
 from freshet.streams.bundle_index import BundleIndex
+from tests.waiting import HANG_S, wait_until
 
 _D = 4
 _ARTICLE = IndexedArticle("N1", np.eye(_D, dtype=np.float32)[0], 100.0, popularity=1.0)
 _QUERY = np.eye(_D, dtype=np.float32)[:2]
-
-
-DEADLINE_S = 30.0
-
-
-def until(probe: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + DEADLINE_S
-    while not probe():
-        assert time.monotonic() < end, f"{what}: not within {DEADLINE_S:g} s"
-        time.sleep(0.01)
 
 
 def newest(index: BundleIndex) -> list[str] | None:
@@ -142,31 +132,31 @@ def test_a_request_neither_opens_an_index_elsewhere_nor_waits_for_its_opening() 
 
     def opener(bundle: str) -> ArticleIndex:
         opened_by.append(threading.current_thread().name)
-        assert let_open.wait(DEADLINE_S)
+        assert let_open.wait(HANG_S)
         index = ExactIndex(_D)
         index.upsert([_ARTICLE])
         return index
 
-    index = BundleIndex(_D, opener, answer_timeout_s=DEADLINE_S)
+    index = BundleIndex(_D, opener, answer_timeout_s=HANG_S)
     assert newest(index) == [], "no bundle, no articles"
     index.open("b1")
     for _ in range(5):
         assert newest(index) is None
-    until(lambda: bool(opened_by), "the index to be opened in the background")
+    wait_until(lambda: bool(opened_by), "the index to be opened in the background")
     assert newest(index) is None
     let_open.set()
-    until(lambda: newest(index) == ["N1"], "the index to be open")
+    wait_until(lambda: newest(index) == ["N1"], "the index to be open")
     assert opened_by == ["probe-b1"]
     index.close()
 
 
 def test_an_index_that_does_not_open_at_the_start_is_opened_later() -> None:
     opener = Opener(failures=2)
-    index = BundleIndex(_D, opener, answer_timeout_s=DEADLINE_S)
+    index = BundleIndex(_D, opener, answer_timeout_s=HANG_S)
     index.open("b1")
     index.prepare()
     assert newest(index) is None
-    until(lambda: newest(index) == [], "the index to be open")
+    wait_until(lambda: newest(index) == [], "the index to be open")
     assert opener.opened == ["b1"]
     index.close()
 
@@ -199,12 +189,12 @@ def test_one_that_is_late_is_asked_no_more_until_it_is_in_time_again() -> None:
     index.upsert([_ARTICLE])  # an article is worth a patient attempt
     del slow.newest
     slow.takes_s = 0.0
-    until(lambda: newest(index) == ["N1"], "the index to be in time")
+    wait_until(lambda: newest(index) == ["N1"], "the index to be in time")
     index.close()
 
 
 def test_a_search_whose_answer_is_out_already_is_not_made_and_says_nothing_of_the_index() -> None:
-    index = BundleIndex(_D, Opener(), answer_timeout_s=DEADLINE_S)
+    index = BundleIndex(_D, Opener(), answer_timeout_s=HANG_S)
     index.open("b1")
     index.prepare()
     for _ in range(5):

@@ -12,8 +12,7 @@ from freshet.models.ports import IndexUnavailable
 from freshet.streams import circuit_breaker
 from freshet.streams.circuit_breaker import CircuitBreaker
 from freshet.streams.metrics import INDEX_OPEN_BREAKERS
-
-DEADLINE_S = 30.0
+from tests.waiting import HANG_S
 
 
 class Server:
@@ -29,7 +28,7 @@ class Server:
         error = self.error
         self.by.add(threading.current_thread().name)
         self.asked.release()
-        assert self.go_on.acquire(timeout=DEADLINE_S)
+        assert self.go_on.acquire(timeout=HANG_S)
         if error is not None:
             raise error
 
@@ -37,7 +36,7 @@ class Server:
         """Let the next probes go on, and return when they have begun."""
         for _ in range(times):
             self.go_on.release()
-            assert self.asked.acquire(timeout=DEADLINE_S)
+            assert self.asked.acquire(timeout=HANG_S)
 
 
 @pytest.fixture
@@ -65,7 +64,7 @@ def closed(breaker: CircuitBreaker) -> None:
     """Wait until it has closed, and its thread has ended."""
     for thread in threading.enumerate():
         if thread.name == "probe-cb":
-            thread.join(DEADLINE_S)
+            thread.join(HANG_S)
     assert not is_open(breaker)
 
 

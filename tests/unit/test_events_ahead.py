@@ -36,7 +36,7 @@ ARTICLES = ["N0", "N1", "N2"]
 D = 2
 POOLING = Pooling(D, (7_200.0, 7 * DAY_S), DAY_S, 1.0, 50, 200)
 ROUNDING = 1e-4
-LAW = settings(max_examples=50, deadline=None)
+LAW = settings(max_examples=50)
 
 Event = tuple[float, int]
 """Stamp and which article is clicked, of the slate of all."""

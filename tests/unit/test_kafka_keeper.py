@@ -12,8 +12,7 @@ from freshet.workers import kafka_keeper
 from freshet.workers.errors import BrokerFailed
 from freshet.workers.kafka_keeper import MAX_STARTS, KafkaKeeper
 from freshet.workers.local_kafka import LocalKafka
-
-DEADLINE_S = 30.0
+from tests.waiting import HANG_S
 
 
 class Broker:
@@ -56,10 +55,10 @@ def test_a_broker_that_dies_again_and_again_is_given_up() -> None:
     with keeper(broker) as kept:
         for _ in range(MAX_STARTS):
             broker.alive = False
-            assert broker.started.acquire(timeout=DEADLINE_S)
+            assert broker.started.acquire(timeout=HANG_S)
         broker.alive = False
         with pytest.raises(BrokerFailed, match=r"ended with status 137, after 3 restarts within 10 minutes"):
-            kept.given_up.result(DEADLINE_S)
+            kept.given_up.result(HANG_S)
     assert broker.starts == MAX_STARTS
 
 
@@ -69,7 +68,7 @@ def test_a_broker_that_dies_now_and_then_is_not(monkeypatch: pytest.MonkeyPatch)
     with keeper(broker) as kept:
         for _ in range(3 * MAX_STARTS):
             broker.alive = False
-            assert broker.started.acquire(timeout=DEADLINE_S)
+            assert broker.started.acquire(timeout=HANG_S)
         assert not kept.given_up.done()
 
 
@@ -78,7 +77,7 @@ def test_one_that_cannot_be_started_is_given_up_with_the_reason() -> None:
     with keeper(broker) as kept:
         broker.alive = False
         with pytest.raises(BrokerFailed, match="no room on the disk"):
-            kept.given_up.result(DEADLINE_S)
+            kept.given_up.result(HANG_S)
     assert broker.starts == MAX_STARTS
 
 

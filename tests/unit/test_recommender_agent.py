@@ -32,11 +32,11 @@ from freshet.streams.record_reader import RecordBatch
 from freshet.streams.rolling_auc import RollingAuc
 from freshet.streams.serving import pooling
 from freshet.streams.settings import Settings
+from tests.waiting import HANG_S
 
 _D = 4
 _NOW_S = 1_767_000_000.0
 _SETTINGS = Settings(dimension=_D, topic_prefix="t.")
-DEADLINE_S = 60.0
 
 
 class FragileIndex(ExactIndex):
@@ -50,7 +50,7 @@ class FragileIndex(ExactIndex):
         self.goes_on.set()
 
     def search(self, queries: FloatMatrix, k: int, where: ArticleFilter = EVERYTHING) -> list[list[Hit]]:
-        assert self.goes_on.wait(DEADLINE_S)
+        assert self.goes_on.wait(HANG_S)
         if self.down:
             raise IndexUnavailable("down")
         return super().search(queries, k, where)
@@ -282,7 +282,7 @@ async def test_an_index_elsewhere_that_hangs_holds_up_nobody_and_is_asked_again_
     assert {answer.degraded for answer in answers} == {"trending"}
     assert {item.news_id for answer in answers for item in answer.items} == {"S1"}
     world.index.goes_on.set()
-    async with asyncio.timeout(DEADLINE_S):
+    async with asyncio.timeout(HANG_S):
         while (await world.ask()).degraded is not None:
             await asyncio.sleep(0.05)
     world.close()

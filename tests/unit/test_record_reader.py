@@ -16,10 +16,10 @@ from freshet.streams import record_reader
 from freshet.streams.progress import Progress
 from freshet.streams.record_reader import RecordReader
 from freshet.streams.settings import Settings
+from tests.waiting import HANG_S
 
 CLICKS_0 = TopicPartition("clicks", 0)
 RECORD = SimpleNamespace(topic="clicks", partition=0, offset=0)
-DEADLINE_S = 30.0
 
 
 class Consumer:
@@ -78,7 +78,7 @@ async def read_one(consumer: Consumer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record_reader, "_QUIET_S", 0.01)
     monkeypatch.setattr(record_reader, "aiokafka_consumer", lambda *_, **__: consumer)
     reader = RecordReader(Settings(), cast(Progress, Standing()), ["clicks"])
-    async with asyncio.timeout(DEADLINE_S):
+    async with asyncio.timeout(HANG_S):
         async for batch in reader.batches(10):
             assert batch.records == [RECORD]
             return

@@ -35,7 +35,7 @@ START_S = 1_767_002_400.0
 SETTINGS = Settings(dimension=4, topic_prefix="t.", max_exposures=20)
 SLATE = tuple(f"N{i}" for i in range(6))
 MANY = 5_000
-LAW = settings(max_examples=50, deadline=None)
+LAW = settings(max_examples=50)
 
 
 class Site(Outbox):
