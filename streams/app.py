@@ -295,7 +295,10 @@ class StreamApp:
             try:
                 await agent(RecordReader(settings, self.progress, full_names))
             except Exception as error:
-                await app.crash(error)
+                if app.should_stop:
+                    log.warning("%s were left while stopping: %r", ", ".join(full_names), error)
+                else:
+                    await app.crash(error)
                 # Raised, it would have Faust's supervisor start the agent anew while the app stops: the app
                 # would wait for it for ever.
                 await asyncio.Event().wait()

@@ -92,8 +92,11 @@ class Progress:
 
     async def starts(self, names: Collection[str]) -> dict[TP, int]:
         """From which offset on to read each partition of the topics ``names`` that may be read."""
-        generation = self.generation
-        starts = {tp: await self._start_of(tp) for tp in sorted(self._readable) if tp.topic in names}
+        offsets, generation = self._offsets, self.generation
+        if offsets is None:
+            return {}  # the worker stops: whatever becomes readable now is for others
+        readable = [tp for tp in sorted(self._readable) if tp.topic in names]
+        starts = {tp: await _start_of(tp, offsets) for tp in readable}
         if self.may_handle(generation):
             for tp, offset in starts.items():
                 self._done[tp] = self._committed[tp] = offset
@@ -200,9 +203,9 @@ class Progress:
                 self._committed[tp] = offset
         return True
 
-    async def _start_of(self, tp: TP) -> int:
-        assert self._offsets is not None, "start() comes first"
-        partition = TopicPartition(tp.topic, tp.partition)
-        committed: int | None = await self._offsets.committed(partition)
-        earliest: int = (await self._offsets.beginning_offsets([partition]))[partition]
-        return max(committed or 0, earliest)
+
+async def _start_of(tp: TP, offsets: AIOKafkaConsumer) -> int:
+    partition = TopicPartition(tp.topic, tp.partition)
+    committed: int | None = await offsets.committed(partition)
+    earliest: int = (await offsets.beginning_offsets([partition]))[partition]
+    return max(committed or 0, earliest)

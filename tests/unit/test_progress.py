@@ -67,6 +67,14 @@ async def test_reading_begins_where_the_group_has_committed(progress: Progress, 
     assert await progress.starts({"requests"}) == {_REQUESTS_0: 0}
 
 
+async def test_a_worker_that_stops_begins_nothing_though_partitions_become_readable(
+    progress: Progress,
+) -> None:
+    progress._offsets = None
+    progress.resume([_CLICKS_0])
+    assert await progress.starts({"clicks"}) == {}
+
+
 async def test_reading_begins_at_the_oldest_record_kept(progress: Progress, group: Group) -> None:
     group.offsets = {_CLICKS_0: 7}
     group.earliest = {_CLICKS_0: 20, _CLICKS_1: 3}
