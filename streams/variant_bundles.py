@@ -123,7 +123,6 @@ class VariantBundle:
             KafkaError: The broker cannot be reached at the start.
         """
         self.index.open(self.id)
-        await asyncio.to_thread(self.index.prepare)
         consumer = AIOKafkaConsumer(
             **client_config(self._settings),
             enable_auto_commit=False,
@@ -131,6 +130,7 @@ class VariantBundle:
             max_partition_fetch_bytes=MAX_REQUEST_BYTES,
         )
         try:
+            await asyncio.to_thread(self.index.prepare)
             await self._outbox.start()
             await consumer.start()
             await self._follow(consumer)
