@@ -127,9 +127,9 @@ class VariantBundle:
             KafkaError: The broker cannot be reached at the start.
         """
         self.index.open(self.id)
-        await asyncio.to_thread(self.index.prepare)
         consumer = aiokafka_consumer(self._settings, auto_offset_reset="earliest")
         try:
+            await asyncio.to_thread(self.index.prepare)
             await self._outbox.start()
             await consumer.start()
             await self._follow(consumer)

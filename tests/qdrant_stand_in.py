@@ -107,6 +107,12 @@ class Collections(CollectionsServicer):  # type: ignore[misc]  # ships no types
         info = self._client.get_collection(request.collection_name)
         return messages.GetCollectionInfoResponse(result=RestToGrpc.convert_collection_info(info))
 
+    def List(self, *_: Any) -> Any:
+        found = self._client.get_collections().collections
+        return messages.ListCollectionsResponse(
+            collections=map(RestToGrpc.convert_collection_description, found)
+        )
+
     def UpdateAliases(self, request: Any, _: Any) -> Any:
         operations = [GrpcToRest.convert_alias_operations(operation) for operation in request.actions]
         self._client.update_collection_aliases(operations)

@@ -69,6 +69,16 @@ class BenchClient:
         Raises:
             TimeoutError: A request was not answered.
         """
+        return [took_s for took_s, _ in await self.answers(requests, rate_per_s)]
+
+    async def answers(
+        self, requests: Sequence[RecommendationRequest], rate_per_s: float
+    ) -> list[tuple[float, Answer]]:
+        """As :meth:`latencies_s`, with the answers.
+
+        Raises:
+            TimeoutError: A request was not answered.
+        """
         started_s = self._loop.time()
         due_s = [started_s + number / rate_per_s for number in range(len(requests))]
         futures = []
@@ -78,7 +88,7 @@ class BenchClient:
             futures.append(await self.submit(request))
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
             answers = await asyncio.gather(*futures)
-        return [answer.received_s - due for answer, due in zip(answers, due_s, strict=True)]
+        return [(answer.received_s - due, answer) for answer, due in zip(answers, due_s, strict=True)]
 
     async def _read(self, consumer: AIOKafkaConsumer) -> None:
         while True:

@@ -34,6 +34,7 @@ from freshet.workers.worker_process import WorkerProcess, stream_worker
 TARGET_RATIO_P50 = 2.0
 TARGET_P99_MS = 100.0
 K = 10
+RATE_PER_S = 100.0
 SECONDS = 20.0
 
 _ROUNDS = 2
@@ -47,7 +48,7 @@ _KINDS: tuple[Kind, ...] = ("top-k", "rank")
 def run(
     ground: BenchGround,
     *,
-    rate_per_s: float = 100.0,
+    rate_per_s: float = RATE_PER_S,
     seconds: float = SECONDS,
     users: int = 2_000,
     articles: int = 10_000,

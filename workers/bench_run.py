@@ -11,7 +11,7 @@ from freshet.streams.settings import Settings
 from freshet.workers.bench_ground import bench_ground
 from freshet.workers.bench_report import BenchReport, Figure, Machine
 
-NAMES = ("throughput", "latency", "freshness", "embed", "index", "ann", "train")
+NAMES = ("throughput", "latency", "freshness", "outage", "embed", "index", "ann", "train")
 Progress = Callable[[int, int], None]
 """Told how many steps are done, and of how many."""
 
@@ -22,7 +22,7 @@ class BenchSizes:
 
     impressions: int = 30_000
     rounds: int = 3
-    rate_per_s: float = 100.0
+    rate_per_s: float | None = None
     seconds: float | None = None
     articles: int = 10_000
     index_sizes: tuple[int, ...] = (10_000, 100_000)
@@ -34,6 +34,8 @@ class BenchSizes:
     bundle: Path | None = None
     """A bundle, for whose vectors ``articles_of`` names the articles."""
     articles_of: Path | None = None
+    qdrant: Path | None = None
+    """A Qdrant server's program, without which no outage is measured."""
 
 
 def measure(
@@ -51,10 +53,12 @@ def measure(
     Raises:
         FreshetError: It cannot be measured; the message says why.
         TimeoutError: A worker did not answer.
-        ValueError: There is no benchmark of that name.
+        ValueError: There is no benchmark of that name, or it needs a Qdrant server's program.
     """
     if name not in NAMES:
         raise ValueError(f"there is no benchmark {name!r}; there are {', '.join(NAMES)}")
+    if name == "outage" and sizes.qdrant is None:
+        raise ValueError("an outage is measured of a Qdrant server: its program is missing")
     without_broker = {"embed": _embed, "index": _index, "ann": _ann, "train": _train}.get(name)
     if without_broker is not None:
         return without_broker(settings, sizes, progress)
@@ -75,8 +79,20 @@ def measure(
 
             return bench_latency.run(
                 ground,
-                rate_per_s=sizes.rate_per_s,
+                rate_per_s=sizes.rate_per_s or bench_latency.RATE_PER_S,
                 seconds=sizes.seconds or bench_latency.SECONDS,
+                articles=sizes.articles,
+                progress=progress,
+            )
+        if name == "outage":
+            from freshet.workers import bench_outage  # noqa: PLC0415
+
+            assert sizes.qdrant is not None, "checked above"
+            return bench_outage.run(
+                ground,
+                sizes.qdrant,
+                rate_per_s=sizes.rate_per_s or bench_outage.RATE_PER_S,
+                seconds=sizes.seconds or bench_outage.SECONDS,
                 articles=sizes.articles,
                 progress=progress,
             )

@@ -14,6 +14,8 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 from click.testing import CliRunner
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from qdrant_client import QdrantClient
+from qdrant_client.models import Distance, VectorParams
 
 from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config, topic_name
 from freshet.streams.outbox import partition_of
@@ -22,6 +24,7 @@ from freshet.streams.topic_admin import ensure_topics
 from freshet.workers.commands.doctor import command
 from freshet.workers.doctor import examine
 from freshet.workers.finding import Finding
+from tests.qdrant_stand_in import serve
 from tests.waiting import HANG_S
 
 pytestmark = pytest.mark.broker
@@ -176,8 +179,24 @@ def test_each_bundles_index_has_a_dimension_of_its_own_and_one_that_cannot_be_re
 
 
 def test_a_qdrant_server_that_does_not_answer_fails(settings: Settings) -> None:
-    away = settings.model_copy(update={"qdrant_url": f"http://{_nobody()}"})
-    assert _of(list(examine(away)), "Qdrant").status == "fail"
+    away = settings.model_copy(update={"qdrant_url": "http://127.0.0.1", "qdrant_grpc_port": 9})
+    finding = _of(list(examine(away)), "Qdrant")
+    assert finding.status == "fail"
+    assert "port 9 (FRESHET_QDRANT_GRPC_PORT)" in finding.remedy
+
+
+def test_a_qdrant_server_is_asked_at_the_port_of_its_grpc(settings: Settings) -> None:
+    client = QdrantClient(":memory:")
+    client.create_collection("articles-b1", VectorParams(size=2, distance=Distance.DOT))
+    server, port = serve(client)
+    try:
+        there = settings.model_copy(
+            update={"qdrant_url": "http://127.0.0.1:9", "qdrant_grpc_port": port, "qdrant_timeout_s": 60.0}
+        )
+        finding = _of(list(examine(there)), "Qdrant")
+    finally:
+        server.stop(grace=None).wait()
+    assert (finding.status, finding.text) == ("ok", "http://127.0.0.1:9 answers; collections: articles-b1")
 
 
 def test_a_metrics_port_held_by_somebody_else_is_a_warning(settings: Settings) -> None:

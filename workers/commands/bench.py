@@ -18,7 +18,7 @@ from freshet.workers.terminal import Terminal
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-NAMES = ("throughput", "latency", "freshness", "embed", "index", "ann", "train")
+NAMES = ("throughput", "latency", "freshness", "outage", "embed", "index", "ann", "train")
 
 
 @click.command(name="bench")
@@ -38,13 +38,12 @@ NAMES = ("throughput", "latency", "freshness", "embed", "index", "ann", "train")
     show_default=True,
     help="throughput, train: the median counts.",
 )
-@click.option(
-    "--rate", type=FiniteRange(1), default=100.0, show_default=True, help="latency: requests per second."
-)
+@click.option("--rate", type=FiniteRange(1), help="Requests per second, by default: latency 100, outage 200.")
 @click.option(
     "--seconds",
     type=FiniteRange(1),
-    help="latency: for each kind of request, by default 20; freshness: of publishing, by default 30.",
+    help="latency: for each kind of request, by default 20; freshness: of publishing, by default 30; "
+    "outage: of each turn, by default 20.",
 )
 @click.option(
     "--articles", type=click.IntRange(100), default=10_000, show_default=True, help="Articles with a vector."
@@ -77,6 +76,12 @@ NAMES = ("throughput", "latency", "freshness", "embed", "index", "ann", "train")
     metavar="DIR",
     help="ann: a MIND folder, with --bundle.",
 )
+@click.option(
+    "--qdrant",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="PROGRAM",
+    help="outage: the Qdrant server's program, which is started, stopped and killed.",
+)
 @settings_options("partitions", "dimension", "encoder", "pooling")
 def command(
     settings: Settings,
@@ -85,7 +90,7 @@ def command(
     as_json: bool,
     impressions: int,
     rounds: int,
-    rate: float,
+    rate: float | None,
     seconds: float | None,
     articles: int,
     sizes: str,
@@ -95,11 +100,13 @@ def command(
     vectors: Path | None,
     bundle: Path | None,
     articles_of: Path | None,
+    qdrant: Path | None,
 ) -> None:
     """Measure freshet on this machine, each figure beside its floor from the same run.
 
     throughput: impressions per second through one stream worker. latency: from a request to its answer.
     freshness: from a click to the vector that the next request uses, from an article to its recommendation.
+    outage: from a request to its answer while a Qdrant server (--qdrant) answers, hangs and is gone.
     embed: article texts per second. index: searches. ann: the same searches by other libraries. train:
     examples through the training loop. A Kafka of its own is started in a temporary folder, unless
     --bootstrap-servers names another.
@@ -114,6 +121,8 @@ def command(
         raise click.UsageError("--bundle and --articles-of need each other: whose vectors, and of what")
     if vectors is not None and bundle is not None:
         raise click.UsageError("--vectors and --bundle exclude each other: both say what to search in")
+    if name == "outage" and qdrant is None:
+        raise click.UsageError("outage needs --qdrant: the program of the Qdrant server to stop and kill")
     chosen = BenchSizes(
         impressions,
         rounds,
@@ -127,10 +136,12 @@ def command(
         vectors,
         bundle,
         articles_of,
+        qdrant,
     )
     context = click.get_current_context()
     named = context.get_parameter_source("bootstrap_servers") is ParameterSource.COMMANDLINE
-    for bench in NAMES if name == "all" else (name,):
+    names = [each for each in NAMES if each != "outage" or qdrant is not None] if name == "all" else [name]
+    for bench in names:
         with Progress(console=Terminal(stderr=True), transient=True) as bars:
             bar = bars.add_task(bench, total=None)
             report = measure(
