@@ -55,7 +55,7 @@ class SlowEncoder(LetterEncoder):
     """An encoder that takes its time for every text."""
 
     def encode(self, texts: Sequence[tuple[str, str]]) -> FloatMatrix:
-        time.sleep(0.15 * len(texts))
+        time.sleep(0.2 * len(texts))
         return super().encode(texts)
 
 
@@ -339,7 +339,7 @@ def test_an_article_of_a_worker_killed_before_its_commit_is_embedded_again_the_s
 def test_a_worker_too_slow_for_its_poll_interval_takes_fewer_articles_until_it_keeps_its_place(
     settings: Settings,
 ) -> None:
-    settings = settings.model_copy(update={"max_poll_interval_s": 1.5, "session_timeout_s": 3.0})
+    settings = settings.model_copy(update={"max_poll_interval_s": 2.5, "session_timeout_s": 3.0})
     stream, broker = Stream(settings), GroupLag(settings)
     tower = Projection(SlowEncoder.info, 8)
     articles = [article(f"N{number}", "abc") for number in range(20)]
