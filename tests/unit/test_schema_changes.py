@@ -338,7 +338,7 @@ def successors(draw: st.DrawFn) -> tuple[Schema, Schema]:
     return old, new
 
 
-@given(successors(), st.lists(values, min_size=10, max_size=30))
+@given(successors(), st.lists(values, min_size=5, max_size=15))
 def test_what_was_valid_stays_valid_where_nothing_is_said_to_break(
     pair: tuple[Schema, Schema], records: list[Any]
 ) -> None:
