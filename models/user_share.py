@@ -27,18 +27,18 @@ MAX_MARKS: Final = 64
 
 
 class Counted(NamedTuple):
-    """What of an event counts for everybody."""
+    """The part of an event that counts for everybody."""
 
     shown: Collection[str]
     clicked: Collection[str]
     left_out: Collection[str] = ()
     """Articles of which nothing counts."""
     teaches: bool = True
-    """Whether the ranker may learn from it: every click counts."""
+    """True where every click counts: the ranker may learn from it."""
 
     @property
     def whole(self) -> bool:
-        """Whether all of the event counts."""
+        """True where nothing of the event is left out."""
         return self.teaches and not self.left_out
 
 

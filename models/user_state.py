@@ -119,7 +119,7 @@ class UserState:
         return dict(self._offsets)
 
     def has_applied(self, source: Source) -> bool:
-        """Whether the event of ``source`` would change nothing, since it or a later one was applied."""
+        """Tell if the event of ``source`` would change nothing, since it or a later one was applied."""
         stream, partition, offset = source
         return offset <= self._offsets.get((stream, partition), -1)
 

@@ -45,7 +45,7 @@ class StoredState(NamedTuple):
     shown: dict[str, int]
     """As :attr:`freshet.models.exposures.Exposures.packed`."""
     gone: tuple[int, int]
-    """As :attr:`freshet.models.exposures.Exposures.gone`."""
+    """The newest hour of a forgotten exposure, and the most showings in one: ``Exposures.gone``."""
     offsets: dict[tuple[str, int], int]
     marks: list[int]
     """Of the last events, the oldest first."""
