@@ -274,7 +274,10 @@ class StreamApp:
         """Finish the batch under way, commit, leave the group."""
         if self.failure is None and self.follower.caught_up.is_set():
             await self._release()
-        await self.faust.stop()
+        try:
+            await self.faust.stop()
+        finally:
+            await self.progress.stop()
 
     def _register(self) -> None:
         app, settings = self.faust, self.settings
@@ -372,7 +375,7 @@ class StreamApp:
             self.recommender_agent.close()
             if self.failure is None:  # else the consumer that would commit is gone
                 await self.progress.commit()
-            await self.progress.stop()
+            self.progress.begin_nothing()
             for outbox in self._outboxes.values():
                 await outbox.stop()
 

@@ -3,17 +3,19 @@
 - Only committed records are read: none of a transaction that was aborted, or is still open. Where a partition
   ends is then its last stable offset, for :meth:`end_offsets` too.
 - No batch of records stops a partition, see :mod:`freshet.streams.record_batches`.
+- Stopping a consumer of aiokafka ends, whatever it is doing at the time.
 - Offsets are committed by those who know what is done, never by the library.
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import kafka.record.default_records
 import kafka.record.legacy_records
 from aiokafka import AIOKafkaConsumer
-from aiokafka.consumer import fetcher
+from aiokafka.consumer import consumer, fetcher
 from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.record.legacy_records import LegacyRecordBatch
 from kafka import KafkaConsumer
@@ -24,6 +26,7 @@ from freshet.streams.record_batches import FetchedBatches, Library
 from freshet.streams.settings import Settings
 
 ISOLATION_LEVEL = "read_committed"
+_CANCEL_AGAIN_S = 0.1
 
 _AIOKAFKA = Library(DefaultRecordBatch, LegacyRecordBatch)
 _KAFKA_PYTHON = Library(
@@ -42,15 +45,16 @@ def kafka_consumer(settings: Settings, *topics: str, **options: Any) -> KafkaCon
 
 def aiokafka_consumer(settings: Settings, **options: Any) -> AIOKafkaConsumer:
     """A consumer of aiokafka, not yet started."""
-    step_over_undecodable()
+    mend_aiokafka()
     return AIOKafkaConsumer(**_config(settings), **options)
 
 
-def step_over_undecodable() -> None:
-    """Have every aiokafka consumer of this process decode by :mod:`freshet.streams.record_batches`.
+def mend_aiokafka() -> None:
+    """Have every aiokafka consumer of this process keep to this module's promises.
 
-    aiokafka has no place for it but the names in its module.
+    aiokafka has no place for it but the names in its modules.
     """
+    consumer.Fetcher = _Fetcher
     fetcher.MemoryRecords = _Bytes
     fetcher.PartitionRecords = _AiokafkaRecords
 
@@ -86,3 +90,13 @@ class _AiokafkaRecords(fetcher.PartitionRecords):  # type: ignore[misc] # aiokaf
     def __init__(self, tp: Any, records: _Bytes, aborted: Any, offset: int, *options: Any) -> None:
         batches = FetchedBatches(_AIOKAFKA, records.data, tp.topic, tp.partition, offset)
         super().__init__(tp, batches, aborted, offset, *options)
+
+
+class _Fetcher(fetcher.Fetcher):  # type: ignore[misc] # aiokafka carries no types
+    async def close(self) -> None:
+        # Its routine, while it abandons the requests of partitions that were just given away, takes its own
+        # cancellation for one of theirs and goes on; whoever closes would wait for it for ever.
+        while not self._fetch_task.done():
+            self._fetch_task.cancel()
+            await asyncio.wait({self._fetch_task}, timeout=_CANCEL_AGAIN_S)
+        await super().close()

@@ -28,7 +28,7 @@ from faust.types import TP, ConsumerMessage
 from mode import Service
 
 from freshet.streams import metrics
-from freshet.streams.consumers import ISOLATION_LEVEL, step_over_undecodable
+from freshet.streams.consumers import ISOLATION_LEVEL, mend_aiokafka
 from freshet.streams.progress import Progress
 from freshet.streams.record_batches import UndecodableBatch
 
@@ -57,7 +57,7 @@ class GroupThread(aiokafka.AIOKafkaConsumerThread):
     """Runs the member's consumer, which is polled by nobody and must do without what a poll does."""
 
     def _create_worker_consumer(self, transport: aiokafka.Transport) -> AIOKafkaConsumer:
-        step_over_undecodable()
+        mend_aiokafka()
         consumer = super()._create_worker_consumer(transport)
         # Faust asks for it only where it writes in transactions itself.
         consumer._isolation_level = ISOLATION_LEVEL

@@ -38,6 +38,8 @@ class Progress:
         self._app = app
         self._settings = settings
         self._offsets: AIOKafkaConsumer | None = None
+        self._begins = True
+        """Whether readers may begin with what becomes readable."""
         self.generation = 0
         """Changes whenever the partitions that may be read do."""
         self._readable: set[TP] = set()
@@ -59,8 +61,12 @@ class Progress:
         self._offsets = aiokafka_consumer(self._settings, group_id=self._app.conf.id)
         await self._offsets.start()
 
+    def begin_nothing(self) -> None:
+        """The worker stops: whatever becomes readable from now on is for others."""
+        self._begins = False
+
     async def stop(self) -> None:
-        """Disconnect; commit first, unless the worker has failed."""
+        """Disconnect; only when the readers have ended, since they ask where to begin."""
         if self._offsets is not None:
             await self._offsets.stop()
             self._offsets = None
@@ -93,8 +99,8 @@ class Progress:
     async def starts(self, names: Collection[str]) -> dict[TP, int]:
         """From which offset on to read each partition of the topics ``names`` that may be read."""
         offsets, generation = self._offsets, self.generation
-        if offsets is None:
-            return {}  # the worker stops: whatever becomes readable now is for others
+        if offsets is None or not self._begins:
+            return {}
         readable = [tp for tp in sorted(self._readable) if tp.topic in names]
         starts = {tp: await _start_of(tp, offsets) for tp in readable}
         if self.may_handle(generation):

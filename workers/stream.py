@@ -12,6 +12,8 @@ from concurrent.futures import Future
 from contextlib import ExitStack
 from functools import partial
 
+from mode.utils.tracebacks import format_task_stack
+
 from freshet.streams import endpoint, metrics
 from freshet.streams.app import StreamApp
 from freshet.streams.bundle_index import index_of
@@ -21,9 +23,12 @@ from freshet.streams.settings import Settings
 from freshet.streams.topic_admin import ensure_topics
 from freshet.streams.watchdog import Watchdog
 from freshet.workers.bundle_folders import open_bundle, other_serving, serving_of
-from freshet.workers.stop_signals import handling_stop_signals
+from freshet.workers.stop_signals import STOP_TIMEOUT_S, handling_stop_signals
 
 log = logging.getLogger(__name__)
+
+_STOPS_WITHIN_S = STOP_TIMEOUT_S / 2
+"""What takes longer most likely hangs, and will be ended by force."""
 
 
 def run_stream(settings: Settings, on_ready: Callable[[], None] | None = None) -> None:
@@ -125,9 +130,16 @@ async def _serve(
             starting.cancel()
             failing.cancel()
             log.info("stopping")
+            late = loop.call_later(_STOPS_WITHIN_S, _say_what_runs)
             await app.stop()
+            late.cancel()
     if app.failure is not None:
         raise app.failure
+
+
+def _say_what_runs() -> None:
+    stacks = "\n".join(format_task_stack(task) for task in asyncio.all_tasks())
+    log.error("not stopped within %.0f s; what is waited for:\n%s", _STOPS_WITHIN_S, stacks)
 
 
 async def _first_failure(parts: Collection[Future[None]]) -> Exception:

@@ -76,10 +76,13 @@ class StreamProcess:
         self.process.wait()
 
     def stop(self) -> int:
-        """SIGTERM; returns the exit code."""
+        """SIGTERM; returns the exit code, and prints the end of the log if it is not 0."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=HANG_S)
+        status = self.process.wait(timeout=HANG_S)
+        if status:
+            print(self.log_file.read_text(errors="replace")[-10_000:])
+        return status
 
     def check(self) -> None:
         """Fail with the end of the log if the worker has ended."""

@@ -60,4 +60,4 @@ def test_a_system_ends_with_the_program_that_started_it(tmp_path: Path) -> None:
         assert len(processes) > 2
         parent.send_signal(signal.SIGKILL)
     wait_until(lambda: not any(map(is_alive, processes)), "the end of all processes")
-    assert log.read_text().rstrip().endswith("stopped")
+    assert "stopped" in log.read_text().splitlines()

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
+from aiokafka.client import AIOKafkaClient
+from aiokafka.consumer import consumer
+from aiokafka.consumer.subscription_state import SubscriptionState
 
 from freshet.streams import consumers
 from freshet.streams.settings import Settings
+from tests.waiting import HANG_S
 
 ROOT = Path(__file__).parents[2]
 _MADE = re.compile(r"\b(?:AIO)?KafkaConsumer\(")
@@ -40,3 +46,37 @@ def test_only_committed_records_are_read_and_nothing_is_committed_unasked(
     assert made["isolation_level"] == "read_committed"
     assert made["enable_auto_commit"] is False
     assert made["auto_offset_reset"] == "none"
+
+
+class SilentClient(AIOKafkaClient):  # type: ignore[misc] # aiokafka carries no types
+    """A client of a broker that leaves every request unanswered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = asyncio.Event()
+
+    async def send(self, node_id: int, request: object) -> None:
+        self.asked.set()
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_a_consumer_can_be_closed_while_it_abandons_partitions(
+    monkeypatch: pytest.MonkeyPatch, turns: int
+) -> None:
+    consumers.mend_aiokafka()
+    client = SilentClient()
+    monkeypatch.setattr(client.cluster, "leader_for_partition", lambda partition: 0)
+    subscription = SubscriptionState(loop=asyncio.get_running_loop())
+    partition = TopicPartition("clicks", 0)
+    subscription.assign_from_user([partition])
+    subscription.seek(partition, 0)
+    fetcher: Any = consumer.Fetcher(client, subscription)
+    await client.asked.wait()
+
+    subscription.assign_from_user([])
+    for _ in range(turns):  # of the loop, in one of which the requests under way are being cancelled
+        await asyncio.sleep(0)
+    # Not asyncio.timeout(): the fetcher would swallow its cancellation too.
+    closed, _ = await asyncio.wait({asyncio.create_task(fetcher.close())}, timeout=HANG_S)
+    assert closed

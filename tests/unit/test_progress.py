@@ -70,7 +70,7 @@ async def test_reading_begins_where_the_group_has_committed(progress: Progress, 
 async def test_a_worker_that_stops_begins_nothing_though_partitions_become_readable(
     progress: Progress,
 ) -> None:
-    progress._offsets = None
+    progress.begin_nothing()
     progress.resume([_CLICKS_0])
     assert await progress.starts({"clicks"}) == {}
 

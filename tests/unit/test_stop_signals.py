@@ -53,3 +53,18 @@ def test_a_service_that_is_told_to_stop_before_it_is_loaded_ends_with_status_0(
 def test_a_verb_that_does_a_piece_of_work_ends_as_interrupted(tmp_path: Path) -> None:
     ended = told_to_stop(signal.SIGINT, "freshet.workers.commands.doctor", "doctor", data_dir=tmp_path)
     assert ended.returncode == 130
+
+
+def test_a_service_that_hangs_while_it_stops_is_ended_and_says_where() -> None:
+    program = (
+        "import os, signal, threading\n"
+        "from freshet.workers import stop_signals\n"
+        "def hang(number, frame):\n"
+        "    threading.Event().wait()\n"
+        "stop_signals.STOP_TIMEOUT_S = 0.2\n"
+        "with stop_signals.handling_stop_signals(hang):\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert "in hang" in ended.stderr
