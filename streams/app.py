@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -56,6 +58,8 @@ from freshet.streams.variant_bundles import VariantBundles
 log = logging.getLogger(__name__)
 
 _LAG_INTERVAL_S = 2.0
+_LEAVE_S = 10.0
+"""A worker that stops waits so long for the broker to take what it has done; half a second is usual."""
 _SHARED_OUT = (topics.IMPRESSIONS, topics.CLICKS, topics.SLATES, topics.REQUESTS, topics.RANKER_EXAMPLES)
 """Topics that the group's workers share."""
 _READ_BY_EACH = (
@@ -107,6 +111,8 @@ class StreamApp:
             name: Outbox(settings, self.progress.hold) for name in ("user", "stats", "learner", "eraser")
         }
         self._connected = asyncio.Event()
+        self._leaves_by_s = math.inf
+        """Of a worker that stops: until when it waits for the broker, by the loop's clock."""
         self._recovery: Any = None
         users = PartitionedTable(self.faust, USER_STATE, settings.partitions)
         counts = PartitionedTable(self.faust, "article-counts", settings.partitions)
@@ -271,13 +277,29 @@ class StreamApp:
         return self.faust.crash_reason
 
     async def stop(self) -> None:
-        """Finish the batch under way, commit, leave the group."""
+        """Finish the batch under way, commit, leave the group; without a broker none of it."""
+        self._leaves_by_s = asyncio.get_running_loop().time() + _LEAVE_S
         if self.failure is None and self.follower.caught_up.is_set():
-            await self._release()
+            async with self._while_the_broker_answers():
+                await self._release()
         try:
             await self.faust.stop()
         finally:
             await self.progress.stop()
+
+    @asynccontextmanager
+    async def _while_the_broker_answers(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout_at(self._leaves_by_s):
+                yield
+        except TimeoutError:
+            if self._leaves_by_s > -math.inf:
+                log.warning(
+                    "stopping without the broker: what it did not take within %.0f s is done again by "
+                    "whoever reads these partitions next",
+                    _LEAVE_S,
+                )
+            self._leaves_by_s = -math.inf
 
     def _register(self) -> None:
         app, settings = self.faust, self.settings
@@ -371,7 +393,12 @@ class StreamApp:
         await self.progress.release()
 
     async def _shut_down(self, *_: Any, **__: Any) -> None:
-        async with self.user_agent.busy, self.stats_agent.busy, self.learner_agent.busy:
+        async with (
+            self._while_the_broker_answers(),
+            self.user_agent.busy,
+            self.stats_agent.busy,
+            self.learner_agent.busy,
+        ):
             self.recommender_agent.close()
             if self.failure is None:  # else the consumer that would commit is gone
                 await self.progress.commit()

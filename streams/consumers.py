@@ -99,4 +99,10 @@ class _Fetcher(fetcher.Fetcher):  # type: ignore[misc] # aiokafka carries no typ
         while not self._fetch_task.done():
             self._fetch_task.cancel()
             await asyncio.wait({self._fetch_task}, timeout=_CANCEL_AGAIN_S)
+        # A request that is cancelled before it begins, or while it waits after an error, ends as cancelled;
+        # super() would take that for a cancellation of its own, and leave the consumer half closed.
+        for request in self._pending_tasks:
+            request.cancel()
+        await asyncio.gather(*self._pending_tasks, return_exceptions=True)
+        self._pending_tasks.clear()
         await super().close()

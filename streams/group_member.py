@@ -66,6 +66,13 @@ class GroupThread(aiokafka.AIOKafkaConsumerThread):
         consumer._subscription = AgentsSubscription(self.thread_loop, progress)
         return consumer
 
+    def _start_thread(self) -> None:
+        try:
+            super()._start_thread()
+        finally:
+            # However it ends, cancelled too: the app waits for it.
+            self.set_shutdown()
+
     @Service.task
     async def _go_on_after_errors(self) -> None:
         """Take notice of errors in coordination, which stands still until somebody has; a poll would."""

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 
 from freshet.models.events import (
@@ -90,6 +91,19 @@ def test_without_an_index_answers_come_and_say_so(kafka: LocalKafka, tmp_path: P
             return "S-fresh" in ids_of(world.recommend("U1", k=100))
 
         asyncio.run(world.until(listed, "an article published while the index is down"))
+
+
+def test_a_worker_whose_broker_is_gone_stops_when_it_is_told_to(tmp_path: Path) -> None:
+    with LocalKafka(tmp_path / "broker") as broker:
+        settings = settings_for(broker, tmp_path)
+        with stream_process(settings, tmp_path) as worker:
+            with Freshet(settings) as client:
+                client.recommend("U1", timeout_s=HANG_S)
+                client.click("U1", "N1")  # read, and as a rule not yet committed
+            (java,) = psutil.Process(broker.pid).children()
+            java.kill()
+            assert worker.stop() == 0
+        assert "not stopped within" not in worker.log_file.read_text()
 
 
 @pytest.mark.parametrize("topic", ["recommendation-requests", "ranker-weights"])

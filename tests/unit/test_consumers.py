@@ -12,6 +12,7 @@ from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient
 from aiokafka.consumer import consumer
 from aiokafka.consumer.subscription_state import SubscriptionState
+from aiokafka.errors import KafkaConnectionError
 
 from freshet.streams import consumers
 from freshet.streams.settings import Settings
@@ -49,34 +50,50 @@ def test_only_committed_records_are_read_and_nothing_is_committed_unasked(
 
 
 class SilentClient(AIOKafkaClient):  # type: ignore[misc] # aiokafka carries no types
-    """A client of a broker that leaves every request unanswered."""
+    """A client of a broker that leaves every request unanswered, or cannot be reached."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, reached: bool = True) -> None:
         super().__init__()
         self.asked = asyncio.Event()
+        self._reached = reached
 
     async def send(self, node_id: int, request: object) -> None:
         self.asked.set()
+        if not self._reached:
+            raise KafkaConnectionError
         await asyncio.Event().wait()
+
+
+def fetching(client: SilentClient, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, SubscriptionState]:
+    """A fetcher of one partition, by ``client``."""
+    consumers.mend_aiokafka()
+    monkeypatch.setattr(client.cluster, "leader_for_partition", lambda partition: 0)
+    subscription = SubscriptionState(loop=asyncio.get_running_loop())
+    partition = TopicPartition("clicks", 0)
+    subscription.assign_from_user([partition])
+    subscription.seek(partition, 0)
+    return consumer.Fetcher(client, subscription), subscription
 
 
 @pytest.mark.parametrize("turns", range(4))
 async def test_a_consumer_can_be_closed_while_it_abandons_partitions(
     monkeypatch: pytest.MonkeyPatch, turns: int
 ) -> None:
-    consumers.mend_aiokafka()
     client = SilentClient()
-    monkeypatch.setattr(client.cluster, "leader_for_partition", lambda partition: 0)
-    subscription = SubscriptionState(loop=asyncio.get_running_loop())
-    partition = TopicPartition("clicks", 0)
-    subscription.assign_from_user([partition])
-    subscription.seek(partition, 0)
-    fetcher: Any = consumer.Fetcher(client, subscription)
+    fetcher, subscription = fetching(client, monkeypatch)
     await client.asked.wait()
-
     subscription.assign_from_user([])
     for _ in range(turns):  # of the loop, in one of which the requests under way are being cancelled
         await asyncio.sleep(0)
     # Not asyncio.timeout(): the fetcher would swallow its cancellation too.
     closed, _ = await asyncio.wait({asyncio.create_task(fetcher.close())}, timeout=HANG_S)
     assert closed
+
+
+async def test_a_consumer_is_closed_whole_while_a_request_waits_to_be_made_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client = SilentClient(reached=False)
+    fetcher, _ = fetching(client, monkeypatch)
+    await client.asked.wait()
+    await fetcher.close()
