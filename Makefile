@@ -10,6 +10,9 @@ PROCESSES := 2
 # Of each of the two runs of `make soak`.
 MINUTES := 25
 
+# The demo and the tests start many processes: none is to compile what another has compiled.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help set-up set-up-demo demo test test-all test-tools lint soak clean reference constraints image-locks \
 	kafka-checksums

@@ -126,14 +126,15 @@ fetched_mb() {
              END { if (total += size) printf "%d", total / 1000000 }'
 }
 
-# install EXTRA ...: by uv, else by pip, which may know a proxy or a password that uv does not. uv compiles the package
-# whenever it is named, so that the second part names only what it requires.
+# install EXTRA ...: by uv, else by pip, which may know a proxy or a password that uv does not. uv builds the package
+# whenever it is named, so that the second part names only what it requires. Unlike pip, it leaves the bytecode to
+# the first import, and where that may not be kept every process would compile all of it.
 install() {
     if [ "$part" = demo ]; then what="--editable .[$(list "$@")]"
     else what="--requirement pyproject.toml $(extra_options "$@")"; fi
     if [ -n "$uv" ]; then
         # shellcheck disable=SC2086
-        "$uv" pip install --python "$venv/bin/python" $torch --constraints "$constraints" \
+        "$uv" pip install --compile-bytecode --python "$venv/bin/python" $torch --constraints "$constraints" \
             --build-constraints "$constraints" $what >&2 && return
         say "uv could not install the packages: pip tries."
     fi
