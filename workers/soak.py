@@ -45,15 +45,19 @@ SHORT_BROKER_INTERVALS = {
 SHORT_TOPIC_INTERVALS = {"segment.ms": "60000", "retention.ms": "60000", "min.cleanable.dirty.ratio": "0.1"}
 """The same of every topic; only those that delete have a retention."""
 
+_OURS, _BROKER = "freshet", "java"
 _START_TIMEOUT_S = 300.0
 _DRAIN_TIMEOUT_S = 60.0
 _LOOKS = 150
 """Samples in a run; at most one in two seconds."""
 _LEAST_S = 2.0
 _PROBE_TIMEOUT_S = 5.0
-_JUDGED_FROM_S = 600.0
-"""A shorter run is all warm-up: its memory is told and not judged."""
+_JUDGED_FROM_S = 1_500.0
+"""A shorter run is all warm-up, to which the tables' write buffers contribute 18 minutes: its memory and open
+files are told and not judged."""
 _MEMORY_GROWTH_MB_PER_MIN = 1.0
+_OPEN_FILES_GROWTH_PER_MIN = 1.0
+"""The tables' files come and go by tens as they are compacted."""
 _LOG_LINES_PER_MIN = 10.0
 _MB = 1e6
 
@@ -139,7 +143,7 @@ class _Watch:
         self._up = up
         self._every_s = every_s
         self._due_s = 0.0
-        self.vitals: dict[str, list[Vitals]] = {"freshet": [], "java": []}
+        self.vitals: dict[str, list[Vitals]] = {_OURS: [], _BROKER: []}
         self.unhealthy: list[str] = []
         """What ``/healthz`` and ``/readyz`` said when they did not say 200."""
         self.members: dict[str, set[str]] = {}
@@ -154,7 +158,7 @@ class _Watch:
         self._due_s = now_s + self._every_s
         self._up.check()
         root = psutil.Process(self._up.pid)
-        java = [child for child in root.children(recursive=True) if child.name() == "java"]
+        java = [child for child in root.children(recursive=True) if child.name() == _BROKER]
         lines = self._up.log_file.read_bytes().count(b"\n")
         for name, process in zip(self.vitals, [root, *java], strict=False):
             self.vitals[name].append(sample(process, now_s, lines if process is root else 0))
@@ -230,10 +234,15 @@ def _figures(
         times_s = [each.at_s for each in later]
         memory = growth_per_min(times_s, [each.memory_bytes / _MB for each in later])
         judged = options.seconds >= _JUDGED_FROM_S
+        # The broker's heap grows up to its limit before it is collected; there is nothing to judge.
+        judged_memory = judged and name == _OURS
         figures += [
             Figure(f"{name}: memory", later[-1].memory_bytes / _MB, "MB"),
             _at_most(
-                f"{name}: memory's growth", memory, _MEMORY_GROWTH_MB_PER_MIN if judged else None, "MB/min"
+                f"{name}: memory's growth",
+                memory,
+                _MEMORY_GROWTH_MB_PER_MIN if judged_memory else None,
+                "MB/min",
             ),
             _at_most(
                 f"{name}: threads' growth",
@@ -244,11 +253,11 @@ def _figures(
             _at_most(
                 f"{name}: open files' growth",
                 growth_per_min(times_s, [each.open_files for each in later]),
-                0 if judged else None,
+                _OPEN_FILES_GROWTH_PER_MIN if judged else None,
                 "/min",
             ),
         ]
-    later = settled(watch.vitals["freshet"])
+    later = settled(watch.vitals[_OURS])
     lines = 60.0 * (later[-1].log_lines - later[0].log_lines) / (later[-1].at_s - later[0].at_s)
     return [*figures, _at_most("log lines", lines, _LOG_LINES_PER_MIN, "/min")]
 

@@ -53,5 +53,5 @@ def growth_per_min(times_s: Sequence[float], values: Sequence[float]) -> float:
 
 
 def settled(samples: Sequence[Vitals]) -> Sequence[Vitals]:
-    """The later half of ``samples``: before it, caches and write buffers fill."""
-    return samples[len(samples) // 2 :]
+    """The last third of ``samples``: before it, caches and write buffers fill."""
+    return samples[2 * len(samples) // 3 :]

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -17,6 +20,7 @@ from freshet.streams.settings import Settings
 from freshet.workers.bench_freshness import run as freshness
 from freshet.workers.bench_ground import BenchGround, bench_ground
 from freshet.workers.bench_latency import run as latency
+from freshet.workers.bench_outage import run as outage
 from freshet.workers.bench_report import BenchReport
 from freshet.workers.commands.bench import command
 
@@ -75,3 +79,22 @@ def test_freshness_sees_every_click_and_every_article(settings: Settings) -> Non
     assert report.details["clicks"] == 40
     assert report.details["articles"] == 8
     assert report.details["article_to_vector_p50_ms"] < values["article to its recommendation, p99"]
+
+
+def test_outage_finds_degraded_answers_while_the_server_hangs_and_is_gone(
+    settings: Settings, tmp_path: Path
+) -> None:
+    program = tmp_path / "qdrant"
+    root, python = shlex.quote(str(Path(__file__).parents[2])), shlex.quote(sys.executable)
+    program.write_text(
+        f"#!/bin/sh\ncd {root} && exec {python} -m tests.qdrant_stand_in "
+        '"$QDRANT__SERVICE__GRPC_PORT" "$QDRANT__STORAGE__STORAGE_PATH"\n'
+    )
+    program.chmod(0o755)
+    report = _measured(
+        settings,
+        lambda ground: outage(ground, program, rate_per_s=20.0, seconds=4.0, users=300, articles=300),
+    )
+    assert all(figure.value > 0 and figure.floor for figure in report.figures)
+    assert all(report.details[turn]["answers"] == 80 for turn in ("answering", "hanging", "gone"))
+    assert all(20 <= report.details[turn]["degraded"] < 80 for turn in ("hanging", "gone"))
