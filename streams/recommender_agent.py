@@ -3,7 +3,8 @@
 Guarantee: every readable request gets exactly one answer per delivery. If the index does not answer in time,
 what the user was last recommended is ranked anew, or what is trending is, marked ``degraded``. No answer
 waits for an index elsewhere longer than ``qdrant_search_timeout_s``, be it in a search or for its turn to
-search. Requests to rank given candidates need no index at all.
+search; while more requests wait than are answered at once, none is searched for, so that the backlog is short
+again soon. Requests to rank given candidates need no index at all.
 """
 
 from __future__ import annotations
@@ -65,7 +66,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _MAX_CACHED_ANSWERS = 20_000
-_MAX_AT_ONCE = 64
+_MAX_AT_ONCE = 16
+"""Requests whose searches are under way together, of which the slowest holds up all."""
 _MAX_IN_TURN = 8
 _MAX_SEARCHES = 4
 
@@ -120,8 +122,11 @@ class RecommenderAgent:
         self._examples = examples
         self._explorer = explorer
         self._bursts = bursts
+        self._behind = False
+        """Whether more requests wait than an index elsewhere is asked for at once."""
         self._intake = Intake(settings, outbox, STREAM)
         self._answers = topic_name(settings, topics.RECOMMENDATIONS.name)
+        self._requests = topic_name(settings, topics.REQUESTS.name)
         self._cache: OrderedDict[str, dict[str, tuple[str, ...]]] = OrderedDict()
         """Of each user's last answer the articles, and where they came from."""
         # Only for an index elsewhere. Qdrant Edge holds the interpreter's lock while it searches: in a thread
@@ -179,6 +184,7 @@ class RecommenderAgent:
 
     async def _answer_all(self, messages: list[Any]) -> None:
         started = time.perf_counter()
+        self._behind = self._threads is not None and self._waiting() - len(messages) >= _MAX_AT_ONCE
         asked: list[tuple[Any, RecommendationRequest]] = []
         for message in messages:
             request = self._intake.handle(message, self._decode)
@@ -207,6 +213,10 @@ class RecommenderAgent:
             metrics.REQUEST_SECONDS.labels(kind).observe(max(0.0, now_s - message.timestamp / 1_000))
         metrics.BATCH_EVENTS.labels("recommender").observe(len(messages))
         metrics.PROCESSING_SECONDS.labels("recommender").observe(time.perf_counter() - started)
+
+    def _waiting(self) -> int:
+        """Requests that have arrived and are not answered, as far as is known."""
+        return sum(lag for tp, lag in self._progress.lags().items() if tp.topic == self._requests)
 
     def _decode(self, message: Any) -> RecommendationRequest:
         request = self._intake.of_user(message, RecommendationRequest)
@@ -340,6 +350,8 @@ class RecommenderAgent:
         """
         if self._threads is None:
             return search(math.inf)
+        if self._behind:
+            raise IndexUnavailable("more requests wait than it can be asked for in time")
         loop = asyncio.get_running_loop()
         searching = loop.run_in_executor(self._threads, search, time.monotonic() + timeout_s)
         await asyncio.wait([searching], timeout=timeout_s)

@@ -6,7 +6,8 @@ Guarantees
       than an article's, 0 in every query (:mod:`freshet.models.inner_product`).
     - The alias ``articles`` names the promoted bundle's collection; :meth:`ServerIndex.promote` moves it
       there in one step, so that whoever reads through it never meets a gap.
-    - A write has been applied when the call returns, so that the next read sees it.
+    - A write has been applied when the call returns, so that the next read sees it. The trending and the
+      newest are at most ``REMEMBERED_S`` behind the writes of other processes.
     - A call that fails in passing (server away, too slow, overloaded) is tried again with growing pauses
       until ``timeout_s`` is spent, then raises :class:`IndexUnavailable`. Every call is idempotent.
     - A search, somebody's request, is tried once and given up after ``search_timeout_s``.
@@ -31,7 +32,10 @@ from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 
 from freshet.models.ports import EVERYTHING, ArticleFilter, FloatMatrix, Hit, IndexedArticle, IndexUnavailable
 from freshet.streams import qdrant_points
+from freshet.streams.remembered_lists import RememberedLists
 
+REMEMBERED_S = 0.25
+"""How long a list of the trending or the newest is given again: two of the three questions of an answer."""
 ALIAS = "articles"
 """Names the promoted bundle's collection."""
 
@@ -52,6 +56,7 @@ _TRANSIENT_GRPC = {
     grpc.StatusCode.DEADLINE_EXCEEDED,
     grpc.StatusCode.RESOURCE_EXHAUSTED,
     grpc.StatusCode.ABORTED,
+    grpc.StatusCode.CANCELLED,  # by the server, which knows the time-out and is a moment ahead
 }
 _TRANSIENT_HTTP = {408, 429, 500, 502, 503, 504}
 _SCHEMAS = {
@@ -106,6 +111,7 @@ class ServerIndex:
         self._search_timeout_s = search_timeout_s
         self._ef = ef
         self._collection = _COLLECTION_PREFIX + qdrant_points.bundle_name(bundle)
+        self._lists = RememberedLists(REMEMBERED_S)
         self._longest = 0.0
         """Of the vectors known; new ones are lifted to it."""
         self._closed = False
@@ -153,13 +159,13 @@ class ServerIndex:
                 )
                 for article, vector in zip(chunk, qdrant_points.vectors(chunk, self._longest), strict=True)
             ]
-            self._ask("upsert", partial(self._client.upsert, self._collection, points, wait=True))
+            self._write("upsert", partial(self._client.upsert, self._collection, points, wait=True))
 
     def delete(self, news_ids: Sequence[str]) -> None:
         """Forget articles; unknown ids are ignored."""
         if news_ids:
             selector = models.FilterSelector(filter=models.Filter(must=[_has_id(news_ids)]))
-            self._ask("delete", lambda: self._client.delete(self._collection, selector, wait=True))
+            self._write("delete", lambda: self._client.delete(self._collection, selector, wait=True))
 
     def set_popularity(self, popularity: Mapping[str, float]) -> None:
         """Change what ``trending`` sorts by; unknown ids are ignored.
@@ -211,11 +217,11 @@ class ServerIndex:
     def trending(self, k: int, where: ArticleFilter = EVERYTHING) -> list[Hit]:
         """The ``k`` most popular articles with a popularity above 0, best first."""
         popular = models.FieldCondition(key="popularity", range=models.Range(gt=0.0))
-        return self._sorted("popularity", None, k, _filter(where, popular))
+        return self._sorted("popularity", None, k, where, popular)
 
     def newest(self, k: int, where: ArticleFilter = EVERYTHING) -> list[Hit]:
         """The ``k`` articles published last, newest first."""
-        return self._sorted("published_at_s", qdrant_points.kept_bounds(where)[1], k, _filter(where))
+        return self._sorted("published_at_s", qdrant_points.kept_bounds(where)[1], k, where)
 
     def get(self, news_ids: Sequence[str]) -> dict[str, IndexedArticle]:
         """The articles of ``news_ids`` that the index knows, withdrawn ones included."""
@@ -298,9 +304,18 @@ class ServerIndex:
             if not self._ask("find the collection", lambda: self._client.collection_exists(self._collection)):
                 raise
 
-    def _sorted(self, field: str, start_from: float | None, k: int, where: models.Filter) -> list[Hit]:
+    def _sorted(
+        self, field: str, start_from: float | None, k: int, where: ArticleFilter, *also: models.FieldCondition
+    ) -> list[Hit]:
         if k < 1:
             return []
+
+        def ask(limit: int) -> list[Hit]:
+            return self._ask_sorted(field, start_from, limit, _filter(where, *also))
+
+        return self._lists.first(k, (field, where), ask)
+
+    def _ask_sorted(self, field: str, start_from: float | None, k: int, where: models.Filter) -> list[Hit]:
         order = models.OrderBy(key=field, direction=models.Direction.DESC, start_from=start_from)
         request = messages.ScrollPoints(
             collection_name=self._collection,
@@ -315,7 +330,15 @@ class ServerIndex:
 
     def _update(self, verb: str, operations: Sequence[models.UpdateOperation]) -> None:
         if operations:
-            self._ask(verb, lambda: self._client.batch_update_points(self._collection, operations, wait=True))
+            self._write(
+                verb, lambda: self._client.batch_update_points(self._collection, operations, wait=True)
+            )
+
+    def _write(self, verb: str, call: Callable[[], object]) -> None:
+        try:
+            self._ask(verb, call)
+        finally:  # it may have been applied though nobody said so
+            self._lists.forget()
 
     @property
     def _points(self) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from faust.types import TP
 
 from freshet.models.catalog import ArticleCatalog
 from freshet.models.editorial_rule import Pin
@@ -88,7 +89,13 @@ class World:
         self.state: UserState | None = None
         self.done: list[Any] = []
         states: Any = SimpleNamespace(get=lambda partition, user: self.state, pooling=pooling(_SETTINGS))
-        progress: Any = SimpleNamespace(may_handle=lambda generation: True, done=self.done.extend)
+        self.waiting = 0
+        """Requests that have arrived and are not handled."""
+        progress: Any = SimpleNamespace(
+            may_handle=lambda generation: True,
+            done=self.done.extend,
+            lags=lambda: {TP("t.recommendation-requests", 0): self.waiting, TP("t.clicks", 0): 1_000},
+        )
         rankers = Rankers(LinearRanker())
         self.agent = RecommenderAgent(
             settings=settings,
@@ -285,4 +292,18 @@ async def test_an_index_elsewhere_that_hangs_holds_up_nobody_and_is_asked_again_
     async with asyncio.timeout(HANG_S):
         while (await world.ask()).degraded is not None:
             await asyncio.sleep(0.05)
+    world.close()
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+async def test_while_many_requests_wait_none_is_searched_for_in_an_index_elsewhere(elsewhere: bool) -> None:
+    url = "http://127.0.0.1:9" if elsewhere else None
+    world = World(settings=_SETTINGS.model_copy(update={"qdrant_url": url}), answer_timeout_s=HANG_S)
+    world.bundle_index.prepare()
+    world.publish("S1", "sport")
+    assert (await world.ask()).degraded is None
+    world.waiting = 100
+    assert (await world.ask()).degraded == ("cached" if elsewhere else None)
+    world.waiting = 1
+    assert (await world.ask()).degraded is None
     world.close()

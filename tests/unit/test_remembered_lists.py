@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
+import pytest
+
 from freshet.models.ports import Hit
 from freshet.streams.remembered_lists import MAX_LISTS, RememberedLists
 
@@ -61,3 +65,14 @@ def test_only_so_many_lists_are_kept() -> None:
     for question in range(2 * MAX_LISTS):
         lists.first(5, question, listing)
     assert listing.asked == 3 * MAX_LISTS
+
+
+def test_what_others_may_have_changed_is_asked_for_again_after_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock_s = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock_s[0])
+    lists, listing = RememberedLists(max_age_s=0.25), Listing(5)
+    for clock_s[0], asked in ((100.0, 1), (100.2, 1), (100.25, 2), (100.4, 2), (101.0, 3)):
+        lists.first(5, "newest", listing)
+        assert listing.asked == asked
