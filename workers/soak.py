@@ -29,7 +29,10 @@ from freshet.workers.soak_traffic import Newspaper
 from freshet.workers.soak_vitals import Vitals, growth_per_min, sample, settled
 from freshet.workers.up_process import UpProcess
 
+INTERVALS = {"FRESHET_ATTRIBUTION_WINDOW_S": "600"}
+"""What a run shortens to see the end of: what was answered and shown is remembered for half an hour."""
 SHORT_INTERVALS = {
+    "FRESHET_ATTRIBUTION_WINDOW_S": "120",
     "FRESHET_MAX_POLL_INTERVAL_S": "40",
     "FRESHET_SESSION_TIMEOUT_S": "6",
     "FRESHET_METADATA_MAX_AGE_S": "10",
@@ -115,7 +118,7 @@ def soak(options: SoakOptions, progress: Callable[[float], None] = lambda share:
             folder / "data",
             folder / "up.log",
             embed=options.embed,
-            environment=SHORT_INTERVALS if options.short_intervals else {},
+            environment=SHORT_INTERVALS if options.short_intervals else INTERVALS,
             kafka_properties=SHORT_BROKER_INTERVALS if options.short_intervals else {},
         ) as up:
             up.wait_until_ready(_START_TIMEOUT_S)
