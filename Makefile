@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 # What `make demo` needs, and with what the tests need beside.
 DEMO := $(VENV)/.demo
 SET_UP := $(VENV)/.set-up
-# Of pytest, each with a Kafka of its own: 3 GB of memory and a core at least.
-PROCESSES := 2
+# Of pytest, each with a Kafka of its own: 3 GB of memory at most. Tests wait a fifth of their time, so that two cores
+# take three.
+PROCESSES := 3
 # Of each of the two runs of `make soak`.
 MINUTES := 25
 
