@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,8 @@ def test_a_model_of_films_is_trained_and_measured(folder_of: Any, model: str, tm
     assert measured["bundle"] == trained["bundle"]
 
 
-@pytest.mark.parametrize("model", ["two-tower", "item2vec"])
+# gensim, which trains item2vec, is not there for Python 3.14 yet.
+@pytest.mark.parametrize("model", ["two-tower", "item2vec"][: 2 if sys.version_info < (3, 14) else 1])
 def test_ratings_of_one_moment_cannot_be_cut_in_time(tmp_path: Path, model: str) -> None:
     """Nothing is left on one side of any cut."""
     lines = [f"{user}\t{film}\t{stars}\t881250949\n" for user, film, stars, _ in _ratings()]

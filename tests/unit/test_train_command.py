@@ -119,8 +119,12 @@ def test_a_folder_that_is_no_bundle_is_not_overwritten(folder: Path, tmp_path: P
 def test_every_model_and_setting_is_found() -> None:
     for model in MODELS.values():
         for trainer in model.trainers.values():
-            assert callable(trainer.load_function())
-            trainer.load_settings()()
+            try:
+                assert callable(trainer.load_function())
+                trainer.load_settings()()
+            except WorkerError as error:
+                # What it needs is not there for this Python yet.
+                assert sys.version_info >= (3, 14) and "gensim" in str(error)
 
 
 def test_an_interrupted_run_saves_no_bundle_and_goes_on(folder: Path, tmp_path: Path) -> None:
