@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -50,6 +48,7 @@ from freshet.streams.rolling_auc import RollingAuc
 from freshet.streams.serving import Serving
 from freshet.streams.settings import Settings
 from freshet.streams.stats_agent import StatsAgent
+from freshet.streams.stop_deadline import StopDeadline
 from freshet.streams.topic_admin import ensure_changelogs
 from freshet.streams.user_agent import UserAgent
 from freshet.streams.user_states import UserStates
@@ -58,8 +57,6 @@ from freshet.streams.variant_bundles import VariantBundles
 log = logging.getLogger(__name__)
 
 _LAG_INTERVAL_S = 2.0
-_LEAVE_S = 10.0
-"""A worker that stops waits so long for the broker to take what it has done; half a second is usual."""
 _SHARED_OUT = (topics.IMPRESSIONS, topics.CLICKS, topics.SLATES, topics.REQUESTS, topics.RANKER_EXAMPLES)
 """Topics that the group's workers share."""
 _READ_BY_EACH = (
@@ -111,8 +108,7 @@ class StreamApp:
             name: Outbox(settings, self.progress.hold) for name in ("user", "stats", "learner", "eraser")
         }
         self._connected = asyncio.Event()
-        self._leaves_by_s = math.inf
-        """Of a worker that stops: until when it waits for the broker, by the loop's clock."""
+        self._stop_deadline = StopDeadline()
         self._recovery: Any = None
         users = PartitionedTable(self.faust, USER_STATE, settings.partitions)
         counts = PartitionedTable(self.faust, "article-counts", settings.partitions)
@@ -278,28 +274,14 @@ class StreamApp:
 
     async def stop(self) -> None:
         """Finish the batch under way, commit, leave the group; without a broker none of it."""
-        self._leaves_by_s = asyncio.get_running_loop().time() + _LEAVE_S
+        self._stop_deadline.set()
         if self.failure is None and self.follower.caught_up.is_set():
-            async with self._while_the_broker_answers():
+            async with self._stop_deadline.kept():
                 await self._release()
         try:
             await self.faust.stop()
         finally:
             await self.progress.stop()
-
-    @asynccontextmanager
-    async def _while_the_broker_answers(self) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout_at(self._leaves_by_s):
-                yield
-        except TimeoutError:
-            if self._leaves_by_s > -math.inf:
-                log.warning(
-                    "stopping without the broker: what it did not take within %.0f s is done again by "
-                    "whoever reads these partitions next",
-                    _LEAVE_S,
-                )
-            self._leaves_by_s = -math.inf
 
     def _register(self) -> None:
         app, settings = self.faust, self.settings
@@ -394,7 +376,7 @@ class StreamApp:
 
     async def _shut_down(self, *_: Any, **__: Any) -> None:
         async with (
-            self._while_the_broker_answers(),
+            self._stop_deadline.kept(),
             self.user_agent.busy,
             self.stats_agent.busy,
             self.learner_agent.busy,

@@ -39,7 +39,7 @@ class Progress:
         self._settings = settings
         self._offsets: AIOKafkaConsumer | None = None
         self._begins = True
-        """Whether readers may begin with what becomes readable."""
+        """True until the worker stops: readers begin with what becomes readable."""
         self.generation = 0
         """Changes whenever the partitions that may be read do."""
         self._readable: set[TP] = set()

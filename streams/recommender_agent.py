@@ -123,7 +123,7 @@ class RecommenderAgent:
         self._explorer = explorer
         self._bursts = bursts
         self._behind = False
-        """Whether more requests wait than an index elsewhere is asked for at once."""
+        """True while more requests wait than an index elsewhere is searched for at once."""
         self._intake = Intake(settings, outbox, STREAM)
         self._answers = topic_name(settings, topics.RECOMMENDATIONS.name)
         self._requests = topic_name(settings, topics.REQUESTS.name)
