@@ -35,7 +35,7 @@ set-up: $(SET_UP)
 set-up-demo: $(DEMO)
 
 $(DEMO): pyproject.toml setup.py $(wildcard models/kernels/compiled/*.pxd models/kernels/compiled/*.pyx) deploy/constraints.txt \
-	deploy/set-up.sh workers/kafka/jars.sha256
+	deploy/set-up.sh workers/processes/kafka/jars.sha256
 	@PYTHON='$(PYTHON)' sh deploy/set-up.sh $(VENV) demo
 
 $(SET_UP): $(DEMO)
@@ -54,8 +54,7 @@ endef
 lint: $(SET_UP)
 	$(call step,ruff check,$(BIN)/ruff check --quiet .)
 	$(call step,ruff format,$(BIN)/ruff format --quiet --check .)
-	$(call step,mypy,MYPYPATH=$(VENV)/src $(BIN)/mypy -p freshet.models -p freshet.streams -p freshet.workers \
-	-p deploy.dashboards)
+	$(call step,mypy,$(BIN)/mypy)
 	$(call step,lint-imports,$(BIN)/lint-imports)
 
 test-tools:
@@ -92,7 +91,7 @@ image-locks: $(SET_UP)
 # Maven's own repository layout is what the list consists of.
 kafka-checksums:
 	@rm -rf build/kafka-jars
-	mvn --batch-mode --quiet --file workers/kafka/pom.xml dependency:copy-dependencies \
+	mvn --batch-mode --quiet --file workers/processes/kafka/pom.xml dependency:copy-dependencies \
 	-DincludeScope=runtime -Dmdep.useRepositoryLayout=true -DoutputDirectory=$(CURDIR)/build/kafka-jars
 	@cd build/kafka-jars && find . -name '*.jar' | sed 's,^\./,,' | LC_ALL=C sort | xargs sha256sum \
-	> $(CURDIR)/workers/kafka/jars.sha256
+	> $(CURDIR)/workers/processes/kafka/jars.sha256

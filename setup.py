@@ -1,9 +1,22 @@
-"""What pyproject.toml cannot say: the modules that are compiled."""
+"""What pyproject.toml cannot say: the packages, and the modules that are compiled."""
 
 import numpy as np
-from setuptools import Extension, setup
+from setuptools import Extension, find_namespace_packages, setup
+
+# The three folders are the three sub-packages of one namespace, so that nothing as general as `models` lands
+# at the top of somebody's site-packages.
+FOLDERS = ("models", "streams", "workers")
 
 setup(
+    packages=[
+        f"freshet.{package}"
+        for folder in FOLDERS
+        for package in (folder, *(f"{folder}.{below}" for below in find_namespace_packages(folder)))
+        if not package.endswith("__pycache__")
+    ],
+    package_dir={f"freshet.{folder}": folder for folder in FOLDERS},
+    package_data={"": ["*"]},
+    exclude_package_data={"": ["*.so", "*.c"]},
     ext_modules=[
         Extension(
             f"freshet.models.kernels.compiled.{name}",

@@ -186,8 +186,8 @@ if not COMPILED:
     print("No C compiler, or no Python headers: ranking will take three times as long. On Debian and Ubuntu:",
           "apt install gcc python3-dev; then touch setup.py and try again.", file=sys.stderr)
 from freshet.workers.errors import WorkerError
-from freshet.workers.java_runtime import find_java
-from freshet.workers.kafka_jars import ensure_jars, kafka_version
+from freshet.workers.processes.kafka.java_runtime import find_java
+from freshet.workers.processes.kafka.jars import ensure_jars, kafka_version
 try:
     java = find_java()
     folder = ensure_jars()

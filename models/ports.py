@@ -1,6 +1,6 @@
 """The two things that the domain asks of the world: an index of article vectors and a text encoder.
 
-Adapters live elsewhere (:mod:`freshet.streams`, :mod:`freshet.models.neural`); one contract suite per port
+Adapters live elsewhere (:mod:`freshet.streams`, :mod:`freshet.models.training`); one contract suite per port
 runs on every adapter. Both ports are synchronous and safe to call from several threads.
 """
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import copy
 import re
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-FILE = Path(__file__).parents[1] / "deploy" / "prometheus" / "alerts.yml"
+from tests.repository import ROOT
+
+FILE = ROOT / "deploy" / "prometheus" / "alerts.yml"
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 _DURATION = re.compile(r"(\d+)(ms|s|m|h|d|w)")
 _RANGE = re.compile(r"\[([0-9a-z]+)\]")

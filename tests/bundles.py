@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from freshet.models.bundle import (
+from freshet.models.embedding.bundle import (
     Bundle,
     EncoderSpec,
     Feature,

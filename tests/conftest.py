@@ -17,7 +17,7 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 
 from freshet.streams.settings import Settings
-from freshet.workers.local_kafka import LocalKafka
+from freshet.workers.processes.kafka.broker import LocalKafka
 
 # No deadline for an example: on a busy machine a slow one is the machine's doing. Continuous integration
 # tries the same examples every time, so that a red run is the change's doing; every other run searches on.

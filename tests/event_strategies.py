@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from freshet.models.events import (
+from freshet.models.events.events import (
     MAX_K,
     Article,
     ArticleStats,

@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from freshet.models.events import (
+from freshet.models.events.events import (
     Impression,
     Recommendation,
     RecommendationRequest,
     RecommendedArticle,
     from_unix_s,
 )
-from freshet.models.experiment_outcomes import ExperimentLog
-from freshet.models.experiments import Experiment, Variant
+from freshet.models.events.experiment import Experiment, Variant
+from freshet.models.experiments.outcomes import ExperimentLog
 
 NOW = from_unix_s(1_767_000_000.0)
 

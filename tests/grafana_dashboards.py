@@ -6,10 +6,10 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.repository import ROOT
+
 FOLDER = ROOT / "deploy" / "grafana" / "dashboards"
 ALL = ".+"
 """What Grafana puts in the place of a variable of which everything is chosen, if the variable says so."""

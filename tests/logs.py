@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from freshet.models.impression_log import ImpressionLog, read_impression_log
-from freshet.models.mind import format_time
+from freshet.models.datasets.impression_log import ImpressionLog, read_impression_log
+from freshet.models.datasets.mind import format_time
 
 START_S = 1_700_000_000
 Line = tuple[str, float, str, str]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from freshet.models.events import (
+from freshet.models.events.events import (
     Article,
     ArticleStats,
     ArticleVector,

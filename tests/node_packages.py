@@ -10,9 +10,10 @@ from pathlib import Path
 
 from tests.external_tools import external_tool, unusable
 from tests.one_at_a_time import one_at_a_time
+from tests.repository import ROOT
 
 SOURCES = Path(__file__).parent / "node"
-BUILD = Path(__file__).parents[1] / "build"
+BUILD = ROOT / "build"
 OLDEST_NODE = (20, 19)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-_BUILD = Path(__file__).parents[1] / "build"
+from tests.repository import ROOT
+
+_BUILD = ROOT / "build"
 
 
 @contextmanager

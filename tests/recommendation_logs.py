@@ -9,20 +9,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from freshet.models.catalog import ArticleCatalog
-from freshet.models.events import (
+from freshet.models.articles.catalog import ArticleCatalog
+from freshet.models.datasets.mind import behaviors_line, news_line
+from freshet.models.evaluation.prequential import PrequentialEvaluation
+from freshet.models.events.events import (
     Article,
     Impression,
     Recommendation,
     RecommendedArticle,
     from_unix_s,
 )
-from freshet.models.mind import behaviors_line, news_line
-from freshet.models.plackett_luce import plackett_luce_order, plackett_luce_propensities
-from freshet.models.pooling import Pooling
-from freshet.models.prequential import PrequentialEvaluation
-from freshet.models.ranking import LinearRanker
-from freshet.models.scored_slate import ScoredSlate
+from freshet.models.ranking.linear import LinearRanker
+from freshet.models.ranking.scored_slate import ScoredSlate
+from freshet.models.recommend.exploration.plackett_luce import plackett_luce_order, plackett_luce_propensities
+from freshet.models.users.pooling import Pooling
 
 START_S = 1_767_600_000
 LINEAR = LinearRanker()

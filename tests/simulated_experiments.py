@@ -1,6 +1,6 @@
 """Many experiments at once, each looked at after every impression; with fixed seeds.
 
-``python -m tests.simulated_experiments`` prints the figures of docs/experiments.md.
+``python -m tests.simulated_experiments`` prints the figures of docs/how-to/experiments.md.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from freshet.models.sequential_test import MIN_USERS, cluster_variance, log_evidence
+from freshet.models.experiments.sequential_test import MIN_USERS, cluster_variance, log_evidence
 
 _EXPECTED_EFFECT = 0.2
 _LEVEL = 0.05
@@ -116,7 +116,7 @@ def _visits(readers: Readers, runs: int, random: np.random.Generator) -> NDArray
 
 
 def main() -> None:
-    """Print the figures of docs/experiments.md."""
+    """Print the figures of docs/how-to/experiments.md."""
     scenarios = (
         ("equal variants, readers alike", Readers(), False, 1),
         ("equal variants, readers unlike", Readers(eagerness=5.0), False, 2),

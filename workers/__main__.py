@@ -1,5 +1,5 @@
 """``python -m freshet.workers``: the command line, where the script is not on the path."""
 
-from freshet.workers.cli import main
+from freshet.workers.cli.main import main
 
 main()

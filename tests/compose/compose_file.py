@@ -11,8 +11,8 @@ from typing import Any
 
 from tests.external_tools import external_tool
 from tests.one_at_a_time import one_at_a_time
+from tests.repository import ROOT
 
-ROOT = Path(__file__).parents[2]
 FILE = ROOT / "docker-compose.yml"
 ALL_PROFILES = ("gpu", "replay")
 

@@ -16,10 +16,10 @@ import click
 import pytest
 import yaml
 
-from freshet.streams.kafka import MAX_REQUEST_BYTES
+from freshet.streams.kafka.connection import MAX_REQUEST_BYTES
 from freshet.streams.settings import Settings
-from freshet.workers.cli import main
-from freshet.workers.kafka_jars import kafka_version
+from freshet.workers.cli.main import main
+from freshet.workers.processes.kafka.jars import kafka_version
 from tests.compose.compose_file import ALL_PROFILES, FILE, ROOT, ComposeFileRefused, project
 from tests.external_tools import external_tool
 

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from qdrant_client import QdrantClient
 
-from freshet.models.exact_index import ExactIndex
+from freshet.models.articles.exact_index import ExactIndex
 from freshet.models.ports import ArticleFilter, ArticleIndex, FloatMatrix, Hit, IndexedArticle
-from freshet.streams.edge_index import EdgeIndex
-from freshet.streams.server_index import ServerIndex
+from freshet.streams.index.edge_index import EdgeIndex
+from freshet.streams.index.server_index import ServerIndex
 from tests.qdrant_stand_in import serve
 from tests.waiting import HANG_S
 

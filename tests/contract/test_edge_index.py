@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from freshet.models.exact_index import ExactIndex
+from freshet.models.articles.exact_index import ExactIndex
 from freshet.models.ports import ArticleFilter, ArticleIndex, IndexedArticle, IndexUnavailable
-from freshet.streams.edge_index import EdgeIndex
-from freshet.streams.edge_optimizer import Optimization, OptimizationError
-from freshet.streams.edge_shards import HnswTuning
+from freshet.streams.index.edge_index import EdgeIndex
+from freshet.streams.index.edge_optimizer import Optimization, OptimizationError
+from freshet.streams.index.edge_shards import HnswTuning
 from tests.waiting import HANG_S, wait_until
 
 D = 16
@@ -88,7 +88,7 @@ import os, signal, sys
 import numpy as np
 from pathlib import Path
 from freshet.models.ports import IndexedArticle
-from freshet.streams.edge_index import EdgeIndex
+from freshet.streams.index.edge_index import EdgeIndex
 index = EdgeIndex(Path(sys.argv[1]), 4, bundle="b1")
 for start in range(0, 1_000, 100):
     index.upsert([IndexedArticle(f"N{n}", np.full(4, n, np.float32), n) for n in range(start, start + 100)])
@@ -111,7 +111,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_a_folder_belongs_to_one_process(tmp_path: Path) -> None:
     index = EdgeIndex(tmp_path, D, bundle="b1")
     other = python(
-        "import sys; from pathlib import Path; from freshet.streams.edge_index import EdgeIndex\n"
+        "import sys; from pathlib import Path; from freshet.streams.index.edge_index import EdgeIndex\n"
         "EdgeIndex(Path(sys.argv[1]), int(sys.argv[2]), bundle='b1')",
         tmp_path,
         D,
@@ -277,7 +277,7 @@ def test_a_build_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
         """
 import os, signal, sys
 from pathlib import Path
-from freshet.streams.edge_optimizer import Optimization
+from freshet.streams.index.edge_optimizer import Optimization
 build = Optimization(Path(sys.argv[1]), Path(sys.argv[2]))
 print(build.pid, flush=True)
 signal.pause()

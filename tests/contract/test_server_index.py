@@ -13,7 +13,7 @@ import pytest
 from qdrant_client import QdrantClient
 
 from freshet.models.ports import IndexedArticle, IndexUnavailable
-from freshet.streams.server_index import ALIAS, ServerIndex
+from freshet.streams.index.server_index import ALIAS, ServerIndex
 from tests.waiting import HANG_S
 
 D = 4

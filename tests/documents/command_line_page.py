@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import click
 
-from freshet.workers.cli import main
-from freshet.workers.connection_options import CONNECTION, option_name
+from freshet.workers.cli.main import main
+from freshet.workers.terminal.connection_options import CONNECTION, option_name
 from tests.documents.markdown_text import code, table
 
 _INTRODUCTION = """\

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import click
 
-from freshet.workers.cli import main
+from freshet.workers.cli.main import main
 
 _ENDS = {"&&", "||", "|", ";", "&", ")", "|&"}
 

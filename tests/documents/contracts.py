@@ -2,7 +2,7 @@
 
 Guarantee: the AsyncAPI document and the JSON Schemas are functions of the code and of the golden files, which
 are copied into the package first, because ``freshet schema`` shows them as examples wherever it is installed.
-``tests/unit/test_contract.py`` fails where a file is not what the code says.
+``tests/unit/streams/contract/test_document.py`` fails where a file is not what the code says.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ import json
 from pathlib import Path
 from typing import Any
 
-from freshet.models.events import json_schema
-from freshet.models.json_schemas import event_name
-from freshet.streams.contract import contract
+from freshet.models.events.events import json_schema
+from freshet.models.events.json_schemas import event_name
+from freshet.streams.contract.document import contract
+from freshet.streams.kafka.topics import TOPICS
 from freshet.streams.settings import Settings
-from freshet.streams.topics import TOPICS
+from tests.repository import ROOT
 
-ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "contracts"
 RELEASED = FOLDER / "v1" / "asyncapi.json"
 """The contract of the last release, which `freshet schema --against` compares with."""
 GOLDEN = ROOT / "tests" / "golden" / "v1"
-EXAMPLES = ROOT / "models" / "examples"
+EXAMPLES = ROOT / "models" / "events" / "examples"
 
 
 def default_settings() -> Settings:

@@ -6,14 +6,14 @@ import inspect
 import json
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from freshet.models.events import MAX_EVENT_BYTES, Event, json_schema
-from freshet.streams.topics import TOPICS, Topic
+from freshet.models.events.events import MAX_EVENT_BYTES, Event, json_schema
+from freshet.streams.kafka.topics import TOPICS, Topic
 from tests.documents.markdown_text import code, line, prose, table
+from tests.repository import ROOT
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "v1"
+GOLDEN = ROOT / "tests" / "golden" / "v1"
 
 _INTRODUCTION = f"""\
 # Events
@@ -123,7 +123,7 @@ def _fields(schema: Mapping[str, Any]) -> list[str]:
     return table(["field", "type", "default", "meaning"], rows)
 
 
-def _type(schema: Mapping[str, Any]) -> str:  # noqa: PLR0911  # one return for each kind of schema
+def _type(schema: Mapping[str, Any]) -> str:  # noqa: PLR0911  # one return for each kind of schema  # one return for each kind of schema
     """What a schema allows, in words; a part of an event is a link to it."""
     if "$ref" in schema:
         name = schema["$ref"].rsplit("/", 1)[1]

@@ -17,9 +17,9 @@ bytes, and `ratio` for a number without one. A histogram has the series `_bucket
 Those that begin with `freshet_drift_` say whether readers and articles are still what they were: the
 categories clicked in the last day against those before (PSI: above 0.1 look, above 0.25 something has
 changed), and the vectors of articles published in the last 24 hours against older ones. Those that begin
-with `freshet_experiment_` compare the variants of [experiments](../experiments.md);
+with `freshet_experiment_` compare the variants of [experiments](../how-to/experiments.md);
 `freshet_bursting_articles` counts the articles that are clicked far more than their past and their exposure
-explain ([how](../exploration.md)). What to show of them: [dashboards](dashboards.md).
+explain ([how](../explanation/exploration.md)). What to show of them: [dashboards](dashboards.md).
 """
 
 

@@ -27,7 +27,8 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-ROOT = Path(__file__).parents[2]
+from tests.repository import ROOT
+
 COMMANDS = "sh"
 LANGUAGES = frozenset(
     {"", COMMANDS, "python", "json", "text", "yaml", "toml", "ini", "java", "javascript", "promql", "xml"}

@@ -1,7 +1,7 @@
 """Write the pages of ``docs/reference``: ``python -m tests.documents.reference`` (or ``make reference``).
 
 Guarantee: the pages are functions of the code, so that a new event, setting, metric or verb needs no row
-written by hand; ``tests/unit/test_reference.py`` fails where a page is not what the code says.
+written by hand; ``tests/unit/documents/test_reference.py`` fails where a page is not what the code says.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from tests.documents.command_line_page import command_line_page
 from tests.documents.configuration_page import configuration_page
 from tests.documents.events_page import events_page
 from tests.documents.metrics_page import metrics_page
+from tests.repository import ROOT
 
-ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "reference"
 PAGES: Mapping[str, Callable[[], str]] = {
     "command-line.md": command_line_page,

@@ -12,10 +12,10 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from freshet.models.events import Impression, Recommendation, RecommendationRequest, from_unix_s
+from freshet.models.events.events import Impression, Recommendation, RecommendationRequest, from_unix_s
 from freshet.streams.client import Freshet
 from freshet.streams.settings import Settings
-from freshet.workers.worker_process import WorkerProcess
+from freshet.workers.processes.worker_process import WorkerProcess
 from tests.alert_rules import compressed, rules
 from tests.integration.stream_harness import START_S, keyed, send
 from tests.prometheus_server import PrometheusServer, free_port

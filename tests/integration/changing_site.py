@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from freshet.models.bundle import Bundle
-from freshet.models.events import (
+from freshet.models.embedding.bundle import Bundle
+from freshet.models.events.events import (
     Article,
     ArticleVector,
     Recommendation,
@@ -18,11 +18,11 @@ from freshet.models.events import (
     parse_vector_key,
 )
 from freshet.streams.client import Freshet
-from freshet.streams.kafka import topic_name
+from freshet.streams.kafka.connection import topic_name
+from freshet.streams.kafka.topic_admin import ensure_topics
 from freshet.streams.settings import Settings
-from freshet.streams.topic_admin import ensure_topics
-from freshet.workers.embedding import EmbeddingWorker
-from freshet.workers.embedding_models import open_models
+from freshet.workers.processes.embedding.models import open_models
+from freshet.workers.processes.embedding.worker import EmbeddingWorker
 from tests.bundles import CATEGORIES
 from tests.integration.served_world import NOW, ids_of
 from tests.integration.stream_harness import (

@@ -20,8 +20,8 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 
-from freshet.streams.user_states import UserStates
-from freshet.workers.cli import main
+from freshet.streams.state.user_states import UserStates
+from freshet.workers.cli.main import main
 
 _POLL_S = 0.1
 _FILE = Path(os.environ["FRESHET_DATA_DIR"]) / "faults"
@@ -57,9 +57,9 @@ async def _stuck(states: UserStates, *args: Any) -> None:
 
 
 def _short_of_memory() -> None:
-    import torch  # noqa: PLC0415 - loads slowly, and stream workers do without
+    import torch
 
-    from freshet.models.neural.text_encoder import TransformerEncoder  # noqa: PLC0415 - as torch
+    from freshet.models.embedding.text.encoder import TransformerEncoder
 
     computed = TransformerEncoder._computed
 

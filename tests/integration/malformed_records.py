@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from freshet.models.events import (
+from freshet.models.events.events import (
     MAX_CANDIDATES,
     MAX_EVENT_BYTES,
     ArticleStats,

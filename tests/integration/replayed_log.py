@@ -10,14 +10,14 @@ from typing import TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from freshet.models.events import Article, Event, Impression, from_unix_s
-from freshet.models.mind import behaviors_line, news_line
-from freshet.streams.consumers import aiokafka_consumer
-from freshet.streams.kafka import topic_name
+from freshet.models.datasets.mind import behaviors_line, news_line
+from freshet.models.events.events import Article, Event, Impression, from_unix_s
+from freshet.streams.kafka.connection import topic_name
+from freshet.streams.kafka.consumers import aiokafka_consumer
+from freshet.streams.kafka.topics import IMPRESSIONS, Topic
 from freshet.streams.settings import Settings
-from freshet.streams.topics import IMPRESSIONS, Topic
-from freshet.workers.replay import replay
-from freshet.workers.replay_report import ReplayOptions, ReplayReport
+from freshet.workers.replay.report import ReplayOptions, ReplayReport
+from freshet.workers.replay.run import replay
 from tests.waiting import HANG_S
 
 E = TypeVar("E", bound=Event)

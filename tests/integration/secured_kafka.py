@@ -27,10 +27,10 @@ from kafka.admin import (
 )
 from kafka.errors import KafkaError
 
-from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config
+from freshet.streams.kafka.connection import MAX_REQUEST_BYTES, client_config
 from freshet.streams.settings import Settings
-from freshet.workers.java_runtime import find_java
-from freshet.workers.kafka_jars import KAFKA_RESOURCES, ensure_jars
+from freshet.workers.processes.kafka.jars import KAFKA_RESOURCES, ensure_jars
+from freshet.workers.processes.kafka.java_runtime import find_java
 from tests.waiting import HANG_S
 
 _HOST = "127.0.0.1"

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from freshet.models.events import (
+from freshet.models.events.events import (
     ArticleVector,
     Recommendation,
     from_unix_s,
 )
 from freshet.streams.client import Freshet
+from freshet.streams.kafka.topic_admin import ensure_topics
 from freshet.streams.settings import Settings
-from freshet.streams.topic_admin import ensure_topics
 from tests.integration.stream_harness import (
     BUNDLE,
     START_S,

@@ -6,11 +6,11 @@ import threading
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
-from freshet.models.events import Recommendation, RecommendationRequest, RecommendedArticle
-from freshet.streams.consumers import kafka_consumer
-from freshet.streams.kafka import client_config, topic_name
+from freshet.models.events.events import Recommendation, RecommendationRequest, RecommendedArticle
+from freshet.streams.kafka.connection import client_config, topic_name
+from freshet.streams.kafka.consumers import kafka_consumer
+from freshet.streams.kafka.topics import RECOMMENDATIONS, REQUESTS, Topic
 from freshet.streams.settings import Settings
-from freshet.streams.topics import RECOMMENDATIONS, REQUESTS, Topic
 from tests.waiting import HANG_S
 
 SILENT = "SILENT"

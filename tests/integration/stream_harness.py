@@ -18,12 +18,12 @@ import numpy as np
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.structs import RecordMetadata
 
-from freshet.models.events import ArticleVector, Event, from_unix_s
-from freshet.streams.consumers import aiokafka_consumer
-from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config, topic_name
+from freshet.models.events.events import ArticleVector, Event, from_unix_s
+from freshet.streams.kafka.connection import MAX_REQUEST_BYTES, client_config, topic_name
+from freshet.streams.kafka.consumers import aiokafka_consumer
+from freshet.streams.kafka.topic_admin import ensure_topics
 from freshet.streams.settings import Settings
-from freshet.streams.topic_admin import ensure_topics
-from freshet.workers.local_kafka import LocalKafka
+from freshet.workers.processes.kafka.broker import LocalKafka
 from tests.waiting import HANG_S
 
 START_S = 1_767_000_000.0

@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from freshet.models.control import Control
-from freshet.models.events import Article, ArticleVector, Click, RankerExample, from_unix_s
-from freshet.models.experiments import Experiment, Variant
-from freshet.models.features import FEATURES
-from freshet.models.ranker_example_codec import FINGERPRINT, encoded
+from freshet.models.events.control import Control
+from freshet.models.events.events import Article, ArticleVector, Click, RankerExample, from_unix_s
+from freshet.models.events.experiment import Experiment, Variant
+from freshet.models.ranking.example_codec import FINGERPRINT, encoded
+from freshet.models.ranking.features import FEATURES
 from freshet.streams.client import Freshet
-from freshet.streams.topic_admin import ensure_topics
-from freshet.workers.local_kafka import LocalKafka
+from freshet.streams.kafka.topic_admin import ensure_topics
+from freshet.workers.processes.kafka.broker import LocalKafka
 from tests.alert_rules import alerts
 from tests.integration.alert_world import NOW, AlertWorld
 from tests.integration.stream_harness import START_S, Record, events_on, keyed, send, settings_for

@@ -17,12 +17,13 @@ from click.testing import CliRunner
 from kafka import KafkaAdminClient
 
 from freshet.streams.settings import Settings
-from freshet.workers.bench_freshness import run as freshness
-from freshet.workers.bench_ground import BenchGround, bench_ground
-from freshet.workers.bench_latency import run as latency
-from freshet.workers.bench_outage import run as outage
-from freshet.workers.bench_report import BenchReport
-from freshet.workers.commands.bench import command
+from freshet.workers.bench.freshness import run as freshness
+from freshet.workers.bench.ground import BenchGround, bench_ground
+from freshet.workers.bench.latency import run as latency
+from freshet.workers.bench.outage import run as outage
+from freshet.workers.bench.report import BenchReport
+from freshet.workers.cli.commands.bench import command
+from tests.repository import ROOT
 
 pytestmark = [pytest.mark.broker, pytest.mark.nightly]
 
@@ -85,7 +86,7 @@ def test_outage_finds_degraded_answers_while_the_server_hangs_and_is_gone(
     settings: Settings, tmp_path: Path
 ) -> None:
     program = tmp_path / "qdrant"
-    root, python = shlex.quote(str(Path(__file__).parents[2])), shlex.quote(sys.executable)
+    root, python = shlex.quote(str(ROOT)), shlex.quote(sys.executable)
     program.write_text(
         f"#!/bin/sh\ncd {root} && exec {python} -m tests.qdrant_stand_in "
         '"$QDRANT__SERVICE__GRPC_PORT" "$QDRANT__STORAGE__STORAGE_PATH"\n'

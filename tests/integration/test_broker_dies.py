@@ -13,10 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from freshet.models.events import Article
+from freshet.models.events.events import Article
 from freshet.streams.client import Freshet
-from freshet.workers.repeated_records import PERIOD_S, WRITTEN
-from freshet.workers.up_process import UpFailed, UpProcess
+from freshet.workers.processes.repeated_records import PERIOD_S, WRITTEN
+from freshet.workers.processes.up_process import UpFailed, UpProcess
 from tests.waiting import HANG_S, wait_until
 
 pytestmark = pytest.mark.broker

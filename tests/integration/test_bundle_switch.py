@@ -15,18 +15,18 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from freshet.models.bundle import EncoderSpec
-from freshet.models.events import (
+from freshet.models.embedding.bundle import EncoderSpec
+from freshet.models.embedding.promotions import UNTRAINED, promoted
+from freshet.models.embedding.text.encoder import TransformerEncoder
+from freshet.models.events.events import (
     ArticleVector,
     from_unix_s,
 )
-from freshet.models.neural.text_encoder import TransformerEncoder
-from freshet.models.promotions import UNTRAINED, promoted
-from freshet.streams.kafka import topic_name
-from freshet.streams.promotions import promote, read_promotions
-from freshet.workers.bundle_folders import BundleUnusable, open_bundle
-from freshet.workers.cli import main
-from freshet.workers.local_kafka import LocalKafka
+from freshet.streams.client.promotions import promote, read_promotions
+from freshet.streams.kafka.connection import topic_name
+from freshet.workers.cli.main import main
+from freshet.workers.processes.bundle_folders import BundleUnusable, open_bundle
+from freshet.workers.processes.kafka.broker import LocalKafka
 from tests.bundles import CATEGORIES, random_bundle
 from tests.integration.changing_site import ARTICLES, Site
 from tests.integration.served_world import ids_of

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from freshet.models.events import (
+from freshet.models.events.events import (
     Article,
     EventError,
     Filters,
@@ -20,15 +20,15 @@ from freshet.models.events import (
 )
 from freshet.streams.client import Freshet
 from freshet.streams.errors import ClientClosed, KafkaUnreachable, RecommendationTimeout
-from freshet.streams.settings import Settings
-from freshet.streams.topic_admin import ensure_topics
-from freshet.streams.topics import (
+from freshet.streams.kafka.topic_admin import ensure_topics
+from freshet.streams.kafka.topics import (
     ARTICLES,
     CLICKS,
     CONTROL,
     IMPRESSIONS,
     Topic,
 )
+from freshet.streams.settings import Settings
 from tests.integration.stand_in_recommender import SILENT, StandIn, answer, assigned
 from tests.waiting import HANG_S
 

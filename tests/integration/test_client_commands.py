@@ -12,12 +12,12 @@ import pytest
 from click.testing import CliRunner, Result
 from kafka import KafkaConsumer
 
-from freshet.models.events import Article, Click, Control, Recommendation
+from freshet.models.events.events import Article, Click, Control, Recommendation
 from freshet.streams.client import Freshet
+from freshet.streams.kafka.topic_admin import ensure_topics
+from freshet.streams.kafka.topics import ARTICLES, CLICKS, CONTROL, Topic
 from freshet.streams.settings import Settings
-from freshet.streams.topic_admin import ensure_topics
-from freshet.streams.topics import ARTICLES, CLICKS, CONTROL, Topic
-from freshet.workers.cli import main
+from freshet.workers.cli.main import main
 from tests.integration.stand_in_recommender import SILENT, StandIn, assigned
 from tests.waiting import HANG_S
 
@@ -142,7 +142,7 @@ def test_push_is_turned_on_and_off(topics: Settings) -> None:
 def test_a_kafka_that_cannot_be_reached_is_an_error_without_traceback(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("freshet.streams.reachability._RETRY_S", 1e6)
+    monkeypatch.setattr("freshet.streams.kafka.reachability._RETRY_S", 1e6)
     result = CliRunner().invoke(main, ["click", "U1", "N1", "--bootstrap-servers", "127.0.0.1:1"])
     assert result.exit_code == 1
     assert "127.0.0.1:1 does not answer" in result.stderr

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from freshet.models.events import (
+from freshet.models.events.events import (
     Click,
     CoClickCounts,
     Impression,
@@ -16,7 +16,7 @@ from freshet.models.events import (
 )
 from freshet.streams.client import Freshet
 from freshet.streams.settings import Settings
-from freshet.workers.local_kafka import LocalKafka
+from freshet.workers.processes.kafka.broker import LocalKafka
 from tests.integration.stream_harness import (
     START_S,
     StreamProcess,

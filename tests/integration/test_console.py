@@ -10,19 +10,19 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Literal
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page, async_playwright, expect
 
-from freshet.models.events import Click, Impression
+from freshet.models.events.events import Click, Impression
 from freshet.streams.settings import Settings
-from freshet.workers.local_kafka import LocalKafka
+from freshet.workers.processes.kafka.broker import LocalKafka
 from tests.external_tools import external_tool
 from tests.integration.served_world import World, served
 from tests.integration.stream_harness import events_on, settings_for
+from tests.repository import ROOT
 from tests.waiting import HANG_S
 
 pytestmark = pytest.mark.broker
@@ -37,7 +37,7 @@ FLAGS = [
     "--disable-sync",
     "--no-first-run",
 ]
-BUILD = Path(__file__).parents[2] / "build" / "console"
+BUILD = ROOT / "build" / "console"
 """Where the screenshots go, to be looked at."""
 
 

@@ -20,11 +20,11 @@ from typing import Any
 import pytest
 from kafka.partitioner.default import murmur2
 
-from freshet.models.events import ArticleVector, DeadLetter, Recommendation
-from freshet.streams.kafka import topic_name
-from freshet.streams.topics import ARTICLES, CLICKS, DEAD_LETTERS, IMPRESSIONS, REQUESTS, Topic
-from freshet.workers.kafka_jars import ensure_jars, kafka_version
-from freshet.workers.local_kafka import LocalKafka
+from freshet.models.events.events import ArticleVector, DeadLetter, Recommendation
+from freshet.streams.kafka.connection import topic_name
+from freshet.streams.kafka.topics import ARTICLES, CLICKS, DEAD_LETTERS, IMPRESSIONS, REQUESTS, Topic
+from freshet.workers.processes.kafka.broker import LocalKafka
+from freshet.workers.processes.kafka.jars import ensure_jars, kafka_version
 from tests.documents.pages import ROOT, Block, blocks
 from tests.external_tools import external_tool
 from tests.integration.served_world import World, article, served

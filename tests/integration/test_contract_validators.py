@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from freshet.models.events import Event, EventError
-from freshet.models.json_schemas import event_name
-from freshet.streams.topics import TOPICS
+from freshet.models.events.events import Event, EventError
+from freshet.models.events.json_schemas import event_name
+from freshet.streams.kafka.topics import TOPICS
 from tests.documents.contracts import FOLDER, GOLDEN
 from tests.minimal_events import MINIMAL
 from tests.node_packages import SOURCES, run_node

@@ -16,15 +16,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from freshet.models.events import Filters
+from freshet.models.events.events import Filters
 from freshet.streams.client import Freshet
+from freshet.streams.kafka.topic_admin import ensure_topics
 from freshet.streams.settings import Settings
-from freshet.streams.topic_admin import ensure_topics
-from freshet.workers.cli import main
-from freshet.workers.local_kafka import LocalKafka
-from freshet.workers.replay import replay
-from freshet.workers.replay_report import ReplayOptions
-from freshet.workers.worker_process import WorkerProcess, embedding_worker, stream_worker
+from freshet.workers.cli.main import main
+from freshet.workers.processes.kafka.broker import LocalKafka
+from freshet.workers.processes.worker_process import WorkerProcess, embedding_worker, stream_worker
+from freshet.workers.replay.report import ReplayOptions
+from freshet.workers.replay.run import replay
 from tests.grafana_dashboards import GPU_ONLY, PanelQuery, choices, queries
 from tests.integration.stream_harness import send, settings_for
 from tests.prometheus_server import PrometheusServer, Sample, free_port

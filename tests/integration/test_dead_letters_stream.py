@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from freshet.models.events import (
+from freshet.models.events.events import (
     MAX_CANDIDATES,
     ArticleStats,
     ArticleVector,
@@ -34,10 +34,10 @@ from freshet.models.events import (
     from_unix_s,
 )
 from freshet.streams.client import Freshet
-from freshet.streams.kafka import topic_name
+from freshet.streams.kafka.connection import topic_name
+from freshet.streams.kafka.topic_admin import ensure_topics
 from freshet.streams.settings import Settings
-from freshet.streams.topic_admin import ensure_topics
-from freshet.workers.local_kafka import LocalKafka
+from freshet.workers.processes.kafka.broker import LocalKafka
 from tests.integration.malformed_records import (
     BAD,
     CLICK,

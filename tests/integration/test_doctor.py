@@ -17,13 +17,13 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from qdrant_client import QdrantClient
 from qdrant_client.models import Distance, VectorParams
 
-from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config, topic_name
-from freshet.streams.outbox import partition_of
+from freshet.streams.kafka.connection import MAX_REQUEST_BYTES, client_config, topic_name
+from freshet.streams.kafka.outbox import partition_of
+from freshet.streams.kafka.topic_admin import ensure_topics
 from freshet.streams.settings import Settings
-from freshet.streams.topic_admin import ensure_topics
-from freshet.workers.commands.doctor import command
-from freshet.workers.doctor import examine
-from freshet.workers.finding import Finding
+from freshet.workers.cli.commands.doctor import command
+from freshet.workers.doctor.examine import examine
+from freshet.workers.doctor.finding import Finding
 from tests.qdrant_stand_in import serve
 from tests.waiting import HANG_S
 

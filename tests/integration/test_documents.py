@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from freshet.workers.up_process import UpProcess
+from freshet.workers.processes.up_process import UpProcess
 from tests.documents.page_run import BlockFailed, PageRun, runs
 from tests.documents.pages import ROOT, all_pages, blocks
 from tests.waiting import HANG_S

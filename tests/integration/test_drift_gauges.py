@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from freshet.models.events import ArticleVector, Click, from_unix_s
-from freshet.streams import topics
-from freshet.workers.local_kafka import LocalKafka
-from freshet.workers.metrics_page import MetricsPage, MetricsUnavailable
+from freshet.models.events.events import ArticleVector, Click, from_unix_s
+from freshet.streams.kafka import topics
+from freshet.workers.processes.kafka.broker import LocalKafka
+from freshet.workers.processes.metrics_page import MetricsPage, MetricsUnavailable
 from tests.integration.stream_harness import (
     BUNDLE,
     START_S,

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from freshet.models.editorial_rule import AtMost, Bury
-from freshet.models.events import Recommendation, from_unix_s
+from freshet.models.events.editorial_rules import AtMost, Bury
+from freshet.models.events.events import Recommendation, from_unix_s
 from freshet.streams.client import Freshet
 from freshet.streams.settings import Settings
-from freshet.workers.cli import main
-from freshet.workers.local_kafka import LocalKafka
+from freshet.workers.cli.main import main
+from freshet.workers.processes.kafka.broker import LocalKafka
 from tests.integration.served_world import NOW, World, categories_of, ids_of, served
 from tests.integration.stream_harness import START_S, settings_for, stream_process
 from tests.waiting import HANG_S

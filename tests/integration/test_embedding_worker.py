@@ -18,17 +18,17 @@ import numpy as np
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
-from freshet.models.events import Article, ArticleVector, DeadLetter
-from freshet.models.exact_index import ExactIndex
+from freshet.models.articles.exact_index import ExactIndex
+from freshet.models.embedding.projection import Projection
+from freshet.models.events.events import Article, ArticleVector, DeadLetter
 from freshet.models.ports import EncoderInfo, FloatMatrix, IndexedArticle, IndexUnavailable
-from freshet.models.projection import Projection
-from freshet.streams import topics
-from freshet.streams.group_lag import GroupLag
-from freshet.streams.group_place import Loss, loss_of
-from freshet.streams.kafka import client_config, topic_name
+from freshet.streams.kafka import topics
+from freshet.streams.kafka.connection import client_config, topic_name
+from freshet.streams.kafka.group_lag import GroupLag
+from freshet.streams.kafka.group_place import Loss, loss_of
+from freshet.streams.kafka.topic_admin import ensure_topics
 from freshet.streams.settings import Settings
-from freshet.streams.topic_admin import ensure_topics
-from freshet.workers.embedding import EmbeddingWorker, group_id
+from freshet.workers.processes.embedding.worker import EmbeddingWorker, group_id
 from tests.waiting import HANG_S, wait_until
 
 pytestmark = pytest.mark.broker

@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from freshet.models.events import Recommendation
-from freshet.models.user_state_codec import decode
+from freshet.models.events.events import Recommendation
+from freshet.models.users.codec import decode
 from freshet.streams.client import Freshet
-from freshet.streams.erasure import erase_user
-from freshet.streams.kafka import topic_name
-from freshet.streams.partitioned_table import USER_STATE, changelog_name
+from freshet.streams.client.erasure import erase_user
+from freshet.streams.kafka.connection import topic_name
+from freshet.streams.kafka.partitioned_table import USER_STATE, changelog_name
+from freshet.streams.kafka.topics import USER_VECTORS
 from freshet.streams.settings import Settings
-from freshet.streams.topics import USER_VECTORS
-from freshet.workers.cli import main
-from freshet.workers.local_kafka import LocalKafka
+from freshet.workers.cli.main import main
+from freshet.workers.processes.kafka.broker import LocalKafka
 from tests.integration.served_world import World, articles, ids_of
 from tests.integration.stream_harness import (
     StreamProcess,

@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from freshet.models.article_stats import ArticleCounts
-from freshet.models.catalog import ArticleCatalog
-from freshet.models.events import (
+from freshet.models.articles.catalog import ArticleCatalog
+from freshet.models.articles.counts import ArticleCounts
+from freshet.models.events.events import (
     Click,
     Impression,
     Recommendation,
@@ -28,14 +28,14 @@ from freshet.models.events import (
     from_unix_s,
     to_unix_s,
 )
-from freshet.models.user_share import MAX_CLICKS_AN_HOUR, mark_of
-from freshet.models.user_state import UserState
-from freshet.streams.forwarding import is_forwarded, origin_of
-from freshet.streams.kafka import client_config, topic_name
-from freshet.streams.outbox import partition_of
-from freshet.streams.serving import pooling
+from freshet.models.users.state import UserState
+from freshet.models.users.user_share import MAX_CLICKS_AN_HOUR, mark_of
+from freshet.streams.kafka.connection import client_config, topic_name
+from freshet.streams.kafka.forwarding import is_forwarded, origin_of
+from freshet.streams.kafka.outbox import partition_of
+from freshet.streams.kafka.topic_admin import ensure_topics
 from freshet.streams.settings import Settings
-from freshet.streams.topic_admin import ensure_topics
+from freshet.streams.state.serving import pooling
 from tests.integration.stream_harness import (
     BUNDLE,
     START_S,

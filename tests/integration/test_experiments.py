@@ -11,19 +11,20 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from freshet.models.control import Control
-from freshet.models.events import Article, Impression, Recommendation, from_unix_s
-from freshet.models.experiments import Assigner, Experiment
-from freshet.models.mind import behaviors_line, news_line
-from freshet.models.ranking_metrics import auc
+from freshet.models.datasets.mind import behaviors_line, news_line
+from freshet.models.evaluation.ranking_metrics import auc
+from freshet.models.events.control import Control
+from freshet.models.events.events import Article, Impression, Recommendation, from_unix_s
+from freshet.models.events.experiment import Experiment
+from freshet.models.experiments.assignment import Assigner
 from freshet.streams.client import Freshet
-from freshet.streams.kafka import topic_name
+from freshet.streams.kafka.connection import topic_name
+from freshet.streams.kafka.topic_admin import ensure_topics
 from freshet.streams.settings import Settings
-from freshet.streams.topic_admin import ensure_topics
-from freshet.workers.cli import main
-from freshet.workers.local_kafka import LocalKafka
-from freshet.workers.replay import replay
-from freshet.workers.replay_report import ReplayOptions
+from freshet.workers.cli.main import main
+from freshet.workers.processes.kafka.broker import LocalKafka
+from freshet.workers.replay.report import ReplayOptions
+from freshet.workers.replay.run import replay
 from tests.integration.stream_harness import events_on, read_all, send, settings_for, stream_process, wait_for
 from tests.waiting import HANG_S
 

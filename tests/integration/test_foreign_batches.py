@@ -25,7 +25,8 @@ from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError
 
-from freshet.models.events import (
+from freshet.models.embedding.projection import Projection
+from freshet.models.events.events import (
     Article,
     Click,
     Control,
@@ -37,16 +38,15 @@ from freshet.models.events import (
     parse_vector_key,
 )
 from freshet.models.ports import EncoderInfo, FloatMatrix
-from freshet.models.projection import Projection
-from freshet.streams import topics
-from freshet.streams.group_lag import GroupLag, embedding_group, stream_group
-from freshet.streams.kafka import MAX_REQUEST_BYTES, client_config, topic_name
-from freshet.streams.outbox import partition_of
+from freshet.streams.kafka import topics
+from freshet.streams.kafka.connection import MAX_REQUEST_BYTES, client_config, topic_name
+from freshet.streams.kafka.group_lag import GroupLag, embedding_group, stream_group
+from freshet.streams.kafka.outbox import partition_of
+from freshet.streams.kafka.topic_admin import ensure_topics
+from freshet.streams.kafka.topic_history import read_controls
 from freshet.streams.settings import Settings
-from freshet.streams.topic_admin import ensure_topics
-from freshet.streams.topic_history import read_controls
-from freshet.workers.embedding import EmbeddingWorker
-from freshet.workers.local_kafka import LocalKafka
+from freshet.workers.processes.embedding.worker import EmbeddingWorker
+from freshet.workers.processes.kafka.broker import LocalKafka
 from tests.damaged_batches import (
     Damage,
     damage_on_disk,

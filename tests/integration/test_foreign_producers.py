@@ -17,20 +17,21 @@ from typing import Any
 import pytest
 from confluent_kafka import Producer
 
-from freshet.models.events import Click, DeadLetter, Impression, from_unix_s
-from freshet.streams.group_lag import GroupLag, stream_group
-from freshet.streams.kafka import topic_name
-from freshet.streams.topics import CLICKS, IMPRESSIONS
-from freshet.workers.kafka_jars import ensure_jars
-from freshet.workers.local_kafka import LocalKafka
+from freshet.models.events.events import Click, DeadLetter, Impression, from_unix_s
+from freshet.streams.kafka.connection import topic_name
+from freshet.streams.kafka.group_lag import GroupLag, stream_group
+from freshet.streams.kafka.topics import CLICKS, IMPRESSIONS
+from freshet.workers.processes.kafka.broker import LocalKafka
+from freshet.workers.processes.kafka.jars import ensure_jars
 from tests.external_tools import external_tool
 from tests.integration.served_world import World, served
 from tests.integration.stream_harness import START_S, events_on, settings_for
 from tests.node_packages import run_node
+from tests.repository import ROOT
 
 pytestmark = pytest.mark.broker
 
-PROGRAMS = Path(__file__).parents[1] / "foreign"
+PROGRAMS = ROOT / "tests" / "foreign"
 RUN_S = 180.0
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 NOW = from_unix_s(START_S - 60.0)

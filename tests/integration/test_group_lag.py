@@ -7,13 +7,13 @@ from aiokafka import TopicPartition
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
-from freshet.models.events import Click, from_unix_s
-from freshet.streams import topics
-from freshet.streams.consumers import aiokafka_consumer
-from freshet.streams.group_lag import GroupLag, embedding_group, stream_group
-from freshet.streams.kafka import client_config, topic_name
+from freshet.models.events.events import Click, from_unix_s
+from freshet.streams.kafka import topics
+from freshet.streams.kafka.connection import client_config, topic_name
+from freshet.streams.kafka.consumers import aiokafka_consumer
+from freshet.streams.kafka.group_lag import GroupLag, embedding_group, stream_group
+from freshet.streams.kafka.topic_admin import ensure_topics
 from freshet.streams.settings import Settings
-from freshet.streams.topic_admin import ensure_topics
 from tests.integration.stream_harness import START_S, keyed, send, wait_for
 
 pytestmark = pytest.mark.broker

@@ -21,14 +21,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from freshet.models.events import ArticleVector, Control, Recommendation, RecommendationRequest
+from freshet.models.events.events import ArticleVector, Control, Recommendation, RecommendationRequest
 from freshet.models.ports import IndexUnavailable
-from freshet.streams.article_vectors import indexed_article
-from freshet.streams.bundle_index import BundleIndex, index_of
+from freshet.streams.index.bundle_index import BundleIndex, index_of
 from freshet.streams.settings import Settings
-from freshet.workers.local_kafka import LocalKafka
+from freshet.streams.state.article_vectors import indexed_article
+from freshet.workers.processes.kafka.broker import LocalKafka
 from tests.integration.served_world import NOW, World, article, articles, ids_of, served
 from tests.integration.stream_harness import BUNDLE, keyed, send, settings_for, wait_for
+from tests.repository import ROOT
 from tests.waiting import HANG_S
 
 pytestmark = pytest.mark.broker
@@ -51,7 +52,7 @@ class QdrantProcess:
 
     def start(self) -> None:
         program = [sys.executable, "-m", "tests.qdrant_stand_in", str(self.port), str(self._folder)]
-        self._process = subprocess.Popen(program, cwd=Path(__file__).parents[2])
+        self._process = subprocess.Popen(program, cwd=ROOT)
 
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)

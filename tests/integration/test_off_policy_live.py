@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from freshet.models.events import Article, Recommendation
-from freshet.workers.cli import main
-from freshet.workers.local_kafka import LocalKafka
+from freshet.models.events.events import Article, Recommendation
+from freshet.workers.cli.main import main
+from freshet.workers.processes.kafka.broker import LocalKafka
 from tests.integration.served_world import NOW, articles, ids_of, served
 from tests.integration.stream_harness import settings_for
 

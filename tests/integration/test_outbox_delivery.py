@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from freshet.streams.kafka import MAX_REQUEST_BYTES, topic_name
-from freshet.streams.outbox import Outbox
+from freshet.streams.kafka.connection import MAX_REQUEST_BYTES, topic_name
+from freshet.streams.kafka.outbox import Outbox
+from freshet.streams.kafka.topic_admin import ensure_topics
 from freshet.streams.settings import Settings
-from freshet.streams.topic_admin import ensure_topics
 from tests.integration.stream_harness import read_all
 
 pytestmark = pytest.mark.broker

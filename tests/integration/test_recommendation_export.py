@@ -9,14 +9,14 @@ import pytest
 from click.testing import CliRunner, Result
 from kafka import KafkaProducer
 
-from freshet.models.events import Article, Click, Control, Event, Impression, from_unix_s
-from freshet.models.mind import read_news
-from freshet.models.recommendation_log import RecommendationLog
-from freshet.streams.kafka import client_config, topic_name
+from freshet.models.datasets.mind import read_news
+from freshet.models.datasets.recommendation_log import RecommendationLog
+from freshet.models.events.events import Article, Click, Control, Event, Impression, from_unix_s
+from freshet.streams.kafka.connection import client_config, topic_name
+from freshet.streams.kafka.topic_admin import ensure_topics
+from freshet.streams.kafka.topics import ARTICLES, CLICKS, CONTROL, IMPRESSIONS, RECOMMENDATIONS, Topic
 from freshet.streams.settings import Settings
-from freshet.streams.topic_admin import ensure_topics
-from freshet.streams.topics import ARTICLES, CLICKS, CONTROL, IMPRESSIONS, RECOMMENDATIONS, Topic
-from freshet.workers.cli import main
+from freshet.workers.cli.main import main
 from tests.recommendation_logs import IDS, START_S, serve
 from tests.waiting import HANG_S
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from freshet.models.events import (
+from freshet.models.events.events import (
     ArticleStats,
     Click,
     Filters,
@@ -22,9 +22,9 @@ from freshet.models.events import (
     UserVector,
     from_unix_s,
 )
-from freshet.models.ranking import LinearRanker
-from freshet.streams.kafka import client_config, topic_name
-from freshet.workers.local_kafka import LocalKafka
+from freshet.models.ranking.linear import LinearRanker
+from freshet.streams.kafka.connection import client_config, topic_name
+from freshet.workers.processes.kafka.broker import LocalKafka
 from tests.integration.served_world import (
     CATEGORIES,
     CLUSTER,

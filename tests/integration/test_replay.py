@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from freshet.models.events import Article, ArticleVector, DeadLetter, Impression
-from freshet.streams.kafka import client_config, topic_name
+from freshet.models.events.events import Article, ArticleVector, DeadLetter, Impression
+from freshet.streams.kafka.connection import client_config, topic_name
+from freshet.streams.kafka.topic_admin import ensure_topics
+from freshet.streams.kafka.topics import ARTICLE_VECTORS, ARTICLES, DEAD_LETTERS, IMPRESSIONS
 from freshet.streams.settings import Settings
-from freshet.streams.topic_admin import ensure_topics
-from freshet.streams.topics import ARTICLE_VECTORS, ARTICLES, DEAD_LETTERS, IMPRESSIONS
-from freshet.workers.replay_report import ReplayError
+from freshet.workers.replay.report import ReplayError
 from tests.integration.replayed_log import (
     all_of,
     ids,

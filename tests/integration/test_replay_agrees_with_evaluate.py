@@ -22,9 +22,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from freshet.models import prequential
-from freshet.models.catalog import ArticleCatalog
-from freshet.models.events import (
+from freshet.models.articles.catalog import ArticleCatalog
+from freshet.models.datasets.mind import behaviors_line, news_line
+from freshet.models.evaluation import prequential
+from freshet.models.evaluation.prequential import PrequentialEvaluation, RankedImpression
+from freshet.models.evaluation.ranking_metrics import RankingScores
+from freshet.models.events.events import (
     Article,
     ArticleVector,
     Impression,
@@ -33,16 +36,13 @@ from freshet.models.events import (
     from_unix_s,
     to_unix_s,
 )
-from freshet.models.mind import behaviors_line, news_line
-from freshet.models.online_ranker import OnlineRanker
-from freshet.models.pooling import Pooling
-from freshet.models.prequential import PrequentialEvaluation, RankedImpression
-from freshet.models.ranking_metrics import RankingScores
+from freshet.models.ranking.online_ranker import OnlineRanker
+from freshet.models.users.pooling import Pooling
 from freshet.streams.client import Freshet
+from freshet.streams.kafka.topic_admin import ensure_topics
 from freshet.streams.settings import Settings
-from freshet.streams.topic_admin import ensure_topics
-from freshet.workers.replay import replay
-from freshet.workers.replay_report import ReplayOptions
+from freshet.workers.replay.report import ReplayOptions
+from freshet.workers.replay.run import replay
 from tests.integration.stream_harness import (
     START_S,
     events_on,

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from freshet.models.events import Article, Impression, from_unix_s
-from freshet.models.mind import behaviors_line, news_line
+from freshet.models.datasets.mind import behaviors_line, news_line
+from freshet.models.events.events import Article, Impression, from_unix_s
+from freshet.streams.kafka.topic_admin import ensure_topics
 from freshet.streams.settings import Settings
-from freshet.streams.topic_admin import ensure_topics
-from freshet.workers.replay import replay
-from freshet.workers.replay_report import ReplayOptions
+from freshet.workers.replay.report import ReplayOptions
+from freshet.workers.replay.run import replay
 from tests.waiting import HANG_S
 
 pytestmark = pytest.mark.broker

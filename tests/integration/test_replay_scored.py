@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from freshet.models.events import Impression, Recommendation, RecommendationRequest, RecommendedArticle
-from freshet.streams.kafka import client_config, topic_name
+from freshet.models.events.events import Impression, Recommendation, RecommendationRequest, RecommendedArticle
+from freshet.streams.kafka.connection import client_config, topic_name
+from freshet.streams.kafka.topic_admin import ensure_topics
+from freshet.streams.kafka.topics import IMPRESSIONS, RECOMMENDATIONS, REQUESTS
 from freshet.streams.settings import Settings
-from freshet.streams.topic_admin import ensure_topics
-from freshet.streams.topics import IMPRESSIONS, RECOMMENDATIONS, REQUESTS
-from freshet.workers.replay import replay
-from freshet.workers.replay_report import ReplayError, ReplayOptions, ReplayProgress
+from freshet.workers.replay.report import ReplayError, ReplayOptions, ReplayProgress
+from freshet.workers.replay.run import replay
 from tests.integration.replayed_log import all_of, ids, impression, mind_folder, reading, revealed, run
 
 pytestmark = pytest.mark.broker

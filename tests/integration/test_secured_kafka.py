@@ -15,18 +15,19 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from freshet.models.events import Article, Control
+from freshet.models.events.events import Article, Control
 from freshet.streams.client import Freshet
 from freshet.streams.errors import FreshetError, PublishFailed, RecommendationTimeout
 from freshet.streams.settings import Settings
-from freshet.workers.cli import main
-from freshet.workers.worker_process import WorkerProcess
+from freshet.workers.cli.main import main
+from freshet.workers.processes.worker_process import WorkerProcess
 from tests.integration.secured_kafka import Right, SecuredKafka, secured_kafka
+from tests.repository import ROOT
 from tests.waiting import HANG_S
 
 pytestmark = pytest.mark.broker
 
-_PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "secure.md"
+_PAGE = ROOT / "docs" / "how-to" / "secure.md"
 _ROW = re.compile(r"^\| (?:`(\w+)`)? ?\| .*?\| ?(topic|group) \| `([\w.*-]+)` \| ([\w, ]+) \|$", re.MULTILINE)
 _SCRAM = {"stream", "operator"}
 

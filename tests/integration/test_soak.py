@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from freshet.workers.soak import SoakOptions, soak
+from freshet.workers.soak.run import SoakOptions, soak
 
 pytestmark = pytest.mark.broker
 

@@ -9,13 +9,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from kafka import KafkaAdminClient, TopicPartition
 
-from freshet.models.events import Click, Control, from_unix_s
+from freshet.models.events.events import Click, Control, from_unix_s
 from freshet.streams.errors import KafkaUnreachable
-from freshet.streams.kafka import client_config, topic_name
+from freshet.streams.kafka.connection import client_config, topic_name
+from freshet.streams.kafka.topic_admin import ensure_topics
+from freshet.streams.kafka.topic_history import kept_since, read_controls, read_topic
+from freshet.streams.kafka.topics import CLICKS, CONTROL
 from freshet.streams.settings import Settings
-from freshet.streams.topic_admin import ensure_topics
-from freshet.streams.topic_history import kept_since, read_controls, read_topic
-from freshet.streams.topics import CLICKS, CONTROL
 from tests.integration.stream_harness import START_S, keyed, send
 
 pytestmark = pytest.mark.broker

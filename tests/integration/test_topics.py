@@ -14,11 +14,11 @@ from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from freshet.streams.errors import PartitionsDiffer
-from freshet.streams.kafka import MAX_REQUEST_BYTES
+from freshet.streams.kafka.connection import MAX_REQUEST_BYTES
+from freshet.streams.kafka.topic_admin import check_topics, ensure_changelogs, ensure_topics
+from freshet.streams.kafka.topics import TOPICS
 from freshet.streams.settings import Settings
-from freshet.streams.topic_admin import check_topics, ensure_changelogs, ensure_topics
-from freshet.streams.topics import TOPICS
-from freshet.workers.commands.topics import command
+from freshet.workers.cli.commands.topics import command
 
 pytestmark = pytest.mark.broker
 

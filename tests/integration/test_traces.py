@@ -25,19 +25,19 @@ from opentelemetry.trace import (
     use_span,
 )
 
-from freshet.models.events import Article, Recommendation, RecommendationRequest, from_unix_s
-from freshet.models.exact_index import ExactIndex
+from freshet.models.articles.exact_index import ExactIndex
+from freshet.models.embedding.projection import Projection
+from freshet.models.events.events import Article, Recommendation, RecommendationRequest, from_unix_s
 from freshet.models.ports import EncoderInfo, FloatMatrix
-from freshet.models.projection import Projection
 from freshet.streams.client import Freshet
-from freshet.streams.kafka import client_config, topic_name
-from freshet.streams.otlp_tracer import Tracer
+from freshet.streams.kafka.connection import client_config, topic_name
+from freshet.streams.kafka.topic_admin import ensure_topics
+from freshet.streams.records.otlp_tracer import Tracer
+from freshet.streams.records.tracing import CLIENT, EMBED, tracer_of
 from freshet.streams.settings import Settings
-from freshet.streams.topic_admin import ensure_topics
-from freshet.streams.tracing import CLIENT, EMBED, tracer_of
-from freshet.workers.embedding import EmbeddingWorker
-from freshet.workers.local_kafka import LocalKafka
-from freshet.workers.worker_process import WorkerProcess
+from freshet.workers.processes.embedding.worker import EmbeddingWorker
+from freshet.workers.processes.kafka.broker import LocalKafka
+from freshet.workers.processes.worker_process import WorkerProcess
 from tests.integration.stream_harness import START_S, read_all, settings_for
 from tests.otlp_receiver import Received, ReceivedSpan, otlp_receiver
 from tests.waiting import HANG_S, wait_until
@@ -47,14 +47,14 @@ pytestmark = pytest.mark.broker
 _OLD_TRACE = "00000000000000000000000000000017"
 _READER, _FAILS = "U-who-reads", "U-whose-requests-fail"
 _WORKER = f"""
-from freshet.streams import recommender_agent
+from freshet.streams.agents import recommender_agent
 answer = recommender_agent.rank
 def rank(request, *args, **options):
     if request.user_id == {_FAILS!r}:
         raise ArithmeticError("as the test wants it")
     return answer(request, *args, **options)
 recommender_agent.rank = rank
-from freshet.workers.cli import main
+from freshet.workers.cli.main import main
 main(["stream", "--verbose"])
 """
 
@@ -302,7 +302,7 @@ def test_a_record_that_cannot_be_read_is_logged_with_its_place_and_its_trace(sit
     entry = site.log(topic=sent.topic, partition=sent.partition, offset=sent.offset)
     where = f"{sent.topic}[{sent.partition}]@{sent.offset}"
     assert entry["message"].startswith(f"dead letter {where}: Click: ")
-    assert (entry["level"], entry["logger"]) == ("warning", "freshet.streams.intake")
+    assert (entry["level"], entry["logger"]) == ("warning", "freshet.streams.records.intake")
     assert entry["process"] == site.worker.pid
     handled = site.spans(trace_id, "process clicks")["process clicks"]
     assert (entry["trace_id"], entry["span_id"]) == (trace_id, handled.span_id)
@@ -330,7 +330,7 @@ def test_a_request_that_fails_is_logged_with_its_id_and_its_place(site: Site) ->
 
 
 def test_every_line_is_json_those_of_libraries_too_and_nobody_is_named(site: Site) -> None:
-    site.log(logger="freshet.streams.intake")
+    site.log(logger="freshet.streams.records.intake")
     entries = [json.loads(line) for line in site.worker.log_file.read_text().splitlines()]
     for entry in entries:
         assert {"time", "level", "logger", "message", "host", "process"} <= entry.keys()

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from freshet.models.events import Recommendation, RecommendationRequest, from_unix_s
+from freshet.models.events.events import Recommendation, RecommendationRequest, from_unix_s
 from freshet.streams.client import Freshet
-from freshet.streams.kafka import topic_name
+from freshet.streams.kafka.connection import topic_name
+from freshet.streams.kafka.topic_admin import ensure_topics
 from freshet.streams.settings import Settings
-from freshet.streams.topic_admin import ensure_topics
-from freshet.workers.local_kafka import LocalKafka
+from freshet.workers.processes.kafka.broker import LocalKafka
 from tests.integration.stream_harness import (
     START_S,
     StreamProcess,

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from freshet.workers.up_process import UpFailed, UpProcess
+from freshet.workers.processes.up_process import UpFailed, UpProcess
 from tests.waiting import HANG_S, wait_until
 
 pytestmark = pytest.mark.broker
@@ -49,7 +49,8 @@ def test_a_system_stops_cleanly_when_told_to_while_it_starts(tmp_path: Path) -> 
 def test_a_system_ends_with_the_program_that_started_it(tmp_path: Path) -> None:
     log = tmp_path / "up.log"
     program = (
-        "import sys, time; from pathlib import Path; from freshet.workers.up_process import UpProcess\n"
+        "import sys, time; from pathlib import Path\n"
+        "from freshet.workers.processes.up_process import UpProcess\n"
         f"up = UpProcess(Path({str(tmp_path)!r}), Path({str(log)!r}), embed=False)\n"
         f"up.wait_until_ready({HANG_S}); print(up.pid, flush=True); time.sleep({HANG_S})"
     )

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from freshet.models.bundle import Bundle
-from freshet.models.events import RankerWeights, Recommendation, from_unix_s
-from freshet.streams.promotions import promote
-from freshet.workers.cli import main
-from freshet.workers.local_kafka import LocalKafka
+from freshet.models.embedding.bundle import Bundle
+from freshet.models.events.events import RankerWeights, Recommendation, from_unix_s
+from freshet.streams.client.promotions import promote
+from freshet.workers.cli.main import main
+from freshet.workers.processes.kafka.broker import LocalKafka
 from tests.bundles import CATEGORIES, random_bundle
 from tests.integration.changing_site import ARTICLES, Site
 from tests.integration.served_world import ids_of

@@ -16,17 +16,17 @@ from pathlib import Path
 import psutil
 import pytest
 
-from freshet.models.events import (
+from freshet.models.events.events import (
     Article,
     Control,
     Filters,
     RecommendedArticle,
 )
 from freshet.streams.client import Freshet
+from freshet.streams.kafka.topic_admin import ensure_topics
 from freshet.streams.settings import Settings
-from freshet.streams.topic_admin import ensure_topics
-from freshet.workers.local_kafka import LocalKafka
-from freshet.workers.worker_process import WorkerProcess
+from freshet.workers.processes.kafka.broker import LocalKafka
+from freshet.workers.processes.worker_process import WorkerProcess
 from tests.integration.served_world import (
     CLUSTER,
     NOW,

@@ -16,8 +16,9 @@ import yaml
 
 from tests.external_tools import external_tool
 from tests.one_at_a_time import one_at_a_time
+from tests.repository import ROOT
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = ROOT
 KUBERNETES = REPOSITORY / "deploy" / "kubernetes"
 OVERLAYS = tuple(sorted(folder.name for folder in (KUBERNETES / "overlays").iterdir()))
 

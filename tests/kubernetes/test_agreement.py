@@ -10,13 +10,13 @@ import click
 import pytest
 import yaml
 
-from freshet.streams import endpoint
-from freshet.streams.kafka import topic_name
+from freshet.streams.kafka.connection import topic_name
+from freshet.streams.kafka.topics import TOPICS
+from freshet.streams.monitoring import endpoint
 from freshet.streams.settings import Settings
-from freshet.streams.topics import TOPICS
-from freshet.workers.cli import main as freshet
-from freshet.workers.embedding import group_id
-from freshet.workers.embedding_models import open_models
+from freshet.workers.cli.main import main as freshet
+from freshet.workers.processes.embedding.models import open_models
+from freshet.workers.processes.embedding.worker import group_id
 from tests.kubernetes.published_schemas import problems
 from tests.kubernetes.rendered import (
     KUBERNETES,

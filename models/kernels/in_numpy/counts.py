@@ -1,6 +1,6 @@
 """What a slate and its clicks are counted into, in NumPy.
 
-Statistics are those of :class:`~freshet.models.statistics_columns.StatisticsColumns`: ``counts``
+Statistics are those of :class:`~freshet.models.articles.statistics_columns.StatisticsColumns`: ``counts``
 (capacity, 3 H) holds the clicks, the impressions and the expected clicks at H half-lives, ``times_s``
 (capacity, 4) the times of publication, first event, last event and last click, NaN where unknown.
 """
@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from freshet.models.feature_priors import CO_CLICK_PRIOR_CLICKS
-from freshet.models.statistics_layout import FIRST_SEEN, LAST_CLICK, LAST_EVENT, decayed
+from freshet.models.kernels.priors import CO_CLICK_PRIOR_CLICKS
+from freshet.models.kernels.statistics_layout import FIRST_SEEN, LAST_CLICK, LAST_EVENT, decayed
 
 Floats = NDArray[np.float64]
 
@@ -102,7 +102,7 @@ def co_click_scores(
     clicks: Floats,
     all_clicks: float,
 ) -> Floats | None:
-    """The sums that :meth:`~freshet.models.co_clicks.CoClicks.scores` documents.
+    """The sums that :meth:`~freshet.models.articles.co_clicks.CoClicks.scores` documents.
 
     Args:
         contexts: Of each of the n candidates the numbers of its contexts and their counts (2, k); None

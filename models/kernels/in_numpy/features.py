@@ -12,7 +12,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from freshet.models.feature_priors import (
+from freshet.models.kernels.priors import (
     AFFINITY_HALF_LIFE_S,
     AFFINITY_PRIOR_CLICKS,
     GLOBAL_PRIOR_CLICKS,
@@ -22,7 +22,7 @@ from freshet.models.feature_priors import (
     PRIOR_LIFT,
     TREND_PRIOR,
 )
-from freshet.models.statistics_layout import FIRST_SEEN, LAST_EVENT, PUBLISHED, decayed
+from freshet.models.kernels.statistics_layout import FIRST_SEEN, LAST_EVENT, PUBLISHED, decayed
 
 Floats = NDArray[np.float64]
 

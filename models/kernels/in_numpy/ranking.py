@@ -55,7 +55,7 @@ def newton_step(  # noqa: PLR0917 - what the compiled one takes
     left: float,
     prior: float,
 ) -> tuple[Floats, Floats] | None:
-    """The online Newton step of :mod:`freshet.models.online_ranker` for one slate.
+    """The online Newton step of :mod:`freshet.models.ranking.online_ranker` for one slate.
 
     Args:
         x: Shape (n, F).

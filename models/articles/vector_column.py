@@ -1,0 +1,67 @@
+"""The vectors of every row of a catalog, of one bundle."""
+
+from __future__ import annotations
+
+from itertools import count
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from freshet.models.articles.statistics_columns import doubled
+
+_REVISIONS = count()
+
+
+class VectorColumn:
+    """Vectors by row; index -1, the last row, is never written and has none.
+
+    Args:
+        d: The vectors' dimension.
+        capacity: Rows.
+    """
+
+    def __init__(self, d: int, capacity: int) -> None:
+        if d < 1:
+            raise ValueError(f"d is {d}, must be at least 1")
+        self.vectors: NDArray[np.float32] = np.zeros((capacity, d), np.float32)
+        self.has_vector: NDArray[np.bool_] = np.zeros(capacity, np.bool_)
+        self.held = 0
+        """Rows that have a vector."""
+        self.revision = next(_REVISIONS)
+        """Changes whenever a row gets or loses a vector; no other column of this process has it."""
+
+    @property
+    def d(self) -> int:
+        """The vectors' dimension."""
+        return int(self.vectors.shape[1])
+
+    def checked(self, news_id: str, vector: ArrayLike) -> NDArray[np.float32]:
+        """``vector`` as this column holds it.
+
+        Raises:
+            ValueError: It has another dimension or is not finite.
+        """
+        checked = np.asarray(vector, np.float32)
+        if checked.shape != (self.d,):
+            raise ValueError(f"article {news_id!r}: a vector of shape {checked.shape}, not ({self.d},)")
+        if not np.isfinite(checked).all():
+            raise ValueError(f"article {news_id!r}: its vector is not finite")
+        return checked
+
+    def put(self, row: int, vector: NDArray[np.float32] | None) -> None:
+        """Replace the vector of a row; ``None`` leaves it without one."""
+        self.vectors[row] = 0.0 if vector is None else vector
+        if self.has_vector[row] != (vector is not None):
+            self.has_vector[row] = vector is not None
+            self.held += 1 if vector is not None else -1
+            self.revision = next(_REVISIONS)
+
+    def clear(self, row: int) -> None:
+        """Forget a row: its number may be another article's next."""
+        self.put(row, None)
+        self.revision = next(_REVISIONS)
+
+    def grow(self) -> None:
+        """Double the capacity."""
+        self.vectors = doubled(self.vectors, 0.0)
+        self.has_vector = doubled(self.has_vector, False)

@@ -1,0 +1,331 @@
+"""The files of a MIND folder as events, and events as the lines of a MIND folder.
+
+MIND (Wu et al., ACL 2020): ``news.tsv`` and ``behaviors.tsv``, tab-separated UTF-8 without a header. Readers
+hold one line at a time, whatever the file's size, and never stop at a line that they cannot read: it comes
+out as a :class:`BadLine`, in its place. Blank lines are passed over. Times are UTC, to the second.
+
+The rules for what real files contain:
+
+- A slate whose candidates carry no labels (MIND's test split) is a bad line: nothing says what was clicked,
+  and an impression without clicks would say that everything was skipped.
+- A candidate listed twice in one slate is kept once, clicked if either is.
+- Of a history longer than an event may hold, the latest clicks are kept.
+- A text longer than an event may hold is cut, an address that is too long is left out, and an entities column
+  that is missing or broken leaves the article without entities; :class:`Repairs` counts all three.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import BinaryIO
+
+import orjson
+from pydantic import ValidationError
+
+from freshet.models.datasets.text_lines import Line, read_lines
+from freshet.models.events.events import MAX_HISTORY, Article, Impression, from_unix_s
+from freshet.models.events.times import checked_unix_s
+
+NEWS_FILE = "news.tsv"
+BEHAVIORS_FILE = "behaviors.tsv"
+PUBLISHED_FILE = "published.tsv"
+"""Not part of MIND: ``news_id<TAB>Unix seconds``, for data that knows when its articles appeared."""
+
+BEHAVIORS_COLUMNS = 5
+
+_MAX_TITLE = 1_000
+_MAX_ABSTRACT = 10_000
+_MAX_URL = 2_048
+_MAX_LABEL = 128
+_MAX_ENTITIES = 64
+_MAX_ID = 128
+_NEWS_COLUMNS = 8
+_NEWS_COLUMNS_WITHOUT_ENTITIES = 6
+_NOON = 12
+_MIND_TIME = re.compile(
+    r"(\d\d?/\d\d?/\d{4}) (0?[1-9]|1[0-2]):([0-5]?\d):([0-5]?\d) (AM|PM)",
+    re.ASCII,
+)
+
+
+class MindError(ValueError):
+    """A MIND folder as a whole cannot be used: a file is missing, or holds nothing readable."""
+
+
+@dataclass(frozen=True, slots=True)
+class BadLine:
+    """A line that is not what its file should hold."""
+
+    file: str
+    """The file's name, without its folder."""
+    line: int
+    """Counted from 1."""
+    reason: str
+    raw: bytes
+    """The line without its line break; of an overlong line its first ``MAX_LINE_BYTES``."""
+
+
+@dataclass(slots=True)
+class Repairs:
+    """How many articles were read with something left out."""
+
+    cut_texts: int = 0
+    """Articles whose title, abstract, category or address was too long."""
+    broken_entities: int = 0
+    """Articles whose entities column was missing or broken."""
+
+
+def read_news(
+    path: Path,
+    published_at_s: Mapping[str, float] | None = None,
+    *,
+    default_published_at_s: float = 0.0,
+    repairs: Repairs | None = None,
+) -> Iterator[Article | BadLine]:
+    """The articles of a folder or of a ``news.tsv``, in the file's order.
+
+    MIND does not say when an article was published. ``published_at_s`` (Unix seconds by news id) does;
+    without it, the folder's ``published.tsv`` where there is one. An article of which nothing is known was
+    published at ``default_published_at_s``; a :class:`freshet.models.datasets.mind_timeline.Timeline` knows
+    better.
+
+    Raises:
+        MindError: The file is missing or unreadable.
+    """
+    path = _file(path, NEWS_FILE)
+    if published_at_s is None:
+        published_at_s = dict(
+            entry for entry in read_published(path.parent) if not isinstance(entry, BadLine)
+        )
+    repairs = repairs if repairs is not None else Repairs()
+    for line in _lines(path):
+        try:
+            if line.problem:
+                raise ValueError(line.problem)
+            yield parse_article(line.raw, published_at_s, default_published_at_s, repairs)
+        except ValueError as error:
+            yield BadLine(path.name, line.number, readable_reason(error), line.raw)
+
+
+def read_behaviors(path: Path) -> Iterator[Impression | BadLine]:
+    """The impressions of a folder or of a ``behaviors.tsv``, in the file's order, which need not be time's.
+
+    Raises:
+        MindError: The file is missing or unreadable.
+    """
+    path = _file(path, BEHAVIORS_FILE)
+    for line in _lines(path):
+        try:
+            if line.problem:
+                raise ValueError(line.problem)
+            yield parse_impression(line.raw)
+        except ValueError as error:
+            yield BadLine(path.name, line.number, readable_reason(error), line.raw)
+
+
+def read_published(folder: Path) -> Iterator[tuple[str, float] | BadLine]:
+    """News ids with publication times (Unix seconds); nothing where the folder has no ``published.tsv``.
+
+    Raises:
+        MindError: The file is unreadable.
+    """
+    path = folder / PUBLISHED_FILE
+    if not path.exists():
+        return
+    for line in _lines(path):
+        try:
+            if line.problem:
+                raise ValueError(line.problem)
+            news_id, seconds = line.raw.decode().split("\t")
+            yield news_id, checked_unix_s(float(seconds))
+        except ValueError as error:
+            reason = f"not a news id, a tab and Unix seconds: {error}"
+            yield BadLine(path.name, line.number, reason, line.raw)
+
+
+def parse_article(
+    raw: bytes, published_at_s: Mapping[str, float], default_published_at_s: float, repairs: Repairs
+) -> Article:
+    """The article of one line of ``news.tsv``; the other arguments are those of :func:`read_news`.
+
+    Raises:
+        ValueError: The line is not one.
+    """
+    columns = raw.decode().split("\t")
+    if not _NEWS_COLUMNS_WITHOUT_ENTITIES <= len(columns) <= _NEWS_COLUMNS:
+        raise ValueError(f"{len(columns)} columns, not {_NEWS_COLUMNS}")
+    news_id, category, subcategory, title, abstract, url = columns[:_NEWS_COLUMNS_WITHOUT_ENTITIES]
+    try:
+        entities = _entity_ids(columns[_NEWS_COLUMNS_WITHOUT_ENTITIES])
+        broken_entities = False
+    except (ValueError, IndexError):
+        entities, broken_entities = (), True
+    article = Article(
+        news_id=news_id,
+        published_at=from_unix_s(published_at_s.get(news_id, default_published_at_s)),
+        title=title[:_MAX_TITLE],
+        abstract=abstract[:_MAX_ABSTRACT],
+        category=category[:_MAX_LABEL],
+        subcategory=subcategory[:_MAX_LABEL],
+        url=url if len(url) <= _MAX_URL else "",
+        entities=entities,
+    )
+    repairs.broken_entities += broken_entities
+    repairs.cut_texts += (
+        article.title != title
+        or article.abstract != abstract
+        or article.category != category
+        or article.subcategory != subcategory
+        or article.url != url
+    )
+    return article
+
+
+def parse_impression(raw: bytes) -> Impression:
+    """The impression of one line of ``behaviors.tsv``.
+
+    Raises:
+        ValueError: The line is not one (pydantic's ``ValidationError`` is a ``ValueError`` too).
+    """
+    columns = raw.decode().split("\t")
+    if len(columns) != BEHAVIORS_COLUMNS:
+        raise ValueError(f"{len(columns)} columns, not {BEHAVIORS_COLUMNS}")
+    impression_id, user_id, time, history, slate = columns
+    candidates, clicked = _slate(slate)
+    return Impression(
+        impression_id=impression_id,
+        user_id=user_id,
+        time=from_unix_s(parse_time(time)),
+        candidates=candidates,
+        clicked=clicked,
+        history=tuple(history.split()[-MAX_HISTORY:]),
+    )
+
+
+def parse_time(text: str) -> int:
+    """Unix seconds of MIND's ``11/11/2019 9:05:58 AM``, taken as UTC.
+
+    Raises:
+        ValueError: The text is not such a time between 1970 and 2100.
+    """
+    try:
+        match = _MIND_TIME.fullmatch(text)
+        if match is None:
+            raise ValueError("the year has four digits, the time AM or PM")
+        date, hour, minute, second, half = match.groups()
+        hours = int(hour) % _NOON + (_NOON if half == "PM" else 0)
+        return _day_s(date) + hours * 3_600 + int(minute) * 60 + int(second)
+    except ValueError as error:
+        raise ValueError(f"time {text[:40]!r} is not like '11/11/2019 9:05:58 AM': {error}") from error
+
+
+def format_time(time_s: float) -> str:
+    """Unix seconds as MIND writes them, rounded down to the second."""
+    time = from_unix_s(time_s // 1)
+    half = "AM" if time.hour < _NOON else "PM"
+    hour = time.hour % _NOON or _NOON
+    return f"{time.month}/{time.day}/{time.year} {hour}:{time.minute:02}:{time.second:02} {half}"
+
+
+def news_line(article: Article) -> str:
+    """The line of ``news.tsv`` for an article, with its line break.
+
+    Tabs and line breaks inside a text become spaces. The publication time and the language have no column:
+    :func:`published_line` keeps the first.
+    """
+    entities = [{"WikidataId": entity, "Confidence": 1.0} for entity in article.entities]
+    texts = (article.category, article.subcategory, article.title, article.abstract, article.url)
+    columns = [article.news_id, *(" ".join(text.split()) for text in texts)]
+    return "\t".join([*columns, orjson.dumps(entities).decode(), "[]"]) + "\n"
+
+
+def behaviors_line(impression: Impression) -> str:
+    """The line of ``behaviors.tsv`` for an impression, with its line break."""
+    clicked = set(impression.clicked)
+    slate = " ".join(f"{news_id}-{int(news_id in clicked)}" for news_id in impression.candidates)
+    time = format_time(impression.time.timestamp())
+    history = " ".join(impression.history)
+    return f"{impression.impression_id}\t{impression.user_id}\t{time}\t{history}\t{slate}\n"
+
+
+def published_line(news_id: str, published_at_s: float) -> str:
+    """The line of ``published.tsv`` for an article, with its line break; rounded down to the second."""
+    return f"{news_id}\t{int(published_at_s // 1)}\n"
+
+
+def readable_reason(error: ValueError) -> str:
+    """What is wrong with a line, in one sentence."""
+    if isinstance(error, ValidationError):
+        problems = error.errors(include_url=False, include_input=False)[:3]
+        return "; ".join(f"{'.'.join(map(str, p['loc'])) or 'line'}: {p['msg']}" for p in problems)
+    if isinstance(error, UnicodeDecodeError):
+        return f"not UTF-8 at byte {error.start}"
+    return str(error)
+
+
+def open_mind_file(path: Path) -> BinaryIO:
+    """Open one file of a MIND folder for reading.
+
+    Raises:
+        MindError: The file is missing or unreadable.
+    """
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise MindError(
+            f"{path}: {error.strerror}; a MIND folder holds {BEHAVIORS_FILE} and {NEWS_FILE}"
+        ) from error
+
+
+def _lines(path: Path) -> Iterator[Line]:
+    with open_mind_file(path) as file:
+        yield from read_lines(file)
+
+
+def _file(path: Path, name: str) -> Path:
+    return path / name if path.is_dir() else path
+
+
+@lru_cache(maxsize=4_096)
+def _day_s(date: str) -> int:
+    month, day, year = (int(part) for part in date.split("/"))
+    return int(checked_unix_s(datetime(year, month, day, tzinfo=UTC).timestamp()))
+
+
+def _slate(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    shown: dict[str, bool] = {}
+    unlabelled = ""
+    for slot in text.split():
+        label = slot[-2:]
+        if label == "-0":
+            shown.setdefault(slot[:-2], False)
+        elif label == "-1":
+            shown[slot[:-2]] = True
+        else:
+            unlabelled = slot
+    if unlabelled and not shown:
+        raise ValueError("no labels on the candidates (MIND's test split): nothing says what was clicked")
+    if unlabelled:
+        raise ValueError(f"candidate {unlabelled[:_MAX_ID]!r} has no label (-0 or -1)")
+    return tuple(shown), tuple(news_id for news_id, clicked in shown.items() if clicked)
+
+
+def _entity_ids(column: str) -> tuple[str, ...]:
+    if not column.strip():
+        return ()
+    entries = orjson.loads(column)
+    if not isinstance(entries, list):
+        raise ValueError("not a JSON list")
+    ids: dict[str, None] = {}
+    for entry in entries:
+        wikidata_id = entry.get("WikidataId") if isinstance(entry, dict) else None
+        if not isinstance(wikidata_id, str):
+            raise ValueError("an entity without a WikidataId")
+        if 0 < len(wikidata_id) <= _MAX_ID and not any(c.isspace() or c < " " for c in wikidata_id):
+            ids[wikidata_id] = None
+    return tuple(ids)[:_MAX_ENTITIES]

@@ -1,0 +1,275 @@
+"""A log of what was recommended, shown and clicked: a folder that other rankers can be judged from.
+
+A MIND folder with one file more:
+
+======================  ================================================================================
+file                    holds
+======================  ================================================================================
+``behaviors.tsv``       what was shown and clicked; the impression id is that of the request
+``impressions.jsonl``   instead of it, if it is there: one :class:`~freshet.models.events.events.Impression` a
+                        line, whose ``request_id`` names the request; times to the microsecond
+``recommendations.jsonl``  one :class:`~freshet.models.events.events.Recommendation` a line, with the
+                        propensities of its items, and the candidates that they were drawn from
+``news.tsv``, ``published.tsv``  the articles, as in any MIND folder
+======================  ================================================================================
+
+Impressions come in the order of time, each with its recommendation; both are read from disk when they are
+asked for. In memory are 20 bytes a line, whatever the files' size. Of two recommendations with one request id
+the first in the file counts (Kafka delivers at least once).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from freshet.models.datasets.mind import NEWS_FILE, BadLine, MindError
+from freshet.models.datasets.mind_timeline import LineIndex, Timeline
+from freshet.models.datasets.text_lines import Line, read_line, read_lines
+from freshet.models.events.events import Article, EventError, Impression, Recommendation
+from freshet.models.events.times import parse_time
+
+RECOMMENDATIONS_FILE = "recommendations.jsonl"
+IMPRESSIONS_FILE = "impressions.jsonl"
+
+Progress = Callable[[int, int], None]
+"""Told of bytes read and bytes in all."""
+
+_TOLD_EVERY = 1_000
+
+
+class RecommendationLogError(ValueError):
+    """The log cannot be used: a file is missing, or a line is not what it should be; it is named."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedImpression:
+    """What one user was shown, and the recommendation that it came from."""
+
+    impression: Impression
+    recommendation: Recommendation | None
+    """Unset where the impression names none, or one that the log does not hold."""
+
+
+class RecommendationLog(AbstractContextManager["RecommendationLog"]):
+    """The impressions of a folder with their recommendations. Close it, or use it in ``with``.
+
+    Args:
+        folder: As above.
+        skip_bad_lines: Go on at a line that cannot be read, telling ``on_bad_line``; else it is an error.
+        on_bad_line: Told of lines left out.
+        progress: Told how far the first pass through the recommendations is.
+
+    Raises:
+        RecommendationLogError: See there.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        skip_bad_lines: bool = False,
+        on_bad_line: Callable[[BadLine], None] | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.folder = folder
+        self._skip = skip_bad_lines
+        self._on_bad_line = on_bad_line
+        self._files = ExitStack()
+        try:
+            self._recommendations = self._open(RECOMMENDATIONS_FILE)
+            self._requests = self._index_requests(progress)
+            try:
+                self._timeline = self._files.enter_context(Timeline(folder))
+            except MindError as error:
+                raise RecommendationLogError(str(error)) from error
+            self._events: BinaryIO | None = None
+            self._order = self._timeline.impressions
+            if (folder / IMPRESSIONS_FILE).exists():
+                self._events = self._open(IMPRESSIONS_FILE)
+                self._order = self._index_impressions(self._events)
+            else:
+                for bad in self._timeline.untimed():
+                    self._refuse_or_skip(bad)
+        except BaseException:
+            self._files.close()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._files.close()
+
+    def __len__(self) -> int:
+        """Lines that are impressions by their time; a bad one among them is left out when it is read."""
+        return len(self._order)
+
+    @property
+    def times_s(self) -> NDArray[np.float64]:
+        """When they were shown (len(self),), Unix seconds, ascending."""
+        return self._order.times_s
+
+    def __iter__(self) -> Iterator[LoggedImpression]:
+        """All impressions in the order of time; of one moment, in the file's order.
+
+        Raises:
+            RecommendationLogError: A line cannot be read, unless bad lines are left out.
+        """
+        for position in range(len(self._order)):
+            impression = self._impression(position)
+            if isinstance(impression, BadLine):
+                self._refuse_or_skip(impression)
+                continue
+            request_id = impression.request_id
+            if request_id is None and self._events is None:
+                request_id = impression.impression_id
+            found = None if request_id is None else self._recommendation(request_id)
+            yield LoggedImpression(impression, found)
+
+    def articles(self) -> Iterator[Article]:
+        """The articles in the order of publication; none is published after it was first shown.
+
+        Raises:
+            RecommendationLogError: A line cannot be read, unless bad lines are left out.
+        """
+        for position in range(len(self._timeline.articles)):
+            article = self._timeline.article(position)
+            if isinstance(article, BadLine):
+                self._refuse_or_skip(article)
+            else:
+                yield article
+
+    def _impression(self, position: int) -> Impression | BadLine:
+        if self._events is None:
+            return self._timeline.impression(position)
+        self._events.seek(int(self._order.offsets[position]))
+        raw, _, problem = read_line(self._events)
+        try:
+            if problem:
+                raise EventError(problem)
+            return Impression.from_json(raw)
+        except EventError as error:
+            return BadLine(IMPRESSIONS_FILE, int(self._order.lines[position]), str(error), raw)
+
+    def _recommendation(self, request_id: str) -> Recommendation | None:
+        keys, key = self._requests.keys, np.uint64(_key(request_id))
+        place = int(np.searchsorted(keys, key, side="left"))
+        while place < len(keys) and keys[place] == key:
+            self._recommendations.seek(int(self._requests.offsets[place]))
+            raw, _, _ = read_line(self._recommendations)
+            try:
+                found = Recommendation.from_json(raw)
+            except EventError as error:
+                line = int(self._requests.lines[place])
+                self._refuse_or_skip(BadLine(RECOMMENDATIONS_FILE, line, str(error), raw))
+            else:
+                if found.request_id == request_id:
+                    return found
+            place += 1
+        return None
+
+    def _index_requests(self, progress: Progress | None) -> _RequestIndex:
+        keys, offsets, lines = array("Q"), array("q"), array("i")
+        total = (self.folder / RECOMMENDATIONS_FILE).stat().st_size
+        for line in read_lines(self._recommendations):
+            value = self._object(RECOMMENDATIONS_FILE, line)
+            if value is not None:
+                request_id = value.get("request_id")
+                if isinstance(request_id, str):
+                    keys.append(_key(request_id))
+                    offsets.append(line.offset)
+                    lines.append(line.number)
+                else:
+                    reason = "request_id: missing, or no text"
+                    self._refuse_or_skip(BadLine(RECOMMENDATIONS_FILE, line.number, reason, line.raw))
+            if progress is not None and not line.number % _TOLD_EVERY:
+                progress(line.offset, total)
+        if not keys:
+            raise RecommendationLogError(f"{self.folder / RECOMMENDATIONS_FILE}: no recommendation in it")
+        return _RequestIndex.of(keys, offsets, lines)
+
+    def _index_impressions(self, file: BinaryIO) -> LineIndex:
+        times_s, offsets, lines = array("d"), array("q"), array("i")
+        for line in read_lines(file):
+            value = self._object(IMPRESSIONS_FILE, line)
+            if value is None:
+                continue
+            try:
+                time_s = _time_s(value.get("time"))
+            except ValueError as error:
+                self._refuse_or_skip(BadLine(IMPRESSIONS_FILE, line.number, f"time: {error}", line.raw))
+                continue
+            times_s.append(time_s)
+            offsets.append(line.offset)
+            lines.append(line.number)
+        if not times_s:
+            raise RecommendationLogError(f"{self.folder / IMPRESSIONS_FILE}: no impression in it")
+        times = np.array(times_s)
+        order = np.argsort(times, kind="stable")
+        return LineIndex(times[order], np.array(offsets, np.int64)[order], np.array(lines, np.int32)[order])
+
+    def _object(self, file: str, line: Line) -> dict[str, object] | None:
+        try:
+            if line.problem:
+                raise ValueError(line.problem)
+            value = orjson.loads(line.raw)
+            if not isinstance(value, dict):
+                raise ValueError("not a JSON object")
+        except ValueError as error:
+            self._refuse_or_skip(BadLine(file, line.number, str(error), line.raw))
+            return None
+        return value
+
+    def _refuse_or_skip(self, bad: BadLine) -> None:
+        if not self._skip:
+            raise RecommendationLogError(
+                f"{self.folder / bad.file}:{bad.line}: {bad.reason} (--skip-bad-lines goes on without it)"
+            )
+        if self._on_bad_line is not None:
+            self._on_bad_line(bad)
+
+    def _open(self, name: str) -> BinaryIO:
+        try:
+            return self._files.enter_context((self.folder / name).open("rb"))
+        except OSError as error:
+            raise RecommendationLogError(
+                f"{self.folder / name}: {error.strerror}; a log of recommendations is a MIND folder "
+                f"({NEWS_FILE} and what was shown) with {RECOMMENDATIONS_FILE}: `freshet log` makes one"
+            ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _RequestIndex:
+    """Where each request's recommendation is, by the digest of its id."""
+
+    keys: NDArray[np.uint64]
+    """Ascending; equal ones in the file's order."""
+    offsets: NDArray[np.int64]
+    lines: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, keys: array[int], offsets: array[int], lines: array[int]) -> _RequestIndex:
+        unsorted = np.array(keys, np.uint64)
+        order = np.argsort(unsorted, kind="stable")
+        return cls(unsorted[order], np.array(offsets, np.int64)[order], np.array(lines, np.int32)[order])
+
+
+def _key(request_id: str) -> int:
+    return int.from_bytes(hashlib.blake2b(request_id.encode(), digest_size=8).digest())
+
+
+def _time_s(value: object) -> float:
+    if not isinstance(value, str):
+        raise ValueError("missing, or no text")
+    return parse_time(value).timestamp()

@@ -1,0 +1,149 @@
+"""What each group of features is worth: rankers that learn without it, beside the one that has them all.
+
+All see the same impressions in one pass, so that the differences can be resampled in pairs. Groups overlap in
+what they know (a click-through rate is nearly a lift): that one can be spared says nothing of two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from types import MappingProxyType
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freshet.models.evaluation.ranking_metrics import Estimate
+from freshet.models.evaluation.segments import estimates
+from freshet.models.evaluation.slate_scores import METRICS, SlateScores
+from freshet.models.ranking.features import FEATURES
+from freshet.models.ranking.linear import LinearRanker
+from freshet.models.ranking.online_ranker import OnlineRanker, OnlineSettings
+
+GROUPS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "dot products": (
+            "dot_first",
+            "dot_last",
+            "dot_best",
+            "dot_skips",
+            "no_vector",
+            "dot_by_maturity",
+        ),
+        "click-through rates": ("log_ctr_30min", "log_ctr_3h", "log_ctr_24h", "log_ctr_all"),
+        "lifts": ("log_lift_30min", "log_lift_3h", "log_lift_24h", "log_lift_all", "lift_by_maturity"),
+        "trend": ("trend",),
+        "impressions": (
+            "log_impressions",
+            "log_impressions_3h",
+            "log_impressions_30min",
+            "unseen",
+            "unclicked",
+        ),
+        "ages": ("log_age", "log_since_shown", "log_since_clicked"),
+        "fatigue": ("fatigue", "clicked"),
+        "co-clicks": ("co_click_surprise", "co_click_cosine", "co_click_by_maturity"),
+        "categories": ("category_affinity", "subcategory_affinity", "category_lift"),
+        "rank in the slate": ("slate_rank",),
+        "hour of day": ("log_age_by_hour",),
+        "user maturity": ("dot_by_maturity", "lift_by_maturity", "co_click_by_maturity"),
+    }
+)
+"""Features by what they rest on; a cross belongs to both of its factors."""
+
+
+class WithoutFeatures:
+    """An online ranker to which some features are always 0.
+
+    Args:
+        names: Features.
+        start: Where to begin.
+        settings: How to learn.
+
+    Raises:
+        ValueError: A name is no feature.
+    """
+
+    def __init__(
+        self, names: Sequence[str], start: LinearRanker | None = None, settings: OnlineSettings | None = None
+    ) -> None:
+        unknown = sorted(set(names) - set(FEATURES))
+        if unknown:
+            raise ValueError(f"{', '.join(unknown)} is no feature; the features are {', '.join(FEATURES)}")
+        self._kept: NDArray[np.float32] = np.array([name not in names for name in FEATURES], np.float32)
+        self._ranker = OnlineRanker(start, settings)
+
+    def score(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Scores (n,) of candidates with features (n, len(FEATURES))."""
+        return self._ranker.score(x * self._kept)
+
+    def learn(
+        self, x: NDArray[np.float32], clicked: NDArray[np.bool_], *, time_s: float | None = None
+    ) -> bool:
+        """As :meth:`OnlineRanker.learn`."""
+        return self._ranker.learn(x * self._kept, clicked, time_s=time_s)
+
+
+@dataclass(frozen=True, slots=True)
+class AblatedGroup:
+    """What one group of features is worth."""
+
+    group: str
+    features: tuple[str, ...]
+    without: Estimate
+    """AUC of a ranker that learns without the group."""
+    loss: Estimate
+    """How much lower that is, resampled in pairs."""
+    alone: Estimate
+    """AUC of a ranker that learns from nothing but the group."""
+
+    def as_json(self) -> dict[str, object]:
+        """Plain JSON values."""
+        return {
+            "group": self.group,
+            "features": list(self.features),
+            "without": asdict(self.without),
+            "loss": asdict(self.loss),
+            "alone": asdict(self.alone),
+        }
+
+
+def ablated(start: LinearRanker, settings: OnlineSettings) -> dict[str, WithoutFeatures]:
+    """By name a ranker without each of :data:`GROUPS`, and one with nothing else."""
+    rankers = {}
+    for group, names in GROUPS.items():
+        rankers[_without(group)] = WithoutFeatures(names, start, settings)
+        others = [name for name in FEATURES if name not in names]
+        rankers[_alone(group)] = WithoutFeatures(others, start, settings)
+    return rankers
+
+
+def ablation(scores: SlateScores, method: str, seed: int = 0) -> tuple[AblatedGroup, ...]:
+    """What each group is worth to ``method``, the largest loss first.
+
+    Args:
+        scores: Of ``method``, compared with all of :func:`ablated`.
+        method: The ranker that has all features.
+        seed: Of the resampling.
+    """
+    own = scores.values[:, scores.methods.index(method), METRICS.index("auc")].astype(np.float64)
+    auc = dict(zip(scores.compared, scores.compared_auc.T.astype(np.float64), strict=True))
+    columns = []
+    for group in GROUPS:
+        without = auc[_without(group)]
+        columns += [without, own - without, auc[_alone(group)]]
+    found = estimates(np.column_stack(columns), seed)
+    groups = [
+        AblatedGroup(group, names, *found[3 * i : 3 * i + 3])
+        for i, (group, names) in enumerate(GROUPS.items())
+    ]
+    return tuple(sorted(groups, key=lambda group: -group.loss.mean))
+
+
+def _without(group: str) -> str:
+    return f"without {group}"
+
+
+def _alone(group: str) -> str:
+    return f"only {group}"

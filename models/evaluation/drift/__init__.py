@@ -1,0 +1,4 @@
+"""Drift of vectors and of categories between two points in time.
+
+Begin with :mod:`~freshet.models.evaluation.drift.vectors`.
+"""

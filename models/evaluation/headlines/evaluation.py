@@ -1,0 +1,135 @@
+"""How well a bundle ranks the headlines of later tests, beside ridge regression on frozen text vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freshet.models.datasets.article_features import table_vectors
+from freshet.models.datasets.headline_tests import HeadlineTests
+from freshet.models.datasets.impression_log import ArticleTable
+from freshet.models.embedding.bundle import ENCODER_FOLDER, Bundle, BundleError
+from freshet.models.embedding.feature_tower import FeatureTower, weight_of
+from freshet.models.embedding.text.encoder import TransformerEncoder
+from freshet.models.evaluation.headlines.pairwise import PairwiseAccuracy, pairwise_accuracy
+from freshet.models.evaluation.headlines.ridge import ridge_baseline
+from freshet.models.ports import FloatMatrix
+
+RIDGE_ENCODER = "minilm"
+DEFAULT_UNTIL = 0.75
+DEFAULT_VALIDATION = 0.2
+
+
+@dataclass(frozen=True)
+class HeadlineReport:
+    """What :func:`evaluate_headlines` measured, all on the same tests."""
+
+    significant: PairwiseAccuracy
+    all_pairs: PairwiseAccuracy
+    ridge_significant: PairwiseAccuracy
+    ridge_all_pairs: PairwiseAccuracy
+    ridge_penalty: float
+    """Chosen on tests before those that were measured."""
+    tests: int
+    headlines: int
+    weeks: tuple[int, int]
+    """First and last week measured, YYYYWW."""
+
+    def as_json(self) -> dict[str, object]:
+        """The report as plain JSON values."""
+        return {
+            "tests": self.tests,
+            "headlines": self.headlines,
+            "first_week": self.weeks[0],
+            "last_week": self.weeks[1],
+            "significant_pairs": self.significant.as_json(),
+            "all_pairs": self.all_pairs.as_json(),
+            "ridge": {
+                "encoder": RIDGE_ENCODER,
+                "penalty": self.ridge_penalty,
+                "significant_pairs": self.ridge_significant.as_json(),
+                "all_pairs": self.ridge_all_pairs.as_json(),
+            },
+        }
+
+
+def headline_scores(bundle: Bundle, headlines: Sequence[str]) -> NDArray[np.float32]:
+    """What the population makes of each headline (n,) float32: its vector's dot product with a new user's.
+
+    Raises:
+        BundleError: The bundle has no text encoder or no population.
+        ValueError: Its text encoder is not here.
+    """
+    manifest = bundle.manifest
+    spec = manifest.encoder
+    if spec is None or not manifest.tower.uses_text:
+        raise BundleError(f"{bundle.folder}: {bundle.id} reads no text: it cannot rank headlines")
+    if not manifest.user.population:
+        raise BundleError(f"{bundle.folder}: {bundle.id} knows no population: it cannot rank without a user")
+    longest = spec.extra.get("max_tokens")
+    encoder = TransformerEncoder(
+        str(bundle.folder / ENCODER_FOLDER) if spec.tuned else spec.name,
+        pooling=spec.pooling,
+        max_tokens=int(longest) if longest else None,
+    )
+    texts = encoder.encode([(headline, "") for headline in headlines])
+    vectors = table_vectors(FeatureTower(bundle), _articles(headlines), texts)
+    heads = manifest.user.heads
+    population = weight_of(bundle, "user.population", (heads, manifest.d))
+    mix = bundle.weights.get("user.mix")
+    if mix is None:
+        mix = np.array([1.0 / (heads - 1)] * (heads - 1) + [0.0], np.float32)
+    scores: NDArray[np.float32] = vectors @ (mix @ population)
+    return scores
+
+
+def evaluate_headlines(bundle: Bundle, tests: HeadlineTests, until: float | None = None) -> HeadlineReport:
+    """Measure on the weeks after those that the bundle was trained on, with ridge fitted on those before.
+
+    Args:
+        bundle: Trained on the earlier weeks of ``tests``.
+        tests: All weeks.
+        until: The share of the weeks before; by default what the bundle was trained with.
+
+    Raises:
+        BundleError: The bundle cannot score headlines.
+        ValueError: Too few weeks, or no significant pair among them.
+    """
+    trained_until = bundle.manifest.training.settings.get("until", DEFAULT_UNTIL)
+    before, later = tests.split_weeks(float(trained_until) if until is None else until)
+    train, validation = before.split_weeks(1.0 - DEFAULT_VALIDATION)
+    parts = (train, validation, later)
+    baseline = ridge_baseline(*parts, frozen_vectors(parts))
+    scores = headline_scores(bundle, later.headlines)
+    return HeadlineReport(
+        pairwise_accuracy(later, scores),
+        pairwise_accuracy(later, scores, significant_only=False),
+        pairwise_accuracy(later, baseline.scores),
+        pairwise_accuracy(later, baseline.scores, significant_only=False),
+        baseline.penalty,
+        len(later),
+        len(later.headlines),
+        (int(later.week.min()), int(later.week.max())),
+    )
+
+
+def frozen_vectors(parts: Sequence[HeadlineTests]) -> list[FloatMatrix]:
+    """Text vectors (arms, d) of each part's headlines, of the encoder as it comes."""
+    encoder = TransformerEncoder(RIDGE_ENCODER)
+    return [encoder.encode([(headline, "") for headline in part.headlines]) for part in parts]
+
+
+def _articles(headlines: Sequence[str]) -> ArticleTable:
+    n = len(headlines)
+    return ArticleTable(
+        ids=tuple(f"headline-{number}" for number in range(n)),
+        announced=np.ones(n, np.bool_),
+        titles=list(headlines),
+        abstracts=[""] * n,
+        categories=[""] * n,
+        subcategories=[""] * n,
+        entities=[""] * n,
+    )

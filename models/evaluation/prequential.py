@@ -1,0 +1,350 @@
+"""Test, then train: each impression is ranked with the code that serves, before anything is learned from it.
+
+Nothing of an impression, nor of a later one, can reach its ranking: user states, article statistics and the
+population's vector at the moment of ranking rest on impressions that came before it (and, with a feedback
+delay, at least that long before it). The baselines see exactly the same.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freshet.models.articles.catalog import ArticleCatalog
+from freshet.models.articles.trending import population_vector
+from freshet.models.evaluation.ranking_metrics import RankingReport, RankingScores
+from freshet.models.events.events import Impression, to_unix_s
+from freshet.models.ranking.linear import LinearRanker
+from freshet.models.ranking.online_ranker import OnlineRanker
+from freshet.models.ranking.scored_slate import ScoredSlate, score_slate
+from freshet.models.users.state import Pooling, UserState
+from freshet.models.users.user_share import Counted
+from freshet.models.users.view import UserView
+
+POPULATION_INTERVAL_S = 300.0
+"""Event time after which the population's vector is computed anew."""
+
+_STREAM = "impressions"
+
+
+class CtrBaseline:
+    """Ranks by the click rate so far, ``(clicks + prior_clicks) / (impressions + prior_impressions)``.
+
+    Of eight priors tried, one click in ten is good on both logs, so that the floor is not too low: AUC 0.622
+    on a sample of MIND-small (the best: 0.623 with 2 in 20; the usual 1 in 20: 0.619) and 0.807 on CI&T
+    DeskDrop (the best: 0.827 with 0.1 in 2; 1 in 20: 0.766).
+
+    Args:
+        prior_clicks: Of an article never shown.
+        prior_impressions: Of an article never shown.
+    """
+
+    PRIOR: ClassVar = (1.0, 10.0)
+
+    def __init__(self, prior_clicks: float = PRIOR[0], prior_impressions: float = PRIOR[1]) -> None:
+        self._prior = (prior_clicks, prior_impressions)
+        self._counts: dict[str, tuple[float, float]] = {}
+
+    def score(self, candidates: Sequence[str]) -> NDArray[np.float64]:
+        """Smoothed click-through rates, shape (n,), of what was learned so far."""
+        get, prior = self._counts.get, self._prior
+        return np.array([clicks / shown for clicks, shown in (get(c, prior) for c in candidates)])
+
+    def learn(self, shown: Iterable[str], clicked: Collection[str]) -> None:
+        """Count one impression, or (``shown`` empty) clicks that came later."""
+        counts, prior = self._counts, self._prior
+        for news_id in shown:
+            clicks, impressions = counts.get(news_id, prior)
+            counts[news_id] = clicks, impressions + 1.0
+        for news_id in clicked:
+            clicks, impressions = counts.get(news_id, prior)
+            counts[news_id] = clicks + 1.0, impressions
+
+
+def random_scores(impression_id: str, candidates: Iterable[str], seed: int = 0) -> NDArray[np.float64]:
+    """Scores in [0, 1), shape (n,), that know nothing: a hash of seed, impression and candidate."""
+    salt = zlib.crc32(f"{seed} {impression_id} ".encode())
+    return np.array([zlib.crc32(news_id.encode(), salt) for news_id in candidates]) / 2.0**32
+
+
+def click_rates_so_far(catalog: ArticleCatalog, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """What :class:`CtrBaseline` scores, shape (n,), from the counts that a catalog has of ``rows``."""
+    prior_clicks, prior_impressions = CtrBaseline.PRIOR
+    heads = len(catalog.half_lives_s)
+    counts = catalog.statistics.counts.take(rows, axis=0)
+    clicks, impressions = counts[:, heads - 1], counts[:, 2 * heads - 1]
+    rates: NDArray[np.float64] = (clicks + prior_clicks) / (impressions + prior_impressions)
+    return rates
+
+
+@dataclass(frozen=True, slots=True)
+class PrequentialReport:
+    """How well the same impressions were ranked by freshet and by the baselines."""
+
+    ranker: RankingReport
+    click_through_rate: RankingReport
+    random: RankingReport
+    users: int
+    """Users seen, those of the warm-up included."""
+    learned: int
+    """Impressions learned from, those of the warm-up included."""
+
+
+class RankedImpression(NamedTuple):
+    """The scores of one impression's ``n`` candidates."""
+
+    impression_id: str
+    ids: list[str]
+    """In the order in which they were ranked."""
+    labels: NDArray[np.float64]
+    """Shape (n,): 1 clicked, 0 skipped; as the following."""
+    ranker: NDArray[np.float64]
+    click_through_rate: NDArray[np.float64]
+    others: tuple[NDArray[np.float64], ...] = ()
+    """Of each further ranker."""
+
+
+class Learner(Protocol):
+    """A ranker that learns from impressions."""
+
+    def score(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Scores (n,) of candidates with features (n, len(FEATURES))."""
+        ...
+
+    def learn(
+        self, x: NDArray[np.float32], clicked: NDArray[np.bool_], *, time_s: float | None = None
+    ) -> bool:
+        """Learn from a slate as it was ranked; False if there is nothing to learn."""
+        ...
+
+
+class Shown(NamedTuple):
+    """What ranking an impression and learning from it need; of a log, made without an event."""
+
+    impression_id: str
+    user_id: str
+    time_s: float
+    """Unix seconds."""
+    candidates: Sequence[str]
+    clicked: Sequence[str]
+    history: Sequence[str]
+
+    @classmethod
+    def of(cls, impression: Impression) -> Shown:
+        """The same of an event."""
+        return cls(
+            impression.impression_id,
+            impression.user_id,
+            to_unix_s(impression.time),
+            impression.candidates,
+            impression.clicked,
+            impression.history,
+        )
+
+
+class _Pending(NamedTuple):
+    """An impression whose feedback is not due yet, as it was ranked."""
+
+    impression: Shown
+    slate: ScoredSlate | None
+    clicked: NDArray[np.bool_] | None
+    """Of each candidate of the slate."""
+
+
+class PrequentialEvaluation:
+    """Ranks one impression after another, and learns from each once its feedback is due.
+
+    Args:
+        catalog: The articles known beforehand, without statistics; the evaluation fills them in.
+        pooling: How clicks make user vectors.
+        ranker: How features make scores; one that learns does so from each impression.
+        feedback_delay_s: Event time from an impression to what it teaches.
+        seed: Of the random baseline.
+        on_ranked: Is told of each measured impression's scores, which are then not reported: a caller that
+            collects them itself need not have them measured twice.
+        others: Further rankers of the same candidates, which ``on_ranked`` is told of.
+    """
+
+    def __init__(
+        self,
+        catalog: ArticleCatalog,
+        pooling: Pooling,
+        ranker: LinearRanker | OnlineRanker,
+        *,
+        feedback_delay_s: float = 0.0,
+        seed: int = 0,
+        on_ranked: Callable[[RankedImpression], None] | None = None,
+        others: Sequence[Learner] = (),
+    ) -> None:
+        if feedback_delay_s < 0:
+            raise ValueError(f"feedback_delay_s must not be negative, got {feedback_delay_s}")
+        self._catalog = catalog
+        self._pooling = pooling
+        self._ranker = ranker
+        self._others = tuple(others)
+        self._learners: tuple[Learner, ...] = self._others
+        if isinstance(ranker, OnlineRanker):
+            self._learners = (ranker, *self._others)
+        self._delay_s = feedback_delay_s
+        self._seed = seed
+        self._on_ranked = on_ranked
+        self._users: dict[str, UserState] = {}
+        self._pending: deque[_Pending] = deque()
+        self._learned = 0
+        self._now_s = -np.inf
+        self._population: NDArray[np.float32] = np.zeros(catalog.d, np.float32)
+        self._population_due_s = -np.inf
+        self._ranker_scores, self._ctr_scores, self._random_scores = (RankingScores() for _ in range(3))
+
+    def add(self, impression: Impression | Shown, *, measured: bool = True) -> None:
+        """Rank ``impression``, measure the ranking, and learn from it when its feedback is due.
+
+        Args:
+            impression: At or after the time of the one before.
+            measured: False in the warm-up: learn only.
+
+        Raises:
+            ValueError: The impression is from before the last one.
+        """
+        shown = Shown.of(impression) if isinstance(impression, Impression) else impression
+        self._advance(shown)
+        slate = labels = None
+        if measured or self._learners:
+            slate = self._rank(shown, shown.candidates)
+            clicked = set(shown.clicked)
+            labels = np.array([news_id in clicked for news_id in slate.ids])
+            if measured:
+                self._measure(shown.impression_id, slate, labels)
+        self._pending.append(_Pending(shown, slate, labels))
+
+    def rank(self, impression: Impression, candidates: Sequence[str]) -> ScoredSlate:
+        """Score any candidates for the user and at the time of ``impression``, which is not learned from.
+
+        Raises:
+            ValueError: The impression is from before the last one.
+        """
+        shown = Shown.of(impression)
+        self._advance(shown)
+        return self._rank(shown, candidates)
+
+    def report(self, *, bootstrap_seed: int = 0) -> PrequentialReport:
+        """What was measured so far.
+
+        Raises:
+            ValueError: Nothing was measured.
+        """
+        return PrequentialReport(
+            ranker=self._ranker_scores.report(seed=bootstrap_seed),
+            click_through_rate=self._ctr_scores.report(seed=bootstrap_seed),
+            random=self._random_scores.report(seed=bootstrap_seed),
+            users=len(self._users),
+            learned=self._learned,
+        )
+
+    def _advance(self, impression: Shown) -> None:
+        """Learn from all whose feedback is due at the time of ``impression``."""
+        now_s = impression.time_s
+        if now_s < self._now_s:
+            raise ValueError(
+                f"impression {impression.impression_id} is {self._now_s - now_s:.0f} s older than the one "
+                "before it: a prequential evaluation needs the order of time, sort the impressions first"
+            )
+        self._now_s = now_s
+        while self._pending and self._pending[0].impression.time_s + self._delay_s <= now_s:
+            self._learn(self._pending.popleft())
+
+    def _rank(self, impression: Shown, candidates: Sequence[str]) -> ScoredSlate:
+        now_s = impression.time_s
+        state = self._users.get(impression.user_id)
+        if state is None and impression.history:
+            state = self._users[impression.user_id] = UserState.empty(self._pooling)
+            state.seed_history(now_s, impression.history, self._catalog)
+        if now_s >= self._population_due_s:
+            self._population = population_vector(self._catalog, now_s)
+            self._population_due_s = now_s + POPULATION_INTERVAL_S
+        user = UserView.of(state, now_s, self._population, self._pooling)
+        return score_slate(candidates, user, self._catalog, self._ranker, now_s)
+
+    def _measure(self, impression_id: str, slate: ScoredSlate, clicked: NDArray[np.bool_]) -> None:
+        by_ctr = click_rates_so_far(self._catalog, slate.rows)
+        labels = clicked.astype(np.float64)
+        if self._on_ranked is not None:
+            others = tuple(ranker.score(slate.features) for ranker in self._others)
+            self._on_ranked(RankedImpression(impression_id, slate.ids, labels, slate.scores, by_ctr, others))
+            return
+        self._ranker_scores.add(labels, slate.scores)
+        self._ctr_scores.add(labels, by_ctr)
+        self._random_scores.add(labels, random_scores(impression_id, slate.ids, self._seed))
+
+    def _learn(self, pending: _Pending) -> None:
+        impression, time_s = pending.impression, pending.impression.time_s
+        source = (_STREAM, 0, self._learned)
+        self._learned += 1
+        state = self._users.get(impression.user_id)
+        if state is None:
+            state = self._users[impression.user_id] = UserState.empty(self._pooling)
+        state.seed_history(time_s, impression.history, self._catalog)
+        context = state.context(time_s) if impression.clicked else ()
+        counted = state.counted(source, time_s, impression.candidates, impression.clicked)
+        state.apply_impression(
+            source,
+            time_s,
+            impression.candidates,
+            impression.clicked,
+            self._catalog,
+        )
+        if pending.slate is not None and pending.clicked is not None:
+            shown, labels, rows = pending.slate.ids, pending.clicked, pending.slate.rows
+        else:
+            clicked = set(impression.clicked)
+            shown = list(dict.fromkeys(impression.candidates))
+            labels, rows = np.array([news_id in clicked for news_id in shown]), None
+        if not counted.whole:
+            self._catalog.count_slate(*_only(counted, shown), time_s, context, slate=len(shown))
+        else:
+            self._catalog.count_slate(shown, labels, time_s, context, rows=rows)
+        if pending.slate is not None and counted.teaches:
+            for learner in self._learners:
+                learner.learn(pending.slate.features, labels, time_s=time_s)
+
+
+def _only(counted: Counted, shown: Sequence[str]) -> tuple[list[str], NDArray[np.bool_]]:
+    """Those of ``shown`` that count, and which of them were clicked and count as that."""
+    ids = [news_id for news_id in shown if news_id in counted.shown]
+    return ids, np.array([news_id in counted.clicked for news_id in ids], np.bool_)
+
+
+def evaluate(
+    impressions: Iterable[Impression],
+    catalog: ArticleCatalog,
+    pooling: Pooling,
+    ranker: LinearRanker | OnlineRanker,
+    *,
+    warm_up: int = 0,
+    feedback_delay_s: float = 0.0,
+    seed: int = 0,
+) -> PrequentialReport:
+    """Rank and then learn from ``impressions``, which must come in the order of time.
+
+    Args:
+        impressions: With their clicks.
+        catalog: The articles known beforehand, without statistics; the evaluation fills them in.
+        pooling: How clicks make user vectors.
+        ranker: How features make scores; one that learns does so from each impression.
+        warm_up: So many impressions at the beginning are learned from but not measured.
+        feedback_delay_s: Event time from an impression to what it teaches.
+        seed: Of the random baseline and of the bootstrap.
+
+    Raises:
+        ValueError: The impressions are out of order, or none could be measured.
+    """
+    evaluation = PrequentialEvaluation(catalog, pooling, ranker, feedback_delay_s=feedback_delay_s, seed=seed)
+    for position, impression in enumerate(impressions):
+        evaluation.add(impression, measured=position >= warm_up)
+    return evaluation.report(bootstrap_seed=seed)

@@ -1,0 +1,283 @@
+"""Who and what a method is good for: figures of parts of the impressions, and of parts of the slates.
+
+**Segments of impressions** hold whole impressions, by user or by time. **Segments of candidates** restrict
+each slate to the candidates of one kind (:class:`~freshet.models.evaluation.slate_scores.Parts`), so that an
+article not shown before the cut competes with its like only; an impression counts where the restricted slate
+has a click and a skip. The two are different questions, and their figures are not comparable.
+
+Intervals are percentile bootstraps over impressions; the intervals of differences between two methods come
+from the same resamples, which makes them narrower than those of the methods themselves.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freshet.models.datasets.impression_log import ImpressionLog
+from freshet.models.evaluation.ranking_metrics import Estimate, bootstrap
+from freshet.models.evaluation.slate_scores import METRICS, AgeParts, Division, Parts, SlateScores
+
+MIN_SEGMENT = 5
+"""Impressions; a smaller segment is not reported."""
+MAX_CATEGORIES = 20
+"""The most frequent are reported, the rest together."""
+_AGES = ("first hour", "1 to 6 hours", "6 to 24 hours", "1 to 7 days", "older")
+_AGE_LIMITS_S = (3_600.0, 21_600.0, 86_400.0, 604_800.0)
+_EARLIER_CLICKS = ("none", "1 to 4", "5 to 19", "20 and more")
+_CLICK_LIMITS = (1, 5, 20)
+OTHER = "(others)"
+NO_CATEGORY = "(unknown)"
+_BOOTSTRAP_ROWS = 10_000_000
+"""Rows drawn for one interval: 1,000 resamples up to 10,000 impressions, at least 100 beyond."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One row of a table: the figures of each method on one segment."""
+
+    name: str
+    impressions: int
+    estimates: Mapping[str, Estimate]
+    """By method."""
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentTable:
+    """All segments of one division."""
+
+    title: str
+    metric: str
+    of_candidates: bool
+    """Slates are restricted to the segment's candidates."""
+    segments: tuple[Segment, ...]
+
+    def as_json(self) -> dict[str, object]:
+        """The table as plain JSON values."""
+        return {
+            "title": self.title,
+            "metric": self.metric,
+            "of_candidates": self.of_candidates,
+            "segments": [
+                {
+                    "name": segment.name,
+                    "impressions": segment.impressions,
+                    "methods": {name: as_json(estimate) for name, estimate in segment.estimates.items()},
+                }
+                for segment in self.segments
+            ],
+        }
+
+
+def as_json(estimate: Estimate) -> dict[str, float]:
+    """An estimate as plain JSON values."""
+    return {"mean": estimate.mean, "low": estimate.low, "high": estimate.high}
+
+
+def estimates(values: NDArray[np.floating], seed: int = 0) -> list[Estimate]:
+    """The columns' means with their intervals; a column's NaNs are left out of its mean.
+
+    Args:
+        values: Shape (n, m), n at least 1.
+        seed: Of the resampling.
+    """
+    found: list[Estimate] = [Estimate(np.nan, np.nan, np.nan)] * values.shape[1]
+    complete = ~np.isnan(values)
+    # Columns that lack the same rows are drawn together, so that their differences keep what they share.
+    patterns: dict[bytes, list[int]] = {}
+    for column in range(values.shape[1]):
+        patterns.setdefault(complete[:, column].tobytes(), []).append(column)
+    for columns in patterns.values():
+        kept = values[complete[:, columns[0]]][:, columns].astype(np.float64)
+        if not len(kept):
+            continue
+        resamples = min(1_000, max(100, _BOOTSTRAP_ROWS // len(kept)))
+        low, high = bootstrap(kept, resamples=resamples, seed=seed)
+        for column, *figures in zip(columns, kept.mean(axis=0), low, high, strict=True):
+            found[column] = Estimate(*(float(figure) for figure in figures))
+    return found
+
+
+def overall(scores: SlateScores, seed: int = 0) -> Mapping[str, Mapping[str, Estimate]]:
+    """By method and metric, over all measured impressions; metrics without a figure are left out."""
+    values = scores.values
+    flat = estimates(values.reshape(len(values), -1), seed)
+    return {
+        method: {
+            metric: flat[m * len(METRICS) + c]
+            for c, metric in enumerate(METRICS)
+            if not np.isnan(flat[m * len(METRICS) + c].mean)
+        }
+        for m, method in enumerate(scores.methods)
+    }
+
+
+def differences(scores: SlateScores, method: str, seed: int = 0) -> Mapping[str, Estimate]:
+    """By other method, how much higher the AUC of ``method`` is, resampled in pairs."""
+    auc = scores.values[:, :, METRICS.index("auc")].astype(np.float64)
+    own = scores.methods.index(method)
+    others = [m for m in range(len(scores.methods)) if m != own]
+    found = estimates(auc[:, [own]] - auc[:, others], seed)
+    return {scores.methods[m]: estimate for m, estimate in zip(others, found, strict=True)}
+
+
+def article_parts(
+    log: ImpressionLog, shown_in_training: NDArray[np.integer], published_at_s: NDArray[np.float64]
+) -> dict[str, Division]:
+    """How candidates are divided: by whether they were shown before the cut, by age, news row and category.
+
+    Args:
+        log: Whose articles.
+        shown_in_training: Shape (articles,): how often each was shown before the cut.
+        published_at_s: Shape (articles,), Unix seconds, as far as is known.
+    """
+    parts: dict[str, Division] = {
+        "article": Parts(
+            ("shown before the cut", "not shown before the cut"), (shown_in_training == 0).astype(np.int32)
+        ),
+        "age when shown": AgeParts(_AGES, np.array(_AGE_LIMITS_S), published_at_s, log.time_s),
+    }
+    announced = log.articles.announced
+    if announced.any() and not announced.all():
+        parts["news row"] = Parts(
+            ("with a line in news.tsv", "without a line in news.tsv"), (~announced).astype(np.int32)
+        )
+    frequent = [name for name, _ in Counter(log.articles.categories).most_common(MAX_CATEGORIES + 1) if name]
+    if frequent:
+        names = (*sorted(frequent[:MAX_CATEGORIES]), OTHER, NO_CATEGORY)
+        number_of = {name: number for number, name in enumerate(names)}
+        codes = [
+            number_of.get(name, len(names) - 2) if name else len(names) - 1
+            for name in log.articles.categories
+        ]
+        parts["category"] = Parts(names, np.array(codes, np.int32))
+    return parts
+
+
+def segment_tables(
+    scores: SlateScores, log: ImpressionLog, position: int, metric: str = "auc", seed: int = 0
+) -> tuple[SegmentTable, ...]:
+    """All tables: of impressions by user, hour and day, and of candidates by their parts (AUC).
+
+    Args:
+        scores: What was measured.
+        log: The whole log.
+        position: The cut: users and articles before it are known.
+        metric: Of the tables of impressions.
+        seed: Of the resampling.
+    """
+    measured = scores.positions
+    values = scores.values[:, :, METRICS.index(metric)]
+    time_s = log.time_s[measured]
+    day = (time_s // 86_400).astype(np.int64)
+    hour = (time_s % 86_400 // 3_600).astype(np.int64)
+    first_day = int(day.min()) if len(day) else 0
+    days = [f"{datetime.fromtimestamp(86_400 * (first_day + i), UTC):%Y-%m-%d}" for i in range(_span(day))]
+    tables = [
+        _table(
+            "users", metric, _USERS, _user_kinds(log, position, measured), values, scores.methods, seed=seed
+        ),
+        _table(
+            "clicks of the user before",
+            metric,
+            _EARLIER_CLICKS,
+            np.searchsorted(_CLICK_LIMITS, earlier_clicks(log)[measured], side="right"),
+            values,
+            scores.methods,
+            seed=seed,
+        ),
+        _table(
+            "hour of the day (UTC)",
+            metric,
+            [f"{h:02}" for h in range(24)],
+            hour,
+            values,
+            scores.methods,
+            seed=seed,
+        ),
+        _table("day (UTC)", metric, days, day - first_day, values, scores.methods, seed=seed),
+    ]
+    for name, parts in scores.parts.items():
+        found = scores.part_scores(name)
+        tables.append(
+            _table(
+                f"candidates by {name}",
+                "auc",
+                parts.names,
+                found.codes,
+                found.auc,
+                scores.methods,
+                of_candidates=True,
+                seed=seed,
+            )
+        )
+    return tuple(table for table in tables if table.segments)
+
+
+def over_time(scores: SlateScores, log: ImpressionLog, bins: int = 24, seed: int = 0) -> SegmentTable:
+    """The AUC of each method in ``bins`` stretches of equally many impressions, named by their first time."""
+    measured = scores.positions
+    bins = max(1, min(bins, len(measured) // 20))
+    code = np.arange(len(measured)) * bins // max(len(measured), 1)
+    starts = np.searchsorted(code, np.arange(bins))
+    names = [
+        f"{datetime.fromtimestamp(float(log.time_s[measured[start]]), UTC):%Y-%m-%d %H:%M}"
+        for start in starts.tolist()
+    ]
+    values = scores.values[:, :, METRICS.index("auc")]
+    return _table("time", "auc", names, code, values, scores.methods, seed=seed)
+
+
+_USERS = ("known before the cut", "with a history only", "new: no event, no history")
+
+
+def _user_kinds(log: ImpressionLog, position: int, measured: NDArray[np.int64]) -> NDArray[np.int64]:
+    known = np.zeros(len(log.user_ids), np.bool_)
+    known[log.user[:position]] = True
+    users_seen, first_line = np.unique(log.user, return_index=True)
+    has_history = np.zeros(len(log.user_ids), np.bool_)
+    has_history[users_seen] = np.diff(log.history_start)[log.history[first_line]] > 0
+    users = log.user[measured]
+    return np.where(known[users], 0, np.where(has_history[users], 1, 2))
+
+
+def earlier_clicks(log: ImpressionLog) -> NDArray[np.int64]:
+    """Clicks (impressions,) of each impression's user before it: in the log, and in the first history."""
+    before = np.concatenate([np.zeros(1, np.int64), np.cumsum(log.clicked)])
+    clicks = before[log.slate_start[1:]] - before[log.slate_start[:-1]]
+    order = np.argsort(log.user, kind="stable")
+    _, first, lines = np.unique(log.user[order], return_index=True, return_counts=True)
+    so_far = np.cumsum(clicks[order]) - clicks[order]
+    history = np.diff(log.history_start)[log.history[order[first]]]
+    earlier = np.empty(len(log), np.int64)
+    earlier[order] = so_far - np.repeat(so_far[first] - history, lines)
+    return earlier
+
+
+def _span(numbers: NDArray[np.int64]) -> int:
+    return int(numbers.max() - numbers.min()) + 1 if len(numbers) else 0
+
+
+def _table(  # noqa: PLR0917 - what, by what, of what
+    title: str,
+    metric: str,
+    names: Sequence[str],
+    codes: NDArray[np.integer],
+    values: NDArray[np.floating],
+    methods: Sequence[str],
+    *,
+    of_candidates: bool = False,
+    seed: int = 0,
+) -> SegmentTable:
+    segments = []
+    for code, name in enumerate(names):
+        part = values[codes == code]
+        if len(part) >= MIN_SEGMENT:
+            found = dict(zip(methods, estimates(part, seed), strict=True))
+            segments.append(Segment(name, len(part), found))
+    return SegmentTable(title, metric, of_candidates, tuple(segments))

@@ -1,0 +1,224 @@
+"""The service under test: the code that serves, without a broker, learning from every list that it shows.
+
+Candidates, ranking, diversity and exploration are :func:`freshet.models.recommend.pipeline.recommend` on an
+exact index; what a list's clicks teach is applied at once: article statistics, the user's state, popularity,
+the online ranker, and the explorer where it learns.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freshet.models.articles.catalog import ArticleCatalog
+from freshet.models.articles.exact_index import ExactIndex
+from freshet.models.articles.trending import TRENDING_HALF_LIFE_S, population_vector
+from freshet.models.datasets.synthetic.titles import TOPICS
+from freshet.models.datasets.synthetic.world import Articles, D
+from freshet.models.events.events import RecommendationRequest, RecommendedArticle, from_unix_s
+from freshet.models.ports import IndexedArticle
+from freshet.models.ranking.online_ranker import OnlineRanker
+from freshet.models.ranking.scored_slate import ScoredSlate
+from freshet.models.recommend.exploration.policy import Explored, Explorer, LearningExplorer
+from freshet.models.recommend.pipeline import recommend
+from freshet.models.users.pooling import Pooling
+from freshet.models.users.state import UserState
+from freshet.models.users.view import UserView
+
+POPULATION_INTERVAL_S = 300.0
+"""Event time after which the population's vector is computed anew, as in an evaluation."""
+
+_HALF_LIVES_S = (2 * 3_600.0, 7 * 86_400.0)
+_NEGATIVE_HALF_LIFE_S = 86_400.0
+_STREAM = "impressions"
+
+
+@dataclass(frozen=True, slots=True)
+class ShownList:
+    """A list, with what would have been shown without exploration."""
+
+    request: RecommendationRequest
+    items: list[RecommendedArticle]
+    """In the order shown; without titles and reasons."""
+    rows: NDArray[np.int64]
+    """Shape (n,): the world's rows of the articles shown."""
+    explored: NDArray[np.bool_]
+    """Shape (n,): the slots that exploration filled."""
+    greedy: NDArray[np.int64]
+    """Shape (n,): the world's rows of the list without exploration, given the same candidates and scores."""
+    features: NDArray[np.float32]
+    """Shape (n, len(FEATURES)): of the articles shown."""
+    candidates: tuple[str, ...]
+    """All that the list was chosen from."""
+    user_clicks: int
+    """Of the reader, ever, before this list."""
+    ranker: str
+    """Name and revision of the weights."""
+
+
+class SimulatedService:
+    """One policy's service, from an empty catalog on.
+
+    Args:
+        articles: The world's; the service sees their vectors, categories and times of publication.
+        explorer: The policy; without one, the best are shown.
+        k: A list's length.
+        learning: Whether the ranker learns; else its weights stay the default ones.
+        diversity: 1 - lambda of maximal marginal relevance.
+        vectors: Whether the service knows the articles' vectors; else it goes by ids alone.
+    """
+
+    def __init__(
+        self,
+        articles: Articles,
+        explorer: Explorer | None,
+        *,
+        k: int,
+        learning: bool = True,
+        diversity: float = 0.3,
+        vectors: bool = True,
+    ) -> None:
+        self._articles = articles
+        self._row_of = {news_id: row for row, news_id in enumerate(articles.ids)}
+        self._policy = _Watched(explorer)
+        self._k = k
+        self._diversity = diversity
+        self._learning = learning
+        self._vectors = vectors
+        self._ranker = OnlineRanker()
+        self._pooling = Pooling(
+            d=D,
+            half_lives_s=_HALF_LIVES_S,
+            negative_half_life_s=_NEGATIVE_HALF_LIFE_S,
+            prior_weight=1.0,
+            max_recent_clicks=50,
+            max_exposures=200,
+        )
+        self.catalog = ArticleCatalog(D)
+        self._index = ExactIndex(D)
+        self._users: dict[int, UserState] = {}
+        self._population: NDArray[np.float32] = np.zeros(D, np.float32)
+        self._population_due_s = -math.inf
+        self._published = self._learned = 0
+        self._trending = self.catalog.half_lives_s.index(TRENDING_HALF_LIFE_S)
+
+    def publish(self, published: int) -> None:
+        """Make the world's first ``published`` articles recommendable."""
+        articles = self._articles
+        new = []
+        for row in range(self._published, published):
+            topic = TOPICS[articles.topic[row]]
+            article = IndexedArticle(
+                articles.ids[row],
+                articles.vectors[row] if self._vectors else np.zeros(D, np.float32),
+                float(articles.published_s[row]),
+                category=topic.category,
+                subcategory=topic.subcategory,
+            )
+            new.append(article)
+            self.catalog.put_article(
+                article.news_id,
+                article.vector if self._vectors else None,
+                article.published_at_s,
+                category=article.category,
+                subcategory=article.subcategory,
+            )
+        self._index.upsert(new)
+        self._published = max(self._published, published)
+
+    def recommend(self, user: int, history: Sequence[int], now_s: float, request_id: str) -> ShownList:
+        """A list for the world's ``user`` at ``now_s``.
+
+        Args:
+            user: Row of the world's readers.
+            history: Rows of articles clicked earlier, for a user never seen.
+            now_s: Event time, Unix seconds.
+            request_id: Decides what is explored.
+        """
+        state = self._users.get(user)
+        if state is None:
+            state = self._users[user] = UserState.empty(self._pooling)
+            state.seed_history(now_s, [self._articles.ids[row] for row in history], self.catalog)
+        if now_s >= self._population_due_s:
+            self._population = population_vector(self.catalog, now_s)
+            self._population_due_s = now_s + POPULATION_INTERVAL_S
+        view = UserView.of(state, now_s, self._population, self._pooling)
+        request = RecommendationRequest(
+            request_id=request_id,
+            user_id=f"U{user}",
+            time=from_unix_s(now_s),
+            k=self._k,
+            diversity=self._diversity,
+            explain=False,
+        )
+        answer = recommend(
+            request, view, self.catalog, self._index, self._ranker.ranker, now_s, explorer=self._policy
+        )
+        return ShownList(
+            request,
+            answer.items,
+            self._rows(answer.slate, answer.picks),
+            self._policy.explored,
+            self._rows(answer.slate, self._policy.greedy),
+            answer.slate.features[answer.picks],
+            tuple(answer.slate.ids),
+            view.clicks,
+            self._ranker.ranker.id,
+        )
+
+    def learn(self, user: int, shown: ShownList, clicked: NDArray[np.bool_], now_s: float) -> None:
+        """Learn from a list's clicks (n,)."""
+        ids = [item.news_id for item in shown.items]
+        state = self._users[user]
+        before = dict.fromkeys(news_id for _, news_id in state.recent) if clicked.any() else ()
+        state.apply_impression(
+            (_STREAM, 0, self._learned),
+            now_s,
+            ids,
+            [news_id for news_id, click in zip(ids, clicked.tolist(), strict=True) if click],
+            self.catalog,
+        )
+        self._learned += 1
+        self.catalog.count_slate(ids, clicked, now_s, before)
+        for row in self.catalog.rows([ids[i] for i in np.flatnonzero(clicked)]).tolist():
+            # Forward decay: the order of popularities needs no update while nothing is clicked.
+            recent = float(self.catalog.clicks[row, self._trending])
+            value = math.log2(recent) + self.catalog.stats_time_s[row] / TRENDING_HALF_LIFE_S
+            self._index.set_popularity({self.catalog.ids[row]: float(value)})
+        if self._learning:
+            self._ranker.learn(shown.features, clicked, time_s=now_s)
+        if isinstance(self._policy.explorer, LearningExplorer):
+            self._policy.explorer.learn(ids, shown.features, clicked)
+
+    def _rows(self, slate: ScoredSlate, positions: NDArray[np.intp]) -> NDArray[np.int64]:
+        return np.array([self._row_of[slate.ids[i]] for i in positions.tolist()], np.int64)
+
+
+class _Watched:
+    """An explorer that remembers the last list it was asked about."""
+
+    def __init__(self, explorer: Explorer | None) -> None:
+        self.explorer = explorer
+        self.greedy: NDArray[np.intp] = np.zeros(0, np.intp)
+        self.explored: NDArray[np.bool_] = np.zeros(0, np.bool_)
+
+    def choose(  # noqa: PLR0917 - the port's arguments
+        self,
+        slate: ScoredSlate,
+        order: NDArray[np.intp],
+        k: int,
+        catalog: ArticleCatalog,
+        now_s: float,
+        seed: int,
+    ) -> Explored:
+        self.greedy = order[:k]
+        if self.explorer is None:
+            chosen = Explored(self.greedy, np.ones(len(self.greedy)), np.zeros(len(self.greedy), np.bool_))
+        else:
+            chosen = self.explorer.choose(slate, order, k, catalog, now_s, seed)
+        self.explored = chosen.explored
+        return chosen

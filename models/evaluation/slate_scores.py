@@ -1,0 +1,346 @@
+"""How several methods ranked the same impressions: every measure of every impression, and of parts of slates.
+
+All methods are measured on exactly the same impressions, so that their differences can be resampled in pairs.
+An impression whose candidates are all clicked or all skipped is left out (counted). Memory is 40 bytes for
+each impression and method, and 16 more for each part of a slate that is measured.
+
+A **part** restricts each slate to the candidates of one kind, such as the articles not seen in training: its
+AUC is over the pairs of clicked and skipped candidates within the part. An impression counts for a part only
+if the part has both; pairs across parts count for none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freshet.models import kernels
+from freshet.models.datasets.impression_log import ImpressionLog
+from freshet.models.evaluation.list_metrics import coverage, diversity, novelty
+from freshet.models.evaluation.ranking_metrics import RankedSlates
+from freshet.models.ports import FloatMatrix
+
+METRICS = (
+    "auc",
+    "mrr",
+    "ndcg@5",
+    "ndcg@10",
+    "hit@5",
+    "hit@10",
+    "recall@5",
+    "recall@10",
+    "diversity@5",
+    "novelty@5",
+)
+"""What is measured of each impression and method, in this order; the last two are of the best 5."""
+LIST_LENGTH = 5
+MAX_RANK = 20
+"""Ranks whose click rates are counted."""
+BATCH = 1_024
+"""Impressions ranked and measured at once."""
+_RANKING = METRICS.index("diversity@5")
+
+
+@dataclass(frozen=True, slots=True)
+class Slates:
+    """A few impressions of a log, one after another."""
+
+    positions: NDArray[np.int64]
+    """Shape (b,): in the log."""
+    candidates: NDArray[np.int32]
+    """Shape (sum of sizes,): numbers of articles."""
+    clicked: NDArray[np.bool_]
+    """Of each candidate."""
+    sizes: NDArray[np.int64]
+    """Shape (b,), each at least 1."""
+
+    @classmethod
+    def of(cls, log: ImpressionLog, start: int, stop: int) -> Slates:
+        """The impressions from ``start`` to before ``stop``."""
+        part = slice(int(log.slate_start[start]), int(log.slate_start[stop]))
+        sizes = np.diff(log.slate_start[start : stop + 1])
+        return cls(np.arange(start, stop), log.candidates[part], log.clicked[part], sizes)
+
+
+class Division(Protocol):
+    """How slates are divided by the kinds of their candidates."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the parts."""
+        ...
+
+    def codes_of(self, positions: NDArray[np.integer], candidates: NDArray[np.integer]) -> NDArray[np.int32]:
+        """The part (n,) of each candidate (n,) in the impression at its position (n,), -1 for none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A division by what the articles are."""
+
+    names: tuple[str, ...]
+    codes: NDArray[np.int32]
+    """Shape (articles,): each article's part, -1 for none."""
+
+    def codes_of(self, positions: NDArray[np.integer], candidates: NDArray[np.integer]) -> NDArray[np.int32]:
+        """As :meth:`Division.codes_of`."""
+        codes: NDArray[np.int32] = self.codes[candidates]
+        return codes
+
+
+@dataclass(frozen=True, slots=True)
+class AgeParts:
+    """A division by how long before the impression the articles were published."""
+
+    names: tuple[str, ...]
+    limits_s: NDArray[np.float64]
+    """Shape (parts - 1,), rising: an article of exactly that age is in the part after."""
+    published_at_s: NDArray[np.float64]
+    """Shape (articles,), Unix seconds."""
+    time_s: NDArray[np.float64]
+    """Shape (impressions of the log,), Unix seconds."""
+
+    def codes_of(self, positions: NDArray[np.integer], candidates: NDArray[np.integer]) -> NDArray[np.int32]:
+        """As :meth:`Division.codes_of`."""
+        age_s = self.time_s[positions] - self.published_at_s[candidates]
+        codes: NDArray[np.int32] = np.searchsorted(self.limits_s, age_s, side="right").astype(np.int32)
+        return codes
+
+
+@dataclass(frozen=True, slots=True)
+class PartScores:
+    """The AUC of each impression in each part that has a click and a skip there."""
+
+    positions: NDArray[np.int64]
+    """Shape (m,): in the log."""
+    codes: NDArray[np.int32]
+    """Shape (m,): into the parts' names."""
+    auc: NDArray[np.float32]
+    """Shape (m, methods)."""
+
+
+class SlateScores:
+    """Collects the measures of one batch of impressions after another.
+
+    Args:
+        methods: Names of what ranks.
+        compared: Further ones, of which nothing but the AUC of whole slates is measured.
+        parts: Divisions of the candidates, by name.
+        vectors: Shape (articles, d), for the diversity of lists; without it, that is NaN.
+        information: Shape (articles,), for their novelty; without it, that is NaN.
+    """
+
+    def __init__(
+        self,
+        methods: Sequence[str],
+        *,
+        compared: Sequence[str] = (),
+        parts: Mapping[str, Division] | None = None,
+        vectors: FloatMatrix | None = None,
+        information: NDArray[np.float64] | None = None,
+    ) -> None:
+        self.methods = tuple(methods)
+        self.compared = tuple(compared)
+        self.parts = dict(parts or {})
+        self.left_out = 0
+        """Impressions with one label only."""
+        self._vectors = vectors
+        self._information = information
+        self._positions: list[NDArray[np.int64]] = []
+        self._values: list[NDArray[np.float32]] = []
+        self._compared: list[NDArray[np.float32]] = []
+        self._part_scores: dict[str, list[PartScores]] = {name: [] for name in self.parts}
+        self._listed: dict[str, set[int]] = {name: set() for name in self.methods}
+        self._candidates: set[int] = set()
+        self._clicks_at_rank = np.zeros((len(self.methods), MAX_RANK))
+        self._shown_at_rank = np.zeros(MAX_RANK)
+
+    def add(self, slates: Slates, scores: Mapping[str, NDArray[np.floating]]) -> None:
+        """Measure a batch.
+
+        Args:
+            slates: The impressions.
+            scores: By method, the compared ones included, shape (sum of sizes,), larger is better.
+
+        Raises:
+            ValueError: A score is NaN; the message names the method.
+        """
+        clicks = np.add.reduceat(slates.clicked.astype(np.int64), np.cumsum(slates.sizes) - slates.sizes)
+        measured = (clicks > 0) & (clicks < slates.sizes)
+        self.left_out += int((~measured).sum())
+        if not measured.any():
+            return
+        kept = np.repeat(measured, slates.sizes)
+        candidates, sizes = slates.candidates[kept], slates.sizes[measured].astype(np.intp)
+        labels = slates.clicked[kept].astype(np.float64)
+        positions = slates.positions[measured]
+        self._positions.append(positions)
+        self._candidates.update(np.unique(candidates).tolist())
+        values = np.full((len(sizes), len(self.methods), len(METRICS)), np.nan, np.float32)
+        columns = []
+        for m, method in enumerate(self.methods):
+            score = np.asarray(scores[method], np.float64)[kept]
+            if np.isnan(score).any():
+                raise ValueError(f"{method}: a score is NaN")
+            columns.append(score)
+            ranked = RankedSlates.of(labels, score, sizes)
+            self._measure(values[:, m], m, ranked)
+            self._measure_lists(values[:, m], method, _best(positions, candidates, ranked))
+        compared = [
+            kernels.slate_auc(labels, np.asarray(scores[name], np.float64)[kept], sizes)
+            for name in self.compared
+        ]
+        self._compared.append(np.array(compared, np.float32).reshape(len(compared), len(sizes)).T)
+        self._shown_at_rank += (sizes[:, None] > np.arange(MAX_RANK)).sum(axis=0)
+        self._values.append(values)
+        for name, parts in self.parts.items():
+            self._part_scores[name].append(
+                _measure_parts(
+                    positions,
+                    parts.codes_of(np.repeat(positions, sizes), candidates),
+                    labels,
+                    columns,
+                    sizes,
+                )
+            )
+
+    def __len__(self) -> int:
+        """Impressions measured."""
+        return sum(len(positions) for positions in self._positions)
+
+    @property
+    def positions(self) -> NDArray[np.int64]:
+        """Shape (n,): the measured impressions' positions in the log, in the order added."""
+        return np.concatenate([np.empty(0, np.int64), *self._positions])
+
+    @property
+    def values(self) -> NDArray[np.float32]:
+        """Shape (n, methods, len(METRICS)); NaN where a list allows no measure."""
+        empty = np.empty((0, len(self.methods), len(METRICS)), np.float32)
+        return np.concatenate([empty, *self._values])
+
+    @property
+    def compared_auc(self) -> NDArray[np.float32]:
+        """Shape (n, compared methods)."""
+        return np.concatenate([np.empty((0, len(self.compared)), np.float32), *self._compared])
+
+    def part_scores(self, name: str) -> PartScores:
+        """The AUCs within the parts of one division."""
+        found = self._part_scores[name]
+        return PartScores(
+            np.concatenate([np.empty(0, np.int64), *(scores.positions for scores in found)]),
+            np.concatenate([np.empty(0, np.int32), *(scores.codes for scores in found)]),
+            np.concatenate([np.empty((0, len(self.methods)), np.float32), *(scores.auc for scores in found)]),
+        )
+
+    def coverage(self) -> dict[str, float]:
+        """By method, the share of all candidates' articles that were in any list of the best 5."""
+        if not self._candidates:
+            return {}
+        return {
+            method: coverage(np.array([list(listed)]), len(self._candidates))
+            for method, listed in self._listed.items()
+        }
+
+    def click_rates(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Click rates (methods, MAX_RANK) by rank, and the slates (MAX_RANK,) that are so long."""
+        shown = self._shown_at_rank
+        rates = np.divide(
+            self._clicks_at_rank, shown, out=np.full_like(self._clicks_at_rank, np.nan), where=shown > 0
+        )
+        return rates, shown.copy()
+
+    def _measure(self, values: NDArray[np.float32], method: int, ranked: RankedSlates) -> None:
+        values[:, :_RANKING] = np.column_stack(
+            [
+                ranked.auc(),
+                ranked.mrr(),
+                ranked.ndcg(5),
+                ranked.ndcg(10),
+                ranked.hit_rate(5),
+                ranked.hit_rate(10),
+                ranked.recall(5),
+                ranked.recall(10),
+            ]
+        )
+        near = ranked.ranks <= MAX_RANK
+        self._clicks_at_rank[method] += np.bincount(
+            ranked.ranks[near].astype(np.intp) - 1, ranked.labels[near], MAX_RANK
+        )
+
+    def _measure_lists(self, values: NDArray[np.float32], method: str, lists: NDArray[np.int32]) -> None:
+        if self._vectors is not None:
+            values[:, _RANKING] = diversity(lists, self._vectors)
+        if self._information is not None:
+            values[:, _RANKING + 1] = novelty(lists, self._information)
+        self._listed[method].update(np.unique(lists[lists >= 0]).tolist())
+
+
+def _best(
+    positions: NDArray[np.int64], candidates: NDArray[np.int32], ranked: RankedSlates
+) -> NDArray[np.int32]:
+    """The articles (b, LIST_LENGTH) of the best scores, -1 where a slate is shorter."""
+    order, sizes = ranked.order, ranked.sizes
+    slate = np.repeat(np.arange(len(sizes)), sizes)
+    ranks = ranked.ranks.astype(np.intp) - 1
+    near = ranks < LIST_LENGTH
+    if len(ranked.ties) < len(order):
+        # Only what ties with another and begins near the top is put in another order.
+        lengths = np.diff(ranked.ties, append=len(order))
+        moved = np.repeat((lengths > 1) & near[ranked.ties], lengths)
+        group = np.repeat(np.arange(len(lengths)), lengths)[moved]
+        tied = order[moved]
+        order = order.copy()
+        order[moved] = tied[np.lexsort((shuffled(positions[slate[moved]], candidates[tied]), group))]
+    lists = np.full((len(sizes), LIST_LENGTH), -1, np.int32)
+    lists[slate[near], ranks[near]] = candidates[order[near]]
+    return lists
+
+
+def shuffled(
+    positions: NDArray[np.integer], candidates: NDArray[np.integer], seed: int = 0
+) -> NDArray[np.uint64]:
+    """Numbers (n,) that look random, of each impression and article: an order that knows nothing.
+
+    The finalizer of MurmurHash3 (Appleby, 2011) over both.
+    """
+    x = positions.astype(np.uint64) << np.uint64(32) | candidates.astype(np.uint64)
+    x ^= np.uint64(seed & 0xFFFF_FFFF) * np.uint64(0x9E37_79B9_7F4A_7C15)
+    for factor in (0xFF51_AFD7_ED55_8CCD, 0xC4CE_B9FE_1A85_EC53):
+        x ^= x >> np.uint64(33)
+        x *= np.uint64(factor)
+    x ^= x >> np.uint64(33)
+    return x
+
+
+def _measure_parts(
+    positions: NDArray[np.int64],
+    codes: NDArray[np.int32],
+    labels: NDArray[np.float64],
+    columns: Sequence[NDArray[np.float64]],
+    sizes: NDArray[np.intp],
+) -> PartScores:
+    slate = np.repeat(np.arange(len(sizes)), sizes)
+    # Timsort on one key: slates are in order already, and half of their codes are.
+    order = np.argsort(slate * (int(codes.max(initial=0)) + 1) + np.maximum(codes, 0), kind="stable")
+    order = order[codes[order] >= 0]
+    empty = PartScores(np.empty(0, np.int64), np.empty(0, np.int32), np.empty((0, len(columns)), np.float32))
+    if not len(order):
+        return empty
+    new = np.ones(len(order), np.bool_)
+    new[1:] = (slate[order][1:] != slate[order][:-1]) | (codes[order][1:] != codes[order][:-1])
+    starts = np.flatnonzero(new)
+    lengths = np.diff(starts, append=len(order))
+    clicks = np.add.reduceat(labels[order], starts)
+    both = (clicks > 0) & (clicks < lengths)
+    if not both.any():
+        return empty
+    first = order[starts[both]]
+    kept = order[np.repeat(both, lengths)]
+    auc = [kernels.slate_auc(labels[kept], scores[kept], lengths[both]) for scores in columns]
+    return PartScores(positions[slate[first]], codes[first], np.column_stack(auc).astype(np.float32))

@@ -1,0 +1,276 @@
+r"""Gradient-boosted trees as plain arrays: what was fitted elsewhere, scored by NumPy alone.
+
+A tree asks of one input after another whether it is at most a threshold, until it arrives at a leaf; the
+model's output is the sum of all trees' leaves (Friedman, "Greedy function approximation: a gradient boosting
+machine", Annals of Statistics 2001). What trees can do and a weighted sum cannot: bends, thresholds and
+interactions, such as a click-through rate that counts for less when it rests on few impressions. What they
+cannot do: go beyond the values that they were fitted on, or change a little when one impression was seen;
+they must be fitted anew.
+
+**Inputs** are the candidate's features minus their means over the slate, and the logarithm of the slate's
+size (:func:`tree_inputs`): a ranking compares candidates with each other, and without this the trees would
+spend their splits on which slates have more clicks. So an output depends on the other candidates, but not on
+their order. **Outputs** are centred in the slate too, which changes no ranking.
+
+**Scoring** asks all questions of all trees at once. A question answered with no rules out the leaves on its
+left; of the leaves that remain, the leftmost is the one (Lucchese et al., "QuickScorer", SIGIR 2015). That is
+a comparison, a bitwise or, and no loop.
+
+**Contributions** follow the path to the leaf: a question adds to its feature's contribution by how much the
+mean output of the training rows below it changes (Saabas, "Interpreting random forests", 2014). They sum
+exactly to the output. They are those of the path taken: of two features that say the same, the one asked
+first gets the most.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from freshet.models.ranking.features import FEATURES
+
+SLATE_SIZE: Final = "log_slate_size"
+TREE_INPUTS: Final = (*FEATURES, SLATE_SIZE)
+"""The columns of :func:`tree_inputs`, in order."""
+MAX_LEAVES: Final = 16
+"""Of a tree: one bit each."""
+MAX_TREES: Final = 512
+MAX_JSON_BYTES: Final = 4 * 2**20
+"""The largest possible text, with 17 digits a number, is half of it."""
+
+_MAX_VALUE = 1e6
+
+
+def tree_inputs(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What the trees are asked about a slate.
+
+    Args:
+        x: Shape (n, len(FEATURES)): the features of all of a slate's candidates, n at least 1.
+
+    Returns:
+        Shape (n, len(TREE_INPUTS)): ``x`` minus the mean of each column, and log(n).
+    """
+    inputs = np.empty((len(x), len(TREE_INPUTS)), np.float32)
+    np.subtract(x, x.mean(axis=0, dtype=np.float64).astype(np.float32), out=inputs[:, :-1])
+    inputs[:, -1] = math.log(len(x))
+    return inputs
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """One tree, its nodes in any order but for the root, which is the first."""
+
+    column: Sequence[int]
+    """Of the input asked about at each node; -1 at a leaf."""
+    threshold: Sequence[float]
+    """A row goes left if its input is at most this; 0 at a leaf."""
+    left: Sequence[int]
+    """Nodes; -1 at a leaf."""
+    right: Sequence[int]
+    value: Sequence[float]
+    """Mean output of the training rows that arrive at each node; a leaf's own."""
+
+
+class BoostedTrees:
+    """A fitted model; it does not change.
+
+    Args:
+        trees: At most ``MAX_TREES``, each of at most ``MAX_LEAVES`` leaves.
+        intercept: Added to their sum.
+        inputs: Names of what ``column`` counts.
+
+    Raises:
+        ValueError: A tree is none: a cycle, a node that does not exist, an input that is not there, a number
+            that is not finite or far too large; or there are too many of them. The message names the tree.
+    """
+
+    def __init__(
+        self, trees: Sequence[Tree], intercept: float = 0.0, inputs: tuple[str, ...] = TREE_INPUTS
+    ) -> None:
+        if len(trees) > MAX_TREES:
+            raise ValueError(f"{len(trees)} trees, at most {MAX_TREES} are allowed")
+        if not abs(intercept) <= _MAX_VALUE:
+            raise ValueError(
+                f"the intercept is {intercept}, must be between -{_MAX_VALUE:g} and {_MAX_VALUE:g}"
+            )
+        self.trees = tuple(trees)
+        self.intercept = intercept
+        self.inputs = inputs
+        n, questions = len(trees), MAX_LEAVES - 1
+        # Questions that a tree does not have ask whether anything is above infinity.
+        self._columns = np.zeros((questions, n), np.intp)
+        self._thresholds = np.full((questions, n), np.inf, np.float32)
+        self._ruled_out = np.zeros((questions, n), np.uint16)
+        self._leaf_values = np.zeros((n, MAX_LEAVES))
+        self._leaf_paths = np.zeros((n, MAX_LEAVES, len(inputs)))
+        for number, tree in enumerate(self.trees):
+            try:
+                self._add(number, tree)
+            except ValueError as error:
+                raise ValueError(f"tree {number}: {error}") from error
+
+    def __len__(self) -> int:
+        return len(self.trees)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, BoostedTrees):
+            return NotImplemented
+        return (self.trees, self.intercept, self.inputs) == (other.trees, other.intercept, other.inputs)
+
+    def __hash__(self) -> int:
+        return hash((len(self.trees), self.intercept, self.inputs))
+
+    def output(self, inputs: NDArray[np.float32]) -> NDArray[np.float64]:
+        """The sum of the intercept and of all trees' leaves, shape (n,), of rows (n, len(self.inputs))."""
+        values = self._leaf_values[np.arange(len(self.trees))[:, None], self._leaves(inputs)]
+        total: NDArray[np.float64] = values.sum(axis=0)
+        total += self.intercept
+        return total
+
+    def score(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Outputs (n,), of mean 0, for a slate's candidates with features (n, len(FEATURES))."""
+        if not len(x) or not self.trees:
+            return np.zeros(len(x))
+        output = self.output(tree_inputs(x))
+        centred: NDArray[np.float64] = output - output.mean()
+        return centred
+
+    def contributions(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
+        """What each input adds to each of a slate's scores, shape (n, len(TREE_INPUTS)).
+
+        A row sums to :meth:`score`'s, a column to 0.
+
+        Args:
+            x: Shape (n, len(FEATURES)): as for :meth:`score`, the whole slate.
+        """
+        total = np.zeros((len(x), len(self.inputs)))
+        if not len(x) or not self.trees:
+            return total
+        for leaves, paths in zip(self._leaves(tree_inputs(x)), self._leaf_paths, strict=True):
+            total += paths.take(leaves, axis=0)
+        total -= total.mean(axis=0)
+        return total
+
+    def to_json(self) -> str:
+        """All of it as text; :meth:`from_json` gives an equal model."""
+        trees = [
+            {
+                "column": list(tree.column),
+                "threshold": list(tree.threshold),
+                "left": list(tree.left),
+                "right": list(tree.right),
+                "value": list(tree.value),
+            }
+            for tree in self.trees
+        ]
+        return orjson.dumps({"inputs": self.inputs, "intercept": self.intercept, "trees": trees}).decode()
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The model whose :meth:`to_json` this was.
+
+        Raises:
+            ValueError: It is not, is larger than ``MAX_JSON_BYTES``, or was fitted to other inputs.
+        """
+        if len(text) > MAX_JSON_BYTES:
+            raise ValueError(
+                f"boosted trees: {len(text):,} characters, at most {MAX_JSON_BYTES:,} are allowed"
+            )
+        try:
+            found = orjson.loads(text)
+            inputs = tuple(found["inputs"])
+            trees = [_tree(each) for each in found["trees"]]
+            intercept = float(found["intercept"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"boosted trees: cannot be read: {error!r}") from error
+        if inputs != TREE_INPUTS:
+            raise ValueError("boosted trees: they were fitted to other features, fit them anew")
+        return cls(trees, intercept)
+
+    def _leaves(self, inputs: NDArray[np.float32]) -> NDArray[np.intp]:
+        """The leaf, counted from the left, that each row arrives at in each tree, shape (trees, n)."""
+        columns = np.ascontiguousarray(inputs.T)
+        above = np.take(columns, self._columns, axis=0) > self._thresholds[:, :, None]
+        ruled_out = np.bitwise_or.reduce(above * self._ruled_out[:, :, None], axis=0)
+        # The lowest bit that is not set: as many as there are set ones below it.
+        lowest = ~ruled_out & (ruled_out + np.uint16(1))
+        leaves: NDArray[np.intp] = np.bitwise_count(lowest - np.uint16(1)).astype(np.intp)
+        return leaves
+
+    def _add(self, number: int, tree: Tree) -> None:
+        nodes = len(tree.column)
+        if not 1 <= nodes < 2 * MAX_LEAVES:
+            raise ValueError(f"{nodes} nodes, must be 1 to {2 * MAX_LEAVES - 1}")
+        if any(len(part) != nodes for part in (tree.threshold, tree.left, tree.right, tree.value)):
+            raise ValueError("its parts are not equally long")
+        if not all(abs(value) <= _MAX_VALUE for value in tree.value):
+            raise ValueError(f"a value is not between -{_MAX_VALUE:g} and {_MAX_VALUE:g}")
+        walk = _Walk(tree, len(self.inputs))
+        leaves = walk.leaves(0, np.zeros(len(self.inputs)))
+        for leaf, (value, path) in enumerate(leaves):
+            self._leaf_values[number, leaf] = value
+            self._leaf_paths[number, leaf] = path
+        if len(walk.seen) != nodes:
+            raise ValueError(f"{nodes - len(walk.seen)} of its nodes cannot be reached")
+        for question, (column, threshold, ruled_out) in enumerate(walk.questions):
+            self._columns[question, number] = column
+            self._thresholds[question, number] = threshold
+            self._ruled_out[question, number] = ruled_out
+
+
+class _Walk:
+    """Visits a tree from left to right."""
+
+    def __init__(self, tree: Tree, inputs: int) -> None:
+        self._tree = tree
+        self._inputs = inputs
+        self.seen: set[int] = set()
+        self.questions: list[tuple[int, np.float32, int]] = []
+        """Column, threshold, and the leaves on the left as bits."""
+        self._leaves = 0
+
+    def leaves(self, node: int, path: NDArray[np.float64]) -> list[tuple[float, NDArray[np.float64]]]:
+        """Value and path contributions of each leaf below ``node``."""
+        tree = self._tree
+        if not 0 <= node < len(tree.column) or node in self.seen:
+            raise ValueError(f"node {node} does not exist or is below two others")
+        self.seen.add(node)
+        column = tree.column[node]
+        if column < 0:
+            self._leaves += 1
+            return [(tree.value[node], path)]
+        if column >= self._inputs or not abs(tree.threshold[node]) <= _MAX_VALUE:
+            raise ValueError(f"node {node} asks whether input {column} is at most {tree.threshold[node]}")
+        found = []
+        first = self._leaves
+        for child in (tree.left[node], tree.right[node]):
+            step = path.copy()
+            if 0 <= child < len(tree.value):
+                step[column] += tree.value[child] - tree.value[node]
+            found += self.leaves(child, step)
+            if child == tree.left[node]:
+                on_left = (1 << self._leaves) - (1 << first)
+                self.questions.append((column, _below(tree.threshold[node]), on_left))
+        return found
+
+
+def _below(threshold: float) -> np.float32:
+    """The largest float32 that is at most ``threshold``: no float32 is on another side of it."""
+    rounded = np.float32(threshold)
+    return rounded if float(rounded) <= threshold else np.nextafter(rounded, np.float32(-np.inf))
+
+
+def _tree(parts: Mapping[str, Any]) -> Tree:
+    return Tree(
+        tuple(int(value) for value in parts["column"]),
+        tuple(float(value) for value in parts["threshold"]),
+        tuple(int(value) for value in parts["left"]),
+        tuple(int(value) for value in parts["right"]),
+        tuple(float(value) for value in parts["value"]),
+    )

@@ -1,0 +1,98 @@
+"""What operators tell the stream: one record of ``control`` each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal, Self
+
+from pydantic import ConfigDict, model_validator
+
+from freshet.models.events.editorial_rules import EditorialRule
+from freshet.models.events.experiment import Experiment
+from freshet.models.events.wire import Event, Id, UtcTime
+
+
+class Control(Event):
+    """An operator's instruction. Key: ``group:subject``.
+
+    The keys are ``push:U42`` (for ``push-on`` and ``push-off``), ``erased:U42``, ``article:N301``,
+    ``experiment:bolder-recency``, ``rule:evening-lead``, and for a promotion its time as in the record,
+    ``bundle:2026-03-02T08:02:00Z``. A record with another key is a dead letter.
+
+    Compaction keeps the last record of a key. So what takes another instruction back has its key, what is
+    independent of it has not, and every promotion has one of its own: what was promoted before has to be
+    known for ever.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "allOf": [
+                {
+                    "if": {"properties": {"kind": {"const": "rule-set"}}},
+                    "then": {"required": ["rule"], "properties": {"rule": {"type": "object"}}},
+                },
+                {
+                    "if": {"properties": {"kind": {"enum": ["experiment-started", "experiment-stopped"]}}},
+                    "then": {"required": ["experiment"], "properties": {"experiment": {"type": "object"}}},
+                },
+            ]
+        }
+    )
+
+    kind: Literal[
+        "bundle-promoted",
+        "user-erased",
+        "article-withdrawn",
+        "push-on",
+        "push-off",
+        "experiment-started",
+        "experiment-stopped",
+        "rule-set",
+        "rule-removed",
+    ]
+    subject: Id
+    """The bundle's version, the user's or the article's id, the experiment's or the rule's name."""
+    time: UtcTime
+    rollback: bool | None = None
+    """Set on ``bundle-promoted`` where it takes the latest promotion back."""
+    experiment: Experiment | None = None
+    """Set on ``experiment-started`` and ``experiment-stopped``; the latter's still says who got what."""
+
+    rule: EditorialRule | None = None
+    """Set on ``rule-set``: it replaces an earlier rule of its name."""
+
+    @model_validator(mode="after")
+    def _rule_is_named(self) -> Self:
+        if self.kind == "rule-set" and (self.rule is None or self.rule.name != self.subject):
+            raise ValueError("rule-set needs the rule, and its name as the subject")
+        return self
+
+    @model_validator(mode="after")
+    def _experiment_is_named(self) -> Self:
+        if self.kind in {"experiment-started", "experiment-stopped"} and (
+            self.experiment is None or self.experiment.name != self.subject
+        ):
+            raise ValueError(f"{self.kind} needs the experiment, and its name as the subject")
+        return self
+
+    @property
+    def key(self) -> str:
+        """The key: ``push:U1``, ``rule:R1`` and so on; ``bundle:2026-03-02T08:02:00Z``."""
+        if self.kind == "bundle-promoted":
+            return f"bundle:{self.time.isoformat().replace('+00:00', 'Z')}"
+        return f"{_CONTROL_GROUPS[self.kind]}:{self.subject}"
+
+
+_CONTROL_GROUPS: Mapping[str, str] = MappingProxyType(
+    {
+        "user-erased": "erased",
+        "article-withdrawn": "article",
+        "push-on": "push",
+        "push-off": "push",
+        "experiment-started": "experiment",
+        "experiment-stopped": "experiment",
+        "rule-set": "rule",
+        "rule-removed": "rule",
+    }
+)

@@ -1,0 +1,256 @@
+r"""Is one variant better than another? A test that may be looked at after every impression.
+
+**Why not a t-test.** Its 5 % hold for one look, decided on beforehand. Whoever looks after every impression
+and stops at the first p below 0.05 finds a difference between two equal variants in a third of all
+experiments, and in the end in all. The p-value here is *always valid*: under no difference,
+:math:`P(\exists t: p_t \le \alpha) \le \alpha`, however often one looks and whenever one stops.
+
+**The test** is the mixture sequential probability ratio test (Robbins, "Statistical methods related to the
+law of the iterated logarithm", 1970; Johari, Pekelis and Walsh, "Always valid inference: bringing sequential
+analysis to A/B testing", 2015, eqs. 10 and 11). With D the difference of the two variants' ratios, V the
+variance of D, and the effect's prior :math:`N(0, \tau^2)`, the evidence against no difference is
+
+.. math:: \Lambda = \sqrt{\frac{V}{V + \tau^2}} \exp\left(\frac{\tau^2 D^2}{2 V (V + \tau^2)}\right), \quad
+          p_t = \min_{s \le t} \min(1, 1 / \Lambda_s)
+
+and the interval of all differences that it does not reject, at every moment at once,
+
+.. math:: D \pm \sqrt{\frac{V (V + \tau^2)}{\tau^2}
+          \left(2 \log\frac{1}{\alpha} + \log\frac{V + \tau^2}{V}\right)},
+
+which is also the asymptotic confidence sequence of Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas
+("Time-uniform central limit theory and asymptotic confidence sequences", 2021, theorem 2.2) with
+:math:`t \rho^2 = \tau^2 / V`. Any :math:`\tau` that was fixed beforehand is valid; the test is quickest where
+it is about the effect's size.
+
+**The unit is the user.** Assignment is by user, and the impressions of one are not independent: an eager
+reader clicks in all of them. A variance over impressions would be too small and would find differences that
+are not there. So values and weights are summed for each user, and the variance of the ratio
+:math:`R = \sum y_u / \sum n_u` is that of a cluster sample (the delta method; Deng, Knoblich and Lu,
+"Applying the delta method in metric analytics", 2018, section 3):
+
+.. math:: V(R) = \frac{U}{U - 1} \frac{\sum_u (y_u - R n_u)^2}{(\sum_u n_u)^2}.
+
+**What it cannot do.** It rests on the central limit theorem: it says nothing before ``min_users`` users of
+each variant were seen. A ratio's variance grows with its noisiest users: bots are to be left out before.
+Impressions of users who come back are exactly independent increments only where all users come back equally
+often; ``tests/unit/models/experiments/test_sequential_test.py`` holds the error to alpha where they do not. A
+running experiment whose effect changes over time is tested for its mean so far.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Final, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+MIN_USERS: Final = 100
+"""Of each variant, before the first look: with fewer, a sum of rare clicks is far from normal."""
+
+Numbers = TypeVar("Numbers", float, NDArray[np.float64])
+"""One experiment's number, or those of many experiments."""
+
+
+class ClusteredRatio:
+    """The ratio of two sums over a variant's users, with the variance of a cluster sample; O(1) to add to."""
+
+    def __init__(self) -> None:
+        self._of_user: dict[str, tuple[float, float]] = {}
+        self._y = self._n = self._yy = self._yn = self._nn = 0.0
+
+    def add(self, user_id: str, value: float, weight: float = 1.0) -> None:
+        """Add an observation of a user.
+
+        Args:
+            user_id: Whose.
+            value: For the numerator: clicks, or an AUC.
+            weight: For the denominator: 1 for a mean per impression, slots shown for a click-through rate.
+
+        Raises:
+            ValueError: ``value`` or ``weight`` is not finite.
+        """
+        if not (math.isfinite(value) and math.isfinite(weight)):
+            raise ValueError(f"user {user_id}: the observation {value!r} of weight {weight!r} is not finite")
+        y, n = self._of_user.get(user_id, (0.0, 0.0))
+        self._of_user[user_id] = (y + value, n + weight)
+        self._y += value
+        self._n += weight
+        self._yy += value * (2.0 * y + value)
+        self._yn += value * n + weight * y + value * weight
+        self._nn += weight * (2.0 * n + weight)
+
+    @property
+    def users(self) -> int:
+        """How many users were seen."""
+        return len(self._of_user)
+
+    @property
+    def total(self) -> float:
+        """The numerator."""
+        return self._y
+
+    @property
+    def weight(self) -> float:
+        """The denominator."""
+        return self._n
+
+    @property
+    def ratio(self) -> float:
+        """The ratio; NaN before the first observation."""
+        return self._y / self._n if self._n else math.nan
+
+    @property
+    def variance(self) -> float:
+        """Of :attr:`ratio`, by user; NaN for fewer than two users."""
+        if self.users <= 1 or not self._n:
+            return math.nan
+        return cluster_variance(float(self.users), self._y, self._n, yy=self._yy, yn=self._yn, nn=self._nn)
+
+    def interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        """A normal interval of the ratio for one look; NaN for fewer than two users."""
+        half = NormalDist().inv_cdf(0.5 + confidence / 2.0) * math.sqrt(self.variance)
+        return self.ratio - half, self.ratio + half
+
+
+def cluster_variance(
+    users: Numbers, y: Numbers, n: Numbers, *, yy: Numbers, yn: Numbers, nn: Numbers
+) -> Numbers:
+    """The variance of ``y / n``, both summed over ``users``, from the sums of users' squares and products.
+
+    See the module; ``yy``, ``yn`` and ``nn`` are the sums over users of :math:`y_u^2`, :math:`y_u n_u` and
+    :math:`n_u^2`. Each a number, or shape (experiments,).
+    """
+    ratio = y / n
+    squares = yy - 2.0 * ratio * yn + ratio * ratio * nn
+    # Rounding can take what should be 0 below it.
+    return 0.5 * (squares + abs(squares)) * users / ((users - 1.0) * n * n)
+
+
+def log_evidence(difference: Numbers, variance: Numbers, effect_sd: Numbers) -> Numbers:
+    r""":math:`\log \Lambda`, see the module.
+
+    Args:
+        difference: D, a number or shape (experiments,).
+        variance: V, above 0.
+        effect_sd: :math:`\tau`, in the units of D.
+    """
+    prior = effect_sd * effect_sd
+    both = variance + prior
+    log: Numbers = np.log(variance / both)
+    return 0.5 * log + 0.5 * prior * difference * difference / (variance * both)
+
+
+def half_width(variance: float, effect_sd: float, alpha: float = 0.05) -> float:
+    """Half of the always-valid interval around D, see the module; infinite without variance or prior."""
+    prior = effect_sd * effect_sd
+    if not (variance > 0.0 and prior > 0.0):
+        return math.inf
+    both = variance + prior
+    return math.sqrt(variance * both / prior * (2.0 * math.log(1.0 / alpha) + math.log(both / variance)))
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What a sequential test says of two variants after its last look."""
+
+    difference: float
+    """Treatment less control; NaN before both were seen."""
+    low: float
+    high: float
+    """The always-valid interval at level ``1 - alpha``; infinite before the first look that counts."""
+    p_value: float
+    """Always valid: the smallest of all looks."""
+    decided_after: int | None
+    """Looks until the p-value was first at most alpha."""
+    looks: int
+    alpha: float
+
+    @property
+    def decided(self) -> bool:
+        """Whether there is a difference, at error rate ``alpha``."""
+        return self.decided_after is not None
+
+
+class SequentialTest:
+    """Compares a treatment with a control as their observations come.
+
+    Args:
+        control: Added to by the caller, as is ``treatment``.
+        treatment: The other variant.
+        expected_effect: The difference worth finding, as a share of the ratio of both together; the prior's
+            standard deviation is that share of it. To be fixed before the experiment.
+        alpha: The false-positive rate, over all looks together.
+        min_users: Of each variant, before a look counts.
+
+    Raises:
+        ValueError: ``expected_effect`` is not above 0, or ``alpha`` not between 0 and 1.
+    """
+
+    def __init__(
+        self,
+        control: ClusteredRatio,
+        treatment: ClusteredRatio,
+        *,
+        expected_effect: float = 0.05,
+        alpha: float = 0.05,
+        min_users: int = MIN_USERS,
+    ) -> None:
+        if not (expected_effect > 0.0 and 0.0 < alpha < 1.0):
+            raise ValueError(
+                f"expected_effect is {expected_effect!r} and alpha {alpha!r}; the one must be above 0 and "
+                "the other between 0 and 1"
+            )
+        self._control = control
+        self._treatment = treatment
+        self._expected_effect = expected_effect
+        self._alpha = alpha
+        self._min_users = min_users
+        self._log_evidence = 0.0
+        self._looks = 0
+        self._decided_after: int | None = None
+
+    def look(self) -> float:
+        """Look at what was observed so far; the always-valid p-value."""
+        self._looks += 1
+        if min(self._control.users, self._treatment.users) >= self._min_users:
+            variance = self._control.variance + self._treatment.variance
+            effect_sd = self._effect_sd()
+            if variance > 0.0 and effect_sd > 0.0:
+                difference = self._treatment.ratio - self._control.ratio
+                now = log_evidence(difference, variance, effect_sd)
+                self._log_evidence = max(self._log_evidence, now)
+                if self._decided_after is None and self.p_value <= self._alpha:
+                    self._decided_after = self._looks
+        return self.p_value
+
+    @property
+    def p_value(self) -> float:
+        """Always valid: the smallest of all looks so far."""
+        return math.exp(-self._log_evidence)
+
+    def comparison(self) -> Comparison:
+        """What the looks so far say."""
+        difference = self._treatment.ratio - self._control.ratio
+        half = math.inf
+        if min(self._control.users, self._treatment.users) >= self._min_users:
+            variance = self._control.variance + self._treatment.variance
+            half = half_width(variance, self._effect_sd(), self._alpha)
+        return Comparison(
+            difference=difference,
+            low=difference - half,
+            high=difference + half,
+            p_value=self.p_value,
+            decided_after=self._decided_after,
+            looks=self._looks,
+            alpha=self._alpha,
+        )
+
+    def _effect_sd(self) -> float:
+        """Of both variants together: what they differ in is not in it, so it hardly moves with D."""
+        control, treatment = self._control, self._treatment
+        pooled = (control.total + treatment.total) / (control.weight + treatment.weight)
+        return self._expected_effect * abs(pooled)

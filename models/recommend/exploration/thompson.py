@@ -1,0 +1,139 @@
+r"""Thompson sampling: fresh articles compete for a slot by draws from what their click rates may be.
+
+Each competitor's click rate has a Beta posterior (Chapelle and Li, "An Empirical Evaluation of Thompson
+Sampling", NIPS 2011): with c clicks and i impressions (decayed), and the global click rate g,
+
+.. math:: \theta_a \sim \text{Beta}(c + \kappa\rho g,\; i - c + \kappa (1 - \rho g)),
+
+:math:`\kappa` impressions' worth of prior at :math:`\rho` times the global rate. The article whose
+:math:`\operatorname{logit} \theta_a + \beta s_a` is largest wins, :math:`s_a` its score by the ranker: with
+:math:`\beta = 0` everybody is shown what may be a hit for all, with :math:`\beta > 0` rather what
+fits the reader. An article that has been shown in vain is drawn less and less, one that was never shown has
+the widest posterior.
+
+What it cannot do: learn from one article about another (:mod:`freshet.models.recommend.exploration.linucb`
+can), and tell a bad position from a bad article, so that slots at the end of a list make what they show look
+worse than it is.
+
+Propensities are exact up to quadrature (:mod:`freshet.models.recommend.exploration.rank_probabilities`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freshet.models.articles.catalog import ArticleCatalog
+from freshet.models.kernels.priors import GLOBAL_PRIOR_CLICKS, GLOBAL_PRIOR_IMPRESSIONS
+from freshet.models.ranking.scored_slate import ScoredSlate
+from freshet.models.recommend.exploration.policy import Explored
+from freshet.models.recommend.exploration.rank_probabilities import exceedance_counts, rank_probabilities
+from freshet.models.recommend.exploration.slots import ExplorationSlots
+
+_LEAST_PARAMETER = 0.05
+_MAX_GRID = 2_048
+
+
+@dataclass(frozen=True, slots=True)
+class ThompsonExplorer:
+    """Fills the slots with the competitors of the largest draws.
+
+    Raises:
+        ValueError: A prior is not positive, or the relevance negative.
+    """
+
+    slots: ExplorationSlots = field(default_factory=ExplorationSlots)
+    prior_impressions: float = 10.0
+    """Kappa."""
+    prior_lift: float = 1.0
+    """Rho."""
+    relevance: float = 2.0
+    """Beta, log-odds for each unit of score."""
+    half_life_s: float = 86_400.0
+    """Of the clicks and impressions; the catalog's nearest is taken."""
+
+    def __post_init__(self) -> None:
+        if self.prior_impressions <= 0 or self.prior_lift <= 0 or self.half_life_s <= 0:
+            raise ValueError(
+                "prior_impressions, prior_lift and half_life_s must be positive, got "
+                f"{self.prior_impressions}, {self.prior_lift} and {self.half_life_s}"
+            )
+        if self.relevance < 0:
+            raise ValueError(f"relevance must not be negative, got {self.relevance}")
+
+    def choose(  # noqa: PLR0917 - the port's arguments
+        self,
+        slate: ScoredSlate,
+        order: NDArray[np.intp],
+        k: int,
+        catalog: ArticleCatalog,
+        now_s: float,
+        seed: int,
+    ) -> Explored:
+        """See :class:`freshet.models.recommend.exploration.policy.Explorer`."""
+        rng = np.random.default_rng(seed)
+        competitors = self.slots.competitors(slate, order, k, catalog, now_s)
+        m = min(self.slots.slots(k, len(order)), len(competitors))
+        if m == 0:
+            return self.slots.fill(order, k, competitors[:0], np.empty((0, 0)), rng)
+        clicks, skips = self._posteriors(slate.rows[competitors], catalog, now_s)
+        offsets = self.relevance * slate.scores[competitors]
+        # A draw may round to 0 or 1, whose log-odds are infinite.
+        draws = np.clip(rng.beta(clicks, skips), 1e-300, 1.0 - 1e-16)
+        values = np.log(draws) - np.log1p(-draws) + offsets
+        best = np.argsort(-values, kind="stable")[:m]
+        probabilities = _choice_probabilities(clicks, skips, offsets, best, m)
+        return self.slots.fill(order, k, competitors[best], probabilities, rng)
+
+    def _posteriors(
+        self, rows: NDArray[np.int64], catalog: ArticleCatalog, now_s: float
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Both parameters (n,) of the Beta posteriors."""
+        count = min(
+            range(len(catalog.half_lives_s)),
+            key=lambda j: abs(math.log((catalog.half_lives_s[j] or math.inf) / self.half_life_s)),
+        )
+        all_clicks, all_impressions = catalog.global_counts(now_s)
+        rate = (all_clicks[count] + GLOBAL_PRIOR_CLICKS) / (all_impressions[count] + GLOBAL_PRIOR_IMPRESSIONS)
+        prior = min(float(self.prior_lift * rate), 0.9)
+        clicks, impressions = catalog.decayed(rows, now_s)
+        # A click without an impression (from a search, say) is no negative skip.
+        skips = np.maximum(impressions[:, count] - clicks[:, count], 0.0)
+        return (
+            np.maximum(clicks[:, count] + self.prior_impressions * prior, _LEAST_PARAMETER),
+            skips + self.prior_impressions * (1.0 - prior),
+        )
+
+
+def _choice_probabilities(
+    clicks: NDArray[np.float64],
+    skips: NDArray[np.float64],
+    offsets: NDArray[np.float64],
+    chosen: NDArray[np.intp],
+    m: int,
+) -> NDArray[np.float64]:
+    """That each of ``chosen`` (m,) has the largest, second largest, ... of all draws: (m, m)."""
+    if len(clicks) == 1:
+        return np.ones((1, 1))
+    centres = np.log(clicks / skips) + offsets
+    # In log-odds a Beta's tails fall like exp(a v) to the left and exp(-b v) to the right.
+    low = float((centres - 14.0 / np.minimum(clicks, 2.0)).min())
+    high = float((centres + 14.0 / np.minimum(np.minimum(clicks, skips), 2.0)).max())
+    narrowest = float(np.sqrt(1.0 / clicks + 1.0 / skips).min())
+    points = min(max(int(1.5 * (high - low) / narrowest), 256), _MAX_GRID)
+    grid = np.linspace(low, high, points)[None, :] - offsets[:, None]
+    log_density = clicks[:, None] * grid - (clicks + skips)[:, None] * np.logaddexp(0.0, grid)
+    density = np.exp(log_density - log_density.max(axis=1, keepdims=True))
+    density /= density.sum(axis=1, keepdims=True)
+    # Half of a point's own mass lies above it, and by the Euler-Maclaurin formula a twelfth of its slope: the
+    # choices' probabilities are then right to 1e-4 with as few points as this, without it to 3e-2.
+    slope = clicks[:, None] - (clicks + skips)[:, None] / (1.0 + np.exp(-grid))
+    step = (high - low) / (points - 1)
+    above = 1.0 - np.cumsum(density, axis=1) + density * (0.5 + step * slope / 12.0)
+    exceeding = np.clip(above, 0.0, 1.0)
+    others = np.ones(len(clicks), np.bool_)
+    others[chosen] = False
+    return rank_probabilities(density[chosen], exceeding[chosen], exceedance_counts(exceeding[others], m), m)

@@ -1,0 +1,135 @@
+"""The clicks of a log as training examples: each with negatives, drawn anew in every epoch.
+
+Guarantees: an epoch has every click once, in an order that its random numbers decide; a negative is never an
+article that its user has clicked (:mod:`freshet.models.training.negatives`), nor one that the slice did not
+show. Batches are gathered by a few array operations, none of them per example.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freshet.models.datasets.impression_log import ImpressionLog
+from freshet.models.ports import FloatMatrix
+from freshet.models.training.negatives import (
+    HardNegatives,
+    MixedNegatives,
+    Negatives,
+    NegativeSampler,
+    PopularityNegatives,
+    PositiveIndex,
+    SkipNegatives,
+    UniformNegatives,
+    in_batch_log_q,
+    in_batch_mask,
+)
+
+
+@dataclass(frozen=True)
+class ClickBatch:
+    """B clicks."""
+
+    impressions: NDArray[np.int64]
+    """Shape (B,): positions in the log."""
+    users: NDArray[np.int32]
+    """Shape (B,)."""
+    articles: NDArray[np.int32]
+    """Shape (B, 1 + n): the clicked one first, then its negatives; (B, 1) with in-batch negatives."""
+    counts: NDArray[np.bool_] | None = None
+    """Shape (B, B): which of the batch's articles count for which click; with in-batch negatives only."""
+    log_q: NDArray[np.float32] | None = None
+    """Shape (B,): to subtract from each article's logits; with in-batch negatives only."""
+
+
+class ClickExamples:
+    """The clicks of a slice of a log.
+
+    Args:
+        log: The slice.
+        negatives: How they are drawn.
+        per_click: How many there are for each click; in-batch negatives are as many as the batch has.
+
+    Raises:
+        ValueError: Nothing was clicked, or ``negatives`` is no such kind.
+    """
+
+    def __init__(self, log: ImpressionLog, negatives: Negatives, per_click: int) -> None:
+        clicked = np.flatnonzero(log.clicked)
+        if not len(clicked):
+            raise ValueError(f"{log.folder}: nothing was clicked in the part to train on")
+        self.impressions: NDArray[np.int64] = (
+            np.searchsorted(log.slate_start, clicked, side="right").astype(np.int64) - 1
+        )
+        """Shape (clicks,)."""
+        self.users: NDArray[np.int32] = log.user[self.impressions]
+        """Shape (clicks,)."""
+        self.articles: NDArray[np.int32] = log.candidates[clicked]
+        """Shape (clicks,)."""
+        self.shown: NDArray[np.int64] = np.unique(log.candidates).astype(np.int64)
+        """Numbers of the articles that the slice shows, ascending. One that is in histories only could be
+        learned as a negative and never as anything else."""
+        self._per_click = per_click
+        self._index = PositiveIndex.of_log(log)
+        self._hard: HardNegatives | None = None
+        self._skips: SkipNegatives | None = None
+        self._sampler: NegativeSampler | None = None
+        self._clicks = np.bincount(self.articles, minlength=len(log.articles))
+        uniform = UniformNegatives(self._index, self.shown)
+        if negatives == "skips":
+            self._skips = SkipNegatives(log, self._index, uniform)
+        elif negatives == "uniform":
+            self._sampler = uniform
+        elif negatives == "popularity":
+            self._sampler = PopularityNegatives(self._index, eligible=self.shown)
+        elif negatives in ("hard", "mixed"):
+            self._sampler = self._hard = HardNegatives(self._index, uniform, eligible=self.shown)
+            if negatives == "mixed":
+                popular = PopularityNegatives(self._index, eligible=self.shown)
+                self._sampler = MixedNegatives((uniform, popular, self._hard))
+        elif negatives != "in-batch":
+            raise ValueError(f"negatives is {negatives!r}")
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    @property
+    def wants_vectors(self) -> bool:
+        """Whether :meth:`refresh` changes what is drawn."""
+        return self._hard is not None
+
+    def refresh(self, vectors: FloatMatrix) -> None:
+        """Draw hard negatives near to the clicked article by these vectors (articles, d) from now on."""
+        if self._hard is not None:
+            self._hard.refresh(vectors)
+
+    def batches(self, rng: np.random.Generator, size: int) -> Iterator[ClickBatch]:
+        """One epoch, ``size`` clicks at a time, the last batch smaller."""
+        order = rng.permutation(len(self))
+        for start in range(0, len(order), size):
+            chosen = order[start : start + size]
+            impressions, users = self.impressions[chosen], self.users[chosen]
+            articles = self.articles[chosen]
+            drawn = self._draw(impressions, users, articles, rng)
+            if drawn is not None:
+                yield ClickBatch(impressions, users, np.concatenate([articles[:, None], drawn], axis=1))
+                continue
+            counts = in_batch_mask(users, articles, self._index)
+            log_q = in_batch_log_q(self._clicks, articles).astype(np.float32)
+            yield ClickBatch(impressions, users, articles[:, None], counts, log_q)
+
+    def _draw(
+        self,
+        impressions: NDArray[np.int64],
+        users: NDArray[np.int32],
+        articles: NDArray[np.int32],
+        rng: np.random.Generator,
+    ) -> NDArray[np.int32] | None:
+        if self._skips is not None:
+            return self._skips.sample(impressions, self._per_click, rng, articles)
+        if self._sampler is not None:
+            return self._sampler.sample(users, self._per_click, rng, articles)
+        return None

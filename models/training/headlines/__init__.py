@@ -1,0 +1,4 @@
+"""Fine-tuning of a text encoder on headline tests.
+
+Begin with :mod:`~freshet.models.training.headlines.task`.
+"""

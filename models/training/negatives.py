@@ -1,0 +1,390 @@
+"""Negatives for implicit feedback: articles that count as not wanted, never a positive of the same user.
+
+A click says what a user wants; nothing says what else the user does not. Training on clicks therefore draws
+negatives, and how they are drawn decides what a model learns:
+
+- :class:`UniformNegatives`: every article alike. Most are easy, and popular articles are hardly ever
+  pushed down: the model learns popularity along with taste.
+- :class:`PopularityNegatives`: in proportion to ``clicks ** 0.75`` (Mikolov et al., 2013, section 2.2).
+  Popular articles are negatives as often as they nearly are positives: more taste, less popularity.
+- :class:`HardNegatives`: the nearest unclicked articles. They have a gradient where easy ones have none
+  (Xiong et al., 2021, "ANCE"), and are sometimes what the user would have clicked.
+- :class:`MixedNegatives`: some of each.
+- In-batch: the positives of the other examples (:func:`in_batch_mask`). They cost nothing, and come in
+  proportion to popularity: their logits are corrected by ``- log q`` (Yi et al., 2019, equation 3).
+- Skips: what the user was shown and did not click (:class:`SkipNegatives`), the only ones of which it is
+  known that the user saw them.
+
+Every sampler draws from its distribution *given that the article is no positive*, by drawing again and, for
+those who have clicked nearly all, exactly. ``log_q`` is the logarithm of the distribution without that
+condition; the missing constant is the same for all of a user's negatives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from freshet.models.datasets.impression_log import ImpressionLog
+from freshet.models.datasets.positive_index import PositiveIndex
+from freshet.models.training.in_batch_negatives import in_batch_log_q, in_batch_mask
+from freshet.models.training.item2vec.alias_table import AliasTable
+
+__all__ = [
+    "HardNegatives",
+    "MixedNegatives",
+    "NegativeSampler",
+    "Negatives",
+    "PopularityNegatives",
+    "PositiveIndex",
+    "SkipNegatives",
+    "UniformNegatives",
+    "in_batch_log_q",
+    "in_batch_mask",
+    "shown_articles",
+]
+
+Negatives = Literal["skips", "uniform", "popularity", "in-batch", "hard", "mixed"]
+"""How settings name the kinds."""
+
+DEFAULT_POWER = 0.75
+DEFAULT_POOL = 100
+MAX_REDRAWS = 16
+"""A user who has clicked half of all articles is still refused once in 65,000 draws; then comes the exact."""
+_MAX_SCORES = 1 << 24
+
+
+class NegativeSampler(Protocol):
+    """Draws negatives for examples of one positive each."""
+
+    def sample(
+        self, users: NDArray[np.integer], n: int, rng: np.random.Generator, positives: NDArray[np.integer]
+    ) -> NDArray[np.int32]:
+        """Draw ``n`` articles for each example, independently, so that one may come twice.
+
+        Args:
+            users: Shape (B,), the user of each example.
+            n: Negatives for each.
+            rng: Decides; the same state gives the same negatives.
+            positives: Shape (B,), the article of each example; never drawn, even if the index lacks it.
+
+        Returns:
+            Shape (B, n): numbers of articles.
+
+        Raises:
+            ValueError: A user has clicked all that could be drawn.
+        """
+        ...
+
+    def log_q(self, items: ArrayLike) -> NDArray[np.float64]:
+        """The logarithm of the probability to draw each of ``items``, any shape; finite for every article."""
+        ...
+
+
+class _WeightedNegatives:
+    """Draws in proportion to weights."""
+
+    def __init__(self, index: PositiveIndex, weights: ArrayLike, eligible: ArrayLike | None) -> None:
+        self._index = index
+        self._items = _eligible(index, eligible)
+        weight = np.asarray(weights, np.float64)
+        drawn = weight[self._items]
+        self._weights = np.zeros(index.n_items)
+        self._weights[self._items] = drawn
+        self._table = AliasTable(drawn, [0, len(drawn)])
+        self._log_q = np.log(weight) - np.log(drawn.sum())
+
+    def sample(
+        self, users: NDArray[np.integer], n: int, rng: np.random.Generator, positives: NDArray[np.integer]
+    ) -> NDArray[np.int32]:
+        """As :meth:`NegativeSampler.sample`."""
+        users, positives = np.asarray(users), np.asarray(positives)
+        drawn = self._draw((len(users), n), rng)
+        rows, columns = np.nonzero(self._refused(users[:, None], drawn, positives[:, None]))
+        for _ in range(MAX_REDRAWS):
+            if not len(rows):
+                return drawn
+            again = self._draw((len(rows),), rng)
+            drawn[rows, columns] = again
+            still = self._refused(users[rows], again, positives[rows])
+            rows, columns = rows[still], columns[still]
+        for row in np.unique(rows):
+            at = columns[rows == row]
+            drawn[row, at] = self._exactly(int(users[row]), int(positives[row]), len(at), rng)
+        return drawn
+
+    def log_q(self, items: ArrayLike) -> NDArray[np.float64]:
+        """As :meth:`NegativeSampler.log_q`; of an article that is not eligible, what it would have been."""
+        result: NDArray[np.float64] = self._log_q[np.asarray(items)]
+        return result
+
+    def _draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.int32]:
+        drawn: NDArray[np.int32] = self._items[self._table.draw(np.zeros(shape, np.int64), rng)]
+        return drawn
+
+    def _refused(
+        self, users: NDArray[np.integer], drawn: NDArray[np.int32], positives: NDArray[np.integer]
+    ) -> NDArray[np.bool_]:
+        refused: NDArray[np.bool_] = self._index.contains(users, drawn) | (drawn == positives)
+        return refused
+
+    def _exactly(self, user: int, positive: int, n: int, rng: np.random.Generator) -> NDArray[np.int32]:
+        weights = self._weights.copy()
+        weights[self._index.of(user)] = 0.0
+        weights[positive] = 0.0
+        sums = np.cumsum(weights)
+        if not sums[-1] > 0.0:
+            raise ValueError(
+                f"user number {user} has clicked all {len(self._items)} articles that could be a negative: "
+                "leave the user out of training"
+            )
+        at = np.searchsorted(sums, rng.random(n) * sums[-1], side="right")
+        # A product that rounds up to the sum would be past the end.
+        drawn: NDArray[np.int32] = np.minimum(at, np.flatnonzero(weights)[-1]).astype(np.int32)
+        return drawn
+
+
+class UniformNegatives(_WeightedNegatives):
+    """Every eligible article alike.
+
+    Args:
+        index: What must not be drawn.
+        eligible: Numbers of articles that may be drawn, all by default. For a slice of a log, give
+            :func:`shown_articles`: articles that appear only later would otherwise be learned as unwanted.
+    """
+
+    def __init__(self, index: PositiveIndex, eligible: ArrayLike | None = None) -> None:
+        super().__init__(index, np.ones(index.n_items), eligible)
+
+
+class PopularityNegatives(_WeightedNegatives):
+    """In proportion to ``(users who clicked + smoothing) ** power`` (Mikolov et al., 2013).
+
+    Args:
+        index: What must not be drawn, and how many users clicked each article.
+        power: 0 is uniform, 1 is popularity.
+        smoothing: Counted for every article, so that those never clicked can be drawn and have a finite
+            ``log_q``.
+        eligible: As for :class:`UniformNegatives`.
+
+    Raises:
+        ValueError: ``power`` is negative or ``smoothing`` not positive.
+    """
+
+    def __init__(
+        self,
+        index: PositiveIndex,
+        power: float = DEFAULT_POWER,
+        *,
+        smoothing: float = 1.0,
+        eligible: ArrayLike | None = None,
+    ) -> None:
+        if not (power >= 0.0 and smoothing > 0.0):
+            raise ValueError(f"power {power} must not be negative, smoothing {smoothing} must be positive")
+        super().__init__(index, (index.item_counts + smoothing) ** power, eligible)
+
+
+class HardNegatives:
+    """One of the nearest articles that the user has not clicked, by vectors that the caller refreshes.
+
+    Nearest to the example's positive, or, where :meth:`refresh` is given the users' vectors, to its user. A
+    neighbourhood is searched for when it is first needed, exactly, and kept until the next refresh: 4 bytes
+    times ``pool`` for each article (or user) of the training set. Before the first refresh, and for users
+    who have clicked a whole neighbourhood, ``otherwise`` draws.
+
+    ``log_q`` counts these negatives as uniform draws: their own distribution changes with every refresh and
+    is certain up to ``pool``, so that its correction would undo that they are hard.
+
+    Args:
+        index: What must not be drawn.
+        otherwise: Draws where there is no neighbourhood, and says which articles are eligible.
+        pool: How many nearest articles are drawn from.
+        eligible: As for :class:`UniformNegatives`.
+    """
+
+    def __init__(
+        self,
+        index: PositiveIndex,
+        otherwise: NegativeSampler,
+        pool: int = DEFAULT_POOL,
+        eligible: ArrayLike | None = None,
+    ) -> None:
+        if pool < 1:
+            raise ValueError(f"pool is {pool}, must be at least 1")
+        self._index = index
+        self._otherwise = otherwise
+        self._items = _eligible(index, eligible)
+        self._pool = min(pool + 1, len(self._items))  # The positive is its own nearest.
+        self._vectors: NDArray[np.float32] | None = None
+        self._queries: NDArray[np.float32] | None = None
+        self._near = np.zeros((0, self._pool), np.int32)
+
+    def refresh(self, vectors: NDArray[np.float32], queries: NDArray[np.float32] | None = None) -> None:
+        """Forget all neighbourhoods; from now on they are those of these vectors, by dot product.
+
+        Args:
+            vectors: Shape (n_items, d). Scale them to norm 1 where nearness means the cosine.
+            queries: Shape (n_users, d), where nearest to the user is meant.
+
+        Raises:
+            ValueError: There are not as many vectors as items, or queries as users.
+        """
+        keys = self._index.n_items if queries is None else self._index.n_users
+        if len(vectors) != self._index.n_items or (queries is not None and len(queries) != keys):
+            raise ValueError(
+                f"{len(vectors)} vectors, {keys if queries is None else len(queries)} queries: must be "
+                f"{self._index.n_items} and {keys}"
+            )
+        self._vectors, self._queries = vectors, queries
+        self._near = np.full((keys, self._pool), -1, np.int32)
+
+    def sample(
+        self, users: NDArray[np.integer], n: int, rng: np.random.Generator, positives: NDArray[np.integer]
+    ) -> NDArray[np.int32]:
+        """As :meth:`NegativeSampler.sample`."""
+        users, positives = np.asarray(users), np.asarray(positives)
+        if self._vectors is None:
+            return self._otherwise.sample(users, n, rng, positives)
+        near = self._neighbours(positives if self._queries is None else users)
+        usable = ~self._index.contains(users[:, None], near) & (near != positives[:, None])
+        counts = usable.sum(axis=1)
+        first = np.argsort(~usable, axis=1, kind="stable")
+        choice = (rng.random((len(users), n)) * counts[:, None]).astype(np.int64)
+        np.minimum(choice, np.maximum(counts - 1, 0)[:, None], out=choice)
+        drawn = np.take_along_axis(near, np.take_along_axis(first, choice, axis=1), axis=1)
+        none = np.flatnonzero(counts == 0)
+        if len(none):
+            drawn[none] = self._otherwise.sample(users[none], n, rng, positives[none])
+        return drawn
+
+    def log_q(self, items: ArrayLike) -> NDArray[np.float64]:
+        """As if drawn uniformly: see the class."""
+        return np.full(np.shape(items), -np.log(len(self._items)))
+
+    def _neighbours(self, keys: NDArray[np.integer]) -> NDArray[np.int32]:
+        """The nearest eligible articles, shape (B, pool), in no order."""
+        assert self._vectors is not None
+        needed = np.unique(keys)
+        needed = needed[self._near[needed, 0] < 0]
+        if len(needed):
+            queries = self._vectors if self._queries is None else self._queries
+            eligible = self._vectors[self._items]
+            rows = max(_MAX_SCORES // len(self._items), 1)
+            for start in range(0, len(needed), rows):
+                part = needed[start : start + rows]
+                scores = queries[part] @ eligible.T
+                nearest = np.argpartition(scores, -self._pool, axis=1)[:, -self._pool :]
+                self._near[part] = self._items[nearest]
+        near: NDArray[np.int32] = self._near[keys]
+        return near
+
+
+class MixedNegatives:
+    """Each negative by one of several samplers, chosen at random in the given shares.
+
+    Args:
+        samplers: Usually uniform, by popularity, and hard.
+        shares: Of each sampler; they sum to 1.
+
+    Raises:
+        ValueError: There are not as many shares as samplers, or they do not sum to 1.
+    """
+
+    def __init__(
+        self, samplers: Sequence[NegativeSampler], shares: Sequence[float] = (0.5, 0.3, 0.2)
+    ) -> None:
+        if len(samplers) != len(shares) or min(shares) < 0 or not np.isclose(sum(shares), 1.0):
+            raise ValueError(f"shares {tuple(shares)}: {len(samplers)} that sum to 1 are needed")
+        self._samplers = tuple(samplers)
+        self._shares = np.asarray(shares, np.float64)
+
+    def sample(
+        self, users: NDArray[np.integer], n: int, rng: np.random.Generator, positives: NDArray[np.integer]
+    ) -> NDArray[np.int32]:
+        """As :meth:`NegativeSampler.sample`."""
+        users, positives = np.asarray(users), np.asarray(positives)
+        by = np.searchsorted(np.cumsum(self._shares)[:-1], rng.random((len(users), n)), side="right")
+        drawn = np.empty((len(users), n), np.int32)
+        for number, sampler in enumerate(self._samplers):
+            rows, columns = np.nonzero(by == number)
+            if len(rows):
+                drawn[rows, columns] = sampler.sample(users[rows], 1, rng, positives[rows])[:, 0]
+        return drawn
+
+    def log_q(self, items: ArrayLike) -> NDArray[np.float64]:
+        """The logarithm of the mixture of the samplers' distributions."""
+        parts = [sampler.log_q(items) for sampler in self._samplers]
+        with np.errstate(divide="ignore"):
+            weighted = np.stack(parts) + np.log(self._shares).reshape(-1, *(1,) * np.ndim(items))
+        result: NDArray[np.float64] = np.logaddexp.reduce(weighted, axis=0)
+        return result
+
+
+class SkipNegatives:
+    """What an impression showed and its user has clicked neither there nor elsewhere in the log.
+
+    Args:
+        log: The impressions.
+        index: What must not be drawn.
+        otherwise: Draws for impressions of which everything was clicked.
+    """
+
+    def __init__(self, log: ImpressionLog, index: PositiveIndex, otherwise: NegativeSampler) -> None:
+        self._user = log.user
+        self._otherwise = otherwise
+        impression = np.repeat(np.arange(len(log), dtype=np.int32), np.diff(log.slate_start))
+        skips = ~log.clicked & ~index.contains(log.user[impression], log.candidates)
+        self._items = log.candidates[skips]
+        self._starts = np.searchsorted(impression[skips], np.arange(len(log) + 1))
+
+    def sample(
+        self,
+        impressions: NDArray[np.integer],
+        n: int,
+        rng: np.random.Generator,
+        positives: NDArray[np.integer],
+    ) -> NDArray[np.int32]:
+        """Draw ``n`` skips of each impression, with replacement.
+
+        Args:
+            impressions: Shape (B,), positions in the log.
+            n: Negatives for each.
+            rng: Decides.
+            positives: Shape (B,), the article of each example.
+
+        Returns:
+            Shape (B, n): numbers of articles.
+        """
+        impressions = np.asarray(impressions)
+        starts = self._starts[impressions]
+        counts = self._starts[impressions + 1] - starts
+        choice = (rng.random((len(impressions), n)) * counts[:, None]).astype(np.int64)
+        np.minimum(choice, np.maximum(counts - 1, 0)[:, None], out=choice)
+        none = np.flatnonzero(counts == 0)
+        at = starts[:, None] + choice
+        at[none] = 0
+        drawn = self._items[at] if len(self._items) else np.zeros(at.shape, np.int32)
+        if len(none):
+            drawn[none] = self._otherwise.sample(self._user[impressions[none]], n, rng, positives[none])
+        return drawn
+
+
+def shown_articles(log: ImpressionLog) -> NDArray[np.int64]:
+    """The articles that are shown, or in a history, in a slice of a log; ascending."""
+    seen = np.zeros(len(log.articles), np.bool_)
+    seen[log.candidates] = True
+    lengths = np.diff(log.history_start)
+    used = np.zeros(len(lengths), np.bool_)
+    used[log.history] = True
+    seen[log.history_items[np.repeat(used, lengths)]] = True
+    return np.flatnonzero(seen)
+
+
+def _eligible(index: PositiveIndex, eligible: ArrayLike | None) -> NDArray[np.int32]:
+    items = np.arange(index.n_items) if eligible is None else np.unique(np.asarray(eligible, np.int64))
+    if not len(items):
+        raise ValueError("no article is eligible as a negative")
+    return items.astype(np.int32)

@@ -1,0 +1,124 @@
+"""What was known at the moment of each rating: what its user had liked, and how popular each item was.
+
+Guarantee: an answer for a moment uses ratings strictly earlier than it. Training on what a later moment knows
+would teach a model to read its own answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freshet.models.datasets.movielens import Ratings
+
+NOTHING = -1
+"""Pads the items of a user who liked fewer; its age is 0."""
+MAX_MOMENTS = 256
+"""At which popularity is known; 1 MB for 1,000 items and one half-life."""
+
+
+class RatingHistories:
+    """What each user liked, by time.
+
+    Args:
+        ratings: In the order of time.
+        minimum_rating: From here on a user liked an item.
+    """
+
+    def __init__(self, ratings: Ratings, minimum_rating: float) -> None:
+        liked = np.flatnonzero(ratings.rating >= minimum_rating)
+        by_user = liked[np.argsort(ratings.user[liked], kind="stable")]
+        self._item, self._time_s = ratings.item[by_user], ratings.time_s[by_user]
+        counts = np.bincount(ratings.user[by_user], minlength=len(ratings.user_ids))
+        self._start = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+        # Ranks of times instead of times: user and time in one ascending number, without rounding.
+        self._moments = np.unique(self._time_s)
+        self._first_s = np.full(len(ratings.user_ids), np.inf)
+        np.minimum.at(self._first_s, ratings.user, ratings.time_s)
+        self._keys = self._key(ratings.user[by_user], self._time_s)
+
+    def before(
+        self, users: NDArray[np.integer], times_s: NDArray[np.float64], limit: int
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """What users had liked before a time, the newest first.
+
+        Args:
+            users: Shape (B,), by number.
+            times_s: Shape (B,), Unix seconds.
+            limit: The most items of each.
+
+        Returns:
+            Items (B, L), ``NOTHING`` where there are fewer, and their ages (B, L) in seconds; L is what the
+            longest needs.
+        """
+        start = self._start[users]
+        end = np.searchsorted(self._keys, self._key(users, times_s), side="left")
+        n = np.minimum(end - start, limit)
+        back = np.arange(int(n.max(initial=0)))
+        used = back < n[:, None]
+        at = np.where(used, end[:, None] - 1 - back, 0)
+        items = np.full(used.shape, NOTHING, np.int32)
+        age_s = np.zeros(used.shape, np.float32)
+        items[used] = self._item[at[used]]
+        age_s[used] = (times_s[:, None] - self._time_s[at])[used] if used.any() else 0.0
+        return items, age_s
+
+    def tenure_s(self, users: NDArray[np.integer], times_s: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Seconds (B,) since each user's first rating, high or low; 0 before it."""
+        tenure_s: NDArray[np.float64] = np.maximum(times_s - self._first_s[users], 0.0)
+        return tenure_s.astype(np.float32)
+
+    def _key(self, users: NDArray[np.integer], times_s: NDArray[np.float64]) -> NDArray[np.int64]:
+        rank = np.searchsorted(self._moments, times_s, side="left")
+        return users.astype(np.int64) * (len(self._moments) + 1) + rank
+
+
+class PopularityInTime:
+    """The logarithm of each item's decayed count of likes, as it was in the course of the ratings.
+
+    With n_i(t) the sum over an item's earlier likes of ``2 ** (-(t - t_like) / half_life)``, the value is
+    ``log(1 + n_i(t))``. It is known at no more than ``MAX_MOMENTS`` moments, between equal numbers of
+    ratings; a time has the value of the last moment at or before it.
+
+    Args:
+        ratings: In the order of time, at least one.
+        minimum_rating: From here on a rating is a like.
+        half_lives_s: One value of each item for each of them.
+    """
+
+    def __init__(self, ratings: Ratings, minimum_rating: float, half_lives_s: Sequence[float]) -> None:
+        steps = np.linspace(0, len(ratings), min(MAX_MOMENTS, len(ratings)), endpoint=False).astype(np.int64)
+        self._moments_s = np.unique(ratings.time_s[steps])
+        half_lives = np.asarray(half_lives_s, np.float64)
+        liked = np.flatnonzero(ratings.rating >= minimum_rating)
+        item, time_s = ratings.item[liked], ratings.time_s[liked]
+        n_items = len(ratings.item_ids)
+        counts = np.zeros((n_items, len(half_lives)))
+        values = np.zeros((len(self._moments_s) + 1, n_items, len(half_lives)), np.float32)
+        done, now_s = 0, float(ratings.time_s[0])
+        moments = [*self._moments_s.tolist(), float(np.nextafter(ratings.time_s[-1], np.inf))]
+        for step, moment_s in enumerate(moments):
+            counts *= np.exp2(-(moment_s - now_s) / half_lives)
+            until = int(np.searchsorted(time_s, moment_s, side="left"))
+            fresh = np.exp2(-(moment_s - time_s[done:until, None]) / half_lives)
+            np.add.at(counts, item[done:until], fresh)
+            values[step] = np.log1p(counts)
+            done, now_s = until, moment_s
+        self._values = values
+
+    def at(self, times_s: NDArray[np.float64], items: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Values (B, C, half-lives) of ``items`` (B, C) at ``times_s`` (B,); those of the ratings' own time.
+
+        Times before the first rating have the values of that moment, when nothing was liked yet.
+        """
+        step = np.maximum(np.searchsorted(self._moments_s, times_s, side="right") - 1, 0)
+        values: NDArray[np.float32] = self._values[step[:, None], items]
+        return values
+
+    @property
+    def last(self) -> NDArray[np.float32]:
+        """Values (items, half-lives) when all ratings have been given."""
+        last: NDArray[np.float32] = self._values[-1]
+        return last

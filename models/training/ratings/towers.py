@@ -1,0 +1,245 @@
+"""The two towers of a model of ratings: items by id and genres, users by id, features and what they liked.
+
+    v_i = item_layers(concatenate(e_i, G g_i)),   u = user_layers(concatenate(p, e_u, F f_u, t_u)),
+    score = c u . v_i + (a + a' t_u) . s_i(t) + b
+
+with e tables of ids, g_i the item's genres as zeros and ones, f_u the user's age (scaled) and the categories
+of gender and occupation, p what the user liked, pooled over the *item tower's* vectors, so that both sides
+share one table (Covington et al., 2016), s_i(t) the item's popularity at the time
+(:class:`~freshet.models.training.ratings.histories.PopularityInTime`), a number feature of the item that
+changes, and t_u how long the user has been there: who signs up rates the best known films of all times, who
+comes back rates what is new. Each part can be left out. Where vectors are normalised, c is one over the
+temperature.
+
+The score is one dot product all the same, of (c u, a + a' t_u) and (v_i, s_i(t)).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from freshet.models.datasets.movielens import Ratings
+from freshet.models.embedding.bundle import Activation
+from freshet.models.evaluation.ratings.baselines import SECONDS_PER_DAY
+from freshet.models.training.towers.feature_tower import MultiLayer
+
+HistoryPooling = Literal["none", "decayed", "attention"]
+ATTENTION_HEADS = 4
+_EMBEDDING_STD = 0.1
+_TINY = 1e-12
+_AGE_SCALE_YEARS = 50.0
+_TENURE_SCALE_DAYS = 30.0
+POPULARITY_SCALE = 10.0
+"""One step of the optimizer moves what popularity counts this many times as far as a weight: Adam's steps of
+0.002 would not change it much in the few epochs after which a small set is learned by heart."""
+_FIRST_POPULARITY = 0.5
+_NUMBERS = ("age",)
+_CATEGORIES = ("gender", "occupation")
+
+
+@dataclass(frozen=True)
+class RatingTowerSizes:
+    """What the towers consist of."""
+
+    d: int
+    item_widths: tuple[int, ...]
+    """Of the item tower's layers before the last, which gives ``d``; without any there is none at all."""
+    user_widths: tuple[int, ...]
+    id_embedding: int
+    genre_embedding: int
+    """0 leaves the genres out."""
+    feature_embedding: int
+    """0 leaves the users' features out."""
+    user_ids: bool
+    pooling: HistoryPooling
+    batch_norm: bool
+    dropout: float
+    user_id_dropout: float
+    """The share of examples whose user is treated as unknown, so that row 0 learns to stand in."""
+    normalise: bool
+    temperature: float
+    """The first one, where it is learned."""
+    learn_temperature: bool
+    half_life_s: float
+    """Of the pooling; infinite for a plain average."""
+    popularity: int
+    """How many half-lives the popularity has."""
+
+
+def genre_marks(ratings: Ratings) -> Tensor:
+    """Shape (items, genres) float32: 1 where the item has the genre."""
+    names = sorted({genre for genres in ratings.genres for genre in genres})
+    number = {name: i for i, name in enumerate(names)}
+    marks = np.zeros((len(ratings.item_ids), len(names)), np.float32)
+    for item, genres in enumerate(ratings.genres):
+        marks[item, [number[genre] for genre in genres]] = 1.0
+    return torch.from_numpy(marks)
+
+
+def user_marks(ratings: Ratings) -> Tensor:
+    """Shape (users, features) float32: the age around 0, and 1 for the gender and the occupation."""
+    columns: list[list[float]] = []
+    for name in _NUMBERS:
+        for values in [ratings.user_features[name]] if name in ratings.user_features else []:
+            known = [float(value) if value.isdecimal() else None for value in values]
+            columns.append([0.0 if age is None else age / _AGE_SCALE_YEARS - 0.5 for age in known])
+    for name in _CATEGORIES:
+        values = ratings.user_features.get(name, ())
+        columns += [[float(value == kind) for value in values] for kind in sorted(set(values) - {""})]
+    marks = np.array(columns, np.float32).T if columns else np.zeros((len(ratings.user_ids), 0), np.float32)
+    return torch.from_numpy(np.ascontiguousarray(marks))
+
+
+class RatingTowers(nn.Module):
+    """Both towers of the users and items of one set of ratings; row 0 of the users' table is the unknown one.
+
+    Args:
+        ratings: Whose users, items, genres and features; the ratings themselves are not looked at.
+        sizes: What the towers consist of.
+    """
+
+    def __init__(self, ratings: Ratings, sizes: RatingTowerSizes) -> None:
+        super().__init__()
+        self.sizes = sizes
+        self.register_buffer("genres", genre_marks(ratings), persistent=False)
+        self.register_buffer("features", user_marks(ratings), persistent=False)
+        self.genres: Tensor
+        self.features: Tensor
+        d = sizes.d
+        self.items = _table(len(ratings.item_ids), sizes.id_embedding)
+        self.users = _table(1 + len(ratings.user_ids), sizes.id_embedding) if sizes.user_ids else None
+        self.of_genres = _linear(self.genres.shape[1], sizes.genre_embedding)
+        self.of_features = _linear(self.features.shape[1], sizes.feature_embedding)
+        width = sizes.id_embedding + (sizes.genre_embedding if self.of_genres else 0)
+        self.item_layers = _layers(width, sizes.item_widths, sizes)
+        width = d if sizes.pooling != "none" else 0
+        width += sizes.id_embedding if sizes.user_ids else 0
+        width += sizes.feature_embedding if self.of_features else 0
+        width += 1 if sizes.popularity else 0
+        self.user_layers = _layers(width, sizes.user_widths, sizes)
+        self.population = nn.Parameter(torch.zeros(d))
+        self.attention = (
+            nn.MultiheadAttention(d, ATTENTION_HEADS, batch_first=True)
+            if sizes.pooling == "attention"
+            else None
+        )
+        self.log_scale = nn.Parameter(
+            torch.tensor(-np.log(sizes.temperature), dtype=torch.float32),
+            requires_grad=sizes.learn_temperature,
+        )
+        self.bias = nn.Parameter(torch.zeros(()))
+        self.of_popularity = nn.Parameter(torch.zeros(2, sizes.popularity))
+
+    @property
+    def scale(self) -> Tensor:
+        """What the dot product is multiplied with."""
+        return self.log_scale.exp()
+
+    def item_vectors(self, items: Tensor) -> Tensor:
+        """Shape (n, d) of items (n,)."""
+        parts = [self.items(items)]
+        if self.of_genres is not None:
+            parts.append(self.of_genres(self.genres[items]))
+        return self._normalised(self.item_layers(torch.cat(parts, dim=1)).float())
+
+    @torch.no_grad()
+    def replace_untrained_users(self, trained: Tensor) -> None:
+        """Let users without an example be as an unknown one: their rows are still random.
+
+        The unknown one is row 0 where ``user_id_dropout`` has trained it, else the mean of those trained.
+
+        Args:
+            trained: (users,) bool.
+        """
+        if self.users is None:
+            return
+        table = self.users.weight
+        if not self.sizes.user_id_dropout:
+            table[0] = table[1:][trained].mean(dim=0)
+        table[1:][~trained] = table[0]
+
+    def popularity_weights(self, tenure_s: Tensor) -> Tensor:
+        """What popularity counts (B, half-lives) for users who have been there so long (B,)."""
+        constant, slope = _FIRST_POPULARITY + POPULARITY_SCALE * self.of_popularity[0], self.of_popularity[1]
+        return constant + POPULARITY_SCALE * slope * _scaled_tenure(tenure_s).unsqueeze(1)
+
+    def user_vectors(
+        self, users: Tensor, tenure_s: Tensor, liked: Tensor, age_s: Tensor, used: Tensor
+    ) -> Tensor:
+        """Shape (B, d).
+
+        Args:
+            users: (B,), by number; -1 for an unknown one.
+            tenure_s: (B,), since the user's first rating.
+            liked: (B, L, d), the vectors of what each liked.
+            age_s: (B, L), how long ago.
+            used: (B, L), false where it is padding.
+        """
+        parts = []
+        if self.sizes.pooling != "none":
+            parts.append(self._pooled(liked, age_s, used))
+        if self.users is not None:
+            rows = users + 1
+            if self.training and self.sizes.user_id_dropout:
+                hidden = torch.rand(len(rows), device=rows.device) < self.sizes.user_id_dropout
+                rows = rows.masked_fill(hidden, 0)
+            parts.append(self.users(rows))
+        if self.of_features is not None:
+            known = (users >= 0).unsqueeze(1)
+            parts.append(self.of_features(self.features[users.clamp(min=0)] * known))
+        if self.sizes.popularity:
+            parts.append(_scaled_tenure(tenure_s).unsqueeze(1))
+        return self._normalised(self.user_layers(torch.cat(parts, dim=1)).float())
+
+    def _pooled(self, liked: Tensor, age_s: Tensor, used: Tensor) -> Tensor:
+        if self.attention is not None and liked.shape[1]:
+            # The softmax over nothing of a user without history is NaN: let all through, and pool none.
+            hidden = ~used & used.any(dim=1, keepdim=True)
+            liked = (
+                liked + self.attention(liked, liked, liked, key_padding_mask=hidden, need_weights=False)[0]
+            )
+        weights = torch.exp2(-age_s / self.sizes.half_life_s) * used
+        sums = torch.einsum("bl,bld->bd", weights, liked) + self.population
+        pooled: Tensor = sums / (weights.sum(dim=1, keepdim=True) + 1.0)
+        return pooled
+
+    def _normalised(self, vectors: Tensor) -> Tensor:
+        if not self.sizes.normalise:
+            return vectors
+        unit: Tensor = vectors / vectors.norm(dim=1, keepdim=True).clamp_min(_TINY)
+        return unit
+
+
+def _scaled_tenure(tenure_s: Tensor) -> Tensor:
+    return (tenure_s / SECONDS_PER_DAY).log1p() / math.log1p(_TENURE_SCALE_DAYS)
+
+
+def _table(rows: int, width: int) -> nn.Embedding:
+    table = nn.Embedding(rows, width)
+    nn.init.normal_(table.weight, std=_EMBEDDING_STD)
+    return table
+
+
+def _linear(inputs: int, outputs: int) -> nn.Linear | None:
+    return nn.Linear(inputs, outputs, bias=False) if inputs and outputs else None
+
+
+def _layers(width: int, widths: Sequence[int], sizes: RatingTowerSizes) -> nn.Module:
+    """ReLU layers and one to ``d`` without activation; nothing at all where the input has ``d`` as it is."""
+    if not widths and width == sizes.d:
+        return nn.Identity()
+    activations: list[Activation] = ["relu"] * len(widths)
+    return MultiLayer(
+        width,
+        [*widths, sizes.d],
+        [*activations, "none"],
+        batch_norm=sizes.batch_norm,
+        dropout=sizes.dropout,
+    )

@@ -1,0 +1,350 @@
+"""Training on slates: who was shown what, what they clicked, and what they had done before.
+
+A :class:`~freshet.models.training.loop.Task` for every model that has article vectors and makes queries of
+a user's earlier events. An example is
+
+- a click and ``n_negatives`` articles that count as not wanted (:mod:`freshet.models.training.negatives`), or
+- with the loss ``listwise`` and the negatives ``skips``, the whole slate of an impression, at most
+  ``max_slate`` of it: all that was clicked and a random part of the rest.
+
+Losses: ``bce``, binary cross-entropy of each candidate; ``listwise``, the cross-entropy of the softmax over
+an example's candidates (ListNet's top-one probabilities; Cao et al., 2007), where only the order within a
+slate counts.
+
+With ``residual``, the ranker's score by ids alone (:mod:`freshet.models.training.ranker_offsets`) is added to
+the model's, in training and in validation: the model learns what popularity, age and fatigue do not say.
+
+A user's events are those of strictly earlier impressions
+(:class:`~freshet.models.training.user_events.UserEvents`), in training and in validation: the validation
+score is what a stream would reach with the weights frozen. Scores are centred as they are when served: q . (v
+- m), m the mean of what is clicked, and 0 for an article that has no vector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from freshet.models.datasets.impression_log import ImpressionLog
+from freshet.models.evaluation.ranking_metrics import RankedSlates
+from freshet.models.training.negatives import (
+    HardNegatives,
+    MixedNegatives,
+    Negatives,
+    NegativeSampler,
+    PopularityNegatives,
+    PositiveIndex,
+    SkipNegatives,
+    UniformNegatives,
+    in_batch_log_q,
+    in_batch_mask,
+    shown_articles,
+)
+from freshet.models.training.towers.slate_model import Loss, SlateModel, SlateSettings, UserInputs
+from freshet.models.training.user_events import EventBatch, UserEvents
+
+__all__ = ["Loss", "SlateModel", "SlateSettings", "SlateTask", "UserInputs"]
+
+MAX_VALIDATION = 20_000
+"""Impressions; more of them only make validation longer."""
+_ARTICLES_AT_ONCE = 8_192
+_IMPRESSIONS_AT_ONCE = 512
+
+
+class SlateTask:
+    """Examples of a log for a model; see the module.
+
+    Args:
+        model: What is trained.
+        train: Impressions to train on.
+        validation: Later ones, of the same log.
+        settings: What an example is.
+        offsets: Shape (candidates of both,), :func:`~freshet.models.training.ranker_offsets.ranker_offsets`
+          of
+            ``train`` and ``validation`` joined; the validation reports how the two do together.
+
+    Raises:
+        ValueError: No impression of ``train`` has a click and a skip, or none of ``validation``.
+    """
+
+    def __init__(
+        self,
+        model: SlateModel,
+        train: ImpressionLog,
+        validation: ImpressionLog,
+        settings: SlateSettings,
+        offsets: NDArray[np.float32] | None = None,
+    ) -> None:
+        if settings.residual and offsets is None:
+            raise ValueError("residual training needs the ranker's offsets")
+        self._offsets = offsets
+        self._model = model
+        self._settings = settings
+        self._train = train
+        self._validation = validation
+        self._events = UserEvents(train)
+        self._validation_events = UserEvents(validation, train)
+        self._measured = _both(validation)
+        if len(self._measured) > MAX_VALIDATION:
+            chosen = np.linspace(0, len(self._measured) - 1, MAX_VALIDATION).astype(np.int64)
+            self._measured = self._measured[chosen]
+        usable = _both(train)
+        if not len(usable) or not len(self._measured):
+            which = "training" if not len(usable) else "validation"
+            raise ValueError(f"the {which} part has no impression with both a click and a skip")
+        if settings.by_slate:
+            self._positions, self._positives = usable, np.empty(0, np.int32)
+        else:
+            slots = np.flatnonzero(train.clicked)
+            self._positions = np.searchsorted(train.slate_start, slots, side="right") - 1
+            self._positives = train.candidates[slots]
+            self._index = PositiveIndex.of_log(train)
+            self._sampler = self._make_sampler()
+        self._clicked_counts = np.bincount(
+            train.candidates[train.clicked], minlength=len(train.articles)
+        ).astype(np.float32)
+
+    @property
+    def module(self) -> nn.Module:
+        """What is trained."""
+        return self._model.module
+
+    @property
+    def examples(self) -> int:
+        """Of one epoch."""
+        return len(self._positions)
+
+    def batches(self, rng: np.random.Generator) -> Iterator[dict[str, Tensor]]:
+        """One epoch, shuffled."""
+        if not self._settings.by_slate and isinstance(self._hard, HardNegatives):
+            # Once an epoch: nearer to what the model now confuses would cost a pass for each batch.
+            self._hard.refresh(self._table().numpy())
+        order = rng.permutation(len(self._positions))
+        for start in range(0, len(order), self._settings.batch):
+            yield self._batch(order[start : start + self._settings.batch], rng)
+
+    def loss(self, batch: dict[str, Tensor]) -> Tensor:
+        """The mean over the examples."""
+        vectors = self._model.article_vectors(batch["articles"])
+        vectors = torch.cat([vectors.new_zeros(1, vectors.shape[1]), vectors])  # Row 0 pads.
+        candidates, clicked = batch["candidates"], batch["clicked"]
+        inputs = UserInputs(
+            vectors[batch["clicks"]], batch["click_age_s"], vectors[batch["skips"]], batch["skip_age_s"]
+        )
+        users = self._model.user_vectors(batch["user"], inputs)
+        shown = vectors[candidates]  # (B, C, d)
+        if self._model.centred:
+            mean = shown[clicked > 0].mean(dim=0)
+            shown = (shown - mean) * shown.detach().any(dim=-1, keepdim=True)
+        scores = torch.einsum("bd,bcd->bc", users, shown).float()
+        own = self._model.own_scores(batch["articles"])
+        if own is not None:
+            scores = scores + torch.cat([own.new_zeros(1), own])[candidates]
+        valid = candidates > 0
+        if self._settings.loss == "bce":
+            losses = functional.binary_cross_entropy_with_logits(
+                scores + self._model.bias, clicked, reduction="none"
+            )
+            return (losses * valid).sum() / valid.sum()
+        if "log_q" in batch:
+            scores = scores - batch["log_q"]
+        if "offset" in batch:
+            scores = scores + self._model.offset_scale * batch["offset"]
+        log_chance = scores.masked_fill(~valid, -torch.inf).log_softmax(dim=1)
+        hits = torch.where(clicked > 0, log_chance, 0.0).sum(dim=1)
+        return -(hits / clicked.sum(dim=1)).mean()
+
+    def validate(self) -> tuple[float, dict[str, float]]:
+        """AUC, MRR and nDCG@10 of the validation impressions with a click and a skip.
+
+        The score is the AUC: with ``residual``, that of model and ranker together (``auc_with_ids``).
+        """
+        labels, sizes, scores, offsets = self.validation_scores()
+        ranked = RankedSlates.of(labels, scores, sizes)
+        figures = {
+            "auc": float(ranked.auc().mean()),
+            "mrr": float(ranked.mrr().mean()),
+            "ndcg@10": float(ranked.ndcg(10).mean()),
+        }
+        if offsets is not None:
+            together = scores + float(self._model.offset_scale) * offsets
+            figures["auc_with_ids"] = float(RankedSlates.of(labels, together, sizes).auc().mean())
+        return figures["auc_with_ids" if self._settings.residual else "auc"], figures
+
+    def validation_scores(
+        self,
+    ) -> tuple[NDArray[np.float64], NDArray[np.intp], NDArray[np.float64], NDArray[np.float64] | None]:
+        """Of the validation impressions measured: labels (n,), sizes (impressions,), scores, offsets (n,)."""
+        log, module = self._validation, self._model.module
+        table = self._table().to(next(module.parameters()).device)
+        counts = torch.from_numpy(self._clicked_counts).to(table.device) * table.any(dim=1)
+        mean = counts @ table / counts.sum().clamp_min(1.0)
+        at, _ = _slots(log, self._measured)
+        parts = [
+            self._scores_of(self._measured[start : start + _IMPRESSIONS_AT_ONCE], table, mean)
+            for start in range(0, len(self._measured), _IMPRESSIONS_AT_ONCE)
+        ]
+        offsets = None
+        if self._offsets is not None:
+            offsets = self._offsets[len(self._train.candidates) + at].astype(np.float64)
+        sizes = np.diff(log.slate_start)[self._measured].astype(np.intp)
+        return log.clicked[at].astype(np.float64), sizes, np.concatenate(parts), offsets
+
+    def _scores_of(self, positions: NDArray[np.int64], table: Tensor, mean: Tensor) -> NDArray[np.float64]:
+        log, settings = self._validation, self._settings
+        events = self._validation_events.batch(positions, settings.max_clicks, settings.max_skips)
+        padded = torch.cat([table, table.new_zeros(1, table.shape[1])])  # Row -1 pads.
+
+        def moved(array: NDArray[np.generic]) -> Tensor:
+            return torch.from_numpy(array.astype(np.int64) if array.dtype == np.int32 else array).to(
+                table.device
+            )
+
+        inputs = UserInputs(
+            padded[moved(events.clicks)],
+            moved(events.click_age_s),
+            padded[moved(events.skips)],
+            moved(events.skip_age_s),
+        )
+        users = self._model.user_vectors(moved(log.user[positions]), inputs)
+        at, row = _slots(log, positions)
+        shown = table[moved(log.candidates[at])]
+        if self._model.centred:
+            shown = (shown - mean) * shown.any(dim=-1, keepdim=True)
+        scores: NDArray[np.float64] = (users[moved(row)] * shown).sum(dim=1).double().cpu().numpy()
+        return scores
+
+    def _table(self) -> Tensor:
+        """The vectors (articles, d) of all articles, on the CPU, as an evaluation sees them."""
+        module = self._model.module
+        training = module.training
+        device = next(module.parameters()).device
+        module.eval()
+        with torch.no_grad():
+            numbers = torch.arange(len(self._train.articles), device=device)
+            table = torch.cat(
+                [
+                    self._model.article_vectors(part).float().cpu()
+                    for part in torch.split(numbers, _ARTICLES_AT_ONCE)
+                ]
+            )
+        module.train(training)
+        return table
+
+    def _batch(self, chosen: NDArray[np.int64], rng: np.random.Generator) -> dict[str, Tensor]:
+        settings, train = self._settings, self._train
+        positions = self._positions[chosen]
+        events = self._events.batch(positions, settings.max_clicks, settings.max_skips)
+        log_q, offset = None, None
+        if settings.by_slate:
+            at, candidates, clicked = self._slates(positions, rng)
+            if settings.residual and self._offsets is not None:
+                offset = np.where(at >= 0, self._offsets[at], np.float32(0.0))
+        else:
+            positives = self._positives[chosen]
+            if settings.negatives == "in-batch":
+                users = train.user[positions]
+                candidates = np.broadcast_to(positives, (len(positives), len(positives))).copy()
+                candidates[~in_batch_mask(users, positives, self._index)] = -1
+                log_q = np.broadcast_to(in_batch_log_q(self._clicked_counts, positives), candidates.shape)
+                clicked = np.eye(len(positives), dtype=np.float32)
+            else:
+                candidates = np.concatenate(
+                    [positives[:, None], self._negatives(positions, positives, rng)], 1
+                )
+                clicked = np.zeros(candidates.shape, np.float32)
+                clicked[:, 0] = 1.0
+        batch = _numbered(candidates, events)
+        batch["clicked"] = torch.from_numpy(clicked)
+        batch["user"] = torch.from_numpy(train.user[positions].astype(np.int64))
+        if offset is not None:
+            batch["offset"] = torch.from_numpy(offset)
+        if log_q is not None:
+            batch["log_q"] = torch.from_numpy(log_q.astype(np.float32))
+        return batch
+
+    def _slates(
+        self, positions: NDArray[np.int64], rng: np.random.Generator
+    ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
+        """Slates of at most ``max_slate`` candidates, the clicked ones first, each (B, C).
+
+        Where they are in the log, what they are, -1 both where a slate is shorter, and which were clicked.
+        """
+        at, row = _slots(self._train, positions)
+        skipped = ~self._train.clicked[at]
+        order = np.lexsort((rng.random(len(at)), skipped, row))
+        at, row = at[order], row[order]
+        column = np.arange(len(at)) - np.searchsorted(row, np.arange(len(positions)))[row]
+        kept = column < self._settings.max_slate
+        at, row, column = at[kept], row[kept], column[kept]
+        shape = (len(positions), int(column.max()) + 1)
+        slots, clicked = np.full(shape, -1, np.int64), np.zeros(shape, np.float32)
+        slots[row, column] = at
+        clicked[row, column] = self._train.clicked[at]
+        return slots, np.where(slots >= 0, self._train.candidates[slots], np.int32(-1)), clicked
+
+    def _negatives(
+        self, positions: NDArray[np.int64], positives: NDArray[np.int32], rng: np.random.Generator
+    ) -> NDArray[np.int32]:
+        n = self._settings.n_negatives
+        if isinstance(self._sampler, SkipNegatives):
+            return self._sampler.sample(positions, n, rng, positives)
+        return self._sampler.sample(self._train.user[positions], n, rng, positives)
+
+    def _make_sampler(self) -> NegativeSampler | SkipNegatives:
+        eligible = shown_articles(self._train)
+        uniform = UniformNegatives(self._index, eligible)
+        popularity = PopularityNegatives(self._index, eligible=eligible)
+        self._hard = HardNegatives(self._index, uniform, eligible=eligible)
+        kinds: dict[Negatives, NegativeSampler | SkipNegatives] = {
+            "skips": SkipNegatives(self._train, self._index, popularity),
+            "uniform": uniform,
+            "popularity": popularity,
+            "in-batch": popularity,
+            "hard": self._hard,
+            "mixed": MixedNegatives((uniform, popularity, self._hard)),
+        }
+        return kinds[self._settings.negatives]
+
+
+def _both(log: ImpressionLog) -> NDArray[np.int64]:
+    """The impressions that have both a click and a skip."""
+    running = np.concatenate([np.zeros(1, np.int64), np.cumsum(log.clicked)])
+    clicks = np.diff(running[log.slate_start])
+    return np.flatnonzero((clicks > 0) & (clicks < np.diff(log.slate_start)))
+
+
+def _slots(log: ImpressionLog, positions: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where the candidates of some impressions are, and the row of ``positions`` that each belongs to."""
+    starts = log.slate_start[positions]
+    sizes = log.slate_start[positions + 1] - starts
+    row = np.repeat(np.arange(len(positions)), sizes)
+    before = np.cumsum(sizes) - sizes
+    return np.arange(len(row)) + (starts - before)[row], row
+
+
+def _numbered(candidates: NDArray[np.int32], events: EventBatch) -> dict[str, Tensor]:
+    """The batch with articles numbered within it from 1, 0 for none, so that each is computed once."""
+    parts = (candidates, events.clicks, events.skips)
+    known, inverse = np.unique(np.concatenate([part.ravel() for part in parts]), return_inverse=True)
+    if len(known) and known[0] < 0:
+        known = known[1:]
+    else:
+        inverse = inverse + 1
+    numbers = np.split(inverse, np.cumsum([part.size for part in parts])[:-1])
+    shaped = [
+        torch.from_numpy(number.reshape(part.shape)) for number, part in zip(numbers, parts, strict=True)
+    ]
+    return {
+        "candidates": shaped[0],
+        "articles": torch.from_numpy(known.astype(np.int64)),
+        "clicks": shaped[1],
+        "click_age_s": torch.from_numpy(events.click_age_s),
+        "skips": shaped[2],
+        "skip_age_s": torch.from_numpy(events.skip_age_s),
+    }

@@ -1,0 +1,174 @@
+"""Decayed sums of article vectors, one for each head of a user, and the vectors that they make.
+
+For each head j with half-life h_j, and events i with article vectors v_i at times t_i,
+
+    S_j = sum_i w_ij v_i,   Z_j = sum_i w_ij,   w_ij = exp(a_j(v_i)) * 2 ** (-(t - t_i) / h_j),
+    u_j(t) = (S_j + prior_weight * m_j) / (Z_j + prior_weight),
+
+with m_j the population's vector, and a_j the attention of :mod:`freshet.models.users.pooling`, 0 without a
+trained bundle. Clicks feed every head but the last, skips (shown, not clicked) the last.
+
+Guarantees, up to float32 rounding: the sums do not depend on the order of events, a late one counts with its
+true age, and :meth:`HeadSums.merge` equals the sums of both's events. An update costs the same however many
+came before.
+
+Choices:
+
+- **Every skip weighs 1** but for attention, whatever its slate's length. The head is a mean: the length only
+  says how soon it leaves the prior. And a later click can take its skip back without knowing the slate.
+- **A click takes its skip back with the click's own age.** The skip's is not known where the click arrives
+  first. What remains is ``1 - 2 ** (-delay / half_life)`` of one skip, 0.05 % for a minute and a day.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freshet.models.users.pooling import Pooling
+
+
+class HeadSums:
+    """S and Z of every head, as of the newest event.
+
+    Args:
+        pooling: Half-lives, attention and the weight of the prior.
+        reference_s: The time of the newest event; minus infinity before the first.
+    """
+
+    __slots__ = ("pooling", "reference_s", "sums", "weights")
+
+    def __init__(self, pooling: Pooling, reference_s: float = -math.inf) -> None:
+        self.pooling = pooling
+        self.reference_s = reference_s
+        # float32, as stored: else a worker that restarted would go on from slightly other numbers than
+        # one that did not.
+        self.sums: NDArray[np.float32] = np.zeros((pooling.heads, pooling.d), np.float32)
+        """S, shape (heads, d)."""
+        self.weights = [0.0] * pooling.heads
+        """Z, of each head."""
+
+    @classmethod
+    def restored(
+        cls, pooling: Pooling, reference_s: float, sums: NDArray[np.float32], weights: list[float]
+    ) -> HeadSums:
+        """The sums (heads, d) and weights (heads,) that were of this pooling at ``reference_s``."""
+        restored = cls.__new__(cls)
+        restored.pooling = pooling
+        restored.reference_s = reference_s
+        restored.sums = sums
+        restored.weights = weights
+        return restored
+
+    def advance(self, time_s: float) -> list[float]:
+        """The weights (heads,) of an event at ``time_s``; a new one moves the reference time forward."""
+        ahead_s = time_s - self.reference_s
+        half_lives_s = self.pooling.all_half_lives_s
+        if ahead_s < 0.0:
+            return [2.0 ** (ahead_s / half_life_s) for half_life_s in half_lives_s]
+        if ahead_s > 0.0:
+            self.reference_s = time_s
+            if not any(self.weights):
+                return [1.0] * len(half_lives_s)
+            left = [2.0 ** (-ahead_s / half_life_s) for half_life_s in half_lives_s]
+            self.weights = [weight * rest for weight, rest in zip(self.weights, left, strict=True)]
+            self.sums *= np.array(left, np.float32)[:, None]
+        return [1.0] * len(half_lives_s)
+
+    def add_click(self, vector: NDArray[np.float32], weights: list[float]) -> float:
+        """Count a click on an article with ``vector`` (d,); gives what a fresh skip of it weighs.
+
+        Args:
+            vector: The article's.
+            weights: Of the event, as :meth:`advance` gave them.
+        """
+        skip = 1.0
+        if self.pooling.attention is not None:
+            counts = self.pooling.attention.of_heads(vector).tolist()
+            weights, skip = (
+                [weight * of_head for weight, of_head in zip(weights, counts, strict=True)],
+                counts[-1],
+            )
+        for j, weight in enumerate(weights[:-1]):
+            self.sums[j] += vector if weight == 1.0 else vector * np.float32(weight)
+            self.weights[j] += weight
+        return skip
+
+    def add_skips(self, vectors: NDArray[np.float32], weight: float) -> None:
+        """Count skips of articles with ``vectors`` (n, d), in an event that weighs ``weight``."""
+        skips, counted = self.pooling.pooled_skips(vectors)
+        self.sums[-1] += skips if weight == 1.0 else skips * np.float32(weight)
+        self.weights[-1] += weight * counted
+
+    def take_back_skip(self, vector: NDArray[np.float32], weight: float) -> None:
+        """Count a skip of an article with ``vector`` (d,), which weighed ``weight``, no longer."""
+        self.sums[-1] -= vector * np.float32(weight)
+        self.weights[-1] -= weight
+
+    def add_past_clicks(self, vectors: NDArray[np.float32], times_s: NDArray[np.float64]) -> None:
+        """Count clicks of ``times_s`` (n,), up to the newest event, on articles with ``vectors`` (n, d)."""
+        sums, weights = self.pooling.pooled_clicks(vectors, self.reference_s - times_s)
+        self.sums[:-1] += sums
+        for j, weight in enumerate(weights):
+            self.weights[j] += weight
+
+    def replace_skips(
+        self, vectors: NDArray[np.float32], counts: NDArray[np.float64], times_s: NDArray[np.float64]
+    ) -> None:
+        """Make the last head anew, of articles with ``vectors`` (n, d) skipped ``counts`` (n,) times each.
+
+        Args:
+            vectors: The articles'.
+            counts: How many skips.
+            times_s: Shape (n,): when they happened; what is later than the newest event counts as fresh.
+        """
+        weights = counts * np.exp2(
+            -np.maximum(self.reference_s - times_s, 0.0) / self.pooling.negative_half_life_s
+        )
+        if self.pooling.attention is not None:
+            weights *= self.pooling.attention.of_skips(vectors)
+        self.sums[-1] = weights.astype(np.float32) @ vectors
+        self.weights[-1] = float(weights.sum())
+
+    def evidence(self, now_s: float) -> NDArray[np.float64]:
+        """Z of each head (heads,) at ``now_s``: how many fresh events its vector rests on."""
+        left = self._left_at(now_s)
+        # A click can take back more of a skip than its age has left, so that Z falls below 0.
+        return np.array([max(weight * rest, 0.0) for weight, rest in zip(self.weights, left, strict=True)])
+
+    def vectors(self, now_s: float, population: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The vector u of each head, (heads, d), at ``now_s``, or as of the newest event if that is later.
+
+        Args:
+            now_s: The time.
+            population: The vector that a head without evidence has: (d,), or (heads, d).
+        """
+        if not any(self.weights):
+            # Of no event with a vector: by ids alone, nobody has one.
+            vectors = np.empty(self.sums.shape, np.float32)
+            vectors[:] = population
+            return vectors
+        prior = self.pooling.prior_weight
+        left = self._left_at(now_s)
+        weights = [max(weight * rest, 0.0) + prior for weight, rest in zip(self.weights, left, strict=True)]
+        pooled: NDArray[np.float64] = self.sums * np.array(left)[:, None] + prior * population
+        pooled /= np.array(weights)[:, None]
+        return pooled.astype(np.float32)
+
+    def merge(self, other: HeadSums) -> HeadSums:
+        """The sums of both's events, disjoint and of one pooling."""
+        merged = HeadSums(self.pooling, max(self.reference_s, other.reference_s))
+        if merged.reference_s > -math.inf:
+            for part in (self, other):
+                left = part._left_at(merged.reference_s)
+                merged.sums += part.sums * np.array(left, np.float32)[:, None]
+                for j, rest in enumerate(left):
+                    merged.weights[j] += part.weights[j] * rest
+        return merged
+
+    def _left_at(self, now_s: float) -> list[float]:
+        """What is left (heads,) at ``now_s`` of the sums; everything if that is before the newest event."""
+        age_s = max(0.0, now_s - self.reference_s)
+        return [2.0 ** (-age_s / half_life_s) for half_life_s in self.pooling.all_half_lives_s]

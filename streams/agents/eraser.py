@@ -1,0 +1,129 @@
+"""Carries erasures out: tombstones for a user's vectors and state, and nothing left in the local store.
+
+Guarantee: once a worker has read an erasure, no answer knows the user any more; the worker that owns the
+user's partition then deletes what is stored, however often it crashes on the way. The vectors' tombstone is
+delivered before the state's: while a state is there, there is something left to do. Whatever a worker finds
+of before an erasure in a partition that it gets, such as on a disk that was away for long, it deletes too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from freshet.models.events.control import Control
+from freshet.streams import metrics
+from freshet.streams.errors import PartitionsLost
+from freshet.streams.kafka import topics
+from freshet.streams.kafka.connection import topic_name
+from freshet.streams.kafka.outbox import Outbox, partition_of
+from freshet.streams.kafka.progress import Progress
+from freshet.streams.settings import Settings
+from freshet.streams.state.user_states import UserKey, UserStates
+
+log = logging.getLogger(__name__)
+
+_POLL_S = 0.2
+_AT_ONCE = 200
+"""Users looked up while the user agent waits."""
+_CONFIRMED_S = 3_600.0
+"""An erasure so recent is confirmed by tombstones even where nothing is left: somebody waits for them."""
+
+
+class Eraser:
+    """Deletes what this worker's partitions hold of erased users.
+
+    Args:
+        settings: The topics' names.
+        states: Of the users.
+        outbox: Its own.
+        progress: Says which partitions are this worker's.
+        busy: Held by whoever changes states.
+        forget: Told of each user who is erased, to drop what is in memory.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        states: UserStates,
+        outbox: Outbox,
+        progress: Progress,
+        busy: asyncio.Lock,
+        forget: Callable[[str], None],
+    ) -> None:
+        self._states = states
+        self._outbox = outbox
+        self._progress = progress
+        self._busy = busy
+        self._forget = forget
+        self._partitions = settings.partitions
+        self._impressions = topic_name(settings, topics.IMPRESSIONS.name)
+        self._vectors = topic_name(settings, topics.USER_VECTORS.name)
+        self._new: set[str] = set()
+        self._confirmed: dict[str, int] = {}
+        """Recent erasures that this worker has confirmed, Unix milliseconds."""
+
+    def obey(self, control: Control) -> None:
+        """Take an erasure on; what is none is ignored."""
+        if self._states.erasures.obey(control):
+            self._new.add(control.subject)
+            self._forget(control.subject)
+
+    async def run(self) -> None:
+        """Work until cancelled. Ends where something cannot be delivered."""
+        swept = -1
+        while True:
+            generation = self._progress.generation
+            # Other partitions than before may hold anything of anybody.
+            users = self._states.erasures.users() if generation != swept else tuple(self._new)
+            self._new.clear()
+            await self._erase(users, generation)
+            swept = generation
+            await asyncio.sleep(_POLL_S)
+
+    async def _erase(self, users: Sequence[str], generation: int) -> None:
+        for start in range(0, len(users), _AT_ONCE):
+            async with self._busy:
+                if not self._progress.may_handle(generation):
+                    return  # all of them again, when the partitions have been shared out
+                due = self._due(users[start : start + _AT_ONCE])
+                if due:
+                    for partition, user_id in due:
+                        self._outbox.add(self._vectors, partition, user_id.encode(), None)
+                    try:
+                        await self._outbox.flush()
+                        await self._states.erase(due, self._outbox)
+                    except PartitionsLost as error:
+                        log.warning("%s", error)
+                        return  # as above
+            for _, user_id in due:
+                self._forget(user_id)
+                metrics.ERASED_USERS.inc()
+            if due:
+                log.info("erased %d users", len(due))
+            await asyncio.sleep(0)
+
+    def _due(self, users: Sequence[str]) -> list[UserKey]:
+        owned = self._progress.readable(self._impressions)
+        recent_ms = (time.time() - _CONFIRMED_S) * 1_000.0
+        due: list[UserKey] = []
+        for user_id in users:
+            partition = partition_of(user_id, self._partitions)
+            erased_ms = self._states.erasures.latest_ms(user_id)
+            if partition not in owned or erased_ms is None:
+                continue
+            state = self._states.stored(partition, user_id)
+            if state is not None:
+                left = state.is_blank or self._states.erasures.covers_state(user_id, state)
+            else:
+                left = erased_ms > recent_ms and self._confirmed.get(user_id, -1) < erased_ms
+            if left:
+                due.append((partition, user_id))
+            if erased_ms > recent_ms:
+                self._confirmed[user_id] = erased_ms
+            else:
+                self._confirmed.pop(user_id, None)
+        return due

@@ -1,0 +1,273 @@
+"""The statistics agent: slate batches become decayed clicks and impressions of each article, exactly once.
+
+Guarantee: a batch is done only after the counts that it changed are in the changelog and on
+``article-stats``. Counts remember the last offset of every source, so a redelivered batch changes nothing,
+yet is published again. Changes are published several times a second; this process's answers know them at
+once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from freshet.models.articles.catalog import STATS_HALF_LIVES_S, ArticleCatalog
+from freshet.models.articles.counts import MAX_TIME_S, ArticleCounts
+from freshet.models.events.events import EventError, SlateBatch, from_unix_s
+from freshet.streams import metrics
+from freshet.streams.errors import PartitionsLost
+from freshet.streams.kafka import topics
+from freshet.streams.kafka.connection import topic_name
+from freshet.streams.kafka.outbox import Outbox
+from freshet.streams.kafka.partitioned_table import PartitionedTable
+from freshet.streams.kafka.progress import Progress
+from freshet.streams.kafka.reader import RecordReader
+from freshet.streams.records.intake import Intake
+from freshet.streams.records.tracing import STREAM
+from freshet.streams.settings import Settings
+from freshet.streams.state.popularity import popularity
+
+log = logging.getLogger(__name__)
+
+PUBLISH_INTERVAL_S = 0.3
+_MAX_PUBLISH_INTERVAL_S = 0.8
+_PUBLISH_SHARE = 0.1
+"""Of the time: the more articles change, the less often they are published, but within a second."""
+_MAX_BATCHES = 20
+"""Slate batches of one step: with a thousand articles each, requests wait for 20 ms."""
+_SOURCES = (topics.IMPRESSIONS.name, topics.CLICKS.name)
+_MAX_UNPUBLISHED = 5_000
+"""Batches waiting for publication before the agent publishes without waiting for its interval."""
+
+
+class StatsAgent:
+    """Keeps the counts of the articles whose partitions this worker owns."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        table: PartitionedTable,
+        catalog: ArticleCatalog,
+        outbox: Outbox,
+        progress: Progress,
+        publish_popularity: Callable[[Mapping[str, float]], None] | None,
+    ) -> None:
+        self._settings = settings
+        self._table = table
+        self._catalog = catalog
+        self._outbox = outbox
+        self._progress = progress
+        self._publish_popularity = publish_popularity
+        self._intake = Intake(settings, outbox, STREAM)
+        self._topic = topic_name(settings, topics.ARTICLE_STATS.name)
+        self._co_clicks = topic_name(settings, topics.CO_CLICKS.name)
+        self._counts: defaultdict[int, dict[str, ArticleCounts]] = defaultdict(dict)
+        """By partition, here and below."""
+        self._changed: defaultdict[int, set[str]] = defaultdict(set)
+        self._unshown: defaultdict[int, set[str]] = defaultdict(set)
+        self._clicked: defaultdict[int, set[str]] = defaultdict(set)
+        """Of the changed those that were clicked."""
+        self._unshown_clicks: defaultdict[int, set[str]] = defaultdict(set)
+        self._published_from: dict[tuple[str, int], int] = {}
+        """By topic and partition the first offset that is this agent's, where it owns the partition."""
+        self._unpublished: list[Any] = []
+        self.busy = asyncio.Lock()
+        """Held while counts change or are published; whoever gives partitions away waits for it."""
+
+    async def run(self, reader: RecordReader) -> None:
+        """Handle what ``reader`` reads. Ends where something cannot be delivered; nothing is committed."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._publish_regularly())
+            tasks.create_task(self._read(reader))
+
+    async def _read(self, reader: RecordReader) -> None:
+        async for generation, messages in reader.batches(_MAX_BATCHES):
+            async with self.busy:
+                if not self._progress.may_handle(generation):
+                    continue
+                self._apply(messages)
+                if len(self._unpublished) >= _MAX_UNPUBLISHED:
+                    await self._publish()
+
+    def show(self) -> None:
+        """Tell this process's catalog of every change, so that an answer rests on what is known by now."""
+        for partition, news_ids in self._unshown.items():
+            held = self._counts[partition]
+            for news_id in news_ids:
+                counts = held[news_id]
+                clicks, impressions = counts.at(counts.time_s)
+                self._catalog.put_stats(
+                    news_id,
+                    counts.time_s,
+                    clicks,
+                    impressions,
+                    counts.first_seen_s,
+                    expected=counts.expected_at(counts.time_s),
+                    clicked_at_s=counts.clicked_at_s if counts.clicked_at_s > -math.inf else math.nan,
+                )
+            for news_id in self._unshown_clicks[partition]:
+                self._catalog.co_clicks.replace(news_id, held[news_id].contexts)
+        self._unshown.clear()
+        self._unshown_clicks.clear()
+
+    def published(self, topic: str, partition: int, offset: int) -> bool:
+        """Whether this agent wrote that record of ``topic``: then the catalog knows what it says."""
+        return offset >= self._published_from.get((topic, partition), offset + 1)
+
+    async def release(self) -> None:
+        """Publish what has changed and forget everything decoded: partitions are about to move."""
+        async with self.busy:
+            await self._publish()
+            self._counts.clear()
+            self._published_from.clear()
+
+    def _apply(self, messages: list[Any]) -> None:
+        started = time.perf_counter()
+        for message in messages:
+            self._intake.handle(message, self._apply_batch)
+        self._unpublished += messages
+        self._intake.traces.lap("count")
+        metrics.BATCH_EVENTS.labels("stats").observe(len(messages))
+        metrics.PROCESSING_SECONDS.labels("stats").observe(time.perf_counter() - started)
+
+    def _apply_batch(self, message: Any) -> None:
+        batch = SlateBatch.from_json(message.value)
+        self._check(batch)
+        partition = message.partition
+        held, changed, unshown = self._counts[partition], self._changed[partition], self._unshown[partition]
+        now_s = time.time()
+        for event in batch.events:
+            offset = (batch.source, batch.partition, event.offset)
+            # The clock of the worker that took the event in may be ahead of this one's.
+            time_s, clicked = min(event.time_s, now_s), event.clicked
+            for news_id in event.shown:
+                counts = held.get(news_id) or self._load(partition, news_id)
+                if clicked and news_id in clicked:
+                    context = [before for before in event.context if before != news_id]
+                    counts.apply(offset, time_s, 1, clicked.count(news_id), event.slate, context)
+                else:
+                    counts.apply(offset, time_s, 1, 0, event.slate)
+            for news_id in clicked:
+                # One that was shown as well has its offset applied by now, which leaves it as it is.
+                counts = held.get(news_id) or self._load(partition, news_id)
+                context = [before for before in event.context if before != news_id]
+                counts.apply(offset, time_s, 0, clicked.count(news_id), 0, context)
+            for news_id in event.uncounted or ():
+                counts = held.get(news_id) or self._load(partition, news_id)
+                if counts.time_s > -math.inf:
+                    counts.pass_over(offset)
+                    changed.add(news_id)
+            if event.context:
+                self._clicked[partition].update(clicked)
+                self._unshown_clicks[partition].update(clicked)
+            for names in (changed, unshown):
+                names.update(event.shown)
+                names.update(clicked)
+
+    def _check(self, batch: SlateBatch) -> None:
+        """Refuse the whole of a batch that the counts could not take or store, before they take a part."""
+        if batch.source not in _SOURCES:
+            raise EventError(f"SlateBatch: source {batch.source!r}, must be one of {', '.join(_SOURCES)}")
+        if batch.partition >= self._settings.partitions:
+            raise EventError(
+                f"SlateBatch: partition {batch.partition} of {batch.source}, "
+                f"which has {self._settings.partitions}"
+            )
+        for event in batch.events:
+            if not 0.0 <= event.time_s < MAX_TIME_S:
+                raise EventError(
+                    f"SlateBatch: an event at {event.time_s} s is not between 1970 and the year 10000"
+                )
+
+    def _load(self, partition: int, news_id: str) -> ArticleCounts:
+        stored = self._table.get(partition, news_id.encode())
+        counts = ArticleCounts() if stored is None else ArticleCounts.from_bytes(stored)
+        counts.settle(time.time())
+        self._counts[partition][news_id] = counts
+        return counts
+
+    async def _publish_regularly(self) -> None:
+        interval_s = PUBLISH_INTERVAL_S
+        while True:
+            await asyncio.sleep(interval_s)
+            started = time.perf_counter()
+            if self._unpublished:
+                async with self.busy:
+                    await self._publish()
+            took_s = time.perf_counter() - started
+            interval_s = min(max(PUBLISH_INTERVAL_S, took_s / _PUBLISH_SHARE), _MAX_PUBLISH_INTERVAL_S)
+
+    async def _publish(self) -> None:
+        self.show()
+        changed, self._changed = self._changed, defaultdict(set)
+        co_clicked, self._clicked = self._clicked, defaultdict(set)
+        messages, self._unpublished = self._unpublished, []
+        stored: dict[int, list[tuple[bytes, bytes | None]]] = {}
+        for partition, news_ids in changed.items():
+            held = self._counts[partition]
+            items = stored[partition] = []
+            for news_id in news_ids:
+                counts = held[news_id]
+                key = news_id.encode()
+                items.append((key, counts.to_bytes()))
+                self._outbox.add(self._topic, partition, key, self._snapshot(news_id, counts))
+            for news_id in co_clicked[partition]:
+                value = {"version": 1, "news_id": news_id, "contexts": held[news_id].contexts}
+                self._outbox.add(self._co_clicks, partition, news_id.encode(), orjson.dumps(value))
+            self._table.write_changelog(self._outbox, partition, items)
+            await asyncio.sleep(0)  # thousands of articles change at full speed, and requests wait
+        try:
+            offsets = await self._outbox.flush()
+        except PartitionsLost as error:
+            log.warning("%s", error)
+            self._counts.clear()
+            return
+        for partition, items in stored.items():
+            self._table.write_store(partition, items, offsets[self._table.changelog, partition])
+            for topic, written in ((self._topic, len(items)), (self._co_clicks, len(co_clicked[partition]))):
+                if written:
+                    first = offsets[topic, partition] - written + 1
+                    self._published_from.setdefault((topic, partition), first)
+        self._progress.done(messages)
+        self._intake.traces.done()
+        if self._publish_popularity is not None:
+            self._publish_popularity(
+                {
+                    news_id: popularity(counts.at(counts.time_s)[0], counts.time_s)
+                    for partition, news_ids in changed.items()
+                    for news_id, counts in ((name, self._counts[partition][name]) for name in news_ids)
+                }
+            )
+
+    def _snapshot(self, news_id: str, counts: ArticleCounts) -> bytes:
+        clicks, impressions = counts.at(counts.time_s)
+        expected = counts.expected_at(counts.time_s)
+        snapshot: dict[str, Any] = {
+            "version": 1,
+            "news_id": news_id,
+            "time": from_unix_s(counts.time_s),
+            "counts": [
+                {
+                    "half_life_s": half_life_s,
+                    "clicks": clicked,
+                    "impressions": shown,
+                    "expected": of_slates,
+                }
+                for half_life_s, clicked, shown, of_slates in zip(
+                    STATS_HALF_LIVES_S, clicks, impressions, expected, strict=True
+                )
+            ],
+            "first_seen": datetime.fromtimestamp(counts.first_seen_s, UTC),
+        }
+        if counts.clicked_at_s > -math.inf:
+            snapshot["last_click"] = datetime.fromtimestamp(counts.clicked_at_s, UTC)
+        return orjson.dumps(snapshot)

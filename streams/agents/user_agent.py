@@ -1,0 +1,316 @@
+"""The user agent: impressions and clicks move their user's vectors, each exactly once.
+
+Guarantee: an event is done only after its user's state, the ``user-vectors`` record, the slate batches and
+the examples for the ranker that it causes have been delivered. A redelivered event changes no state, but
+sends all of these but the examples again, because the crash that caused the redelivery may have come before
+they were sent. An event that is published again, and what one user counts in more often than one may
+(:mod:`freshet.models.users.user_share`), changes no statistics and teaches nothing. The slate batches that
+say so are delivered before the states that know it: sent again, they are whole, and known by their offsets.
+
+An event of a user who was erased after it counts in the articles' statistics, which know no users, and
+changes nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from freshet.models.articles.catalog import ArticleCatalog
+from freshet.models.events.events import Click, Impression
+from freshet.models.ports import FloatVector
+from freshet.models.users.state import Source, UserState
+from freshet.models.users.user_share import mark_of
+from freshet.streams import metrics
+from freshet.streams.agents.ranker_examples import RankerExamples
+from freshet.streams.agents.slates import SlateCollector
+from freshet.streams.errors import PartitionsLost
+from freshet.streams.kafka import topics
+from freshet.streams.kafka.connection import topic_name
+from freshet.streams.kafka.forwarding import is_forwarded, origin_of
+from freshet.streams.kafka.headers import NO_HEADERS, Headers, joined
+from freshet.streams.kafka.outbox import Outbox
+from freshet.streams.kafka.progress import Progress
+from freshet.streams.kafka.reader import RecordReader
+from freshet.streams.records.intake import Intake
+from freshet.streams.records.tracing import STREAM
+from freshet.streams.settings import Settings
+from freshet.streams.state.user_states import UserKey, UserStates
+
+if TYPE_CHECKING:
+    from freshet.streams.records.otlp_tracer import RecordTrace
+
+log = logging.getLogger(__name__)
+
+_YIELD_EVERY = 32
+"""Events between two turns of the loop: a request waits 10 ms for them, not for a batch of hundreds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What one impression or click did."""
+
+    user: UserKey
+    time_s: float
+    clicked: bool
+    offset_name: str
+    """Topic, partition and offset, as one word."""
+    trace: RecordTrace | None = None
+
+
+class UserAgent:
+    """Applies impressions and clicks to user states and passes the slates on to the statistics."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        states: UserStates,
+        catalog: ArticleCatalog,
+        outbox: Outbox,
+        progress: Progress,
+        population: Callable[[float], FloatVector],
+        examples: RankerExamples,
+    ) -> None:
+        self._settings = settings
+        self._states = states
+        self._catalog = catalog
+        self._outbox = outbox
+        self._progress = progress
+        self._population = population
+        self._examples = examples
+        self._intake = Intake(settings, outbox, STREAM)
+        self._generation = -1
+        self._collected = SlateCollector(settings)
+        self._impressions = topic_name(settings, topics.IMPRESSIONS.name)
+        self._clicks = topic_name(settings, topics.CLICKS.name)
+        self._vectors = topic_name(settings, topics.USER_VECTORS.name)
+        self.busy = asyncio.Lock()
+        """Held while a batch is under way; whoever gives partitions away waits for it."""
+        self.on_impression: Callable[[Impression], None] | None = None
+        """Told of every impression, once."""
+        self.on_click: Callable[[Click], None] | None = None
+        """Told of every click, once."""
+        self.on_clicks: Callable[[list[Applied]], Awaitable[None]] | None = None
+        """Told of the clicks of every batch, after it is durable."""
+
+    async def run(self, reader: RecordReader) -> None:
+        """Handle what ``reader`` reads. Ends where something cannot be delivered; nothing is committed."""
+        async for generation, messages in reader.batches(self._settings.batch_events):
+            async with self.busy:
+                if not self._progress.may_handle(generation):
+                    continue
+                self._follow_users(generation)
+                try:
+                    clicks = await self._handle(messages)
+                except PartitionsLost as error:
+                    log.warning("%s", error)
+                    self._states.forget()
+                    continue
+                self._progress.done(messages)
+                self._intake.traces.done()
+            if clicks and self.on_clicks is not None:
+                await self.on_clicks(clicks)
+
+    async def _handle(self, messages: list[Any]) -> list[Applied]:
+        started = time.perf_counter()
+        self._examples.behind = self._is_behind(len(messages))
+        changed: dict[UserKey, float] = {}
+        clicks: list[Applied] = []
+        causes: dict[UserKey, list[Headers]] = {}
+        click_timestamps: list[float] = []
+        for number, message in enumerate(messages, 1):
+            if number % _YIELD_EVERY == 0:
+                await asyncio.sleep(0)
+            applied = self._intake.handle(message, self._apply)
+            if applied is None:
+                continue
+            changed[applied.user] = max(applied.time_s, changed.get(applied.user, applied.time_s))
+            if applied.trace is not None:
+                causes.setdefault(applied.user, []).append(self._noted(applied, applied.trace))
+            if applied.clicked:
+                clicks.append(applied)
+                click_timestamps.append(message.timestamp / 1_000)
+        self._intake.traces.lap("rest of the batch")
+        self._publish_vectors(changed, {user: joined(headers) for user, headers in causes.items()})
+        left_out = self._collected.left_out
+        self._collected.publish(self._outbox, self._intake.traces)
+        if left_out:
+            await self._outbox.flush()
+        self._examples.publish(self._outbox, self._intake.traces)
+        if any(is_forwarded(message) for message in messages):
+            # A copy may come a second time, as another record. If the state knows it then, all that it caused
+            # must have been delivered, since nothing is sent again.
+            await self._outbox.flush()
+        await self._states.write(changed, self._outbox)
+        metrics.USER_UPDATES.inc(len(changed))
+        now_s = time.time()
+        for timestamp in click_timestamps:
+            metrics.CLICK_TO_VECTOR_SECONDS.observe(max(0.0, now_s - timestamp))
+        metrics.BATCH_EVENTS.labels("user").observe(len(messages))
+        metrics.PROCESSING_SECONDS.labels("user").observe(time.perf_counter() - started)
+        return clicks
+
+    def _is_behind(self, under_way: int) -> bool:
+        """Whether another batch is waiting, a full one."""
+        names = {self._impressions, self._clicks}
+        waiting = sum(lag for tp, lag in self._progress.lags().items() if tp.topic in names)
+        return waiting - under_way >= self._settings.batch_events
+
+    def _apply(self, message: Any) -> Applied | None:
+        topic, partition, offset = message.topic, message.partition, message.offset
+        origin = origin_of(message)
+        now_s = time.time()
+        shown: tuple[str, ...]
+        clicked: tuple[str, ...]
+        if topic == self._impressions:
+            impression = self._intake.of_user(message, Impression)
+            time_s = self._intake.checked_time_s(impression.time, now_s)
+            user_id, shown, clicked = impression.user_id, impression.candidates, impression.clicked
+            source = topics.IMPRESSIONS.name
+            if self._states.erasures.covers(user_id, time_s):
+                self._count(message, source, time_s, shown, clicked)
+                return None
+            state = self._states.get_or_create(partition, user_id)
+            applied_as = (source, *(origin or (partition, offset)))
+            if self._is_second_copy(message, state, applied_as):
+                return None
+            mark = mark_of(impression)
+            counted = state.counted(applied_as, time_s, shown, clicked, mark)
+            if counted.teaches:
+                self._examples.shown(impression, (source, partition, offset), time_s, state)
+            state.seed_history(time_s, impression.history, self._catalog)
+            context = state.context(time_s) if clicked else ()
+            new = state.apply_impression(
+                applied_as,
+                time_s,
+                shown,
+                clicked,
+                self._catalog,
+                mark=mark,
+            )
+            if new and self.on_impression is not None:
+                self.on_impression(impression)
+        else:
+            click = self._intake.of_user(message, Click)
+            time_s = self._intake.checked_time_s(click.time, now_s)
+            user_id, shown, clicked = click.user_id, (), (click.news_id,)
+            source = topics.CLICKS.name
+            if self._states.erasures.covers(user_id, time_s):
+                self._count(message, source, time_s, shown, clicked)
+                return None
+            state = self._states.get_or_create(partition, user_id)
+            applied_as = (source, *(origin or (partition, offset)))
+            if self._is_second_copy(message, state, applied_as):
+                return None
+            mark = mark_of(click)
+            counted = state.counted(applied_as, time_s, shown, clicked, mark)
+            if counted.teaches:
+                self._examples.clicked(click, (source, partition, offset), time_s, state)
+            context = state.context(time_s)
+            new = state.apply_click(
+                applied_as,
+                time_s,
+                click.news_id,
+                self._catalog,
+                impression_known=click.impression_id is not None,
+                mark=mark,
+            )
+            if new and self.on_click is not None:
+                self.on_click(click)
+        if not new:
+            metrics.DUPLICATES.labels(topic).inc()
+        if not counted.whole:
+            metrics.UNCOUNTED.labels(topic).inc()
+        self._collected.add(
+            source=source,
+            partition=partition,
+            offset=offset,
+            time_s=time_s,
+            shown=shown,
+            clicked=clicked,
+            context=context,
+            counted=counted,
+        )
+        return Applied(
+            (partition, user_id),
+            time_s,
+            bool(clicked),
+            f"{source}-{partition}-{offset}",
+            self._intake.traces.of(message),
+        )
+
+    def _is_second_copy(self, message: Any, state: UserState, applied_as: Source) -> bool:
+        """Whether ``message`` was forwarded, and ``state`` has applied its original."""
+        if not is_forwarded(message) or not state.has_applied(applied_as):
+            return False
+        metrics.DUPLICATES.labels(message.topic).inc()
+        return True
+
+    def _count(
+        self, message: Any, source: str, time_s: float, shown: tuple[str, ...], clicked: tuple[str, ...]
+    ) -> None:
+        """Count an event in the statistics, and only there; what it followed is not known any more."""
+        self._collected.add(
+            source=source,
+            partition=message.partition,
+            offset=message.offset,
+            time_s=time_s,
+            shown=shown,
+            clicked=clicked,
+        )
+
+    def _noted(self, applied: Applied, trace: RecordTrace) -> Headers:
+        """What the user's vectors are to say of an event that is traced; answers will link to a click."""
+        trace.lap("state")
+        if applied.clicked and self._intake.traces.tracer is not None:
+            self._intake.traces.tracer.clicked(applied.user[1], trace)
+        return trace.headers
+
+    def _follow_users(self, generation: int) -> None:
+        """After a rebalance a user may have clicked elsewhere: then nobody's last click is known here."""
+        if generation != self._generation:
+            self.forget_traces()
+        self._generation = generation
+
+    def forget_traces(self) -> None:
+        """Forget which click of each user was traced last."""
+        if self._intake.traces.tracer is not None:
+            self._intake.traces.tracer.forget_clicks()
+
+    def _publish_vectors(self, changed: dict[UserKey, float], causes: dict[UserKey, Headers]) -> None:
+        pooling = self._states.pooling
+        half_lives_s = (*pooling.half_lives_s, pooling.negative_half_life_s)
+        for (partition, user_id), time_s in changed.items():
+            state = self._states.get_or_create(partition, user_id)
+            at_s = max(time_s, state.reference_s)
+            heads = zip(
+                pooling.head_names,
+                half_lives_s,
+                state.weights(at_s).tolist(),
+                state.vectors(at_s, self._population(at_s) if pooling.prior is None else pooling.prior),
+                strict=True,
+            )
+            value = orjson.dumps(
+                {
+                    "version": 1,
+                    "user_id": user_id,
+                    "time": datetime.fromtimestamp(at_s, UTC),
+                    "bundle": pooling.bundle,
+                    "clicks": state.clicks,
+                    "heads": [
+                        {"name": name, "half_life_s": half_life_s, "weight": weight, "vector": vector}
+                        for name, half_life_s, weight, vector in heads
+                    ],
+                },
+                option=orjson.OPT_SERIALIZE_NUMPY,
+            )
+            headers = causes.get((partition, user_id), NO_HEADERS)
+            self._outbox.add(self._vectors, partition, user_id.encode(), value, headers)

@@ -1,0 +1,259 @@
+"""Asks the stream to erase a user, waits until it has, and says what was erased, what expires, what stays.
+
+Guarantee: a receipt is complete only if, after the request, the last record of the user on ``user-vectors``
+and on the changelog of the users' states is a tombstone, or of a user who has begun anew. An incomplete one
+has been requested all the same: workers carry it out when they run.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.errors import KafkaError
+from pydantic import ValidationError
+
+from freshet.models.events.events import Control, EventError, UserVector, refusal
+from freshet.models.users.codec import decode
+from freshet.models.users.erasures import erased_ms_of
+from freshet.models.users.state import ERASURE
+from freshet.streams.client.timeouts import checked_timeout_s
+from freshet.streams.errors import KafkaUnreachable, PublishFailed
+from freshet.streams.kafka.connection import client_config, topic_name
+from freshet.streams.kafka.consumers import kafka_consumer
+from freshet.streams.kafka.outbox import partition_of
+from freshet.streams.kafka.partitioned_table import USER_STATE, changelog_name
+from freshet.streams.kafka.reachability import missing, wait_for_broker
+from freshet.streams.kafka.topic_admin import read_configs
+from freshet.streams.kafka.topics import CONTROL, DEAD_LETTERS, RANKER_EXAMPLES, SLATES, TOPICS, USER_VECTORS
+from freshet.streams.settings import Settings
+
+_CONNECT_TIMEOUT_S = 10.0
+_SEND_TIMEOUT_S = 30.0
+_POLL_MS = 100
+_FOR_EVER_MS = 1 << 62
+"""Kafka's default of a limit that it does not set is the largest 64-bit number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """One place whose record of the user was deleted."""
+
+    topic: str
+    partition: int
+    offset: int
+    """Of the tombstone, or of the first record of the user who has begun anew."""
+    earlier_gone_by: datetime | None
+    """When Kafka has removed what was there before from its disks; unset: it sets no limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expiring:
+    """One place that keeps records for a time, whoever they are of."""
+
+    topic: str
+    partition: int | None
+    """Unset where the user's records cannot be told from others: they do not carry the id."""
+    before_offset: int | None
+    """The user's erased records come before it."""
+    gone_by: datetime | None
+    """Unset: the topic is configured to keep them for ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What stays, and why."""
+
+    where: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of one erasure."""
+
+    user_id: str
+    erased_at: datetime
+    """Events up to then are the erased ones."""
+    complete: bool
+    """Whether a worker has carried it out; else the next one that runs does."""
+    control_topic: str
+    control_partition: int
+    control_offset: int
+    erased: tuple[Erased, ...]
+    expiring: tuple[Expiring, ...]
+    kept: tuple[Kept, ...]
+    version: int = 1
+
+
+def erase_user(settings: Settings, user_id: str, timeout_s: float = 60.0) -> Receipt:
+    """Have every worker forget a user, and wait until the one that knows the user has.
+
+    Args:
+        settings: Where Kafka is.
+        user_id: Who.
+        timeout_s: How long to wait for the worker.
+
+    Raises:
+        EventError: ``user_id`` cannot be a user's id.
+        ValueError: ``timeout_s`` is negative, or no number.
+        KafkaUnreachable: No broker answers, or there are no topics.
+        PublishFailed: Kafka did not acknowledge the request.
+    """
+    checked_timeout_s("timeout_s", timeout_s)
+    try:
+        control = Control(kind="user-erased", subject=user_id, time=datetime.now(UTC))
+    except ValidationError as error:
+        raise EventError(refusal("user-erased", error)) from error
+    wait_for_broker(settings, _CONNECT_TIMEOUT_S)
+    with closing(kafka_consumer(settings)) as consumer:
+        ends = _ends(consumer, settings, user_id)
+        watched = [
+            ends.of(topic_name(settings, USER_VECTORS.name)),
+            ends.of(changelog_name(settings, USER_STATE)),
+        ]
+        consumer.assign(watched)
+        for partition in watched:
+            consumer.seek(partition, ends.offsets[partition])
+        sent = _publish(settings, control)
+        found = _wait(consumer, watched, control, timeout_s)
+    configs = read_configs(settings, ends.names)
+    return Receipt(
+        user_id=user_id,
+        erased_at=control.time,
+        complete=len(found) == len(watched),
+        control_topic=sent.topic,
+        control_partition=sent.partition,
+        control_offset=sent.offset,
+        erased=tuple(
+            Erased(
+                partition.topic,
+                partition.partition,
+                found[partition],
+                _later(control.time, int(configs[partition.topic]["max.compaction.lag.ms"])),
+            )
+            for partition in watched
+            if partition in found
+        ),
+        expiring=tuple(_expiring(settings, ends, configs, control.time)),
+        kept=_kept(settings),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Ends:
+    """Where the topics that know users by their id end, in the user's partition."""
+
+    offsets: dict[TopicPartition, int]
+    names: frozenset[str]
+
+    def of(self, topic: str) -> TopicPartition:
+        (found,) = (partition for partition in self.offsets if partition.topic == topic)
+        return found
+
+
+def _ends(consumer: KafkaConsumer, settings: Settings, user_id: str) -> _Ends:
+    names = [
+        topic_name(settings, topic.name) for topic in TOPICS if topic.keyed_by_user or topic is DEAD_LETTERS
+    ]
+    names.append(changelog_name(settings, USER_STATE))
+    partitions = []
+    for name in names:
+        numbers = consumer.partitions_for_topic(name)
+        if not numbers:
+            raise KafkaUnreachable(missing(settings, name))
+        partitions.append(TopicPartition(name, partition_of(user_id, len(numbers))))
+    anonymous = {topic_name(settings, topic.name) for topic in (SLATES, RANKER_EXAMPLES)}
+    return _Ends(consumer.end_offsets(partitions), frozenset({*names, *anonymous}))
+
+
+def _publish(settings: Settings, control: Control) -> Any:
+    """Where the erasure lies; the user's wish for pushed lists is taken back with it."""
+    topic = topic_name(settings, CONTROL.name)
+    pushed = control.model_copy(update={"kind": "push-off"}).key
+    with closing(KafkaProducer(**client_config(settings), acks="all", metrics_enabled=False)) as producer:
+        try:
+            sent = producer.send(topic, key=control.key.encode(), value=control.to_json())
+            gone = producer.send(topic, key=pushed.encode(), value=None)
+            gone.get(timeout=_SEND_TIMEOUT_S)
+            return sent.get(timeout=_SEND_TIMEOUT_S)
+        except KafkaError as error:
+            raise PublishFailed(f"{topic}: the erasure was not acknowledged: {error}") from error
+
+
+def _wait(
+    consumer: KafkaConsumer, watched: list[TopicPartition], control: Control, timeout_s: float
+) -> dict[TopicPartition, int]:
+    """The offset of the user's last record on each of ``watched`` that says that the user is erased."""
+    key = control.subject.encode()
+    found: dict[TopicPartition, int] = {}
+    deadline = time.monotonic() + timeout_s
+    while len(found) < len(watched) and time.monotonic() < deadline:
+        for partition, records in consumer.poll(timeout_ms=_POLL_MS).items():
+            for record in records:
+                if record.key != key:
+                    continue
+                if _is_of_after(partition, watched, record.value, control):
+                    found.setdefault(partition, record.offset)
+                else:
+                    found.pop(partition, None)
+    return found
+
+
+def _is_of_after(
+    partition: TopicPartition, watched: list[TopicPartition], value: bytes | None, control: Control
+) -> bool:
+    if value is None:
+        return True
+    if partition == watched[0]:
+        return UserVector.from_json(value).time > control.time
+    offsets = decode(value).offsets
+    return offsets.get(ERASURE, -1) >= erased_ms_of(control) and len(offsets) > 1
+
+
+def _expiring(
+    settings: Settings, ends: _Ends, configs: Mapping[str, Mapping[str, str]], at: datetime
+) -> list[Expiring]:
+    def gone_by(name: str) -> datetime | None:
+        # Kafka deletes a segment when its last record is old enough, and fills one for so long.
+        kept_ms = int(configs[name]["retention.ms"])
+        return None if kept_ms < 0 else _later(at, kept_ms + int(configs[name]["segment.ms"]))
+
+    expiring = [
+        Expiring(partition.topic, partition.partition, end, gone_by(partition.topic))
+        for partition, end in ends.offsets.items()
+        if "delete" in configs[partition.topic]["cleanup.policy"]
+    ]
+    for topic in (SLATES, RANKER_EXAMPLES):
+        name = topic_name(settings, topic.name)
+        if name in configs:
+            expiring.append(Expiring(name, None, None, gone_by(name)))
+    return expiring
+
+
+def _later(at: datetime, after_ms: int) -> datetime | None:
+    return None if after_ms > _FOR_EVER_MS else at + timedelta(milliseconds=after_ms)
+
+
+def _kept(settings: Settings) -> tuple[Kept, ...]:
+    return (
+        Kept(
+            topic_name(settings, CONTROL.name),
+            "the erasure itself, with the id and its time: it keeps older events from bringing the user back",
+        ),
+        Kept("article statistics, co-clicks, the ranker's weights", "sums over all users, without ids"),
+        Kept(
+            "workers' data folders",
+            "deleted values until RocksDB compacts them away; copies of partitions that a worker no longer "
+            "owns, until it owns them again",
+        ),
+        Kept(
+            "outside of freshet",
+            "folders of `freshet log`, backups, what consumers of the topics have stored",
+        ),
+    )

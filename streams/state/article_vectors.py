@@ -1,0 +1,41 @@
+"""From a record of ``article-vectors`` to what a catalog and an index hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from freshet.models.events.events import ArticleVector, EventError, to_unix_s
+from freshet.models.ports import FloatVector, IndexedArticle
+
+
+def checked_vector(numbers: Sequence[float], d: int) -> FloatVector:
+    """The vector (d,) of a record.
+
+    Raises:
+        EventError: It has another dimension, or is not finite in float32.
+    """
+    if len(numbers) != d:
+        raise EventError(
+            f"ArticleVector: {len(numbers)} dimensions, this worker is set to {d} (FRESHET_DIMENSION)"
+        )
+    with np.errstate(over="ignore"):  # what overflows is refused
+        vector = np.array(numbers, np.float32)
+    if not np.isfinite(vector).all():
+        raise EventError("ArticleVector: the vector is not finite in float32")
+    return vector
+
+
+def indexed_article(article: ArticleVector, vector: FloatVector, *, withdrawn: bool) -> IndexedArticle:
+    """What an index holds of an article; its popularity is yet to be filled in."""
+    return IndexedArticle(
+        article.news_id,
+        vector,
+        to_unix_s(article.published_at),
+        article.title,
+        article.category,
+        article.subcategory,
+        article.language,
+        withdrawn=withdrawn,
+    )

@@ -1,0 +1,270 @@
+"""Keeps a process's catalog in step with the compacted topics that describe articles.
+
+Every stream worker reads all of ``article-vectors``, ``article-stats`` and ``control``, from the beginning
+and without a consumer group: each needs the whole of them. ``caught_up`` is set when everything that was
+there at the start has been read; agents wait for it, so that no click is parked for want of a vector that is
+long known.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from typing import Any
+
+from aiokafka import TopicPartition
+
+from freshet.models.articles.catalog import ArticleCatalog
+from freshet.models.events.events import (
+    ArticleStats,
+    ArticleVector,
+    CoClickCounts,
+    Control,
+    parse_vector_key,
+    to_unix_s,
+)
+from freshet.models.ports import ArticleIndex, IndexedArticle, IndexUnavailable
+from freshet.streams import metrics
+from freshet.streams.kafka import topics
+from freshet.streams.kafka.connection import topic_name
+from freshet.streams.kafka.consumers import aiokafka_consumer
+from freshet.streams.kafka.outbox import Outbox
+from freshet.streams.records.intake import Intake
+from freshet.streams.records.tracing import STREAM, RecordTraces
+from freshet.streams.settings import Settings
+from freshet.streams.state.article_vectors import checked_vector, indexed_article
+from freshet.streams.state.popularity import FRESHENED, most_popular, popularity_of
+
+log = logging.getLogger(__name__)
+
+_RETRY_S = 1.0
+_LOOK_S = 1.0
+"""From one note of where every partition stands to the next."""
+_POPULARITY_STEP = 0.02
+"""Of the logarithm of clicks: one more of a hundred. A write costs the index more than the order gains."""
+
+
+class CatalogFollower:
+    """Applies the article topics and ``control`` to a catalog, and to an index where that is asked for.
+
+    Args:
+        index: Told of withdrawn articles; with ``replicate`` also given every vector.
+        replicate: For an embedded index that no embedding worker of this process fills.
+        known: Whether what a topic's, partition's and offset's record says is in the catalog already.
+        publish_popularity: Told how popular articles are that the index holds, where it may not know; what
+            an index of this process' own gets with an article, it knows.
+        bundle: Whose vectors to take; unset: those of the first vector read that is not of ``other_bundles``.
+        other_bundles: Whose vectors not to take.
+        on_bundle: Told of that bundle, once.
+        on_control: Told of every control record.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        catalog: ArticleCatalog,
+        outbox: Outbox,
+        *,
+        index: ArticleIndex,
+        replicate: bool,
+        publish_popularity: Callable[[Mapping[str, float]], None],
+        known: Callable[[str, int, int], bool],
+        bundle: str | None,
+        other_bundles: Collection[str],
+        on_bundle: Callable[[str], None],
+        on_control: Callable[[Control], None],
+    ) -> None:
+        self._settings = settings
+        self._catalog = catalog
+        self._outbox = outbox
+        self._intake = Intake(settings, outbox)
+        self._index = index
+        self._replicate = replicate
+        self._publish_popularity = publish_popularity
+        self._known = known
+        self._on_bundle = on_bundle
+        self._on_control = on_control
+        self._bundle = bundle
+        self._other_bundles = other_bundles
+        self._handlers: dict[str, Callable[[Any], None]] = {
+            topic_name(settings, topics.CONTROL.name): self._apply_control,
+            topic_name(settings, topics.ARTICLE_VECTORS.name): self._apply_vector,
+            topic_name(settings, topics.ARTICLE_STATS.name): self._apply_stats,
+            topic_name(settings, topics.CO_CLICKS.name): self._apply_co_clicks,
+        }
+        self._to_index: dict[str, IndexedArticle | None] = {}
+        self._changed_popularity: set[str] = set()
+        self._popularity: dict[str, float] = {}
+        """As the index has it, or is about to."""
+        self._next_write = 0.0
+        self._refused = False
+        self._withdrawn: set[str] = set()
+        self._to_hide: set[str] = set()
+        self.caught_up = asyncio.Event()
+        self.read: dict[TopicPartition, int] = {}
+        """The first offset not yet applied of each partition; empty until the catalog has caught up."""
+
+    async def run(self) -> None:
+        """Follow until cancelled.
+
+        Raises:
+            KafkaError: The broker cannot be reached at the start.
+        """
+        if self._bundle is not None:
+            self._on_bundle(self._bundle)
+        consumer = aiokafka_consumer(self._settings, auto_offset_reset="earliest")
+        await consumer.start()
+        try:
+            partitions = [
+                TopicPartition(topic, partition)
+                for topic in self._handlers
+                for partition in range(self._settings.partitions)
+            ]
+            consumer.assign(partitions)
+            await consumer.seek_to_beginning(*partitions)
+            missing = dict(await consumer.end_offsets(partitions))
+            next_look = 0.0
+            while True:
+                records = await consumer.getmany(timeout_ms=200, max_records=2_000)
+                for batch in records.values():
+                    for record in batch:
+                        self._intake.handle(record, self._handlers[record.topic])
+                await self._outbox.flush()
+                metrics.CATALOG_ARTICLES.labels("known").set(len(self._catalog))
+                for partition in list(missing):
+                    if await consumer.position(partition) >= missing[partition]:
+                        del missing[partition]
+                if missing:
+                    continue  # the index gets each article once, with what the other topics say of it
+                await self._write_index()
+                self._intake.traces.done("index")
+                if not self.caught_up.is_set():
+                    if not self._replicate:  # its index may be of a bundle that was out of service for long
+                        self._publish_popularity(most_popular(self._catalog, FRESHENED))
+                    self.caught_up.set()
+                    # Not earlier: what is read at the start was traced long ago.
+                    self._intake.traces = RecordTraces(self._settings, STREAM)
+                    log.info("the catalog has caught up: %d articles", len(self._catalog))
+                if time.monotonic() >= next_look:
+                    next_look = time.monotonic() + _LOOK_S
+                    self.read = {partition: await consumer.position(partition) for partition in partitions}
+        finally:
+            await consumer.stop()
+
+    def _apply_vector(self, record: Any) -> None:
+        if record.value is None:
+            self._forget(*parse_vector_key(record.key))
+            return
+        article = self._intake.keyed(record, ArticleVector, "key")
+        if article.bundle != (self._bundle or article.bundle) or article.bundle in self._other_bundles:
+            return  # of another version: never mixed, its own rollout announces it
+        vector = checked_vector(article.vector, self._catalog.d)
+        if self._bundle is None:
+            self._bundle = article.bundle
+            self._on_bundle(article.bundle)
+        published_at_s = to_unix_s(article.published_at)
+        withdrawn = article.news_id in self._withdrawn
+        if withdrawn:
+            self._to_hide.add(article.news_id)  # whoever replaced it in the index has shown it again
+        self._catalog.put_article(
+            article.news_id,
+            vector,
+            published_at_s,
+            title=article.title,
+            category=article.category,
+            subcategory=article.subcategory,
+            language=article.language,
+        )
+        self._catalog.set_withdrawn(article.news_id, withdrawn)
+        if not self._replicate and self.caught_up.is_set():
+            self._tell_popularity(article.news_id)  # its clicks may be older than its vector of this bundle
+        if self._replicate:
+            self._to_index[article.news_id] = indexed_article(article, vector, withdrawn=withdrawn)
+
+    def _forget(self, bundle: str, news_id: str) -> None:
+        if bundle != self._bundle:
+            return
+        self._catalog.remove(news_id)
+        self._to_index[news_id] = None
+
+    def _apply_stats(self, record: Any) -> None:
+        if record.value is None:
+            return
+        if self._known(record.topic, record.partition, record.offset):
+            news_id = record.key.decode()
+        else:
+            stats = self._intake.keyed(record, ArticleStats, "news_id")
+            news_id = stats.news_id
+            self._catalog.put_stats(
+                news_id,
+                min(to_unix_s(stats.time), time.time()),
+                [count.clicks for count in stats.counts],
+                [count.impressions for count in stats.counts],
+                to_unix_s(stats.first_seen),
+                expected=[count.expected or 0.0 for count in stats.counts],
+                clicked_at_s=math.nan if stats.last_click is None else to_unix_s(stats.last_click),
+            )
+        if self._replicate:
+            self._changed_popularity.add(news_id)
+
+    def _apply_co_clicks(self, record: Any) -> None:
+        if record.value is None or self._known(record.topic, record.partition, record.offset):
+            return
+        counts = self._intake.keyed(record, CoClickCounts, "news_id")
+        self._catalog.co_clicks.replace(counts.news_id, counts.contexts)
+
+    def _tell_popularity(self, news_id: str) -> None:
+        value = popularity_of(self._catalog, news_id)
+        if value > 0.0:
+            self._publish_popularity({news_id: value})
+
+    def _apply_control(self, record: Any) -> None:
+        if record.value is None:
+            return
+        control = self._intake.keyed(record, Control, "key")
+        if control.kind == "article-withdrawn":
+            self._withdrawn.add(control.subject)
+            self._to_hide.add(control.subject)
+            self._catalog.set_withdrawn(control.subject, True)
+        self._on_control(control)
+
+    async def _write_index(self) -> None:
+        """Write what has changed; without an answer it is kept for later, and the catalog goes on."""
+        if (self._to_index or self._to_hide) and time.monotonic() >= self._next_write:
+            try:
+                await asyncio.to_thread(self._write)
+            except IndexUnavailable as error:
+                if not self._refused:
+                    log.warning("the index takes no writes, trying every %g s: %s", _RETRY_S, error)
+                self._refused = True
+                self._next_write = time.monotonic() + _RETRY_S
+                return
+            self._refused = False
+            self._changed_popularity -= self._to_index.keys()
+            self._to_index.clear()
+            self._to_hide.clear()
+        for news_id in self._changed_popularity - self._to_index.keys():
+            value = popularity_of(self._catalog, news_id)
+            if abs(value - self._popularity.get(news_id, 0.0)) > _POPULARITY_STEP:
+                self._popularity[news_id] = value
+                self._publish_popularity({news_id: value})
+            self._changed_popularity.discard(news_id)
+
+    def _write(self) -> None:
+        articles = [
+            replace(article, popularity=popularity_of(self._catalog, news_id))
+            for news_id, article in self._to_index.items()
+            if article is not None
+        ]
+        self._popularity.update((article.news_id, article.popularity) for article in articles)
+        if articles:
+            self._index.upsert(articles)
+        gone = [news_id for news_id, article in self._to_index.items() if article is None]
+        if gone:
+            self._index.delete(gone)
+        if self._to_hide:
+            self._index.set_withdrawn(sorted(self._to_hide))

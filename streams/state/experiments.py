@@ -1,0 +1,244 @@
+"""The experiments that run: which variant serves a user, and live figures of each.
+
+Guarantee: every worker serves a user by the same variant, before and after any restart, because the
+assignment is a function of the records on ``control`` and the user's id. Where two experiments want a user,
+the one created first has them, so that a new experiment moves nobody who is in another.
+
+The figures are those of this process since it started, for dashboards and alarms: sums over workers are right
+for counters, the others are each worker's own. ``freshet experiment report`` reads the topics instead.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import numpy as np
+
+from freshet.models.evaluation.ranking_metrics import auc
+from freshet.models.events.control import Control
+from freshet.models.events.events import Click, Impression, Recommendation
+from freshet.models.events.experiment import Experiment, Variant
+from freshet.models.experiments.assignment import Assigner, sample_ratio
+from freshet.models.ranking.linear import LinearRanker
+from freshet.streams import metrics
+from freshet.streams.state.ranker_weights import DEFAULT, START, Rankers
+from freshet.streams.state.variant_bundles import VariantBundle, VariantBundles
+
+log = logging.getLogger(__name__)
+
+_MAX_OPEN = 20_000
+"""Answers that wait for their impressions and clicks."""
+_WINDOW = 1_000
+"""Impressions that a rolling AUC is the mean of."""
+_MAX_USERS = 100_000
+"""Of one experiment that are told apart in memory; a sample ratio of these is precise to half a percent."""
+_CHECK_EVERY = 100
+"""New users from one sample-ratio check to the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Treatment:
+    """How an experiment has a user served."""
+
+    experiment: str
+    variant: str
+    ranker: LinearRanker
+    bundle: VariantBundle | None = None
+    """Beside the one in service; unset: that one."""
+
+
+@dataclass(slots=True)
+class _Running:
+    experiment: Experiment
+    assigner: Assigner
+    users: set[int] = field(default_factory=set)
+    users_of: dict[str, int] = field(default_factory=dict)
+    recent_auc: dict[str, deque[float]] = field(default_factory=dict)
+    lowest_p_value: float = 1.0
+
+
+@dataclass(slots=True)
+class _Open:
+    """An answer whose clicks may yet come."""
+
+    experiment: str
+    variant: str
+    scores: dict[str, float]
+    """By news id."""
+    ranked: bool
+    """Whether the request named the candidates."""
+    clicked: set[str] = field(default_factory=set)
+
+
+class Experiments:
+    """Running experiments, as ``control`` tells of them.
+
+    Args:
+        rankers: Where variants' rankers come from.
+        bundles: Where variants' bundles come from; told which are needed.
+        in_service: The bundle whose vectors everybody else is served by.
+    """
+
+    def __init__(
+        self, rankers: Rankers, bundles: VariantBundles | None = None, in_service: Callable[[], str] = str
+    ) -> None:
+        self._rankers = rankers
+        self._bundles = bundles
+        self._in_service = in_service
+        self._running: dict[str, _Running] = {}
+        self._open: OrderedDict[str, _Open] = OrderedDict()
+        self._warned: set[tuple[str, str]] = set()
+
+    def obey(self, control: Control) -> None:
+        """Start, change or stop an experiment; what is no such instruction is ignored."""
+        if control.experiment is None:
+            return
+        if control.kind == "experiment-stopped":
+            ended = self._running.pop(control.subject, None)
+            if ended is not None:
+                _forget_gauges(ended.experiment)
+        elif control.kind == "experiment-started":
+            experiment = control.experiment
+            before = self._running.get(experiment.name)
+            if before is not None and before.experiment == experiment:
+                return
+            self._running[experiment.name] = _Running(experiment, Assigner(experiment))
+            by_age = sorted(
+                self._running.values(), key=lambda each: (each.experiment.created_at, each.experiment.name)
+            )
+            self._running = {each.experiment.name: each for each in by_age}
+            _count_from_zero(experiment)
+        self._need_bundles()
+
+    def _need_bundles(self) -> None:
+        if self._bundles is not None:
+            variants = [variant for each in self._running.values() for variant in each.experiment.variants]
+            named = {variant.bundle for variant in variants if variant.bundle is not None}
+            self._bundles.need(named - {self._in_service()})
+
+    def names(self) -> tuple[str, ...]:
+        """Those that run, in the order of their precedence."""
+        return tuple(self._running)
+
+    def treatment(self, user_id: str, time: datetime) -> Treatment | None:
+        """How to serve a user at the event time ``time``; none where no experiment has them.
+
+        A variant whose ranker is not on ``ranker-weights``, or whose bundle is not here or not read yet,
+        serves nobody: its users are served as if there were no experiment and not counted, which the
+        sample-ratio check shows.
+        """
+        for running in self._running.values():
+            if not running.experiment.runs_at(time):
+                continue
+            variant = running.assigner.variant(user_id)
+            if variant is None:
+                continue
+            name = running.experiment.name
+            try:
+                return self._by(name, variant)
+            except LookupError as error:
+                if (name, variant.name) not in self._warned:
+                    self._warned.add((name, variant.name))
+                    log.error("experiment %s cannot serve variant %s: %s", name, variant.name, error)
+                return None
+        return None
+
+    def _by(self, experiment: str, variant: Variant) -> Treatment:
+        """How ``variant`` serves.
+
+        Raises:
+            LookupError: Its ranker or its bundle is not here.
+        """
+        if variant.bundle is None or variant.bundle == self._in_service():
+            return Treatment(experiment, variant.name, self._rankers.get(variant.ranker))
+        bundle = None if self._bundles is None else self._bundles.get(variant.bundle)
+        if bundle is None:
+            raise LookupError(f"bundle {variant.bundle} is not here, or its vectors are being read")
+        if variant.ranker == START:
+            return Treatment(experiment, variant.name, bundle.serving.ranker, bundle)
+        name = bundle.serving.model if variant.ranker == DEFAULT else variant.ranker
+        return Treatment(experiment, variant.name, self._rankers.get(name), bundle)
+
+    def answered(self, answer: Recommendation, *, ranked: bool) -> None:
+        """Count an answer, and wait for what becomes of it; ``ranked``: its request named the candidates."""
+        if answer.experiment is None or answer.variant is None:
+            return
+        metrics.EXPERIMENT_ANSWERS.labels(answer.experiment, answer.variant).inc()
+        scores = {item.news_id: item.score for item in answer.items}
+        self._open[answer.request_id] = _Open(answer.experiment, answer.variant, scores, ranked)
+        if len(self._open) > _MAX_OPEN:
+            self._open.popitem(last=False)
+
+    def shown(self, impression: Impression) -> None:
+        """Count an impression that names an answer, each to be told once."""
+        found = self._open.get(impression.request_id or "")
+        if found is None:
+            return
+        metrics.EXPERIMENT_IMPRESSIONS.labels(found.experiment, found.variant).inc()
+        self._count_clicks(found, impression.clicked)
+        running = self._running.get(found.experiment)
+        if running is None:
+            return
+        self._count_user(running, found.variant, impression.user_id)
+        if found.ranked:
+            _score(running, found, impression)
+
+    def clicked(self, click: Click) -> None:
+        """Count a click that names an answer, each to be told once."""
+        found = self._open.get(click.request_id or "")
+        if found is not None:
+            self._count_clicks(found, (click.news_id,))
+
+    def _count_clicks(self, found: _Open, news_ids: Iterable[str]) -> None:
+        new = set(news_ids) - found.clicked
+        found.clicked |= new
+        if new:
+            metrics.EXPERIMENT_CLICKS.labels(found.experiment, found.variant).inc(len(new))
+
+    def _count_user(self, running: _Running, variant: str, user_id: str) -> None:
+        experiment = running.experiment
+        if variant not in {each.name for each in experiment.variants}:
+            return  # answered before the variants were changed
+        key = hash(user_id)
+        if key in running.users or len(running.users) >= _MAX_USERS:
+            return
+        running.users.add(key)
+        running.users_of[variant] = running.users_of.get(variant, 0) + 1
+        if len(running.users) % _CHECK_EVERY == 0:
+            counts = [running.users_of.get(each.name, 0) for each in experiment.variants]
+            ratio = sample_ratio(counts, [each.share for each in experiment.variants])
+            running.lowest_p_value = min(running.lowest_p_value, ratio.watched_p_value)
+            metrics.EXPERIMENT_SAMPLE_RATIO.labels(experiment.name).set(running.lowest_p_value)
+
+
+def _score(running: _Running, found: _Open, impression: Impression) -> None:
+    shown = [news_id for news_id in impression.candidates if news_id in found.scores]
+    labels = np.array([news_id in found.clicked for news_id in shown])
+    if labels.any() and not labels.all():
+        recent = running.recent_auc.setdefault(found.variant, deque(maxlen=_WINDOW))
+        recent.append(auc(labels, np.array([found.scores[news_id] for news_id in shown])))
+        gauge = metrics.EXPERIMENT_ROLLING_AUC.labels(found.experiment, found.variant)
+        gauge.set(sum(recent) / len(recent))
+
+
+def _count_from_zero(experiment: Experiment) -> None:
+    """Show that it runs, and that nothing speaks against its shares yet, before anybody is served by it."""
+    for variant in experiment.variants:
+        for counter in (
+            metrics.EXPERIMENT_ANSWERS,
+            metrics.EXPERIMENT_IMPRESSIONS,
+            metrics.EXPERIMENT_CLICKS,
+        ):
+            counter.labels(experiment.name, variant.name)
+    metrics.EXPERIMENT_SAMPLE_RATIO.labels(experiment.name).set(1.0)
+
+
+def _forget_gauges(experiment: Experiment) -> None:
+    """A gauge of what is over would stay as it was for ever."""
+    for variant in experiment.variants:
+        metrics.EXPERIMENT_ROLLING_AUC.remove(experiment.name, variant.name)
+    metrics.EXPERIMENT_SAMPLE_RATIO.remove(experiment.name)

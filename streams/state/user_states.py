@@ -1,0 +1,113 @@
+"""The decoded states of the users whose partitions this worker owns: a bounded cache over the table.
+
+Guarantee: a state of before its user's erasure is never given out, whether or not the table still has it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Collection, Mapping
+
+from freshet.models.articles.catalog import ArticleCatalog
+from freshet.models.users.erasures import Erasures
+from freshet.models.users.state import Pooling, UserState
+from freshet.streams import metrics
+from freshet.streams.kafka.outbox import Outbox
+from freshet.streams.kafka.partitioned_table import PartitionedTable
+
+UserKey = tuple[int, str]
+"""Partition and user id."""
+
+
+class UserStates:
+    """Reads states from the table when first asked, keeps those used last decoded, writes on demand."""
+
+    def __init__(
+        self,
+        table: PartitionedTable,
+        pooling: Pooling,
+        catalog: ArticleCatalog,
+        max_cached: int,
+        erasures: Erasures,
+    ) -> None:
+        self.pooling = pooling
+        self.erasures = erasures
+        self._table = table
+        self._catalog = catalog
+        self._max_cached = max_cached
+        self._cache: OrderedDict[UserKey, UserState] = OrderedDict()
+
+    def get(self, partition: int, user_id: str) -> UserState | None:
+        """The user's state, clicks on articles known by now folded in.
+
+        ``None`` if the user was never seen, or not since an erasure.
+        """
+        key = (partition, user_id)
+        state = self._cache.get(key)
+        if state is None:
+            stored = self._table.get(partition, user_id.encode())
+            if stored is None:
+                return None
+            state = UserState.from_bytes(stored, self.pooling)
+            state.settle(time.time())
+            self._cache[key] = state
+        else:
+            self._cache.move_to_end(key)
+        if self.erasures.covers_state(user_id, state):
+            return None
+        if state.bundle != self.pooling.bundle:
+            state = self._cache[key] = state.rebuild(self.pooling, self._catalog)
+        state.fold_parked(self._catalog)
+        return state
+
+    def get_or_create(self, partition: int, user_id: str) -> UserState:
+        """The user's state, an empty one if never seen."""
+        state = self.get(partition, user_id)
+        if state is None:
+            state = UserState.empty(self.pooling, self.erasures.latest_ms(user_id))
+            self._cache[partition, user_id] = state
+        return state
+
+    async def write(self, changed: Collection[UserKey], outbox: Outbox) -> None:
+        """Make the states of ``changed`` durable: changelog first, then the local store.
+
+        Everything else in ``outbox`` is delivered with them. Returns when all of it is.
+        """
+        items: dict[int, list[tuple[bytes, bytes | None]]] = {}
+        for partition, user_id in changed:
+            items.setdefault(partition, []).append(
+                (user_id.encode(), self._cache[partition, user_id].to_bytes())
+            )
+        await self._deliver(items, outbox)
+        while len(self._cache) > self._max_cached:
+            self._cache.popitem(last=False)
+        metrics.CACHED_USERS.set(len(self._cache))
+
+    def stored(self, partition: int, user_id: str) -> UserState | None:
+        """The state as the table has it, even one of before an erasure."""
+        stored = self._table.get(partition, user_id.encode())
+        return None if stored is None else UserState.from_bytes(stored, self.pooling)
+
+    async def erase(self, users: Collection[UserKey], outbox: Outbox) -> None:
+        """Delete the states of ``users``: a tombstone on the changelog first, then from the local store.
+
+        Everything else in ``outbox`` is delivered with the tombstones.
+        """
+        items: dict[int, list[tuple[bytes, bytes | None]]] = {}
+        for partition, user_id in users:
+            items.setdefault(partition, []).append((user_id.encode(), None))
+        await self._deliver(items, outbox)
+        for user in users:
+            self._cache.pop(user, None)
+
+    async def _deliver(self, items: Mapping[int, list[tuple[bytes, bytes | None]]], outbox: Outbox) -> None:
+        for partition, states in items.items():
+            self._table.write_changelog(outbox, partition, states)
+        offsets = await outbox.flush()
+        for partition, states in items.items():
+            self._table.write_store(partition, states, offsets[self._table.changelog, partition])
+
+    def forget(self) -> None:
+        """Drop what is decoded: after a rebalance another worker may have moved the states on."""
+        self._cache.clear()

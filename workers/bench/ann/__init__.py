@@ -1,0 +1,1 @@
+"""``freshet bench ann``: approximate indexes by recall and time."""

@@ -1,0 +1,1 @@
+"""``freshet capacity``: memory, disk and processors for a given load."""

@@ -1,0 +1,1 @@
+"""The command line. Imports everything else. Begin with :mod:`~freshet.workers.cli.main`."""

@@ -1,0 +1,81 @@
+"""Articles from a stream of JSON: one object, over as many lines as it likes, or one object on each line.
+
+Bounded by one record's size, however long the stream is. A line that is not an article is given as
+:class:`BadArticle`, with its number; the lines after it are still read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from typing import IO
+
+import orjson
+
+from freshet.models.datasets.text_lines import text_start
+from freshet.models.events.events import MAX_EVENT_BYTES, Article, EventError
+
+
+@dataclass(frozen=True, slots=True)
+class BadArticle:
+    """A line that is not an article."""
+
+    line: int
+    """Counted from 1."""
+    reason: str
+
+
+def read_articles(stream: IO[bytes]) -> Iterator[Article | BadArticle]:
+    """Each article or bad line, in order; empty lines are passed over."""
+    number = 0
+    first = b""
+    while not first.strip():
+        first = _read_line(stream)
+        number += 1
+        if not first:
+            return
+        if number == 1:
+            first, problem = text_start(first)
+            if problem:
+                yield BadArticle(number, problem)
+                return
+    head = [first]
+    if not _is_json(first):
+        # Perhaps one object written over several lines; if not, these lines are read one by one after all.
+        text = first + stream.read(max(0, MAX_EVENT_BYTES - len(first)))
+        if _is_json(text):
+            head = [text]
+        else:
+            head = text.splitlines(keepends=True)
+            if not head[-1].endswith(b"\n"):
+                head[-1] += _read_line(stream)
+    for line in chain(head, iter(lambda: _read_line(stream), b"")):
+        if line.strip():
+            yield _decode(line, number)
+        number += 1
+
+
+def _read_line(stream: IO[bytes]) -> bytes:
+    """The next line; of one that is too long for a record, enough to be refused."""
+    line = stream.readline(MAX_EVENT_BYTES + 2)
+    if line.endswith(b"\n") or len(line) < MAX_EVENT_BYTES + 2:
+        return line
+    while (rest := stream.readline(1 << 16)) and not rest.endswith(b"\n"):
+        pass
+    return line + b"\n"
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    return True
+
+
+def _decode(text: bytes, number: int) -> Article | BadArticle:
+    try:
+        return Article.from_json(text.strip())
+    except EventError as error:
+        return BadArticle(number, str(error))

@@ -1,0 +1,157 @@
+"""``freshet replay``: publish a MIND folder in the order of time, and score the system on it."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Literal
+
+import click
+
+from freshet.streams.settings import Settings
+from freshet.workers.cli.main import INTERRUPTED
+from freshet.workers.terminal.connection_options import connection_options
+from freshet.workers.terminal.number_options import FiniteRange
+from freshet.workers.terminal.printable import say
+from freshet.workers.terminal.terminal import Terminal
+
+
+class _Speed(click.ParamType):
+    name = "speed"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float | Literal["max"]:
+        if value == "max":
+            return "max"
+        try:
+            return float(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is neither a number nor 'max'", param, ctx)
+
+
+@click.command(name="replay")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--speed",
+    type=_Speed(),
+    metavar="N|max",
+    default="max",
+    show_default=True,
+    help="Times real time (1 is real time), or as fast as the stream accepts.",
+)
+@click.option("--score", is_flag=True, help="Let the live system rank each impression before its clicks.")
+@click.option("--shift-to-now", is_flag=True, help="Move all times so that the first event happens now.")
+@click.option(
+    "--articles",
+    type=click.Choice(["first", "in-time"]),
+    help="Publish all articles first, or each at its time. [default: first at --speed max, else in-time]",
+)
+@click.option("--no-wait", is_flag=True, help="Do not wait until the articles have vectors.")
+@click.option(
+    "--window",
+    type=click.IntRange(1, 10_000),
+    default=4,
+    show_default=True,
+    help="Impressions under way with --score. More is faster, but each is ranked before the clicks of as "
+    "many before it are known: at --speed max that is minutes of the log's time.",
+)
+@click.option(
+    "--answer-timeout",
+    type=FiniteRange(0.1),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="After this, a question counts as unanswered.",
+)
+@click.option(
+    "--max-lag",
+    type=click.IntRange(0),
+    default=20_000,
+    show_default=True,
+    help="Impressions that the stream may be behind; 0: publish without regard to it.",
+)
+@click.option("--skip", type=click.IntRange(0), default=0, help="Leave out the first N impressions.")
+@click.option("--limit", type=click.IntRange(1), help="Replay at most N impressions.")
+@click.option("--resume", is_flag=True, help="Go on where the last replay of this folder stopped.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@connection_options
+@click.pass_context
+def command(
+    ctx: click.Context,
+    settings: Settings,
+    *,
+    folder: Path,
+    speed: float | Literal["max"],
+    score: bool,
+    shift_to_now: bool,
+    articles: Literal["first", "in-time"] | None,
+    no_wait: bool,
+    window: int,
+    answer_timeout: float,
+    max_lag: int,
+    skip: int,
+    limit: int | None,
+    resume: bool,
+    as_json: bool,
+) -> None:
+    """Publish a MIND folder (news.tsv, behaviors.tsv) in the order of time.
+
+    Ctrl-C stops cleanly; a second run starts again, or goes on with --resume.
+    """
+    from freshet.workers.errors import WorkerError
+    from freshet.workers.replay.progress import ReplayBar
+    from freshet.workers.replay.report import ReplayOptions
+    from freshet.workers.replay.run import replay
+    from freshet.workers.replay.text import render
+
+    try:
+        options = ReplayOptions(
+            speed=None if speed == "max" else speed,
+            score=score,
+            shift_to_now=shift_to_now,
+            articles=articles,
+            wait_for_vectors=not no_wait,
+            window=window,
+            answer_timeout_s=answer_timeout,
+            max_lag=max_lag,
+            skip=skip,
+            limit=limit,
+            resume=resume,
+        )
+    except WorkerError as error:
+        raise click.UsageError(str(error)) from error
+    try:
+        with _stop_on_interrupt() as stop, ReplayBar() as bar:
+            report = replay(settings, folder, options, on_progress=bar.show, stop=stop)
+    except WorkerError as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        import orjson
+
+        say(orjson.dumps(report.as_json()))
+    else:
+        Terminal().print(render(report))
+    if report.stopped:
+        ctx.exit(INTERRUPTED)
+
+
+@contextmanager
+def _stop_on_interrupt() -> Iterator[threading.Event]:
+    """Set the event at the first Ctrl-C; the second one interrupts as usual."""
+    stop = threading.Event()
+    before = signal.getsignal(signal.SIGINT)
+
+    def interrupt(signal_number: int, frame: FrameType | None) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,212 @@
+"""What the console knows of the stream: articles, what is clicked now, who is there and what they clicked.
+
+Guarantee: however long the stream, what is held is bounded; the oldest goes first. One thread tells it what
+it reads, any number ask.
+"""
+
+from __future__ import annotations
+
+import heapq
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from freshet.models.articles.catalog import STATS_HALF_LIVES_S
+from freshet.models.articles.trending import TRENDING_HALF_LIFE_S
+from freshet.models.events.events import ArticleStats, ArticleVector, to_unix_s
+from freshet.streams.state.popularity import popularity
+
+V = TypeVar("V")
+
+MAX_ARTICLES = 100_000
+MAX_USERS = 2_000
+MAX_CLICKS = 30
+"""Of one user."""
+_MAX_ERASED = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class KnownArticle:
+    """What a list shows of an article."""
+
+    news_id: str
+    bundle: str
+    title: str
+    category: str
+    published_at_s: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As the page gets it."""
+        return {
+            "news_id": self.news_id,
+            "title": self.title,
+            "category": self.category,
+            "published_at_s": self.published_at_s,
+        }
+
+
+@dataclass(slots=True)
+class _User:
+    seen_s: float = 0.0
+    clicks: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=MAX_CLICKS))
+
+
+class StreamMemory:
+    """Bounded, thread-safe; times are event times in Unix seconds."""
+
+    def __init__(
+        self, max_articles: int = MAX_ARTICLES, max_users: int = MAX_USERS, max_erased: int = _MAX_ERASED
+    ) -> None:
+        self._max_articles = max_articles
+        self._max_users = max_users
+        self._max_erased = max_erased
+        self._lock = threading.Lock()
+        self._articles: OrderedDict[str, KnownArticle] = OrderedDict()
+        self._popularity: OrderedDict[str, tuple[float, float, float]] = OrderedDict()
+        """By news id: what orders them, the clicks it is made of, and as of when."""
+        self._withdrawn: set[str] = set()
+        self._users: OrderedDict[str, _User] = OrderedDict()
+        """The one seen last comes last."""
+        self._erased: OrderedDict[str, float] = OrderedDict()
+
+    def put_article(self, article: ArticleVector) -> None:
+        """An article can be recommended."""
+        known = KnownArticle(
+            article.news_id, article.bundle, article.title, article.category, to_unix_s(article.published_at)
+        )
+        with self._lock:
+            _put(self._articles, article.news_id, known, self._max_articles)
+
+    def remove_article(self, bundle: str, news_id: str) -> None:
+        """A bundle has no vector of an article any more."""
+        with self._lock:
+            known = self._articles.get(news_id)
+            if known is not None and known.bundle == bundle:
+                del self._articles[news_id]
+
+    def withdraw(self, news_id: str) -> None:
+        """An article is in no list any more."""
+        with self._lock:
+            self._withdrawn.add(news_id)
+
+    def put_stats(self, stats: ArticleStats) -> None:
+        """An article's decayed clicks."""
+        clicks = [count.clicks for count in stats.counts]
+        if len(clicks) != len(STATS_HALF_LIVES_S):
+            return  # of another version's half-lives: not comparable
+        time_s = to_unix_s(stats.time)
+        order = popularity(clicks, time_s)
+        recent = clicks[STATS_HALF_LIVES_S.index(TRENDING_HALF_LIFE_S)]
+        with self._lock:
+            if order > 0.0:
+                _put(self._popularity, stats.news_id, (order, recent, time_s), self._max_articles)
+
+    def clicked(self, user_id: str, news_id: str, time_s: float) -> None:
+        """A user opened an article."""
+        with self._lock:
+            user = self._seen(user_id, time_s)
+            if user is not None:
+                user.clicks.append((time_s, news_id))
+
+    def shown(self, user_id: str, time_s: float) -> None:
+        """A user was there."""
+        with self._lock:
+            self._seen(user_id, time_s)
+
+    def erase(self, user_id: str, time_s: float) -> None:
+        """Forget a user, and what is still to come of the time up to ``time_s``."""
+        with self._lock:
+            _put(self._erased, user_id, time_s, self._max_erased)
+            self._users.pop(user_id, None)
+
+    def article(self, news_id: str) -> KnownArticle | None:
+        """What is known of an article."""
+        with self._lock:
+            return self._articles.get(news_id)
+
+    def title(self, news_id: str) -> str:
+        """An article's title, its id where that is all that is known."""
+        known = self.article(news_id)
+        return known.title or news_id if known is not None else news_id
+
+    def trending(self, n: int, now_s: float) -> list[dict[str, Any]]:
+        """The ``n`` articles with the most decayed clicks, the most first."""
+        with self._lock:
+            best = heapq.nlargest(
+                n,
+                (
+                    (order, news_id)
+                    for news_id, (order, _, _) in self._popularity.items()
+                    if self._shows(news_id)
+                ),
+            )
+            return [
+                self._articles[news_id].to_json() | {"clicks": round(self._clicks_at(news_id, now_s), 2)}
+                for _, news_id in best
+            ]
+
+    def newest(self, n: int, now_s: float) -> list[dict[str, Any]]:
+        """The ``n`` articles published last, none of them after ``now_s``; the newest first."""
+        with self._lock:
+            best = heapq.nlargest(
+                n,
+                (
+                    (article.published_at_s, news_id)
+                    for news_id, article in self._articles.items()
+                    if article.published_at_s <= now_s and self._shows(news_id)
+                ),
+            )
+            return [self._articles[news_id].to_json() for _, news_id in best]
+
+    def users(self, query: str, n: int) -> list[dict[str, Any]]:
+        """The ``n`` users seen last whose id contains ``query``, in any case; the last first."""
+        wanted = query.casefold()
+        with self._lock:
+            return list(self._users_like(wanted, n))
+
+    def clicks_of(self, user_id: str) -> list[dict[str, Any]]:
+        """A user's clicks that were read, the newest first."""
+        with self._lock:
+            user = self._users.get(user_id)
+            clicks = sorted(user.clicks, key=lambda click: click[0], reverse=True) if user else []
+            return [
+                {"time_s": time_s}
+                | (
+                    self._articles[news_id].to_json()
+                    if news_id in self._articles
+                    else {"news_id": news_id, "title": "", "category": "", "published_at_s": None}
+                )
+                for time_s, news_id in clicks
+            ]
+
+    def _users_like(self, wanted: str, n: int) -> Iterator[dict[str, Any]]:
+        for user_id, user in reversed(self._users.items()):
+            if n <= 0:
+                return
+            if wanted in user_id.casefold():
+                n -= 1
+                yield {"user_id": user_id, "clicks": len(user.clicks), "seen_s": user.seen_s}
+
+    def _seen(self, user_id: str, time_s: float) -> _User | None:
+        if time_s <= self._erased.get(user_id, float("-inf")):
+            return None
+        user = self._users.get(user_id) or _User()
+        _put(self._users, user_id, user, self._max_users)
+        user.seen_s = max(user.seen_s, time_s)
+        return user
+
+    def _shows(self, news_id: str) -> bool:
+        return news_id in self._articles and news_id not in self._withdrawn
+
+    def _clicks_at(self, news_id: str, now_s: float) -> float:
+        _, clicks, time_s = self._popularity[news_id]
+        return clicks * float(2.0 ** (min(0.0, time_s - now_s) / TRENDING_HALF_LIFE_S))
+
+
+def _put(held: OrderedDict[str, V], key: str, value: V, most: int) -> None:
+    held[key] = value
+    held.move_to_end(key)
+    if len(held) > most:
+        held.popitem(last=False)

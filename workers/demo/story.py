@@ -1,0 +1,202 @@
+"""What the demo does with the running system once it has learned: three readers, a click, a breaking article.
+
+Every measurement is a client's: from before a record is handed to Kafka until the first answer that shows
+its effect, asked for again and again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from freshet.models.events.events import (
+    Article,
+    Filters,
+    Recommendation,
+    RecommendedArticle,
+    from_unix_s,
+)
+from freshet.streams.client import Freshet
+from freshet.workers.demo.newspaper import Newspaper, Reader
+from freshet.workers.errors import WorkerError
+
+SHOWN = 5
+"""Articles of a reader's list that are shown."""
+MOVES_SHOWN = 8
+"""Articles of the lists before and after a click that are shown."""
+LISTED = 50
+"""Articles of a list that are asked for, so that it is known where a risen one was before."""
+DIVERSITY = 0.05
+"""The default gives so much for variety that, in a newspaper this small, readers of different interests get
+much the same articles."""
+
+_NEAR = 20
+_TIMEOUT_S = 30.0
+_MINUTE_S = 60.0
+_BREAKING_AGE_S = 5 * _MINUTE_S
+
+
+class DemoFailed(WorkerError):
+    """The system did not do what the demo is to show."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """How long until an answer showed what was published."""
+
+    seconds: float
+    questions: int
+    """Asked until then, the one with the effect included."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClickStory:
+    """What one click changed."""
+
+    reader: Reader
+    article: RecommendedArticle
+    """What was clicked."""
+    before: Recommendation
+    after: Recommendation
+    effect: Effect
+
+    def moves(self) -> list[int | None]:
+        """For each of the list after the click, its rank before it, from 1; ``None``: not listed."""
+        ranks = {item.news_id: rank for rank, item in enumerate(self.before.items, start=1)}
+        return [ranks.get(item.news_id) for item in self.after.items]
+
+    def risen(self) -> list[tuple[RecommendedArticle, int, int]]:
+        """Articles listed before and after that have risen, with both ranks; the furthest first."""
+        pairs = zip(self.after.items, self.moves(), strict=True)
+        risen = [
+            (item, was, rank)
+            for rank, (item, was) in enumerate(pairs, start=1)
+            if was is not None and was > rank + 1
+        ]
+        return sorted(risen, key=lambda entry: entry[2] - entry[1])
+
+
+@dataclass(frozen=True, slots=True)
+class BreakingStory:
+    """How a new article reached the readers."""
+
+    article: Article
+    effect: Effect
+    ranks: Sequence[tuple[Reader, int | None]]
+    """Its rank in each reader's list afterwards, from 1; ``None``: not among the first ``LISTED``."""
+
+
+def lists_of(client: Freshet, readers: Sequence[Reader], now_s: float) -> list[Recommendation]:
+    """Each reader's recommendations at ``now_s``."""
+    return [_list_of(client, reader, now_s) for reader in readers]
+
+
+def tell_click(
+    client: Freshet, reader: Reader, category: str, newspaper: Newspaper, now_s: float
+) -> ClickStory:
+    """Have ``reader`` click an article on ``category``, of the subject that most of its articles are about.
+
+    Raises:
+        DemoFailed: There is no such article, or no answer knew the click in time.
+    """
+    elsewhere = client.recommend(
+        reader.user_id,
+        LISTED,
+        filters=Filters(categories=(category,)),
+        time=from_unix_s(now_s),
+        timeout_s=_TIMEOUT_S,
+    )
+    if not elsewhere.items:
+        raise DemoFailed(f"{reader.user_id} has read everything about {category}; try another --seed")
+    subjects = Counter(newspaper.articles[item.news_id].subcategory for item in elsewhere.items[:_NEAR])
+    subject, _ = subjects.most_common(1)[0]
+    article = next(
+        item for item in elsewhere.items if newspaper.articles[item.news_id].subcategory == subject
+    )
+    before = _list_of(client, reader, now_s)
+    after, effect = _click(client, reader, article.news_id, before.user_clicks, now_s)
+    return ClickStory(reader, article, before, after, effect)
+
+
+def _click(
+    client: Freshet, reader: Reader, news_id: str, clicks_before: int, now_s: float
+) -> tuple[Recommendation, Effect]:
+    started_s = time.perf_counter()
+    client.click(reader.user_id, news_id, time=from_unix_s(now_s))
+    questions = 0
+    while time.perf_counter() - started_s < _TIMEOUT_S:
+        questions += 1
+        answer = _list_of(client, reader, now_s)
+        if answer.user_clicks > clicks_before:
+            return answer, Effect(time.perf_counter() - started_s, questions)
+    raise DemoFailed(f"no answer to {reader.user_id} knew the click on {news_id} within {_TIMEOUT_S:g} s")
+
+
+def tell_breaking(
+    client: Freshet, readers: Sequence[Reader], newspaper: Newspaper, category: str, now_s: float
+) -> BreakingStory:
+    """Publish an article on ``category`` that nobody has seen, at ``now_s``.
+
+    Raises:
+        DemoFailed: It was not recommendable in time.
+    """
+    article = newspaper.breaking(category, now_s)
+    effect = publish_and_find(client, article, readers[0].user_id)
+    lists = lists_of(client, readers, now_s)
+    ranks = [(reader, _rank(answer, article.news_id)) for reader, answer in zip(readers, lists, strict=True)]
+    return BreakingStory(article, effect, ranks)
+
+
+def publish_and_find(client: Freshet, article: Article, user_id: str) -> Effect:
+    """Publish an article and ask for the newest of its category until it is among them.
+
+    Raises:
+        DemoFailed: It was not recommendable in time.
+    """
+    newest = Filters(categories=(article.category,), max_age_s=_BREAKING_AGE_S)
+    started_s = time.perf_counter()
+    client.publish(article)
+    questions = 0
+    while time.perf_counter() - started_s < _TIMEOUT_S:
+        questions += 1
+        answer = client.recommend(
+            user_id, LISTED, filters=newest, time=article.published_at, timeout_s=_TIMEOUT_S
+        )
+        if _rank(answer, article.news_id) is not None:
+            return Effect(time.perf_counter() - started_s, questions)
+    raise DemoFailed(f"{article.news_id} was not recommendable within {_TIMEOUT_S:g} s of its publication")
+
+
+def latencies_s(client: Freshet, user_ids: Sequence[str], now_s: float, k: int = 10) -> list[float]:
+    """Seconds from each request for a list to its answer, one request after the other."""
+    measured = []
+    for user_id in user_ids:
+        started_s = time.perf_counter()
+        client.recommend(user_id, k, time=from_unix_s(now_s), timeout_s=_TIMEOUT_S)
+        measured.append(time.perf_counter() - started_s)
+    return measured
+
+
+def quantile(values: Sequence[float], q: float) -> float:
+    """The ``q`` quantile of at least one value."""
+    return float(np.quantile(np.asarray(values), q))
+
+
+def last_minute_s(newspaper: Newspaper) -> float:
+    """A minute after the newspaper's last impression, Unix seconds."""
+    return newspaper.end_s + _MINUTE_S
+
+
+def _list_of(client: Freshet, reader: Reader, now_s: float) -> Recommendation:
+    return client.recommend(
+        reader.user_id, LISTED, diversity=DIVERSITY, time=from_unix_s(now_s), timeout_s=_TIMEOUT_S
+    )
+
+
+def _rank(answer: Recommendation, news_id: str) -> int | None:
+    ids = [item.news_id for item in answer.items]
+    return ids.index(news_id) + 1 if news_id in ids else None

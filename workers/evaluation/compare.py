@@ -1,0 +1,205 @@
+"""Every model on one MIND folder: trained on its earlier part, measured on the rest, in one table.
+
+The baselines and, of a folder that ``freshet synth`` wrote, the oracle are measured on the same impressions.
+Settings are the models' defaults unless given: nothing is chosen by what is measured here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from rich.table import Table
+
+from freshet.models.evaluation.ranking_metrics import Estimate
+from freshet.streams.settings import Settings
+from freshet.workers.errors import WorkerError
+from freshet.workers.evaluation.mind import EvaluateOptions, evaluate
+from freshet.workers.evaluation.report import Evaluation
+from freshet.workers.terminal.stage_progress import StageProgress
+from freshet.workers.training.models import MODELS
+from freshet.workers.training.progress import TrainingProgress
+from freshet.workers.training.train import TrainOptions, train_bundle
+
+_BUNDLE = "bundle"
+_SEEN, _UNSEEN = "shown before the cut", "not shown before the cut"
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """What to compare."""
+
+    folder: Path
+    models: tuple[str, ...]
+    until: float = 0.8
+    seed: int = 0
+    keep: Path | None = None
+    """Where the bundles are left; by default they are removed."""
+    skip_bad_lines: bool = False
+
+
+@dataclass(frozen=True)
+class ComparedMethod:
+    """One way of ranking."""
+
+    name: str
+    metrics: Mapping[str, Estimate]
+    """Of all impressions after the cut."""
+    seen: Estimate | None
+    """AUC among the candidates shown before the cut; ``None`` where no slate has both a click and a skip."""
+    unseen: Estimate | None
+    """The same of those never shown before."""
+    examples_per_s: float | None = None
+    train_s: float | None = None
+    impressions_per_s: float | None = None
+    """Ranked by the bundle alone."""
+
+    def as_json(self) -> dict[str, object]:
+        """Plain JSON values."""
+        return {
+            "name": self.name,
+            "metrics": {name: _as_json(estimate) for name, estimate in self.metrics.items()},
+            "auc_seen_articles": _as_json(self.seen),
+            "auc_unseen_articles": _as_json(self.unseen),
+            "training_examples_per_s": self.examples_per_s,
+            "training_s": self.train_s,
+            "impressions_per_s": self.impressions_per_s,
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What was found, the best AUC first."""
+
+    folder: str
+    cut: str
+    measured: int
+    methods: tuple[ComparedMethod, ...]
+
+    def as_json(self) -> dict[str, object]:
+        """Plain JSON values."""
+        return {
+            "folder": self.folder,
+            "cut": self.cut,
+            "impressions": self.measured,
+            "methods": [method.as_json() for method in self.methods],
+        }
+
+    def render(self) -> Table:
+        """For a terminal."""
+        table = Table(title=f"{self.folder}: {self.measured:,} impressions after the cut")
+        table.add_column("ranked by", no_wrap=True)
+        for column in ("AUC", "±", "MRR", "nDCG@10", "seen", "unseen", "train/s", "rank/s"):
+            table.add_column(column, justify="right", no_wrap=True)
+        for method in self.methods:
+            auc = method.metrics["auc"]
+            table.add_row(
+                method.name,
+                f"{auc.mean:.4f}",
+                f"{(auc.high - auc.low) / 2:.4f}",
+                f"{method.metrics['mrr'].mean:.3f}",
+                f"{method.metrics['ndcg@10'].mean:.3f}",
+                _mean(method.seen),
+                _mean(method.unseen),
+                "" if method.examples_per_s is None else f"{method.examples_per_s:,.0f}",
+                "" if method.impressions_per_s is None else f"{method.impressions_per_s:,.0f}",
+            )
+        table.caption = (
+            "±: half of the AUC's 95 % interval. seen, unseen: AUC among the candidates that were, and were "
+            "not, shown before the cut. train/s: training examples. rank/s: impressions by the model only."
+        )
+        return table
+
+
+def compare(options: CompareOptions, settings: Settings) -> Comparison:
+    """Train and measure, one model after another.
+
+    Raises:
+        WorkerError: A model cannot be trained on the folder, or the folder cannot be read.
+    """
+    unknown = [name for name in options.models if "mind" not in MODELS[name].trainers]
+    if unknown:
+        raise WorkerError(f"{unknown[0]} does not train on impressions")
+    for name in options.models:
+        # A package that is missing is missed now, not when other models have been trained for hours.
+        MODELS[name].trainers["mind"].load_function()
+    methods: list[ComparedMethod] = []
+    last: Evaluation | None = None
+    with TemporaryDirectory(prefix="freshet-compare-") as temporary:
+        home = options.keep or Path(temporary)
+        for name in options.models:
+            method, last = _trained(name, home / name, options, settings)
+            methods.append(method)
+    if last is None:
+        raise WorkerError("no model to compare: name some with --models")
+    methods += [_method(name, last, name) for name in last.overall if name != _BUNDLE]
+    methods.sort(key=lambda method: -method.metrics["auc"].mean)
+    return Comparison(last.folder, last.cut, last.measured, tuple(methods))
+
+
+def _trained(
+    name: str, out: Path, options: CompareOptions, settings: Settings
+) -> tuple[ComparedMethod, Evaluation]:
+    began = time.perf_counter()
+    with TrainingProgress() as progress:
+        progress.note(f"-- {name}")
+        _, trained = train_bundle(
+            TrainOptions(
+                folder=options.folder,
+                model=name,
+                out=out,
+                until=options.until,
+                seed=options.seed,
+                encoder=settings.encoder,
+                pooling=settings.pooling,
+                cache=settings.data_dir / "text-vectors",
+                skip_bad_lines=options.skip_bad_lines,
+            ),
+            progress,
+        )
+    train_s = time.perf_counter() - began
+    speeds = [entry["examples_per_s"] for entry in trained.curve if "examples_per_s" in entry]
+    with StageProgress() as evaluating:
+        found = evaluate(
+            EvaluateOptions(
+                options.folder, out, "frozen", skip_bad_lines=options.skip_bad_lines, seed=options.seed
+            ),
+            settings,
+            evaluating,
+        )
+    model_s = found.speed.model_s
+    return (
+        _method(
+            name,
+            found,
+            _BUNDLE,
+            examples_per_s=float(np.mean(speeds)) if speeds else None,
+            train_s=train_s,
+            impressions_per_s=found.measured / model_s if model_s else None,
+        ),
+        found,
+    )
+
+
+def _method(name: str, found: Evaluation, key: str, **speeds: float | None) -> ComparedMethod:
+    parts: dict[str, Estimate] = {}
+    for table in found.tables:
+        if table.of_candidates:
+            parts |= {
+                segment.name: segment.estimates[key] for segment in table.segments if key in segment.estimates
+            }
+    return ComparedMethod(name, found.overall[key], parts.get(_SEEN), parts.get(_UNSEEN), **speeds)
+
+
+def _mean(estimate: Estimate | None) -> str:
+    return "" if estimate is None or np.isnan(estimate.mean) else f"{estimate.mean:.4f}"
+
+
+def _as_json(estimate: Estimate | None) -> dict[str, float] | None:
+    if estimate is None or np.isnan(estimate.mean):
+        return None
+    return {"mean": estimate.mean, "low": estimate.low, "high": estimate.high}

@@ -1,0 +1,1 @@
+"""``freshet drift``: two bundles or two periods compared."""

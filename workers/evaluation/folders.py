@@ -1,0 +1,176 @@
+"""Which evaluation a folder of data gets, by what the folder is.
+
+A MIND folder is evaluated by :mod:`freshet.workers.evaluation.mind`; the entries of :data:`EVALUATORS`
+measure bundles that were trained on other data, each by the protocol of its kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from rich.console import RenderableType
+from rich.table import Table
+
+from freshet.models.embedding.bundle import Bundle, BundleError
+from freshet.streams.settings import Settings
+from freshet.workers.errors import WorkerError
+from freshet.workers.terminal.stage_progress import StageProgress
+from freshet.workers.training.models import DataKind
+
+if TYPE_CHECKING:
+    from freshet.models.datasets.movielens import Ratings
+    from freshet.models.evaluation.ranking_metrics import Estimate
+
+
+class FolderReport(Protocol):
+    """What an evaluation found."""
+
+    def as_json(self) -> dict[str, object]:
+        """As plain JSON values."""
+        ...
+
+    def render(self) -> RenderableType:
+        """For a terminal."""
+        ...
+
+
+FolderEvaluator = Callable[[Path, Bundle, Settings, StageProgress], FolderReport]
+"""Folder, bundle, settings, progress to a report; raises :class:`~freshet.workers.errors.WorkerError`."""
+
+
+@dataclass(frozen=True)
+class _Tabled:
+    """A report with its table."""
+
+    described: dict[str, object]
+    table: RenderableType
+
+    def as_json(self) -> dict[str, object]:
+        return self.described
+
+    def render(self) -> RenderableType:
+        return self.table
+
+
+def evaluate_movielens(
+    folder: Path, bundle: Bundle, settings: Settings, progress: StageProgress
+) -> FolderReport:
+    """Errors of predicted ratings where the bundle predicts any, else lists of films after the cut."""
+    from freshet.models.datasets.movielens import MovieLensError, read_movielens
+
+    try:
+        with progress.stage("reading"):
+            ratings = read_movielens(folder)
+        with progress.stage("measuring"):
+            if "rating.range" in bundle.weights:
+                return _rating_errors(bundle, ratings)
+            return _film_lists(bundle, ratings)
+    except (MovieLensError, BundleError, ValueError) as error:
+        raise WorkerError(str(error)) from error
+
+
+def _rating_errors(bundle: Bundle, ratings: Ratings) -> FolderReport:
+    from freshet.models.evaluation.ratings.evaluation import evaluate_ratings
+
+    report = evaluate_ratings(bundle, ratings)
+    table = Table(title=f"RMSE of {report.ratings:,} ratings that training did not see, in stars")
+    table.add_column("method")
+    table.add_column("RMSE", justify="right")
+    table.add_column("95 % interval", justify="right")
+    for name, estimate in report.methods.items():
+        table.add_row(name, f"{estimate.mean:.4f}", f"{estimate.low:.4f} to {estimate.high:.4f}")
+    table.caption = f"{report.new_users:,} of new users, {report.new_items:,} of new films"
+    described: dict[str, object] = {
+        "bundle": bundle.id,
+        "ratings": report.ratings,
+        "new_users": report.new_users,
+        "new_items": report.new_items,
+        "rmse": {name: asdict(estimate) for name, estimate in report.methods.items()},
+    }
+    return _Tabled(described, table)
+
+
+def _film_lists(bundle: Bundle, ratings: Ratings) -> FolderReport:
+    from freshet.models.evaluation.ratings.baselines import popularity_scorer
+    from freshet.models.evaluation.ratings.top_n import (
+        TopNProtocol,
+        TopNSplit,
+        evaluate_bundle_topn,
+        evaluate_topn,
+    )
+
+    until = bundle.manifest.training.settings.get("until", TopNProtocol().until)
+    protocol = TopNProtocol(until=float(until))
+    report = evaluate_bundle_topn(bundle, ratings, protocol)
+    split = TopNSplit.of(ratings, protocol)
+    popular = evaluate_topn(split, popularity_scorer(split.before), protocol)
+    k = protocol.k
+    table = Table(title=f"Lists of {k} films, ratings of the last {1 - protocol.until:.0%} in time")
+    for column in ("scorer", "users", "who", f"NDCG@{k}", f"hit rate@{k}", f"recall@{k}", f"coverage@{k}"):
+        table.add_column(column, justify="left" if column in {"scorer", "users"} else "right")
+    for name, found in (("bundle", report), ("popularity", popular)):
+        for segment, figures in found.segments.items():
+            metrics = figures.metrics
+            if not metrics:
+                continue
+            table.add_row(
+                name,
+                segment,
+                f"{figures.users:,}",
+                _with_interval(metrics[f"ndcg@{k}"]),
+                _with_interval(metrics[f"hit_rate@{k}"]),
+                f"{metrics[f'recall@{k}'].mean:.4f}",
+                f"{figures.coverage:.3f}",
+            )
+    table.caption = "known: users with ratings before the cut, as published"
+    described: dict[str, object] = {
+        "bundle": bundle.id,
+        **report.as_json(),
+        "popularity": popular.as_json()["segments"],
+    }
+    return _Tabled(described, table)
+
+
+def _with_interval(estimate: Estimate) -> str:
+    return f"{estimate.mean:.4f} ({estimate.low:.4f} to {estimate.high:.4f})"
+
+
+def evaluate_headline_tests(
+    folder: Path, bundle: Bundle, settings: Settings, progress: StageProgress
+) -> FolderReport:
+    """How many pairs of headlines are in the right order, in the weeks after training."""
+    from freshet.models.datasets.headline_tests import read_headline_tests
+    from freshet.models.evaluation.headlines.evaluation import evaluate_headlines
+
+    try:
+        with progress.stage("reading"):
+            tests = read_headline_tests(folder)
+        with progress.stage("scoring headlines"):
+            report = evaluate_headlines(bundle, tests)
+    except ValueError as error:
+        raise WorkerError(str(error)) from error
+    table = Table(
+        title=f"{report.tests:,} headline tests, weeks {report.weeks[0]} to {report.weeks[1]}: pairs in order"
+    )
+    for column in ("scorer", "pairs", "number", "accuracy", "95 % interval"):
+        table.add_column(column, justify="left" if column in {"scorer", "pairs"} else "right")
+    for name, pairs, found in (
+        ("bundle", "significant", report.significant),
+        ("ridge on frozen vectors", "significant", report.ridge_significant),
+        ("bundle", "all", report.all_pairs),
+        ("ridge on frozen vectors", "all", report.ridge_all_pairs),
+    ):
+        accuracy = found.accuracy
+        interval = f"{accuracy.low:.4f} to {accuracy.high:.4f}"
+        table.add_row(name, pairs, f"{found.pairs:,}", f"{accuracy.mean:.4f}", interval)
+    return _Tabled({"bundle": bundle.id, **report.as_json()}, table)
+
+
+EVALUATORS: Mapping[DataKind, FolderEvaluator] = {
+    "ratings": evaluate_movielens,
+    "headlines": evaluate_headline_tests,
+}
+"""By kind of data other than MIND's."""

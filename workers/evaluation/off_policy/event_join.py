@@ -1,0 +1,162 @@
+"""Joins recommendations, impressions and clicks that come in any order, in a database on disk.
+
+What is in memory does not grow with what is joined. Guarantees:
+
+- an event that comes twice counts once: a recommendation by its request, an impression by its user and id, a
+  click by its user, article and time; the first to come is kept;
+- a click joins the impression that it names, else an impression of the request that it names, of the same
+  user, that shows the article: the earliest one. A click that names neither joins nothing: which of the
+  impressions led to it can only be guessed;
+- impressions come out in the order of time, those of one moment in the order in which they came.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from freshet.models.events.events import Article, Click, Impression, Recommendation, to_unix_s
+
+_SCHEMA = """
+PRAGMA journal_mode = OFF;
+PRAGMA synchronous = OFF;
+CREATE TABLE recommendation (request_id TEXT PRIMARY KEY, user_id TEXT, value BLOB) WITHOUT ROWID;
+CREATE TABLE impression (
+    number INTEGER PRIMARY KEY, user_id TEXT, impression_id TEXT, time_s REAL, value BLOB,
+    UNIQUE (user_id, impression_id)
+);
+CREATE TABLE click (
+    number INTEGER PRIMARY KEY, user_id TEXT, news_id TEXT, time_s REAL, impression_id TEXT, request_id TEXT,
+    joined INTEGER DEFAULT 0, UNIQUE (user_id, news_id, time_s)
+);
+CREATE TABLE article (news_id TEXT PRIMARY KEY, published_at_s REAL, value BLOB) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedImpression:
+    """What was shown, with all its clicks, and the recommendation that it came from."""
+
+    impression: Impression
+    recommendation: Recommendation | None
+    late_clicks: int
+    """Clicks that came as events of their own."""
+
+
+class EventJoin:
+    """A context manager; the database is a new file, which is left for the caller to delete.
+
+    Args:
+        path: Where the database is made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._database = sqlite3.connect(path, isolation_level=None)
+        self._database.executescript(_SCHEMA)
+        self._database.execute("BEGIN")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._database.close()
+
+    def add_recommendation(self, recommendation: Recommendation, value: bytes) -> None:
+        """Take a recommendation; ``value`` is what it was decoded from."""
+        self._database.execute(
+            "INSERT OR IGNORE INTO recommendation VALUES (?, ?, ?)",
+            (recommendation.request_id, recommendation.user_id, value),
+        )
+
+    def add_impression(self, impression: Impression, value: bytes) -> None:
+        """Take an impression; ``value`` is what it was decoded from."""
+        self._database.execute(
+            "INSERT OR IGNORE INTO impression (user_id, impression_id, time_s, value) VALUES (?, ?, ?, ?)",
+            (impression.user_id, impression.impression_id, to_unix_s(impression.time), value),
+        )
+
+    def add_click(self, click: Click) -> None:
+        """Take a click."""
+        self._database.execute(
+            "INSERT OR IGNORE INTO click (user_id, news_id, time_s, impression_id, request_id) "
+            "VALUES (?, ?, ?, ?, ?)",
+            (click.user_id, click.news_id, to_unix_s(click.time), click.impression_id, click.request_id),
+        )
+
+    def put_article(self, article: Article, value: bytes) -> None:
+        """Take an article, in place of an earlier one of its id."""
+        self._database.execute(
+            "INSERT OR REPLACE INTO article VALUES (?, ?, ?)",
+            (article.news_id, to_unix_s(article.published_at), value),
+        )
+
+    def delete_article(self, news_id: str) -> None:
+        """Forget an article."""
+        self._database.execute("DELETE FROM article WHERE news_id = ?", (news_id,))
+
+    def forget_user(self, user_id: str, until_s: float) -> int:
+        """Forget a user's events up to ``until_s`` (Unix seconds); gives how many impressions they were."""
+        forgotten = 0
+        with closing(self._database.cursor()) as cursor:
+            cursor.execute("DELETE FROM impression WHERE user_id = ? AND time_s <= ?", (user_id, until_s))
+            forgotten = cursor.rowcount
+            cursor.execute("DELETE FROM click WHERE user_id = ? AND time_s <= ?", (user_id, until_s))
+        return forgotten
+
+    def articles(self) -> Iterator[Article]:
+        """The articles in the order of publication."""
+        rows = self._database.execute("SELECT value FROM article ORDER BY published_at_s, news_id")
+        for (value,) in rows:
+            yield Article.from_json(value)
+
+    def impressions(self) -> Iterator[JoinedImpression]:
+        """The impressions with what belongs to them. Nothing may be added from now on."""
+        self._database.execute("CREATE INDEX by_impression ON click (impression_id)")
+        self._database.execute("CREATE INDEX by_request ON click (request_id)")
+        for (value,) in self._database.execute("SELECT value FROM impression ORDER BY time_s, number"):
+            impression = Impression.from_json(value)
+            late = self._late_clicks(impression)
+            clicked = tuple(dict.fromkeys([*impression.clicked, *late]))
+            yield JoinedImpression(
+                impression.model_copy(update={"clicked": clicked}),
+                self._recommendation(impression),
+                len(late),
+            )
+
+    def clicks_left(self) -> int:
+        """How many clicks have joined no impression so far."""
+        (count,) = self._database.execute("SELECT count(*) FROM click WHERE NOT joined").fetchone()
+        return int(count)
+
+    def _late_clicks(self, impression: Impression) -> list[str]:
+        found = self._database.execute(
+            "SELECT number, news_id FROM click WHERE NOT joined AND user_id = ? AND impression_id = ?",
+            (impression.user_id, impression.impression_id),
+        ).fetchall()
+        if impression.request_id is not None:
+            found += self._database.execute(
+                "SELECT number, news_id FROM click "
+                "WHERE NOT joined AND user_id = ? AND impression_id IS NULL AND request_id = ?",
+                (impression.user_id, impression.request_id),
+            ).fetchall()
+        shown = set(impression.candidates)
+        joined = [(number, news_id) for number, news_id in found if news_id in shown]
+        for number, _ in joined:
+            self._database.execute("UPDATE click SET joined = 1 WHERE number = ?", (number,))
+        return [news_id for _, news_id in joined]
+
+    def _recommendation(self, impression: Impression) -> Recommendation | None:
+        if impression.request_id is None:
+            return None
+        row = self._database.execute(
+            "SELECT value FROM recommendation WHERE request_id = ? AND user_id = ?",
+            (impression.request_id, impression.user_id),
+        ).fetchone()
+        return None if row is None else Recommendation.from_json(row[0])

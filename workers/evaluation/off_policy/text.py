@@ -1,0 +1,65 @@
+"""An off-policy estimate for people, on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from freshet.models.evaluation.off_policy.estimate import OffPolicyEstimate
+from freshet.models.evaluation.ranking_metrics import Estimate
+from freshet.workers.evaluation.off_policy.estimate import OffPolicyReport
+
+
+def render(report: OffPolicyReport) -> RenderableType:
+    """The estimates side by side, and for each a sentence on whether to rely on it."""
+    found = next(iter(report.values.values()))
+    shows = (
+        "by falling score" if report.temperature is None else f"drawn at temperature {report.temperature:g}"
+    )
+    table = Table(
+        title=(
+            f"Ranker {report.ranker}, {shows}, on {found.lists:,} logged lists of "
+            f"{found.users:,} users; {found.confidence:.0%} intervals"
+        ),
+        caption=(
+            "effective lists: so many of weight 1 would say as much; no support: lists on which the ranker "
+            "would show what could not be shown"
+        ),
+    )
+    table.add_column("")
+    for name in report.values:
+        table.add_column(name, justify="right")
+    for label, cell in _ROWS:
+        table.add_row(label, *(cell(value) for value in report.values.values()))
+        if label in {_SERVED, _GAIN}:
+            table.add_section()
+    said: dict[str, list[str]] = {}
+    for name, trust in report.trusts().items():
+        said.setdefault(f"{trust.verdict}. {' '.join(trust.reasons)}", []).append(name)
+    lines = [f"{', '.join(names)}: can it be trusted? {sentence}" for sentence, names in said.items()]
+    return Group(table, *lines)
+
+
+def _cell(estimate: Estimate | None, form: str = ".4f") -> str:
+    if estimate is None:
+        return ""
+    return f"{estimate.mean:{form}} ({estimate.low:{form}} to {estimate.high:{form}})"
+
+
+_SERVED = "served (logged)"
+_GAIN = "SNIPS - served"
+_ROWS: tuple[tuple[str, Callable[[OffPolicyEstimate], str]], ...] = (
+    (_SERVED, lambda found: _cell(found.on_policy)),
+    ("IPS", lambda found: _cell(found.ips)),
+    ("clipped IPS", lambda found: _cell(found.clipped)),
+    ("SNIPS", lambda found: _cell(found.snips)),
+    ("doubly robust", lambda found: _cell(found.doubly_robust)),
+    (_GAIN, lambda found: _cell(found.gain, "+.4f")),
+    ("effective lists", lambda found: f"{found.effective_sample_size:,.0f}"),
+    ("mean weight", lambda found: _cell(found.mean_weight, ".3f")),
+    ("largest weight", lambda found: f"{found.largest_weight:,.1f}"),
+    ("slots clipped (at)", lambda found: f"{found.clipped_slots:,} ({found.clip:,.1f})"),
+    ("no support", lambda found: f"{found.zero_support:.1%}"),
+)

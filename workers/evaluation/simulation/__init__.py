@@ -1,0 +1,1 @@
+"""``freshet simulate``: policies compared on simulated readers."""

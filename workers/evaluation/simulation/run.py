@@ -1,0 +1,241 @@
+"""``freshet simulate``: exploration policies side by side on several synthetic worlds, with intervals.
+
+Every seed is a world of its own, in which all policies serve the same readers. A figure is its mean over
+seeds; intervals are Student's, and those of a difference to no exploration are of the differences within
+each world.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from freshet.models.datasets.synthetic.world import World
+from freshet.models.evaluation.off_policy.estimate import LoggedLists, NoSupport, OffPolicyEstimate, estimate
+from freshet.models.evaluation.simulation.measures import OUTCOME_NAMES, Outcome
+from freshet.models.evaluation.simulation.run import NO_EXPLORATION, LoggedList, SimulationConfig, simulate
+from freshet.models.recommend.exploration.policy import Explorer
+from freshet.streams.settings import Settings
+from freshet.streams.state.exploration import explorer_of
+from freshet.workers.evaluation.simulation.log import SimulationLog
+
+POLICIES = (NO_EXPLORATION, "thompson", "linucb", "plackett-luce")
+WHOLE_LIST = "plackett-luce"
+"""The policy that can show every candidate everywhere, so that its log says what any other would get."""
+
+_T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145)
+_NORMAL_975 = 1.960
+
+
+@dataclass(frozen=True)
+class SimulateOptions:
+    """What the command line asks for."""
+
+    config: SimulationConfig
+    """Of the first seed; the others' worlds differ by their seeds alone."""
+    policies: tuple[str, ...]
+    """Of ``POLICIES``; ``none`` is always among them."""
+    seeds: int
+    log: Path | None = None
+    """Where to write what the first seed's lists were, one folder for each policy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A mean over seeds with its 95 % interval; no interval for a single seed."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class PolicySummary:
+    """One policy's figures, by the names of :class:`Outcome`."""
+
+    name: str
+    figures: Mapping[str, Interval]
+    against_none: Mapping[str, Interval]
+    """Differences to no exploration; of the clicks and values, relative to it."""
+
+
+@dataclass(frozen=True)
+class OffPolicyCheck:
+    """What the first seed's log of ``WHOLE_LIST`` says of showing the best, and the truth."""
+
+    truth: float
+    """Expected clicks of the list without exploration, known to the simulation."""
+    found: OffPolicyEstimate
+
+
+@dataclass(frozen=True)
+class SimulationReport:
+    """All policies' figures."""
+
+    options: SimulateOptions
+    lists_per_s: float
+    summaries: tuple[PolicySummary, ...]
+    outcomes: tuple[Mapping[str, Outcome], ...]
+    """Of each seed, by policy."""
+    off_policy: OffPolicyCheck | None
+
+    def as_json(self) -> dict[str, object]:
+        """The report as plain JSON values."""
+        config = self.options.config
+        check = self.off_policy
+        return {
+            "version": 1,
+            "config": asdict(config),
+            "seeds": [config.world.seed + i for i in range(self.options.seeds)],
+            "lists_per_s": round(self.lists_per_s, 1),
+            "policies": {
+                summary.name: {
+                    "figures": {name: asdict(figure) for name, figure in summary.figures.items()},
+                    "against_none": {name: asdict(figure) for name, figure in summary.against_none.items()},
+                }
+                for summary in self.summaries
+            },
+            "runs": [{name: asdict(found) for name, found in run.items()} for run in self.outcomes],
+            "off_policy": None if check is None else {"truth": check.truth, "estimate": asdict(check.found)},
+            "log": None if self.options.log is None else str(self.options.log),
+        }
+
+
+RELATIVE = ("clicks_per_list", "value", "greedy_value", "oracle_value")
+"""Whose differences are shares of what no exploration gets."""
+
+
+def run(
+    options: SimulateOptions, settings: Settings, progress: Callable[[int, int], None]
+) -> SimulationReport:
+    """Simulate; ``progress`` is told how many lists were shown, of how many.
+
+    Raises:
+        ValueError: There is nothing to measure.
+        FileExistsError: A log's folder is not empty.
+        OSError: A log cannot be written.
+    """
+    makers = {policy: partial(_explorer, settings, policy) for policy in options.policies}
+    config = options.config
+    total = options.seeds * len(makers) * config.world.impressions
+    done = 0
+
+    def shown(lists: int) -> None:
+        nonlocal done
+        done += lists
+        progress(done, total)
+
+    started = time.perf_counter()
+    lists = _WholeLists()
+    outcomes = []
+    for i in range(options.seeds):
+        of_seed = replace(config, world=replace(config.world, seed=config.world.seed + i))
+        if i:
+            outcomes.append(simulate(of_seed, makers, progress=shown))
+        else:
+            outcomes.append(_first(options, of_seed, makers, shown, lists))
+    seconds = time.perf_counter() - started
+    return SimulationReport(
+        options,
+        total / seconds,
+        tuple(_summary(policy, outcomes) for policy in options.policies),
+        tuple(outcomes),
+        lists.check() if WHOLE_LIST in makers else None,
+    )
+
+
+def _first(
+    options: SimulateOptions,
+    config: SimulationConfig,
+    makers: Mapping[str, Callable[[], Explorer | None]],
+    shown: Callable[[int], None],
+    lists: _WholeLists,
+) -> dict[str, Outcome]:
+    """The first seed, whose lists are written and checked."""
+    if options.log is None:
+        return simulate(config, makers, progress=shown, on_list=lists.add)
+    worlds: list[World] = []
+    with SimulationLog(options.log, options.policies) as log:
+
+        def keep(entry: LoggedList) -> None:
+            lists.add(entry)
+            log.add(entry)
+
+        outcomes = simulate(config, makers, progress=shown, on_list=keep, on_world=worlds.append)
+        log.finish(worlds[0], config, outcomes)
+    return outcomes
+
+
+def _explorer(settings: Settings, policy: str) -> Explorer | None:
+    return explorer_of(settings.model_copy(update={"exploration": policy}))
+
+
+def _summary(policy: str, outcomes: Sequence[Mapping[str, Outcome]]) -> PolicySummary:
+    figures, against = {}, {}
+    for name in OUTCOME_NAMES:
+        of_policy = [float(getattr(run[policy], name)) for run in outcomes]
+        figures[name] = _interval(of_policy)
+        of_none = [float(getattr(run[NO_EXPLORATION], name)) for run in outcomes]
+        differences = [
+            (mine - base) / (base if name in RELATIVE else 1.0)
+            for mine, base in zip(of_policy, of_none, strict=True)
+        ]
+        against[name] = _interval(differences)
+    return PolicySummary(policy, figures, against)
+
+
+def _interval(values: Sequence[float]) -> Interval:
+    """The mean with Student's 95 % interval."""
+    mean = float(np.mean(values))
+    freedom = len(values) - 1
+    if not freedom:
+        return Interval(mean, None, None)
+    quantile = _T_975[freedom - 1] if freedom <= len(_T_975) else _NORMAL_975 + 2.7 / freedom
+    half = quantile * float(np.std(values, ddof=1)) / len(values) ** 0.5
+    return Interval(mean, mean - half, mean + half)
+
+
+class _WholeLists:
+    """The lists of ``WHOLE_LIST`` as a log for the estimators."""
+
+    def __init__(self) -> None:
+        self._users: dict[str, int] = {}
+        self._user: list[int] = []
+        self._slots: list[int] = [0]
+        self._propensity: list[float] = []
+        self._target: list[float] = []
+        self._reward: list[float] = []
+        self._truth = 0.0
+
+    def add(self, entry: LoggedList) -> None:
+        if entry.policy != WHOLE_LIST or not entry.measured:
+            return
+        shown = entry.shown
+        self._user.append(self._users.setdefault(shown.request.user_id, len(self._users)))
+        self._slots.append(self._slots[-1] + len(shown.rows))
+        self._propensity += [item.propensity or 1.0 for item in shown.items]
+        self._target += (shown.rows == shown.greedy).astype(float).tolist()
+        self._reward += entry.clicked.astype(float).tolist()
+        self._truth += entry.greedy_value
+
+    def check(self) -> OffPolicyCheck | None:
+        if not self._user:
+            return None
+        start = np.array(self._slots)
+        logged = LoggedLists(
+            user=np.array(self._user),
+            start=start,
+            position=np.arange(start[-1]) - np.repeat(start[:-1], np.diff(start)) + 1,
+            reward=np.array(self._reward),
+            propensity=np.minimum(np.array(self._propensity), 1.0),
+            target=np.array(self._target),
+        )
+        try:
+            return OffPolicyCheck(self._truth / len(self._user), estimate(logged))
+        except NoSupport:
+            return None

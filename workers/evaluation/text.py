@@ -1,0 +1,179 @@
+"""An evaluation's report for people, on a terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from freshet.models.evaluation.ranking_metrics import DEFAULT_CONFIDENCE, Estimate
+from freshet.models.evaluation.segments import SegmentTable
+from freshet.workers.evaluation.report import Evaluation
+
+METRIC_NAMES = {
+    "auc": "AUC",
+    "mrr": "MRR",
+    "ndcg@5": "nDCG@5",
+    "ndcg@10": "nDCG@10",
+    "hit@5": "hit@5",
+    "hit@10": "hit@10",
+    "recall@5": "recall@5",
+    "recall@10": "recall@10",
+    "diversity@5": "diversity@5",
+    "novelty@5": "novelty@5 (bits)",
+}
+_FIRST_TABLE = ("auc", "mrr", "ndcg@5", "ndcg@10")
+_ROWS_SHOWN = 12
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+def render(evaluation: Evaluation) -> RenderableType:
+    """Everything that a terminal has room for; ``--json`` and ``--report`` hold the rest."""
+    return Group(*_parts(evaluation))
+
+
+def _parts(evaluation: Evaluation) -> Iterator[RenderableType]:
+    title = (
+        f"{evaluation.protocol}, {evaluation.measured:,} impressions with clicks and skips "
+        f"({evaluation.left_out:,} others left out), {DEFAULT_CONFIDENCE:.0%} intervals"
+    )
+    yield _metrics(evaluation, title, _FIRST_TABLE)
+    yield ""
+    yield _metrics(evaluation, "The best of each slate", tuple(METRIC_NAMES)[len(_FIRST_TABLE) :])
+    yield ""
+    for method, difference in evaluation.differences.items():
+        yield (
+            f"AUC of {evaluation.main} less that of {method}: {difference.mean:+.4f} "
+            f"({difference.low:+.4f} to {difference.high:+.4f})"
+        )
+    if evaluation.ablation:
+        yield ""
+        yield _ablation(evaluation)
+    if len(evaluation.over_time.segments) > 1:
+        yield ""
+        yield _over_time(evaluation)
+    for table in evaluation.tables:
+        if not table.title.startswith(("hour", "day")):
+            yield ""
+            yield _segments(evaluation, table)
+    yield ""
+    yield from _space(evaluation)
+    yield from _speed(evaluation)
+
+
+def _metrics(evaluation: Evaluation, title: str, metrics: tuple[str, ...]) -> Table:
+    table = _new_table(title)
+    table.add_column("ranked by")
+    shown = [metric for metric in metrics if any(metric in found for found in evaluation.overall.values())]
+    for metric in shown:
+        table.add_column(METRIC_NAMES[metric], justify="right")
+    with_coverage = "auc" not in metrics
+    if with_coverage:
+        table.add_column("coverage@5", justify="right")
+    for method, found in evaluation.overall.items():
+        cells: list[RenderableType] = [_cell(found[metric]) if metric in found else "" for metric in shown]
+        if with_coverage:
+            cells.append(f"{evaluation.coverage[method]:.3f}")
+        table.add_row(method, *cells)
+    return table
+
+
+def _ablation(evaluation: Evaluation) -> Table:
+    table = _new_table(f"AUC of {evaluation.main} without each group of features, and with nothing else")
+    for column in ("group", "without", "loss", "95 % interval", "alone"):
+        table.add_column(column, justify="left" if column == "group" else "right")
+    for group in evaluation.ablation:
+        loss = group.loss
+        table.add_row(
+            group.group,
+            f"{group.without.mean:.4f}",
+            f"{loss.mean:+.4f}",
+            f"{loss.low:+.4f} to {loss.high:+.4f}",
+            _cell(group.alone),
+        )
+    return table
+
+
+def _over_time(evaluation: Evaluation) -> Table:
+    """A bar for each stretch of equally many impressions, of one scale for all methods."""
+    segments = evaluation.over_time.segments
+    curves = {m: [segment.estimates[m].mean for segment in segments] for m in evaluation.overall}
+    least, most = min(map(min, curves.values())), max(map(max, curves.values()))
+    table = _new_table(
+        f"AUC over time, from {segments[0].name} (UTC) on; bars from {least:.3f} to {most:.3f}"
+    )
+    for column in ("ranked by", "", "first", "last"):
+        table.add_column(column, justify="right" if column in {"first", "last"} else "left", no_wrap=True)
+    for method, curve in curves.items():
+        heights = [(auc - least) / max(most - least, 1e-9) * (len(_BARS) - 1) for auc in curve]
+        bars = "".join(_BARS[round(height)] for height in heights)
+        table.add_row(method, bars, f"{curve[0]:.3f}", f"{curve[-1]:.3f}")
+    return table
+
+
+def _segments(evaluation: Evaluation, segments: SegmentTable) -> Table:
+    what = "AUC within the slate's candidates of each kind" if segments.of_candidates else "AUC"
+    table = _new_table(f"{what}, {segments.title}")
+    table.add_column(segments.title)
+    table.add_column("impressions", justify="right")
+    for method in evaluation.overall:
+        table.add_column(method, justify="right")
+    for segment in segments.segments[:_ROWS_SHOWN]:
+        cells = [_cell(segment.estimates[method]) for method in evaluation.overall]
+        table.add_row(segment.name, f"{segment.impressions:,}", *cells)
+    more = len(segments.segments) - _ROWS_SHOWN
+    if more > 0:
+        table.add_row(Text(f"and {more} more: --json, --report", style="dim"))
+    return table
+
+
+def _space(evaluation: Evaluation) -> Iterator[RenderableType]:
+    space = evaluation.space
+    if space is None:
+        return
+    rows = (
+        (f"silhouette of {space.clusters} k-means clusters", space.silhouette_clusters, None),
+        ("silhouette of the categories", space.silhouette_categories, None),
+        (f"{space.k} nearest of the same category", space.same_category, space.same_category_by_chance),
+        (
+            f"{space.k} nearest that are also nearest by text",
+            space.overlap_with_text,
+            space.overlap_by_chance,
+        ),
+    )
+    table = _new_table(f"The space of {space.articles:,} article vectors, on {space.sampled:,} of them")
+    table.add_column("what")
+    table.add_column("figure", justify="right")
+    table.add_column("by chance", justify="right")
+    for what, figure, chance in rows:
+        if figure is not None:
+            table.add_row(what, f"{figure:.3f}", "" if chance is None else f"{chance:.3f}")
+    yield table
+    yield ""
+
+
+def _speed(evaluation: Evaluation) -> Iterator[str]:
+    speed = evaluation.speed
+    read = evaluation.impressions / speed.read_s if speed.read_s else 0.0
+    yield (
+        f"{speed.impressions_per_s:,.0f} impressions/s ranked by every method and measured; "
+        f"{read:,.0f}/s read and parsed."
+    )
+    if speed.model_s and speed.dot_products_s:
+        yield (
+            f"The bundle alone {speed.impressions / speed.model_s:,.0f}/s; a plain loop of its dot products "
+            f"{speed.impressions / speed.dot_products_s:,.0f}/s."
+        )
+
+
+def _new_table(title: str) -> Table:
+    return Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), pad_edge=False)
+
+
+def _cell(estimate: Estimate) -> Text:
+    if math.isnan(estimate.mean):
+        return Text("")
+    return Text.assemble(f"{estimate.mean:.4f} ", (f"±{(estimate.high - estimate.low) / 2:.3f}", "dim"))

@@ -1,0 +1,1 @@
+"""``freshet experiment``: the plan, the report and the tables of an A/B test."""

@@ -1,0 +1,155 @@
+"""From the options of ``freshet experiment start`` to the records that start an experiment.
+
+A variant is written ``NAME=RANKER:SHARE``, with a ranker's name or a file of weights for ``RANKER``. Weights
+of a file get a name of their own on ``ranker-weights``: ``EXPERIMENT-VARIANT``. ``bundle:ID`` for ``RANKER``
+is another bundle's vectors, ranked by that bundle's own ranker; a bundle's folder may stand for its id.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from freshet.models.events.control import Control
+from freshet.models.events.events import EventError, RankerWeights
+from freshet.models.events.experiment import Experiment, Variant
+from freshet.models.ranking.linear import LinearRanker
+from freshet.streams.errors import FreshetError
+from freshet.streams.kafka.topic_history import read_topic
+from freshet.streams.kafka.topics import RANKER_WEIGHTS
+from freshet.streams.settings import Settings
+from freshet.streams.state.ranker_weights import DEFAULT
+
+_BUNDLE = "bundle:"
+
+
+class VariantRefused(FreshetError):
+    """A variant on the command line is not one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to serve, and the weights that have to be published for it."""
+
+    variants: tuple[Variant, ...]
+    weights: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Of files: by the name of the ranker, weights by the names of features."""
+
+
+def plan(experiment: str, written: Sequence[str], bundle_id: Callable[[str], str] = str) -> Plan:
+    """Read variants as written, and the files that they name.
+
+    Args:
+        experiment: Its name.
+        written: A variant each.
+        bundle_id: Gives the id of a bundle as written; may raise :class:`FreshetError`.
+
+    Raises:
+        VariantRefused: One is not ``NAME=RANKER:SHARE``, or its file holds no weights of this version's
+            features; the text says which.
+    """
+    variants: list[Variant] = []
+    weights: dict[str, Mapping[str, float]] = {}
+    for text in written:
+        name, _, rest = text.partition("=")
+        ranker, _, share = rest.rpartition(":")
+        try:
+            if not (name and ranker):
+                raise ValueError("a part is missing")
+            bundle = None
+            if ranker.startswith(_BUNDLE):
+                bundle, ranker = bundle_id(ranker.removeprefix(_BUNDLE)), DEFAULT
+            elif Path(ranker).suffix == ".json":
+                of_file = read_weights(Path(ranker))
+                ranker = f"{experiment}-{name}"
+                weights[ranker] = of_file
+            variants.append(Variant(name=name, share=float(share), ranker=ranker, bundle=bundle))
+        except ValueError as error:  # pydantic's is one
+            reason = str(error).replace("\n", " ")
+            raise VariantRefused(
+                f"variant {text!r} is not NAME=RANKER:SHARE, such as B=default:0.5: {reason}"
+            ) from error
+    return Plan(tuple(variants), weights)
+
+
+def read_weights(file: Path) -> Mapping[str, float]:
+    """A file's weights by the names of features: such an object, or a record of ``ranker-weights``.
+
+    Raises:
+        VariantRefused: The file cannot be read, is not that, or names something that is no feature.
+    """
+    try:
+        read = json.loads(file.read_bytes())
+        found = read.get("weights", read)
+        return LinearRanker({name: float(weight) for name, weight in found.items()}).weights
+    except (OSError, AttributeError, TypeError, ValueError) as error:
+        raise VariantRefused(
+            f"{file}: {error}; it must be a JSON object of weights by the names of features"
+        ) from error
+
+
+def served_by(variant: Variant) -> str:
+    """What serves a variant, as it would be written."""
+    if variant.bundle is None:
+        return variant.ranker
+    own = variant.ranker == DEFAULT
+    return f"{_BUNDLE}{variant.bundle}" + ("" if own else f", ranked by {variant.ranker}")
+
+
+def latest(controls: Iterable[Control]) -> dict[str, Control]:
+    """Of each experiment the last instruction, by name."""
+    kinds = {"experiment-started", "experiment-stopped"}
+    return {control.subject: control for control in controls if control.kind in kinds}
+
+
+def running(controls: Iterable[Control]) -> dict[str, Experiment]:
+    """The experiments that are started and not stopped, in the order of their precedence."""
+    found = [
+        control.experiment
+        for control in latest(controls).values()
+        if control.experiment is not None and control.kind == "experiment-started"
+    ]
+    return {each.name: each for each in sorted(found, key=lambda each: (each.created_at, each.name))}
+
+
+def share_left(experiment: Experiment, others: Iterable[Experiment]) -> float:
+    """The share of users that no earlier experiment has, assignments being independent."""
+    left = 1.0
+    for other in others:
+        if (other.created_at, other.name) < (experiment.created_at, experiment.name):
+            left *= 1.0 - min(1.0, sum(variant.share for variant in other.variants))
+    return left
+
+
+def published_weights(settings: Settings) -> dict[str, RankerWeights]:
+    """The latest weights of each model on ``ranker-weights``.
+
+    Raises:
+        KafkaUnreachable: No broker answers, or the topic does not exist.
+    """
+    found: dict[str, RankerWeights] = {}
+    for record in read_topic(settings, RANKER_WEIGHTS):
+        if record.value is None:
+            continue
+        try:
+            weights = RankerWeights.from_json(record.value)
+        except EventError:  # left to the stream workers, which bury it
+            continue
+        found[weights.model] = weights
+    return found
+
+
+def new_weights(
+    wanted: Mapping[str, Mapping[str, float]], published: Mapping[str, RankerWeights], now: datetime
+) -> list[RankerWeights]:
+    """The records to publish so that workers have ``wanted``; those that they have already are left out."""
+    records = []
+    for model, weights in wanted.items():
+        before = published.get(model)
+        if before is None or before.weights != dict(weights):
+            revision = 0 if before is None else before.revision + 1
+            records.append(RankerWeights(model=model, revision=revision, time=now, weights=dict(weights)))
+    return records

@@ -1,0 +1,4 @@
+"""The embedding worker: articles in, vectors out.
+
+Begin with :mod:`~freshet.workers.processes.embedding.worker`.
+"""

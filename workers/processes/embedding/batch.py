@@ -1,0 +1,160 @@
+"""What one batch of the topic ``articles`` comes to: vectors, deletions, and what is to be buried.
+
+The last record of an id wins. A record that cannot be read, or whose text the encoder fails on, costs no
+other record its vector.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from freshet.models.embedding.content_tower import ContentTower
+from freshet.models.events.events import Article, ArticleVector, EventError, to_unix_s
+from freshet.models.ports import FloatVector, IndexedArticle, TextEncoder
+from freshet.streams import metrics
+from freshet.streams.kafka.record_batches import UndecodableBatch
+from freshet.streams.records.log_context import handling
+
+log = logging.getLogger(__name__)
+
+_PROBE = ("Is this thing on?", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A record that becomes a dead letter."""
+
+    record: Any
+    reason: str
+
+
+@dataclass(slots=True)
+class ArticleBatch:
+    """The records of one poll, decoded."""
+
+    articles: dict[str, tuple[Any, Article]] = field(default_factory=dict)
+    """By id: the record and the article, for articles to be embedded."""
+    deleted: set[str] = field(default_factory=set)
+    """Ids whose last record is a tombstone."""
+    refused: list[Refused] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, records: Iterable[Any]) -> ArticleBatch:
+        """Decode ``records``, each partition's in the order of their offsets."""
+        batch = cls()
+        for record in records:
+            try:
+                batch._add(record)
+            except EventError as error:
+                batch.refused.append(Refused(record, str(error)))
+        return batch
+
+    def _add(self, record: Any) -> None:
+        if isinstance(record.value, UndecodableBatch):
+            metrics.UNDECODABLE_BATCHES.labels(record.topic).inc()
+            raise EventError(record.value.reason)
+        if record.value is None:
+            news_id = _tombstone_id(record.key)
+            self.articles.pop(news_id, None)
+            self.deleted.add(news_id)
+            return
+        article = Article.from_json(record.value)
+        # The key decides the partition and what compaction keeps: a wrong one would lose an update later.
+        if record.key != article.news_id.encode():
+            key = None if record.key is None else record.key[:128]
+            raise EventError(
+                f"Article: the record's key is {key!r}, it must be the news_id {article.news_id!r}"
+            )
+        self.deleted.discard(article.news_id)
+        self.articles[article.news_id] = (record, article)
+
+
+def _tombstone_id(key: bytes | None) -> str:
+    try:
+        news_id = (key or b"").decode()
+    except UnicodeDecodeError as error:
+        raise EventError(f"Article: a tombstone's key must be a news_id: {error}") from error
+    if not news_id:
+        raise EventError("Article: a tombstone needs the news_id as its key")
+    return news_id
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """An article with its vector (d,), float32, finite."""
+
+    record: Any
+    article: Article
+    vector: FloatVector
+    bundle: str
+
+    def event(self) -> ArticleVector:
+        """What is published: the vector's shortest decimals that read back as the same float32."""
+        article = self.article
+        return ArticleVector(
+            news_id=article.news_id,
+            bundle=self.bundle,
+            vector=tuple(self.vector.astype(np.str_).astype(np.float64).tolist()),
+            published_at=article.published_at,
+            title=article.title,
+            category=article.category,
+            subcategory=article.subcategory,
+            language=article.language,
+        )
+
+    def indexed(self, previous: IndexedArticle | None) -> IndexedArticle:
+        """What the index holds; popularity and withdrawal stay those of ``previous``."""
+        article = self.article
+        return IndexedArticle(
+            news_id=article.news_id,
+            vector=self.vector,
+            published_at_s=to_unix_s(article.published_at),
+            title=article.title,
+            category=article.category,
+            subcategory=article.subcategory,
+            language=article.language,
+            withdrawn=previous is not None and previous.withdrawn,
+            popularity=0.0 if previous is None else previous.popularity,
+        )
+
+
+def embed(
+    articles: Sequence[tuple[Any, Article]], encoder: TextEncoder, tower: ContentTower
+) -> tuple[list[Embedded], list[Refused]]:
+    """Vectors of ``articles``; those that the encoder or the tower fail on are refused, and only those.
+
+    Raises:
+        Exception: The encoder fails on any text at all: then no article is to blame.
+    """
+    if not articles:
+        return [], []
+    only_articles = [article for _, article in articles]
+    try:
+        texts = encoder.encode([(article.title, article.abstract) for article in only_articles])
+        vectors = tower.vectors(texts, only_articles)
+    except Exception as error:
+        if len(articles) == 1:
+            encoder.encode([_PROBE])
+            record, article = articles[0]
+            with handling(record):
+                log.exception("article %s cannot be embedded", article.news_id)
+            return [], [Refused(record, f"Article: the text cannot be embedded: {error!r}")]
+        log.warning("embedding %d articles failed, trying halves: %r", len(articles), error)
+    else:
+        embedded: list[Embedded] = []
+        refused: list[Refused] = []
+        for (record, article), vector in zip(articles, vectors, strict=True):
+            if np.isfinite(vector).all():
+                embedded.append(Embedded(record, article, vector, tower.bundle))
+            else:
+                refused.append(Refused(record, "Article: its vector is not finite"))
+        return embedded, refused
+    middle = len(articles) // 2
+    first, first_refused = embed(articles[:middle], encoder, tower)
+    second, second_refused = embed(articles[middle:], encoder, tower)
+    return first + second, first_refused + second_refused

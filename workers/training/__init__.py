@@ -1,0 +1,4 @@
+"""``freshet train``: which models there are, and one training from folder to bundle.
+
+Begin with :mod:`~freshet.workers.training.train`.
+"""
