@@ -31,7 +31,21 @@ from tests.repository import ROOT
 
 COMMANDS = "sh"
 LANGUAGES = frozenset(
-    {"", COMMANDS, "python", "json", "text", "yaml", "toml", "ini", "java", "javascript", "promql", "xml"}
+    {
+        "",
+        COMMANDS,
+        "python",
+        "json",
+        "text",
+        "yaml",
+        "toml",
+        "ini",
+        "java",
+        "javascript",
+        "promql",
+        "xml",
+        "mermaid",
+    }
 )
 """Of blocks; ``bash``, ``shell`` and ``console`` would be commands that nobody runs."""
 DIRECTIVES = frozenset({"skip", "see", "up", "with", "first", "background", "status", "prints", "output"})
