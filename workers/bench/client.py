@@ -27,10 +27,10 @@ ANSWER_TIMEOUT_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back, and when."""
+    """An answer and the time at which it came."""
 
     received_s: float
-    """By the running loop's clock."""
+    """Time of receipt, by the running loop's clock."""
     value: dict[str, Any]
 
 
@@ -74,7 +74,7 @@ class BenchClient:
     async def answers(
         self, requests: Sequence[RecommendationRequest], rate_per_s: float
     ) -> list[tuple[float, Answer]]:
-        """As :meth:`latencies_s`, with the answers.
+        """Return seconds from when each request was due to its answer, each with the answer.
 
         Raises:
             TimeoutError: A request was not answered.

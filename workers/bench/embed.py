@@ -1,4 +1,4 @@
-"""How fast article texts become vectors, beside sentence-transformers on the same texts and model.
+"""Measures how fast article texts are embedded, beside sentence-transformers on the same texts and model.
 
 Both sides see the same pairs of title and abstract, cut at the same number of tokens, on the same device.
 They take turns, round by round, and the median round counts. Processor time is compared as well, because it
@@ -26,21 +26,21 @@ from freshet.models.ports import FloatMatrix
 TARGET_RATIO = {"cpu": 2.0}
 """Texts per second over those of sentence-transformers."""
 TARGET_LIMIT_SHARE = {"cuda": 0.4}
-"""Of the arithmetic limit."""
+"""Target as a share of the arithmetic limit."""
 
 _ROUNDS = 3
 _SINGLES = 60
 _TEXTS = {"cuda": 20_000, "cpu": 256}
 _MATRIX = {"cuda": 8_192, "cpu": 1_536}
 _JOINED_WORDS = 0.18
-"""Of the words: names and compounds, which cost several tokens."""
+"""Share of rare words: names and compounds, which cost several tokens."""
 
 Texts = list[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
 class _Sides:
-    """The same texts, encoded three ways."""
+    """Rates of three ways to encode the same texts."""
 
     floor: Callable[[], FloatMatrix]
     ours: Callable[[], FloatMatrix]
@@ -49,7 +49,7 @@ class _Sides:
 
 @dataclass(frozen=True, slots=True)
 class _Rounds:
-    """One side's rounds."""
+    """Rounds of one side."""
 
     seconds: list[float] = field(default_factory=list)
     cpu_seconds: list[float] = field(default_factory=list)

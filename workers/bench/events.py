@@ -20,7 +20,7 @@ from freshet.streams.kafka.topics import ARTICLE_VECTORS, Topic
 from freshet.streams.settings import Settings
 
 CANDIDATES = 37
-"""Of an impression and of a request to rank: the mean of MIND."""
+"""Candidates of an impression and of a request to rank: MIND's mean."""
 HISTORY = 30
 BUNDLE = "bench"
 
@@ -36,12 +36,12 @@ KeyedValue = tuple[str, bytes]
 
 
 def article_id(row: int) -> str:
-    """Of 15 characters, between MIND's short numbers and the UUIDs of many publishers."""
+    """Return an id of 15 characters, between MIND's short numbers and the UUIDs of many publishers."""
     return f"news-{row:010d}"
 
 
 def user_id(row: int) -> str:
-    """Of 15 characters."""
+    """Return an id of 15 characters."""
     return f"user-{row:010d}"
 
 

@@ -1,4 +1,4 @@
-"""What freshet is measured against, each as a process of its own: ``python -m freshet.workers.bench.floors``.
+"""Floors of the benchmarks, each a process of its own: ``python -m freshet.workers.bench.floors``.
 
 ``faust-decode`` and ``aiokafka-decode`` read the impressions, decode their JSON with orjson, the fastest
 there is, and do nothing else; each prints one JSON object and ends. ``faust-echo`` answers every request with
@@ -48,7 +48,7 @@ async def faust_decode(settings: Settings, records: int) -> dict[str, float]:
 
 
 async def aiokafka_decode(settings: Settings, records: int) -> dict[str, float]:
-    """The same from a plain consumer."""
+    """Decode ``records`` impressions with a plain consumer; wall and processor seconds."""
     consumer = aiokafka_consumer(settings, auto_offset_reset="earliest")
     await consumer.start()
     clock = _Clock(records)
@@ -102,7 +102,7 @@ class _Clock:
         self._start = time.perf_counter(), time.process_time()
 
     def tick(self) -> bool:
-        """One more record; whether it was the last."""
+        """Count one record; return whether it was the last."""
         self._seen += 1
         if self._seen == 1 and not any(self._start):
             self.start()

@@ -1,4 +1,4 @@
-"""From a click to the vector that the next request uses, and from an article to its recommendation.
+"""Measures the time from a click to the next request's vector, and from an article to its recommendation.
 
 **Click**: a click is published; once Kafka has acknowledged it, its user asks, again and again, until an
 answer rests on the click. Counted from when the click was sent to when that answer came; the floor is what
@@ -48,7 +48,7 @@ class _Clicks:
     floor_s: list[float] = field(default_factory=list)
     """Record sent to record read."""
     requests: list[int] = field(default_factory=list)
-    """How many were needed."""
+    """Number of requests until the click had an effect, for each click."""
 
 
 @dataclass(frozen=True, slots=True)

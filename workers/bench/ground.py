@@ -1,4 +1,4 @@
-"""Where a benchmark runs: a broker, and for each part of it topics and folders that nobody else uses."""
+"""Provides a benchmark with a broker, and each part of it with topics and folders of its own."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class BenchGround:
     base: Settings
     folder: Path
     name: str
-    """What the names of all topics of this run begin with."""
+    """Prefix of the names of all topics of this run."""
 
     def settings(self, part: str) -> Settings:
         """Settings with topics of their own, which exist, and a folder of their own."""

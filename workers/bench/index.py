@@ -1,4 +1,4 @@
-"""How fast and how well the embedded index finds articles, beside exact scoring in NumPy on the same vectors.
+"""Measures speed and recall of the embedded index, beside exact scoring in NumPy on the same vectors.
 
 Index and floor answer the same queries by turns, in one process, so that a busy machine slows both. Articles
 are clustered, their norms differ by a factor of three, and queries lie among them, as users' vectors do.
@@ -31,9 +31,9 @@ from freshet.workers.bench.vectors import clustered
 
 TARGET_RECALL = 0.99
 FASTER_FROM_ARTICLES = 100_000
-"""From so many articles on, a search must beat exact scoring."""
+"""Number of articles from which on a search must beat exact scoring."""
 TARGET_MEMORY_RATIO = 4.0
-"""Private bytes of an article over its vector's. Mapped files are told apart: the kernel may drop them."""
+"""Private bytes of an article over its vector's. Mapped files are counted apart: the kernel may drop them."""
 
 _K = 100
 _QUERIES = 200
@@ -63,7 +63,7 @@ class _Corpus:
 
 @dataclass(frozen=True, slots=True)
 class _Searches:
-    """The same queries answered by the index and by exact scoring."""
+    """Answers of the index and of exact scoring to the same queries."""
 
     index_s: Times
     exact_s: Times
@@ -273,9 +273,9 @@ index.close()
 
 
 def _memory_bytes(folder: Path, d: int) -> dict[str, float]:
-    """What opening and asking the index adds to a fresh process: ``RssAnon`` private, ``RssFile`` mapped.
+    """Measure the memory that opening and searching the index adds to a fresh process: private and mapped.
 
-    Not numbers where the system does not tell (they are read from Linux's ``/proc``).
+    NaN where the system does not report them (they are read from Linux's ``/proc``).
     """
     if not Path("/proc/self/status").exists():
         return {"RssAnon": math.nan, "RssFile": math.nan}

@@ -44,21 +44,21 @@ TARGET_DEGRADED_P99_MS = 50.0
 _HOST = "127.0.0.1"
 _HEALTHY = "answering"
 _FAULT_AFTER_S = 1.0
-"""From the first request of a turn to the fault."""
+"""Seconds from the first request of a turn to the fault."""
 _START_TIMEOUT_S = 60.0
 _PROBE_EVERY_S = 0.1
 
 
 @dataclass(slots=True)
 class _Turn:
-    """What one turn found."""
+    """Findings of one turn."""
 
     floor_s: list[float]
     """The echo's latencies, just before."""
     answers: list[tuple[float, bool]]
-    """Of each request its latency, and whether its answer was degraded."""
+    """Latency of each request, and whether its answer was degraded."""
     back_after_s: float
-    """From the server's return to the first answer with the index."""
+    """Seconds from the server's return to the first answer with the index."""
 
 
 class QdrantServer:

@@ -1,4 +1,4 @@
-"""What a benchmark found: each figure beside its floor of the same run, as text and as JSON."""
+"""Reports of benchmarks: each figure beside its floor of the same run, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _PACKAGES = (
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One measured quantity."""
+    """A measured quantity."""
 
     what: str
     value: float
@@ -40,7 +40,7 @@ class Figure:
     """The floor's value in the same unit."""
     floor_what: str = ""
     target: str = ""
-    """Empty: the figure is told for information."""
+    """Target as text; empty where the figure is for information only."""
     reached: bool | None = None
     spread: tuple[float, float] | None = None
     """The smallest and the largest of the repeats."""
@@ -51,25 +51,25 @@ class Figure:
         return self.value / self.floor if self.floor else None
 
     def as_json(self) -> dict[str, Any]:
-        """For ``--json``; what is not a number is null."""
+        """Return the fields for ``--json``; what is not a finite number is null."""
         return {key: _finite(value) for key, value in (asdict(self) | {"ratio": self.ratio}).items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where and on what a benchmark ran."""
+    """The machine and the versions on which a benchmark ran."""
 
     cores: int
-    """That this process may use."""
+    """Number of cores that this process may use."""
     processor: str
     load_average: float
-    """Of the minute before the benchmark: more than 0 means that others computed too."""
+    """Load average of the minute before the benchmark: above 0, other processes computed too."""
     python: str
     versions: dict[str, str]
 
     @classmethod
     def here(cls) -> Machine:
-        """This machine, now."""
+        """Describe this machine, now."""
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         versions = {}
         for package in _PACKAGES:
@@ -82,7 +82,7 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class BenchReport:
-    """One benchmark's figures and how they came about."""
+    """Figures of one benchmark, with the machine and the sizes."""
 
     name: str
     figures: Sequence[Figure]
@@ -90,7 +90,7 @@ class BenchReport:
     details: Mapping[str, Any] = field(default_factory=dict)
     """Sizes, repeats and everything else that was measured, by name; names end with their units."""
     table: Table | None = None
-    """What people see in place of the list of figures."""
+    """Table shown instead of the list of figures."""
 
     @property
     def reached(self) -> bool:
@@ -98,7 +98,7 @@ class BenchReport:
         return all(figure.reached is not False for figure in self.figures)
 
     def as_json(self) -> dict[str, Any]:
-        """For ``--json``."""
+        """Return the report for ``--json``."""
         return {
             "version": 1,
             "bench": self.name,

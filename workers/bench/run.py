@@ -13,12 +13,12 @@ from freshet.workers.bench.report import BenchReport, Figure, Machine
 
 NAMES = ("throughput", "latency", "freshness", "outage", "embed", "index", "ann", "train")
 Progress = Callable[[int, int], None]
-"""Told how many steps are done, and of how many."""
+"""Callback that is given the number of steps done and of all steps."""
 
 
 @dataclass(frozen=True, slots=True)
 class BenchSizes:
-    """How much to measure; ``None`` is the benchmark's own default."""
+    """Sizes of a measurement; ``None`` is the benchmark's own default."""
 
     impressions: int = 30_000
     rounds: int = 3

@@ -4,7 +4,7 @@ A round publishes the same impressions to topics of its own, then lets the bare 
 the worker read them, one after the other, each in a process of its own. Rounds repeat; the median counts. The
 worker is measured from outside, from the first committed offset to the moment when every impression *and*
 every slate batch that follows from it are committed, which means delivered: states and their changelog, user
-vectors, statistics. Processor time is told as well, because other programs on the machine change it little.
+vectors, statistics. Processor time is reported as well, because other programs on the machine change it little.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from freshet.workers.errors import WorkerError
 from freshet.workers.processes.worker_process import WorkerProcess, stream_worker
 
 TARGET_RATIO = 0.5
-"""Of the Faust agent that only decodes."""
+"""Target as a share of the Faust agent that only decodes."""
 
 _POLL_S = 0.05
 _DEADLINE_S = 300.0
@@ -40,14 +40,14 @@ _DEADLINE_S = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """How one process read the impressions."""
+    """Rate at which one process read the impressions."""
 
     per_s: float
     """Impressions per second until everything was done."""
     cpu_us: float
     """Processor time of an impression, microseconds."""
     impressions_only_per_s: float = float("nan")
-    """Until the last impression was committed; the statistics may be behind."""
+    """Impressions per second until the last was committed; the statistics may be behind."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,14 +34,14 @@ class VectorsUnusable(WorkerError):
 
 @dataclass(frozen=True, slots=True)
 class SearchData:
-    """What is searched, and what is asked."""
+    """Article vectors and queries."""
 
     vectors: FloatMatrix
     """Shape (n, d)."""
     queries: FloatMatrix
     """Shape (queries, d)."""
     source: str
-    """Where both come from, for the report."""
+    """Origin of both, for the report."""
 
 
 def clustered(

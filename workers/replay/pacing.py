@@ -1,4 +1,4 @@
-"""When a replay may publish its next impression: not before its time, and not past the stream's bound.
+"""Paces a replay: no impression before its time, and none while the lag is at its bound.
 
 The bound is on the lag of the stream's consumer group, as committed to Kafka. What was committed has been
 read, so the true lag is never above what is counted here, and the bound holds whatever the batch sizes.
@@ -18,9 +18,9 @@ from aiokafka.errors import KafkaError
 from freshet.workers.replay.report import ReplayError
 
 POLL_S = 0.1
-"""How soon a stop is noticed, and how often a lag at its bound is measured."""
+"""Interval at which a stop is noticed and a lag at its bound is measured."""
 _UNHURRIED_S = 1.0
-"""How often a lag far from its bound is measured."""
+"""Interval at which a lag far from its bound is measured."""
 
 
 class ReplayClock:
@@ -82,7 +82,7 @@ class LagBound:
         self._since += events
 
     async def room(self) -> int:
-        """How many events may be published now; 0: ask again after ``POLL_S``.
+        """Return the number of events that may be published now; 0: ask again after ``POLL_S``.
 
         Raises:
             ReplayError: The group has read nothing for the time allowed while the lag is at its bound.

@@ -14,7 +14,7 @@ from freshet.streams.settings import Settings
 from freshet.workers.replay.report import Published
 
 TOPICS = (ARTICLES, IMPRESSIONS, REQUESTS, DEAD_LETTERS)
-"""What a replay writes to."""
+"""Destination of a replay."""
 
 
 class Publisher:

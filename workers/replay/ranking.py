@@ -17,7 +17,7 @@ from freshet.models.events.events import Impression, Recommendation
 
 SYSTEM, CTR, RANDOM = "freshet", "click-through rate", "random"
 LAST_SHARE = 0.8
-"""Of the impressions in time; the first fifth is everybody's warm-up."""
+"""Share of the impressions, in time, that warm up every method."""
 
 
 class LiveComparison:
@@ -59,11 +59,11 @@ class LiveComparison:
         self.learn(impression)
 
     def report(self) -> Mapping[str, RankingReport]:
-        """By method, over all measured impressions; empty if there was none."""
+        """Return metrics by method over all measured impressions; empty if there was none."""
         return _reports(self._all)
 
     def report_last(self) -> Mapping[str, RankingReport]:
-        """The same without the warm-up."""
+        """Return metrics by method without the warm-up."""
         return _reports(self._last)
 
 

@@ -1,9 +1,9 @@
-"""What a replay is asked to do, how far it is, and what came of it."""
+"""Options, progress and report of a replay."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
 from freshet.models.evaluation.ranking_metrics import RankingReport
@@ -16,7 +16,7 @@ class ReplayError(WorkerError):
 
 @dataclass(frozen=True, slots=True)
 class ReplayOptions:
-    """How to replay.
+    """Options of a replay.
 
     Raises:
         ReplayError: Two options exclude each other, or one is out of range.
@@ -36,7 +36,7 @@ class ReplayOptions:
     vectors_timeout_s: float = 120.0
     """Go on without the missing vectors when no new one has come for this long."""
     window: int = 4
-    """With ``score``: impressions under way, from the question to the reveal."""
+    """Impressions scored at the same time, from the request to the reveal of the clicks; with ``score``."""
     answer_timeout_s: float = 30.0
     max_lag: int = 20_000
     """Impressions published but not yet read by the stream, at most; 0: no bound."""
@@ -68,7 +68,7 @@ Stage = Literal["reading", "articles", "vectors", "impressions"]
 
 @dataclass(frozen=True, slots=True)
 class ReplayProgress:
-    """How far a replay is."""
+    """Progress of a replay."""
 
     stage: Stage
     done: int
@@ -79,7 +79,7 @@ class ReplayProgress:
 
 @dataclass(slots=True)
 class Published:
-    """How much was published."""
+    """Counts of what was published."""
 
     articles: int = 0
     impressions: int = 0
@@ -90,20 +90,20 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class ScoreReport:
-    """How well the live system ranked the impressions, before it could know their clicks."""
+    """Ranking metrics of the live system, which ranked each impression before its clicks were published."""
 
     asked: int
     unanswered: int
-    """No usable answer in time; left out of every ranking below."""
+    """Impressions without a usable answer in time; left out of every ranking below."""
     degraded: int
     """Answers given without the index."""
     latency_p50_s: float | None
     latency_p99_s: float | None
-    """From handing the request to Kafka to reading its answer, under the load of the replay itself."""
+    """Seconds from handing the request to Kafka to reading its answer, under the replay's own load."""
     rankings: Mapping[str, RankingReport]
-    """By method (``freshet``, ``click-through rate``, ``random``), over all impressions."""
+    """Metrics by method (``freshet``, ``click-through rate``, ``random``), over all impressions."""
     rankings_last: Mapping[str, RankingReport]
-    """The same over the last 80 % in time."""
+    """Metrics by method over the last 80 % in time."""
 
     def as_json(self) -> dict[str, object]:
         """The report as plain JSON values."""
@@ -120,7 +120,7 @@ class ScoreReport:
 
 @dataclass(slots=True)
 class ReplayReport:
-    """What came of a replay."""
+    """Outcome of a replay."""
 
     folder: str
     started_at: int
@@ -136,13 +136,13 @@ class ReplayReport:
     broken_entities: int = 0
     """Articles published without entities, because that column was missing or broken."""
     articles_without_vector: int | None = None
-    """When the first impression was revealed; ``None``: not looked."""
+    """Articles without a vector when the first impression was revealed; ``None`` if they were not counted."""
     peak_lag: int | None = None
     """The largest lag measured; ``None``: not measured."""
     impressions_s: float = 0.0
-    """How long publishing the impressions took."""
+    """Seconds that publishing the impressions took."""
     stopped: bool = False
-    """Stopped by Ctrl-C before its end."""
+    """Whether Ctrl-C stopped it before its end."""
     score: ScoreReport | None = None
 
     @property
@@ -152,19 +152,7 @@ class ReplayReport:
 
     def as_json(self) -> dict[str, object]:
         """The report as plain JSON values."""
-        return {
-            "folder": self.folder,
-            "started_at": self.started_at,
-            "resumed": self.resumed,
-            "reached": self.reached,
-            "total": self.total,
-            "published": asdict(self.published),
-            "cut_texts": self.cut_texts,
-            "broken_entities": self.broken_entities,
-            "articles_without_vector": self.articles_without_vector,
-            "peak_lag": self.peak_lag,
-            "impressions_s": self.impressions_s,
+        return asdict(replace(self, score=None)) | {
             "impressions_per_s": self.impressions_per_s,
-            "stopped": self.stopped,
             "score": self.score.as_json() if self.score else None,
         }

@@ -1,4 +1,4 @@
-"""Where a replay stopped, kept under ``data_dir/replay`` by the folder's contents and the topics' prefix.
+"""Keeps the point at which a replay stopped under ``data_dir/replay``, by folder contents and topic prefix.
 
 After a clean stop (the end, ``--limit``, Ctrl-C) a resumed replay publishes exactly the lines not published
 yet. After a crash it may repeat those of the last second: the point is saved after Kafka has acknowledged.
@@ -16,7 +16,7 @@ from freshet.workers.replay.report import ReplayError
 
 
 class ResumePoint(BaseModel):
-    """What has been published so far."""
+    """The records published so far."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -58,6 +58,6 @@ class ResumePoint(BaseModel):
 
 
 def resume_path(settings: Settings, fingerprint: str) -> Path:
-    """Where the point of a folder with these contents is kept, for this prefix of topics."""
+    """Return the file that keeps the point of a folder with these contents, for this prefix of topics."""
     prefix = settings.topic_prefix.strip(".") or "no-prefix"
     return settings.data_dir / "replay" / f"{fingerprint}-{prefix}.json"

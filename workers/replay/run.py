@@ -70,7 +70,7 @@ def replay(
 
 
 class _Replay:
-    """One replay, from reading the folder to its report."""
+    """A replay, from reading the folder to its report."""
 
     def __init__(
         self,
@@ -300,7 +300,7 @@ class _Replay:
         return end
 
     def _next_time_s(self, position: int) -> float:
-        """When the next impression or article is due."""
+        """Time at which the next impression or article is due."""
         impression_s = float(self._timeline.impressions.times_s[position])
         articles = self._timeline.articles
         if self._point.articles < len(articles):

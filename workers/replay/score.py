@@ -41,7 +41,7 @@ _GATHER_S = 0.002
 
 @dataclass(slots=True)
 class _Asked:
-    """One line on its way from the question to the reveal; a bad line only keeps its place."""
+    """A line on its way from the request to the reveal of its clicks; a bad line only keeps its place."""
 
     line: Impression | BadLine
     request_id: str = ""
@@ -78,7 +78,7 @@ class ScoredReveal:
 
     @property
     def free(self) -> int:
-        """How many more impressions may be admitted now."""
+        """Return the number of impressions that may be admitted now."""
         return self._size - len(self._window)
 
     @property
@@ -133,7 +133,7 @@ class ScoredReveal:
             )
 
     def report(self) -> ScoreReport:
-        """What the answers so far were worth."""
+        """Return the metrics of the answers so far."""
         p50, p99 = np.quantile(self._latencies_s, (0.5, 0.99)) if self._latencies_s else (None, None)
         return ScoreReport(
             asked=self._asked,
@@ -146,7 +146,7 @@ class ScoredReveal:
         )
 
     def _ask(self, entry: _Asked, impression: Impression) -> None:
-        # Sorted first: a file's order may tell the labels. Seeded by what is known before the click.
+        # Sorted first: a file's order may reveal the labels. Seeded by what is known before the click.
         candidates = sorted(impression.candidates)
         random.Random(impression.impression_id).shuffle(candidates)
         request = RecommendationRequest(

@@ -16,7 +16,7 @@ _NAMES = {"auc": "AUC", "mrr": "MRR", "ndcg@5": "nDCG@5", "ndcg@10": "nDCG@10"}
 
 
 def render(report: ReplayReport) -> RenderableType:
-    """Everything a report says, as lines and tables."""
+    """Render a report as lines and tables."""
     parts: list[RenderableType] = [*_published(report)]
     if report.score is not None:
         parts += _score(report.score)

@@ -23,7 +23,7 @@ async def wait_for_vectors(
     Vectors of any bundle count: which of them is served is the workers' matter.
 
     Returns:
-        How many have no vector; ``on_progress`` is told how many have one.
+        The number without a vector; ``on_progress`` is given the number with one.
     """
     missing = set(news_ids)
     total = len(missing)

@@ -1,4 +1,4 @@
-"""``freshet soak``: a whole system under steady traffic for as long as it is told.
+"""``freshet soak``: a whole system under steady traffic for a given time.
 
 Begin with :mod:`~freshet.workers.soak.run`.
 """

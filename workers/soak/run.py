@@ -30,7 +30,7 @@ from freshet.workers.soak.traffic import Newspaper
 from freshet.workers.soak.vitals import Vitals, growth_per_min, sample, settled
 
 INTERVALS = {"FRESHET_ATTRIBUTION_WINDOW_S": "600"}
-"""What a run shortens to see the end of: what was answered and shown is remembered for half an hour."""
+"""Settings that every soak shortens: answers and impressions are remembered for half an hour by default."""
 SHORT_INTERVALS = {
     "FRESHET_ATTRIBUTION_WINDOW_S": "120",
     "FRESHET_MAX_POLL_INTERVAL_S": "40",
@@ -38,15 +38,15 @@ SHORT_INTERVALS = {
     "FRESHET_METADATA_MAX_AGE_S": "10",
     "FRESHET_CONNECTIONS_MAX_IDLE_S": "20",
 }
-"""What runs into its limit within the hour, shortened, by its environment variable."""
+"""Intervals that matter within the hour, shortened, by their environment variables."""
 SHORT_BROKER_INTERVALS = {
     "connections.max.idle.ms": "20000",
     "log.retention.check.interval.ms": "10000",
     "log.cleaner.backoff.ms": "5000",
 }
-"""The same of the broker, by its property."""
+"""Shortened intervals of the broker, by property."""
 SHORT_TOPIC_INTERVALS = {"segment.ms": "60000", "retention.ms": "60000", "min.cleanable.dirty.ratio": "0.1"}
-"""The same of every topic; only those that delete have a retention."""
+"""Shortened intervals of every topic; only topics that delete have a retention."""
 
 _OURS, _BROKER = "freshet", "java"
 _START_TIMEOUT_S = 300.0
@@ -57,7 +57,7 @@ _LEAST_S = 2.0
 _PROBE_TIMEOUT_S = 5.0
 _JUDGED_FROM_S = 1_500.0
 """A shorter run is all warm-up, to which the tables' write buffers contribute 18 minutes: its memory and open
-files are told and not judged."""
+files are reported and not judged."""
 _MEMORY_GROWTH_MB_PER_MIN = 1.0
 _OPEN_FILES_GROWTH_PER_MIN = 1.0
 """The tables' files come and go by tens as they are compacted."""
@@ -67,7 +67,7 @@ _MB = 1e6
 
 @dataclass(frozen=True, slots=True)
 class SoakOptions:
-    """How long, how much, and with which intervals."""
+    """Options of a soak: duration, rates and intervals."""
 
     seconds: float = 1_500.0
     impressions_per_s: float = 20.0
@@ -79,7 +79,7 @@ class SoakOptions:
 
 @dataclass(frozen=True, slots=True)
 class SoakReport:
-    """What was found, and what was seen on the way."""
+    """Findings of a soak, with its samples."""
 
     figures: Sequence[Figure]
     machine: Machine
@@ -148,7 +148,7 @@ class _Watch:
         self._due_s = 0.0
         self.vitals: dict[str, list[Vitals]] = {_OURS: [], _BROKER: []}
         self.unhealthy: list[str] = []
-        """What ``/healthz`` and ``/readyz`` said when they did not say 200."""
+        """Answers of ``/healthz`` and ``/readyz`` that were not 200."""
         self.members: dict[str, set[str]] = {}
         """The ids of all members that each group ever had."""
 

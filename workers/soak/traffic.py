@@ -46,9 +46,9 @@ class Newspaper:
         self._impressions = cycle(lines)
         self._numbers = count()
         self.answers: list[Future[Recommendation]] = []
-        """Of every request, in their order."""
+        """Latency of every request, in order."""
         self.latencies_s: list[float] = []
-        """From each request to its answer, of those answered."""
+        """Seconds from request to answer, of those answered."""
 
     def send(
         self,
@@ -57,7 +57,7 @@ class Newspaper:
         requests_per_s: float,
         on_tick: Callable[[float], None],
     ) -> None:
-        """Send for ``seconds``; ``on_tick`` is told the seconds passed, several times a second.
+        """Send for ``seconds``; ``on_tick`` is given the seconds passed, several times a second.
 
         Impressions carry their clicks, or have them follow as events of their own, by turns.
 

@@ -1,4 +1,4 @@
-"""Samples what must stay flat while freshet runs for long, and tells growth from noise."""
+"""Samples what must stay flat while freshet runs for long, and distinguishes growth from noise."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import psutil
 
 @dataclass(frozen=True, slots=True)
 class Vitals:
-    """One sample of one process."""
+    """A sample of one process."""
 
     at_s: float
     """Monotonic seconds."""

@@ -32,14 +32,14 @@ from freshet.models.ports import FloatMatrix, FloatVector, IndexedArticle
 
 Rows = NDArray[np.int64]
 Search = Callable[[FloatVector, int], Rows]
-"""Of a query (d,) and k: the rows of at most ``k`` articles, best first."""
+"""A function of a query (d,) and k to the rows of at most ``k`` articles, best first."""
 
 NPROBE = 10
 EF_SEARCH = 128
 EF_CONSTRUCTION = 200
 HNSWLIB_M = 16
 HNSWLIB_EF = 50
-"""Less than k: hnswlib then keeps k candidates."""
+"""A beam narrower than k: hnswlib then keeps k candidates."""
 PQ_CODES = 8
 _SEED = 7
 _BUNDLE = "bench"
@@ -48,7 +48,7 @@ _BUILD_TIMEOUT_S = 3_600.0
 
 
 class Library(Protocol):
-    """One way to search, with its parameters."""
+    """A library of nearest neighbours with its parameters."""
 
     @property
     def name(self) -> str:
@@ -57,12 +57,12 @@ class Library(Protocol):
 
     @property
     def title(self) -> str:
-        """For people: library and family."""
+        """Library and family of indexes, as tables show them."""
         ...
 
     @property
     def parameters(self) -> str:
-        """For people."""
+        """Parameters as tables show them."""
         ...
 
     @property
@@ -72,7 +72,7 @@ class Library(Protocol):
 
     @property
     def least_articles(self) -> int:
-        """With fewer it cannot be built."""
+        """The fewest articles that the index can be built of."""
         ...
 
     def build(self, vectors: FloatMatrix, folder: Path) -> None:
@@ -86,7 +86,7 @@ class Library(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Exact:
-    """One matrix product over all articles, in NumPy: the floor."""
+    """Exact search by one matrix product over all articles, in NumPy: the floor."""
 
     name: str = "exact"
     title: str = "NumPy, exact"
@@ -95,11 +95,11 @@ class Exact:
     least_articles: int = 1
 
     def build(self, vectors: FloatMatrix, folder: Path) -> None:
-        """See the protocol."""
+        """Build the index and save it."""
         np.save(folder / "vectors.npy", vectors)
 
     def open(self, folder: Path) -> Search:
-        """See the protocol."""
+        """Open the saved index."""
         vectors: FloatMatrix = np.load(folder / "vectors.npy")
 
         def search(query: FloatVector, k: int) -> Rows:
@@ -119,7 +119,7 @@ class QdrantEdge:
     least_articles: int = 1
 
     def build(self, vectors: FloatMatrix, folder: Path) -> None:
-        """See the protocol."""
+        """Build the index and save it."""
         from freshet.streams.index.edge_index import EdgeIndex
 
         index = EdgeIndex(folder, vectors.shape[1], bundle=_BUNDLE)
@@ -138,7 +138,7 @@ class QdrantEdge:
         (folder / "d").write_text(str(vectors.shape[1]))
 
     def open(self, folder: Path) -> Search:
-        """See the protocol."""
+        """Open the saved index."""
         from freshet.streams.index.edge_index import EdgeIndex
 
         index = EdgeIndex(folder, int((folder / "d").read_text()), bundle=_BUNDLE)
@@ -165,7 +165,7 @@ class Faiss:
     package: str = "faiss"
 
     def build(self, vectors: FloatMatrix, folder: Path) -> None:
-        """See the protocol."""
+        """Build the index and save it."""
         faiss = _single_threaded_faiss()
         rows = lifted(vectors, longest(vectors)) if self.transformed else vectors
         rows = _filled_up(rows, self.multiple_of)
@@ -182,7 +182,7 @@ class Faiss:
         faiss.write_index(index, str(folder / "index.faiss"))
 
     def open(self, folder: Path) -> Search:
-        """See the protocol."""
+        """Open the saved index."""
         faiss = _single_threaded_faiss()
         index = faiss.read_index(str(folder / "index.faiss"))
         if "IVF" in self.factory:
@@ -209,21 +209,21 @@ class Annoy:
 
     @property
     def name(self) -> str:
-        """See the protocol."""
+        """Name with the parameters."""
         return f"annoy-{self.trees}"
 
     @property
     def title(self) -> str:
-        """See the protocol."""
+        """Library and family of indexes."""
         return "Annoy"
 
     @property
     def parameters(self) -> str:
-        """See the protocol."""
+        """Parameters as text."""
         return f"{self.trees} trees, angular, transformed"
 
     def build(self, vectors: FloatMatrix, folder: Path) -> None:
-        """See the protocol."""
+        """Build the index and save it."""
         annoy = importlib.import_module("annoy")
         rows = angular(vectors)
         index = annoy.AnnoyIndex(rows.shape[1], "angular")
@@ -235,7 +235,7 @@ class Annoy:
         (folder / "d").write_text(str(rows.shape[1]))
 
     def open(self, folder: Path) -> Search:
-        """See the protocol."""
+        """Open the saved index."""
         annoy = importlib.import_module("annoy")
         index = annoy.AnnoyIndex(int((folder / "d").read_text()), "angular")
         index.load(str(folder / "index.annoy"))
@@ -256,22 +256,22 @@ class Hnswlib:
 
     @property
     def name(self) -> str:
-        """See the protocol."""
+        """Name with the parameters."""
         return "hnswlib-transformed" if self.transformed else "hnswlib-ip"
 
     @property
     def title(self) -> str:
-        """See the protocol."""
+        """Library and family of indexes."""
         return "hnswlib"
 
     @property
     def parameters(self) -> str:
-        """See the protocol."""
+        """Parameters as text."""
         by = "transformed" if self.transformed else "dot product"
         return f"M {HNSWLIB_M}, ef {EF_CONSTRUCTION}/max({HNSWLIB_EF}, k), {by}"
 
     def build(self, vectors: FloatMatrix, folder: Path) -> None:
-        """See the protocol."""
+        """Build the index and save it."""
         rows = lifted(vectors, longest(vectors)) if self.transformed else vectors
         index = self._index(rows.shape[1])
         index.init_index(len(rows), ef_construction=EF_CONSTRUCTION, M=HNSWLIB_M, random_seed=_SEED)
@@ -280,7 +280,7 @@ class Hnswlib:
         (folder / "d").write_text(str(rows.shape[1]))
 
     def open(self, folder: Path) -> Search:
-        """See the protocol."""
+        """Open the saved index."""
         index = self._index(int((folder / "d").read_text()))
         index.load_index(str(folder / "index.hnswlib"))
         index.set_ef(HNSWLIB_EF)

@@ -1,4 +1,4 @@
-"""How fast, how large and how right each library of nearest neighbours is on the same vectors.
+"""Speed, memory and recall of libraries of nearest neighbours on the same vectors.
 
 Each is built in one fresh process and searched in another: what opening and asking adds to the second one's
 resident memory is the library's own. In that process exact scoring in NumPy answers the same queries by

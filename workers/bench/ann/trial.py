@@ -1,4 +1,4 @@
-"""One library's trial in a process of its own, so that its memory is told apart and its crash is its own.
+"""Trial of one library in a process of its own, which isolates its memory and its crashes.
 
 Run as ``python -m freshet.workers.bench.ann.trial build|search LIBRARY FOLDER K``: ``FOLDER`` has
 ``vectors.npy`` and ``queries.npy``, and gets a folder with the index. One JSON object goes to standard

@@ -1,4 +1,4 @@
-"""How much of everything a site of a given size needs: memory, disk, Kafka, partitions and workers.
+"""Plans what a site of a given size needs: memory, disk, Kafka, partitions and workers.
 
 Sizes of records are exact: each is built by the code that writes it. What a worker can do, and what it holds
 in memory, are the constants below, each measured by the command named beside it, on one machine; whoever
@@ -24,7 +24,7 @@ from freshet.workers.bench.capacity.records import (
 )
 
 IMPRESSION_S = 1 / 1_680
-"""Of a worker, all effects, learning on: ``freshet bench throughput``, docs/explanation/figures.md."""
+"""Seconds of one worker for an impression with all effects: ``freshet bench throughput``."""
 ANSWER_S = 7.4e-3
 """Processor time of an answer of ten of 10,000 articles, in the worker: docs/explanation/figures.md."""
 TEXTS_PER_S = 157.0
@@ -32,18 +32,18 @@ TEXTS_PER_S = 157.0
 INDEX_BYTES_PER_ARTICLE = 822.0
 """Private memory of the index, d = 64: ``freshet bench index``, docs/explanation/figures.md."""
 CATALOG_BYTES_PER_ARTICLE = 890.0
-"""Of a worker's catalog, d = 64, with room to grow, without co-clicks."""
+"""Memory of an article in a worker's catalog, d = 64, with room to grow, without co-clicks."""
 CO_CLICK_BYTES = 9.6
-"""Of a worker's memory, for one article among the contexts of another."""
+"""Memory of one article among the contexts of another."""
 CACHED_USER_BYTES = 10_500.0
-"""Of a decoded state with 20 clicks and 100 articles shown, of 20,000."""
+"""Memory of a decoded state with 20 clicks and 100 articles shown, measured with 20,000 states."""
 WORKER_BYTES = 108e6
 """Resident memory of ``freshet stream`` without articles and users, by ``/proc/PID/status``."""
 TABLE_CACHE_BYTES = (64 + 16) * 2.0**20
-"""At most, of each partition of each of the two tables: what the store is given for reading and writing."""
+"""Upper bound of the store's caches and write buffers, for each partition of each of the two tables."""
 
 _D = 64
-"""Of the measurements above."""
+"""Dimension of the vectors of the measurements above."""
 _TABLES = 2
 _DAY_S = 86_400.0
 _COMPACTED = 2.0
@@ -58,7 +58,7 @@ _FEWEST_PARTITIONS = 8
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What is planned for. All but the first two have defaults to be replaced by what you know.
+    """A site to plan for. Replace the defaults by what you know.
 
     Raises:
         ValueError: A number is out of its range.
@@ -67,7 +67,7 @@ class Site:
     users: int
     """Known by id, active or not: the state of each is kept."""
     articles: int
-    """That may be recommended; withdraw or delete what may not."""
+    """Articles that may be recommended; withdraw or delete the others."""
     impressions_per_day: int
     requests_per_day: int
     articles_per_day: int
@@ -75,13 +75,13 @@ class Site:
     shown: int = 10
     """Articles in an impression."""
     clicks: float = 0.3
-    """Of an impression, each published as a click."""
+    """Clicks of an impression, each published as a click too."""
     remembered_clicks: int = 20
-    """Of the average user; at most ``FRESHET_MAX_RECENT_CLICKS``."""
+    """Clicks that the average user's state remembers; at most ``FRESHET_MAX_RECENT_CLICKS``."""
     remembered_shown: int = 100
     """Articles shown to the average user; at most ``FRESHET_MAX_EXPOSURES``."""
     co_clicks: int = 50
-    """Other articles in the contexts of the average article's clicks; at most 500."""
+    """Distinct articles in the contexts of the average article's clicks; at most 500."""
     dimension: int = _D
     heads: int = 3
     """Vectors of a user: one for each half-life, and that of skips."""
@@ -109,52 +109,52 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class TopicSize:
-    """What one topic takes."""
+    """Disk that one topic takes."""
 
     topic: str
     record_bytes: int
     """Key and value."""
     records: float
-    """At the same time, on each replica."""
+    """Bytes on disk at any one time, on each replica."""
     disk_bytes: float
-    """With all replicas."""
+    """Bytes on disk with all replicas."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a site needs."""
+    """Needs of a site."""
 
     site: Site
     impressions_per_s: float
-    """At the peak, as the following."""
+    """Events per second at the peak, as the next fields are."""
     clicks_per_s: float
     requests_per_s: float
     worker_seconds_per_s: float
     """Processor time of stream workers."""
     stream_workers: int
-    """Of one core each."""
+    """Stream workers, of one core each."""
     partitions: int
     user_state_bytes: int
     worker_memory_bytes: float
-    """Of each, with an index of its own."""
+    """Memory of each stream worker with an embedded index."""
     worker_memory_with_server_bytes: float
-    """Of each, where the index is a Qdrant server."""
+    """Memory of each stream worker where the index is a Qdrant server."""
     worker_disk_bytes: float
     index_memory_bytes: float
     embedding_workers: int
-    """Of two cores each."""
+    """Embedding workers, of two cores each."""
     embed_all_h: float
     """Hours in which these embed all articles, for a new bundle."""
     kafka_disk_bytes: float
     topics: tuple[TopicSize, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """Everything, as plain values."""
+        """Return all fields as plain values."""
         return asdict(self)
 
 
 def plan(site: Site) -> Plan:
-    """What ``site`` needs."""
+    """Plan for ``site``."""
     peak = site.peak / _DAY_S
     impressions_per_s = site.impressions_per_day * peak
     clicks_per_s = impressions_per_s * site.clicks

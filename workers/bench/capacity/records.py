@@ -179,7 +179,7 @@ def user_state(  # noqa: PLR0917  # of which vectors, what it remembers, of whic
 
 
 def ids(count: int, first: int = 0) -> list[str]:
-    """So many articles' ids."""
+    """Return ``count`` article ids."""
     return [f"news-{number:010d}" for number in range(first, first + count)]
 
 

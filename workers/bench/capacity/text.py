@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from freshet.workers.bench.capacity.plan import Plan
 
 _SMALL_TOPIC = 0.01
-"""Of all topics' disk: smaller ones are summed up."""
+"""Share of all topics' disk below which topics are summed up."""
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _STEP = 1_000.0
 
