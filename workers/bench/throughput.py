@@ -4,7 +4,7 @@ A round publishes the same impressions to topics of its own, then lets the bare 
 the worker read them, one after the other, each in a process of its own. Rounds repeat; the median counts. The
 worker is measured from outside, from the first committed offset to the moment when every impression *and*
 every slate batch that follows from it are committed, which means delivered: states and their changelog, user
-vectors, statistics. Processor time is reported as well, because other programs on the machine change it little.
+vectors, statistics. Processor time is reported too, because other programs on the machine change it little.
 """
 
 from __future__ import annotations
