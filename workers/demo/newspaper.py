@@ -15,9 +15,17 @@ from pathlib import Path
 import numpy as np
 
 from freshet.models.datasets.mind import read_behaviors, read_news
-from freshet.models.datasets.synthetic.titles import DRAWS, PLACES, STYLE_INDEX, STYLES, TOPICS, distinct_text
+from freshet.models.datasets.synthetic.titles import (
+    DRAWS,
+    FOCI,
+    PLACES,
+    STYLE_INDEX,
+    STYLES,
+    TOPICS,
+    Vocabulary,
+    distinct_text,
+)
 from freshet.models.datasets.synthetic.truth import oracle_scores
-from freshet.models.datasets.synthetic.vocabulary import FOCI, Vocabulary
 from freshet.models.datasets.synthetic.world import SynthConfig
 from freshet.models.evaluation.ranking_metrics import RankingReport, RankingScores
 from freshet.models.events.events import Article, Impression, from_unix_s, to_unix_s

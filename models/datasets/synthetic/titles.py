@@ -1,61 +1,49 @@
-"""Readable headlines and abstracts whose words come from their article's topic and from nothing else.
+"""Generates readable headlines and abstracts from the words of an article's topic.
 
-A headline is a :class:`Style` filled with one subcategory's words, as in "Goalkeeper misses a late penalty
-after a red card" or "What is behind melting glaciers?". The same arguments always give the same text. Places
-are invented. Some styles attract more clicks than others (``appeal``), so part of an article's quality can be
-read off its headline.
+A headline is a template of a :class:`Style` filled with one subcategory's words, such as "Goalkeeper misses a
+late penalty after a red card" or "What is behind melting glaciers?". The same arguments always give the same
+text. Some styles attract more clicks than others (``appeal``), so part of an article's quality shows in its
+headline. The words and the templates are in ``newspaper.toml``.
 """
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 
-from freshet.models.datasets.synthetic.vocabulary import HARD_NEWS, Vocabulary
-from freshet.models.datasets.synthetic.vocabulary_leisure import LEISURE
+from pydantic import TypeAdapter
 
-TOPICS: tuple[Vocabulary, ...] = HARD_NEWS + LEISURE
-"""One subcategory each; an article's topic is an index into this."""
+FOCI = 6
+"""Foci of each subcategory."""
 
-CATEGORIES: tuple[str, ...] = tuple(dict.fromkeys(topic.category for topic in TOPICS))
 
-PLACES = (
-    "Eastmere",
-    "Calderport",
-    "Halvern",
-    "Port Arlen",
-    "Stonewick",
-    "Marrowdale",
-    "Vantmoor",
-    "Oakhollow",
-    "Brackenford",
-    "Silverness",
-    "Tarnfield",
-    "Quillhaven",
-    "Dunmarrow",
-    "Westerlow",
-    "Fairhollow",
-    "Greyharbour",
-    "Kestrelton",
-    "Larkmere",
-    "Mossgate",
-    "Northwillow",
-    "Pinecross",
-    "Ravenstow",
-    "Saltmarsh Point",
-    "Thornmere",
-    "Umberley",
-    "Velden Cross",
-    "Wrenport",
-    "Yarrowby",
-    "Ashcombe Vale",
-    "Lower Ketteridge",
-)
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """The words of one subcategory; any subject goes with any action and any cause.
+
+    Raises:
+        ValueError: There are not exactly ``FOCI`` foci.
+    """
+
+    category: str
+    subcategory: str
+    foci: tuple[tuple[str, str], ...]
+    """A subject (singular, without article) and the matter behind it, for each focus."""
+    actions: tuple[str, ...]
+    """What a subject does (third person singular)."""
+    causes: tuple[str, ...]
+    """What an action follows from (a noun phrase)."""
+
+    def __post_init__(self) -> None:
+        if len(self.foci) != FOCI:
+            raise ValueError(f"{self.category}/{self.subcategory}: {len(self.foci)} foci, must be {FOCI}")
 
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """A way to write a headline."""
+    """A kind of headline."""
 
     name: str
     appeal: float
@@ -63,105 +51,25 @@ class Style:
     templates: tuple[str, ...]
 
 
-STYLES: tuple[Style, ...] = (
-    Style("report", 0.0, ("{Subject} {action}", "{Subject} {action}, again", "{Subject} suddenly {action}")),
-    Style(
-        "local",
-        -0.1,
-        ("{Subject} in {place} {action}", "{place}: {Subject} {action}", "{Subject} from {place} {action}"),
-    ),
-    Style(
-        "cause",
-        0.1,
-        (
-            "{Subject} {action} after {cause}",
-            "After {cause}: {Subject} {action}",
-            "{Subject} {action} despite {cause}",
-        ),
-    ),
-    Style(
-        "explainer",
-        0.15,
-        (
-            "What to know about {matter}",
-            "{Matter}, explained",
-            "Everything you wanted to ask about {matter}",
-            "{Matter}: the most important answers",
-            "A beginner's guide to {matter}",
-        ),
-    ),
-    Style(
-        "list",
-        0.45,
-        (
-            "{n} surprising facts about {matter}",
-            "{n} things nobody tells you about {matter}",
-            "{Matter}: {n} mistakes to avoid",
-            "{n} charts that explain {matter}",
-        ),
-    ),
-    Style(
-        "opinion",
-        -0.45,
-        (
-            "Opinion: We should talk more about {matter}",
-            "Comment: Too much fuss about {matter}",
-            "Letters: Our readers on {matter}",
-            "Editorial: {Matter} and the long view",
-        ),
-    ),
-    Style(
-        "question",
-        0.3,
-        (
-            "What is behind {matter}?",
-            "Is it time to worry about {matter}?",
-            "Why does everyone talk about {matter}?",
-            "What if {a subject} {action}?",
-        ),
-    ),
-    Style(
-        "feature",
-        -0.2,
-        (
-            "Behind the scenes of {matter}",
-            "A closer look at {matter}",
-            "The long story of {matter}",
-            "{place} and {matter}: a portrait",
-            "In pictures: {matter}",
-        ),
-    ),
-    Style(
-        "breaking",
-        0.3,
-        (
-            "Breaking: {Subject} in {place} {action}",
-            "Live: {Subject} {action} in {place}",
-            "Just in: {Subject} {action} after {cause}",
-        ),
-    ),
-    Style(
-        "follow-up",
-        0.1,
-        (
-            "{place}: what we know about {matter}",
-            "{place} after {cause}: {Subject} {action}",
-            "Update from {place}: {Subject} {action}",
-            "Questions remain in {place} after {cause}",
-            "{Matter}: {place} waits for answers",
-        ),
-    ),
-)
-STYLE_INDEX = {style.name: index for index, style in enumerate(STYLES)}
+@dataclass(frozen=True, slots=True)
+class _Newspaper:
+    places: tuple[str, ...]
+    abstracts: tuple[str, ...]
+    styles: tuple[Style, ...]
+    topics: tuple[Vocabulary, ...]
 
-ABSTRACTS = (
-    "In {place}, {a subject} {action}. It comes after {cause}. More in {section}.",
-    "{A subject} {action}. Our {section} reporter in {place} looks at {matter} and at what may come next.",
-    "{Section}: all about {matter}, the background, the people involved and what readers ask about {desk}.",
-    "The latest from {place} on {matter}, after {cause}. From our {desk} desk, in {section}.",
-    "{A subject} {action} after {cause}. We explain {matter} and why {place} is watching closely.",
-    "First came {cause}, and now {a subject} {action}. More on {desk} and {matter} in {section}.",
+
+_NEWSPAPER = TypeAdapter(_Newspaper).validate_python(
+    tomllib.loads((files("freshet.models.datasets.synthetic") / "newspaper.toml").read_text("utf-8"))
 )
+
+TOPICS = _NEWSPAPER.topics
+"""The subcategories; an article's topic is an index into them."""
+CATEGORIES = tuple(dict.fromkeys(topic.category for topic in TOPICS))
+PLACES = _NEWSPAPER.places
+"""Invented towns."""
+STYLES = _NEWSPAPER.styles
+STYLE_INDEX = {style.name: index for index, style in enumerate(STYLES)}
 
 DRAWS = 8
 """Random integers that one text takes."""
@@ -171,16 +79,16 @@ RETRIES = 6
 def article_text(
     topic: Vocabulary, style: Style, focus: int, place: str, draws: Sequence[int]
 ) -> tuple[str, str]:
-    """Title and abstract.
+    """Compose a title and an abstract.
 
     Args:
-        topic: Whose words to use.
+        topic: The subcategory whose words are used.
         style: The headline's kind.
-        focus: Which of the topic's subjects (and the matter behind it), ``0 <= focus < FOCI``.
-        place: Where it happens.
+        focus: Index of one of the topic's foci, ``0 <= focus < FOCI``.
+        place: The place of the event.
         draws: ``DRAWS`` non-negative integers, which choose everything else.
     """
-    subject, matter = topic.subjects[focus], topic.matters[focus]
+    subject, matter = topic.foci[focus]
     number = str(3 + draws[0] % 38)
     action = topic.actions[draws[1] % len(topic.actions)].replace("{n}", number)
     cause = topic.causes[draws[2] % len(topic.causes)].replace("{n}", number)
@@ -200,13 +108,17 @@ def article_text(
         "Section": _capital(topic.category),
     }
     title = style.templates[draws[3] % len(style.templates)].format_map(words)
-    return title, ABSTRACTS[draws[4] % len(ABSTRACTS)].format_map(words)
+    abstracts = _NEWSPAPER.abstracts
+    return title, abstracts[draws[4] % len(abstracts)].format_map(words)
 
 
 def distinct_text(
     topic: Vocabulary, style: Style, focus: int, place: str, draws: Sequence[int], *, taken: set[str]
 ) -> tuple[str, str]:
-    """As :func:`article_text`, with a title that is not in ``taken`` if one can be found; adds it there."""
+    """Compose a title that is not in ``taken``, if ``RETRIES`` attempts find one, and an abstract.
+
+    Adds the title to ``taken``. The arguments are those of :func:`article_text`.
+    """
     title, abstract = "", ""
     for attempt in range(RETRIES):
         step = [draw + attempt * draws[-1] for draw in draws]

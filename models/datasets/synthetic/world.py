@@ -25,13 +25,13 @@ from numpy.typing import NDArray
 from freshet.models.datasets.synthetic.titles import (
     CATEGORIES,
     DRAWS,
+    FOCI,
     PLACES,
     STYLE_INDEX,
     STYLES,
     TOPICS,
     distinct_text,
 )
-from freshet.models.datasets.synthetic.vocabulary import FOCI
 
 START_S = 1_767_592_800
 """2026-01-05T06:00:00Z, a Monday morning: where a synthetic stream starts unless told otherwise."""

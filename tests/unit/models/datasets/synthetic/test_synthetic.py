@@ -18,7 +18,16 @@ from freshet.models.datasets.mind import BadLine, read_behaviors, read_news, rea
 from freshet.models.datasets.synthetic.folder import REPORT_FILE, demo_world, write_synth
 from freshet.models.datasets.synthetic.measures import ORACLE, SynthReport, slate_aucs
 from freshet.models.datasets.synthetic.stream import impressions
-from freshet.models.datasets.synthetic.titles import CATEGORIES, DRAWS, PLACES, STYLES, TOPICS, article_text
+from freshet.models.datasets.synthetic.titles import (
+    CATEGORIES,
+    DRAWS,
+    FOCI,
+    PLACES,
+    STYLES,
+    TOPICS,
+    Vocabulary,
+    article_text,
+)
 from freshet.models.datasets.synthetic.truth import (
     TruthError,
     click_probabilities,
@@ -26,7 +35,6 @@ from freshet.models.datasets.synthetic.truth import (
     oracle_scores,
     read_truth,
 )
-from freshet.models.datasets.synthetic.vocabulary import FOCI, Vocabulary, vocabulary
 from freshet.models.datasets.synthetic.world import HISTORY, HOUR_S, SynthConfig, build_world
 from freshet.models.evaluation.ranking_metrics import auc
 from freshet.models.events.events import Article, Impression
@@ -252,7 +260,7 @@ def test_the_newspaper_is_broad_and_names_each_subcategory_once() -> None:
 
 def test_a_subcategory_without_all_its_words_is_refused() -> None:
     with pytest.raises(ValueError, match="sports/golf"):
-        vocabulary("sports", "golf", "golfer/golf", "putts", "rain")
+        Vocabulary("sports", "golf", (("golfer", "golf"),), ("putts",), ("rain",))
 
 
 def test_memory_does_not_grow_with_the_impressions() -> None:
