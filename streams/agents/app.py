@@ -1,7 +1,7 @@
-"""Wires the Faust app: one worker's agents, tables, caches and followers. The one place that knows all.
+"""The Faust app of one stream worker: connects its agents, tables, caches and followers.
 
-Guarantee: agents start only when the catalog has caught up, and give partitions away only after the batch
-under way is durable; what was decoded from a partition's state is forgotten with it.
+Guarantee: agents start only when the catalog has caught up, and give partitions away only after the current
+batch is durable; the decoded states of a partition are forgotten with it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -22,8 +23,8 @@ from freshet.models.recommend.exploration.policy import LearningExplorer
 from freshet.models.users.erasures import Erasures
 from freshet.streams import metrics
 from freshet.streams.agents.eraser import Eraser
+from freshet.streams.agents.impression_ranker import ImpressionRanker
 from freshet.streams.agents.learner_agent import LearnerAgent
-from freshet.streams.agents.ranker_examples import RankerExamples
 from freshet.streams.agents.recommender_agent import RecommenderAgent
 from freshet.streams.agents.stats_agent import StatsAgent
 from freshet.streams.agents.user_agent import UserAgent
@@ -41,6 +42,7 @@ from freshet.streams.kafka.progress import Progress
 from freshet.streams.kafka.reader import RecordReader
 from freshet.streams.kafka.stop_deadline import StopDeadline
 from freshet.streams.kafka.topic_admin import ensure_changelogs
+from freshet.streams.kafka.topics import Topic
 from freshet.streams.monitoring.burst_monitor import BurstMonitor
 from freshet.streams.monitoring.drift_monitor import DriftMonitor
 from freshet.streams.monitoring.rolling_auc import RollingAuc
@@ -59,7 +61,7 @@ log = logging.getLogger(__name__)
 
 _LAG_INTERVAL_S = 2.0
 _SHARED_OUT = (topics.IMPRESSIONS, topics.CLICKS, topics.SLATES, topics.REQUESTS, topics.RANKER_EXAMPLES)
-"""Topics that the group's workers share."""
+"""Topics whose partitions the group's workers share."""
 _READ_BY_EACH = (
     topics.ARTICLE_VECTORS,
     topics.ARTICLE_STATS,
@@ -73,15 +75,20 @@ def _no_other(bundle: str) -> Serving:
     raise FreshetError(f"this worker was not told where bundle {bundle} could be")
 
 
+async def _run_after(ready: Callable[[], Awaitable[object]], running: Callable[[], Awaitable[None]]) -> None:
+    await ready()
+    await running()
+
+
 class StreamApp:
     """One stream worker.
 
     Args:
-        settings: Where Kafka is, and so on.
-        index: Where candidates come from.
-        serving: Whose vectors to serve, and how.
+        settings: Settings of the process.
+        index: Source of candidates.
+        serving: The bundle to serve, with its pooling and its ranker.
         replicate: Fill ``index`` from ``article-vectors``: for an embedded index that is this worker's own.
-        find_bundle: How to serve another bundle, by its id, to variants of experiments; may raise
+        find_bundle: Finds another bundle, by its id, for variants of experiments; may raise
             :class:`FreshetError`.
     """
 
@@ -96,96 +103,118 @@ class StreamApp:
     ) -> None:
         self.settings = settings
         self.faust = faust_app(settings)
-        self.catalog = ArticleCatalog(serving.d)
         self._index = index
-        population = Population(self.catalog)
-        self._popularity: dict[str, float] = {}
         self._bundle_adopted = asyncio.Event()
         self._index_prepared = asyncio.Event()
-        self.progress = Progress(self.faust, settings)
-        self._outboxes = {name: Outbox(settings) for name in ("recommender", "follower", "weights")}
-        # What follows from records that this worker owns, and would overwrite what their next owner wrote.
-        self._outboxes |= {
-            name: Outbox(settings, self.progress.hold) for name in ("user", "stats", "learner", "eraser")
-        }
         self._connected = asyncio.Event()
         self._stop_deadline = StopDeadline()
         self._recovery: Any = None
+        self.progress = Progress(self.faust, settings)
+        self._outboxes = {name: Outbox(settings) for name in ("recommender", "follower", "weights")}
+        # Effects of records that this worker owns: sent late, they would overwrite what the next owner wrote.
+        self._outboxes |= {
+            name: Outbox(settings, self.progress.hold) for name in ("user", "stats", "learner", "eraser")
+        }
+        self._wire_state(serving, find_bundle)
+        self._wire_agents(publish_popularity=None if replicate else self._popularity.update)
+        self._wire_followers(serving, replicate=replicate)
+        self._register()
+        for names, committed in ((_SHARED_OUT, True), (_READ_BY_EACH, False)):
+            metrics.count_from_zero(
+                (topic_name(settings, topic.name) for topic in names), committed=committed
+            )
+
+    def _wire_state(self, serving: Serving, find_bundle: Callable[[str], Serving]) -> None:
+        """Make what the agents share."""
+        settings = self.settings
+        self.catalog = ArticleCatalog(serving.d)
+        self._population = Population(self.catalog)
+        self._popularity: dict[str, float] = {}
         users = PartitionedTable(self.faust, USER_STATE, settings.partitions)
-        counts = PartitionedTable(self.faust, "article-counts", settings.partitions)
-        self._tables = (users, counts)
+        self._counts = PartitionedTable(self.faust, "article-counts", settings.partitions)
+        self._tables = (users, self._counts)
         erasures = Erasures()
+        self._push_users = PushUsers(erasures)
         self.states = UserStates(users, serving.pooling, self.catalog, settings.cached_users, erasures)
         self.rankers = Rankers(serving.ranker, serving.model)
         self._variant_bundles = VariantBundles(settings, self.catalog, self.rankers, find_bundle)
         self.experiments = Experiments(
             self.rankers, self._variant_bundles, lambda: self.states.pooling.bundle
         )
-        examples = RankerExamples(
-            settings=settings,
-            catalog=self.catalog,
-            rankers=self.rankers,
-            population=population,
-            rolling_auc=RollingAuc(),
-        )
         self._drift = DriftMonitor(self.catalog, settings.drift_interval_s)
         self.bursts = BurstMonitor(self.catalog, settings.burst_interval_s)
+
+    def _wire_agents(self, publish_popularity: Callable[[Mapping[str, float]], None] | None) -> None:
+        """Make the agents of the events: each takes those made before it, or what the state gives."""
+        settings, catalog, progress = self.settings, self.catalog, self.progress
         explorer = explorer_of(settings)
-        if isinstance(explorer, LearningExplorer):
-            examples.on_example = explorer.learn
-        self.user_agent = UserAgent(
+        impression_ranker = ImpressionRanker(
             settings=settings,
-            states=self.states,
-            catalog=self.catalog,
-            outbox=self._outboxes["user"],
-            progress=self.progress,
-            population=population,
-            examples=examples,
+            catalog=catalog,
+            rankers=self.rankers,
+            population=self._population,
+            rolling_auc=RollingAuc(),
+            on_example=explorer.learn if isinstance(explorer, LearningExplorer) else None,
         )
         self.stats_agent = StatsAgent(
             settings=settings,
-            table=counts,
-            catalog=self.catalog,
+            table=self._counts,
+            catalog=catalog,
             outbox=self._outboxes["stats"],
-            progress=self.progress,
-            publish_popularity=None if replicate else self._popularity.update,
+            progress=progress,
+            publish_popularity=publish_popularity,
         )
         self.recommender_agent = RecommenderAgent(
             settings=settings,
             states=self.states,
-            catalog=self.catalog,
-            index=index,
+            catalog=catalog,
+            index=self._index,
             rankers=self.rankers,
             experiments=self.experiments,
             outbox=self._outboxes["recommender"],
-            progress=self.progress,
-            population=population,
-            examples=examples,
+            progress=progress,
+            population=self._population,
+            impression_ranker=impression_ranker,
             explorer=explorer,
             bursts=lambda: self.bursts.ids,
+            push_users=self._push_users,
+            before_answers=self.stats_agent.show,
         )
-        self._push_users = PushUsers(erasures)
-        self.recommender_agent.push_users = self._push_users
+        self.user_agent = UserAgent(
+            settings=settings,
+            states=self.states,
+            catalog=catalog,
+            outbox=self._outboxes["user"],
+            progress=progress,
+            population=self._population,
+            impression_ranker=impression_ranker,
+            on_event=self.experiments.observe,
+            on_clicks=lambda clicks: self.recommender_agent.push(clicks, self._outboxes["user"]),
+        )
         self._eraser = Eraser(
             settings=settings,
             states=self.states,
             outbox=self._outboxes["eraser"],
-            progress=self.progress,
+            progress=progress,
             busy=self.user_agent.busy,
             forget=self._forget_user,
         )
+
+    def _wire_followers(self, serving: Serving, *, replicate: bool) -> None:
+        """Make the readers of compacted topics, and the learner, which begins with the latest weights."""
+        settings = self.settings
         self.follower = CatalogFollower(
             settings,
             self.catalog,
             self._outboxes["follower"],
-            index=index,
+            index=self._index,
             replicate=replicate,
             publish_popularity=self._popularity.update,
             known=self.stats_agent.published,
             bundle=serving.bundle,
             other_bundles=serving.others,
             on_bundle=self._adopt_bundle,
-            on_control=self._obey,
+            on_control=self._apply_control,
         )
         self._weights = RankerWeightsFollower(settings, self.rankers, self._outboxes["weights"])
         self.learner_agent = LearnerAgent(
@@ -195,18 +224,9 @@ class StreamApp:
             progress=self.progress,
             catch_up=self._weights.catch_up,
         )
-        self.user_agent.on_impression = self.experiments.shown
-        self.user_agent.on_click = self.experiments.clicked
-        self.user_agent.on_clicks = self._push
-        self.recommender_agent.before_answers = self.stats_agent.show
-        self._register()
-        metrics.count_from_zero((topic_name(settings, topic.name) for topic in _SHARED_OUT), committed=True)
-        metrics.count_from_zero(
-            (topic_name(settings, topic.name) for topic in _READ_BY_EACH), committed=False
-        )
 
     async def start(self) -> None:
-        """Connect, recover the tables, read the catalog, start the agents; or fail, see :attr:`failure`."""
+        """Connect, recover the tables, read the catalog and start the agents; see :attr:`failure`."""
         self.faust.finalize()
         changelogs = [table.changelog for table in self._tables]
         await asyncio.to_thread(ensure_changelogs, self.settings, changelogs)
@@ -224,23 +244,23 @@ class StreamApp:
             task.cancel()
 
     async def crashed(self) -> None:
-        """Wait until the worker cannot go on; :attr:`failure` then says why."""
+        """Wait until the worker has failed; :attr:`failure` gives the reason."""
         await self.faust.wait_until_stopped()
 
     @property
     def index(self) -> BundleIndex:
-        """Where candidates come from."""
+        """Source of candidates."""
         return self._index
 
     def followed(self) -> dict[TopicPartition, int]:
-        """Of each partition that this worker reads outside the group: the first offset not yet applied."""
+        """First offset not yet applied, of each partition that this worker reads outside the group."""
         followed = self.follower.read | self._weights.read
         for tp, offset in self._variant_bundles.read.items():
             followed[tp] = min(offset, followed.get(tp, offset))
         return followed
 
     def member(self) -> Member:
-        """This worker's place in its group; from any thread."""
+        """This worker's place in its group. Thread-safe."""
         group, names = stream_group(self.settings)
         restored = [] if self._recovery is None else list(self._recovery.active_offsets.values())
         return Member(
@@ -248,12 +268,12 @@ class StreamApp:
             topics=names,
             name=self.faust.conf.consumer_group_instance_id,
             reading=frozenset((tp.topic, tp.partition) for tp in self.progress.reading()),
-            # Of a partition that Faust has not looked up yet there is None.
+            # None: Faust has not looked the partition up yet.
             restored=sum(offset or 0 for offset in restored),
         )
 
     def watch(self, running: Callable[[], Awaitable[None]]) -> None:
-        """Run ``running`` beside the agents, and stop with its error if it fails; before :meth:`start`."""
+        """Run ``running`` beside the agents and stop if it fails. Call it before :meth:`start`."""
 
         async def task() -> None:
             try:
@@ -265,16 +285,16 @@ class StreamApp:
         self.faust.task(task)
 
     async def fail(self, error: BaseException) -> None:
-        """Have the worker stop, with ``error`` as its :attr:`failure`."""
+        """Stop the worker, with ``error`` as its :attr:`failure`."""
         await self.faust.crash(error)
 
     @property
     def failure(self) -> BaseException | None:
-        """Why the worker could not go on."""
+        """Error that stopped the worker; ``None`` while it runs."""
         return self.faust.crash_reason
 
     async def stop(self) -> None:
-        """Finish the batch under way, commit, leave the group; without a broker none of it."""
+        """Finish the current batch, commit and leave the group, as far as a broker answers."""
         self._stop_deadline.set()
         if self.failure is None and self.follower.caught_up.is_set():
             async with self._stop_deadline.kept():
@@ -285,65 +305,58 @@ class StreamApp:
             await self.progress.stop()
 
     def _register(self) -> None:
-        app, settings = self.faust, self.settings
+        """Have Faust run the agents and everything beside them."""
+        self._register_agent("users", self.user_agent.run, topics.IMPRESSIONS, topics.CLICKS)
+        self._register_agent("statistics", self.stats_agent.run, topics.SLATES)
+        self._register_agent("requests", self.recommender_agent.run, topics.REQUESTS)
+        self._register_agent("learner", self.learner_agent.run, topics.RANKER_EXAMPLES)
+        self.faust.on_partitions_revoked.connect(self._release)
+        self.faust.on_before_shutdown.connect(self._shut_down)
+        for running in (
+            self._follow,
+            self._prepare_index,
+            self._variant_bundles.run,
+            self._write_popularity,
+            self._measure_lag,
+        ):
+            self.watch(running)
+        for ready, waiting in (
+            (self._connected.wait, self._weights.run),
+            (self._caught_up, self._eraser.run),
+            (self.follower.caught_up.wait, self._drift.run),
+            (self.follower.caught_up.wait, self.bursts.run),
+            (self.follower.caught_up.wait, self.progress.keep),
+        ):
+            self.watch(partial(_run_after, ready, waiting))
 
-        def channel(*names: str) -> Any:
-            return app.topic(
-                *(topic_name(settings, name) for name in names),
-                key_type=bytes,
-                value_type=bytes,
-                key_serializer="raw",
-                value_serializer="raw",
-                acks=False,  # see Progress
-            )
+    def _register_agent(
+        self, name: str, agent: Callable[[RecordReader], Awaitable[None]], *read: Topic
+    ) -> None:
+        names = [topic_name(self.settings, topic.name) for topic in read]
+        channel = self.faust.topic(
+            *names,
+            key_type=bytes,
+            value_type=bytes,
+            key_serializer="raw",
+            value_serializer="raw",
+            acks=False,  # see Progress
+        )
 
-        async def run(agent: Callable[[RecordReader], Awaitable[None]], *names: str) -> None:
+        # Faust only shares out the partitions of this stream; the reader reads them, see GroupMember.
+        async def run(_: StreamT[Any]) -> None:
             await self._caught_up()
-            full_names = [topic_name(settings, name) for name in names]
             try:
-                await agent(RecordReader(settings, self.progress, full_names))
+                await agent(RecordReader(self.settings, self.progress, names))
             except Exception as error:
-                if app.should_stop:
-                    log.warning("%s were left while stopping: %r", ", ".join(full_names), error)
+                if self.faust.should_stop:
+                    log.warning("%s were left while stopping: %r", ", ".join(names), error)
                 else:
-                    await app.crash(error)
+                    await self.faust.crash(error)
                 # Raised, it would have Faust's supervisor start the agent anew while the app stops: the app
                 # would wait for it for ever.
                 await asyncio.Event().wait()
 
-        # Faust shares the partitions of these streams out; the readers read them, see GroupMember.
-        async def users(_: StreamT[Any]) -> None:
-            await run(self.user_agent.run, topics.IMPRESSIONS.name, topics.CLICKS.name)
-
-        async def statistics(_: StreamT[Any]) -> None:
-            await run(self.stats_agent.run, topics.SLATES.name)
-
-        async def requests(_: StreamT[Any]) -> None:
-            await run(self.recommender_agent.run, topics.REQUESTS.name)
-
-        async def learner(_: StreamT[Any]) -> None:
-            await run(self.learner_agent.run, topics.RANKER_EXAMPLES.name)
-
-        app.agent(channel(topics.IMPRESSIONS.name, topics.CLICKS.name), name="users")(users)
-        app.agent(channel(topics.SLATES.name), name="statistics")(statistics)
-        app.agent(channel(topics.REQUESTS.name), name="requests")(requests)
-        app.agent(channel(topics.RANKER_EXAMPLES.name), name="learner")(learner)
-
-        app.on_partitions_revoked.connect(self._release)
-        app.on_before_shutdown.connect(self._shut_down)
-        for running in (
-            self._follow,
-            self._prepare_index,
-            self._follow_weights,
-            self._variant_bundles.run,
-            self._erase,
-            self._write_popularity,
-            self._measure_lag,
-            self._measure_drift,
-            self._find_bursts,
-            self._keep_progress,
-        ):
-            self.watch(running)
+        self.faust.agent(channel, name=name)(run)
 
     async def _follow(self) -> None:
         for outbox in self._outboxes.values():
@@ -351,10 +364,6 @@ class StreamApp:
         await self.progress.start()
         self._connected.set()
         await self.follower.run()
-
-    async def _follow_weights(self) -> None:
-        await self._connected.wait()
-        await self._weights.run()
 
     async def _prepare_index(self) -> None:
         await self._bundle_adopted.wait()
@@ -395,7 +404,7 @@ class StreamApp:
         self.states.pooling = replace(self.states.pooling, bundle=bundle)
         log.info("vectors of bundle %s", bundle)
 
-    def _obey(self, control: Control) -> None:
+    def _apply_control(self, control: Control) -> None:
         self.experiments.obey(control)
         self.recommender_agent.editorial_rules.obey(control)
         if control.kind == "article-withdrawn":
@@ -403,46 +412,28 @@ class StreamApp:
         self._push_users.obey(control)
         self._eraser.obey(control)
 
-    async def _push(self, clicks: Any) -> None:
-        await self.recommender_agent.push(clicks, self._outboxes["user"])
-
     async def _write_popularity(self) -> None:
         refused = False
         while True:
             await asyncio.sleep(0.5)
-            changed: Mapping[str, float] = dict(self._popularity)
+            changed = self._popularity.copy()
             self._popularity.clear()
-            if changed:
-                self._variant_bundles.set_popularity(changed)
-                try:
-                    await asyncio.to_thread(self._index.set_popularity, changed)
-                    refused = False
-                except IndexUnavailable as error:
-                    if not refused:
-                        log.warning("the index takes no popularities until it is back: %s", error)
-                    refused = True
-                    for news_id, value in changed.items():
-                        self._popularity.setdefault(news_id, value)
-
-    async def _erase(self) -> None:
-        await self._caught_up()
-        await self._eraser.run()
+            if not changed:
+                continue
+            self._variant_bundles.set_popularity(changed)
+            try:
+                await asyncio.to_thread(self._index.set_popularity, changed)
+                refused = False
+            except IndexUnavailable as error:
+                if not refused:
+                    log.warning("the index takes no popularities until it is back: %s", error)
+                refused = True
+                for news_id, value in changed.items():
+                    self._popularity.setdefault(news_id, value)
 
     def _forget_user(self, user_id: str) -> None:
         self.recommender_agent.forget(user_id)
         self.user_agent.forget_traces()
-
-    async def _keep_progress(self) -> None:
-        await self.follower.caught_up.wait()
-        await self.progress.keep()
-
-    async def _measure_drift(self) -> None:
-        await self.follower.caught_up.wait()
-        await self._drift.run()
-
-    async def _find_bursts(self) -> None:
-        await self.follower.caught_up.wait()
-        await self.bursts.run()
 
     async def _measure_lag(self) -> None:
         shown: set[TP] = set()

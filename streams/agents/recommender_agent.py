@@ -44,7 +44,7 @@ from freshet.models.recommend.pipeline import (
 from freshet.models.users.state import Pooling, UserState
 from freshet.models.users.view import UserView
 from freshet.streams import metrics
-from freshet.streams.agents.ranker_examples import RankerExamples
+from freshet.streams.agents.impression_ranker import ImpressionRanker
 from freshet.streams.agents.user_agent import Applied
 from freshet.streams.index.bundle_index import BundleIndex
 from freshet.streams.kafka import topics
@@ -93,7 +93,24 @@ class _Vectors:
 
 
 class RecommenderAgent:
-    """Answers requests with top-k lists or with the order of given candidates."""
+    """Answers requests with top-k lists or with the order of given candidates.
+
+    Args:
+        settings: Topic names and where the index is.
+        states: States of the users.
+        catalog: Vectors and statistics of articles.
+        index: Source of candidates.
+        rankers: Rankers by name.
+        experiments: Assigns users to variants.
+        outbox: Receives answers and dead letters.
+        progress: Partitions that this worker owns.
+        population: Mean vector (d,) of clicked articles at a time.
+        impression_ranker: Remembers answers, to learn from their impressions.
+        explorer: Policy that explores little-known articles.
+        bursts: News ids of articles that are bursting.
+        push_users: Users who want a fresh list after each of their clicks.
+        before_answers: Called before a batch of requests is answered.
+    """
 
     def __init__(
         self,
@@ -107,9 +124,11 @@ class RecommenderAgent:
         outbox: Outbox,
         progress: Progress,
         population: Callable[[float], FloatVector],
-        examples: RankerExamples,
+        impression_ranker: ImpressionRanker,
         explorer: Explorer | None = None,
         bursts: Callable[[], Sequence[str]] = tuple,
+        push_users: Container[str] = frozenset(),
+        before_answers: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = settings
         self._states = states
@@ -120,9 +139,11 @@ class RecommenderAgent:
         self._outbox = outbox
         self._progress = progress
         self._population = population
-        self._examples = examples
+        self._impression_ranker = impression_ranker
         self._explorer = explorer
         self._bursts = bursts
+        self._push_users = push_users
+        self._before_answers = before_answers
         self._behind = False
         """True while more requests wait than an index elsewhere is searched for at once."""
         self._intake = Intake(settings, outbox, STREAM)
@@ -135,10 +156,6 @@ class RecommenderAgent:
         self._threads: ThreadPoolExecutor | None = None
         if settings.qdrant_url is not None:
             self._threads = ThreadPoolExecutor(_MAX_SEARCHES, thread_name_prefix="index")
-        self.before_answers: Callable[[], None] | None = None
-        """Called before a batch of requests is answered."""
-        self.push_users: Container[str] = frozenset()
-        """Users who want a fresh list after each of their clicks."""
         self.editorial_rules = EditorialRules()
         """What editors decided for all answers."""
 
@@ -154,7 +171,7 @@ class RecommenderAgent:
 
     async def push(self, clicks: list[Applied], outbox: Outbox) -> None:
         """Send a fresh list to each user of ``clicks`` who has push on."""
-        wanted = [click for click in clicks if click.user[1] in self.push_users]
+        wanted = [click for click in clicks if click.user[1] in self._push_users]
         traces: list[RecordTrace] = []
         for click in wanted:
             partition, user_id = click.user
@@ -176,7 +193,7 @@ class RecommenderAgent:
     def forget(self, user_id: str) -> None:
         """Drop what is in memory of answers to the user."""
         self._cache.pop(user_id, None)
-        self._examples.forget(user_id)
+        self._impression_ranker.forget(user_id)
 
     def close(self) -> None:
         """Let the threads go."""
@@ -191,8 +208,7 @@ class RecommenderAgent:
             request = self._intake.handle(message, self._decode)
             if request is not None:
                 asked.append((message, request))
-        if self.before_answers is not None:
-            self.before_answers()
+        self._before_answers()
         answers = await asyncio.gather(
             *(self._answer_to(message, request) for message, request in asked), return_exceptions=True
         )
@@ -267,7 +283,9 @@ class RecommenderAgent:
             explored = sum(EXPLORATION in item.sources for item in found.items)
             metrics.RECOMMENDED.labels("explored").inc(explored)
             metrics.RECOMMENDED.labels("ranked").inc(len(found.items) - explored)
-        self._examples.answered(request, now_s, found, None if bundle is None else bundle.serving.model)
+        self._impression_ranker.answered(
+            request, now_s, found, None if bundle is None else bundle.serving.model
+        )
         metrics.CANDIDATES.observe(len(found.items))
         if degraded is not None:
             metrics.DEGRADED.labels(degraded).inc()

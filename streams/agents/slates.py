@@ -1,4 +1,4 @@
-"""Slate batches: what the statistics need of impressions and clicks, sorted by the article's partition."""
+"""Slate batches: impressions and clicks for the statistics, grouped by the article's partition."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from freshet.streams.records.tracing import RecordTraces
 from freshet.streams.settings import Settings
 
 _MAX_ARTICLES = 1_000
-"""In one record: at 128 characters of 4 bytes an id, half of the largest value."""
+"""Article ids in one record: at 128 characters of 4 bytes each, half of the largest value."""
 
 _MAX_REMEMBERED = 1 << 18
-"""Articles whose partition is remembered."""
+"""Articles whose partition is cached."""
 
 
 class SlateCollector:
@@ -35,25 +35,32 @@ class SlateCollector:
         self._target_of = _Partitions(settings.partitions)
         self._events: defaultdict[tuple[str, int, int], list[dict[str, Any]]] = defaultdict(list)
         self.left_out = False
-        """Whether something collected does not count. That is known from users' states of before it: so the
-        batches must be delivered before newer states are, or what is redelivered would count in full."""
+        """True if part of a collected event does not count. Only the user's earlier state shows that, so the
+        batches must be delivered before newer states; otherwise a redelivered event would count in full."""
 
-    def add(
+    def add_event(
         self,
-        *,
         source: str,
         partition: int,
         offset: int,
         time_s: float,
+        *,
         shown: tuple[str, ...],
         clicked: tuple[str, ...],
         context: tuple[str, ...] = (),
         counted: Counted | None = None,
     ) -> None:
-        """Collect the event at ``source``'s ``partition`` and ``offset``; a repeated article counts once.
+        """Collect one event; a repeated article counts once.
 
-        ``context`` is what the user had lately clicked before; ``counted`` is what of the event counts, unset
-        all of it.
+        Args:
+            source: The event's topic.
+            partition: The event's partition.
+            offset: The event's offset.
+            time_s: Event time, Unix seconds.
+            shown: News ids of the slate.
+            clicked: News ids that were clicked.
+            context: News ids that the user had clicked lately.
+            counted: What of the event counts; ``None``: all of it.
         """
         target_of = self._target_of
         by_target: dict[int, tuple[list[str], list[str]]] = {}
@@ -85,7 +92,7 @@ class SlateCollector:
             self._leave_out(source, partition, {"offset": offset, "time_s": time_s}, counted.left_out)
 
     def _leave_out(self, source: str, partition: int, event: dict[str, Any], news_ids: Iterable[str]) -> None:
-        """Collect that the event is over for ``news_ids``, and counts nothing."""
+        """Collect that the event counts nothing for ``news_ids``, so that its offset is passed."""
         by_target: defaultdict[int, list[str]] = defaultdict(list)
         for news_id in news_ids:
             by_target[self._target_of[news_id]].append(news_id)
@@ -95,7 +102,7 @@ class SlateCollector:
             )
 
     def publish(self, outbox: Outbox, traces: RecordTraces | None = None) -> None:
-        """Add everything collected to the next flush of ``outbox``, each record with its events' traces."""
+        """Add all collected slates to the next flush of ``outbox``, each with its events' traces."""
         for (source, partition, target), events in self._events.items():
             key = str(target).encode()
             for part in _parts(events):
@@ -109,7 +116,7 @@ class SlateCollector:
 
 
 class _Partitions(dict[str, int]):
-    """The partition of each key seen lately: a third of the time of :func:`functools.lru_cache`."""
+    """Cached partitions of keys: takes a third of the time of :func:`functools.lru_cache`."""
 
     def __init__(self, partitions: int) -> None:
         super().__init__()

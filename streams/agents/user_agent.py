@@ -1,14 +1,15 @@
 """The user agent: impressions and clicks move their user's vectors, each exactly once.
 
 Guarantee: an event is done only after its user's state, the ``user-vectors`` record, the slate batches and
-the examples for the ranker that it causes have been delivered. A redelivered event changes no state, but
-sends all of these but the examples again, because the crash that caused the redelivery may have come before
-they were sent. An event that is published again, and what one user counts in more often than one may
+the ranker's examples that it causes have been delivered. A redelivered event changes no state, but everything
+except its examples is sent again, because the crash that caused the redelivery may have come before they were
+sent. An event that is published again, or that exceeds what one user may contribute
 (:mod:`freshet.models.users.user_share`), changes no statistics and teaches nothing. The slate batches that
-say so are delivered before the states that know it: sent again, they are whole, and known by their offsets.
+record this are delivered before the states that know it: sent again, they are complete, and recognised by
+their offsets.
 
-An event of a user who was erased after it counts in the articles' statistics, which know no users, and
-changes nothing else.
+An event from before its user's erasure counts in the articles' statistics, which know no users, and changes
+nothing else.
 """
 
 from __future__ import annotations
@@ -26,10 +27,9 @@ import orjson
 from freshet.models.articles.catalog import ArticleCatalog
 from freshet.models.events.events import Click, Impression
 from freshet.models.ports import FloatVector
-from freshet.models.users.state import Source, UserState
 from freshet.models.users.user_share import mark_of
 from freshet.streams import metrics
-from freshet.streams.agents.ranker_examples import RankerExamples
+from freshet.streams.agents.impression_ranker import ImpressionRanker
 from freshet.streams.agents.slates import SlateCollector
 from freshet.streams.errors import PartitionsLost
 from freshet.streams.kafka import topics
@@ -66,7 +66,19 @@ class Applied:
 
 
 class UserAgent:
-    """Applies impressions and clicks to user states and passes the slates on to the statistics."""
+    """Applies impressions and clicks to user states and passes the slates on to the statistics.
+
+    Args:
+        settings: Batch size and topic names.
+        states: States of the users.
+        catalog: Vectors of articles.
+        outbox: Receives vectors, slate batches, examples and states.
+        progress: Partitions that this worker owns.
+        population: Mean vector (d,) of clicked articles at a time.
+        impression_ranker: Makes examples for the learner.
+        on_event: Called once with each new event.
+        on_clicks: Called with the clicks of each batch after it is durable.
+    """
 
     def __init__(
         self,
@@ -77,7 +89,9 @@ class UserAgent:
         outbox: Outbox,
         progress: Progress,
         population: Callable[[float], FloatVector],
-        examples: RankerExamples,
+        impression_ranker: ImpressionRanker,
+        on_event: Callable[[Impression | Click], None] | None = None,
+        on_clicks: Callable[[list[Applied]], Awaitable[None]] | None = None,
     ) -> None:
         self._settings = settings
         self._states = states
@@ -85,21 +99,20 @@ class UserAgent:
         self._outbox = outbox
         self._progress = progress
         self._population = population
-        self._examples = examples
+        self._impression_ranker = impression_ranker
+        self._on_event = on_event
+        self._on_clicks = on_clicks
         self._intake = Intake(settings, outbox, STREAM)
         self._generation = -1
         self._collected = SlateCollector(settings)
-        self._impressions = topic_name(settings, topics.IMPRESSIONS.name)
-        self._clicks = topic_name(settings, topics.CLICKS.name)
+        self._topics: dict[str, tuple[str, type[Impression | Click]]] = {
+            topic_name(settings, topics.IMPRESSIONS.name): (topics.IMPRESSIONS.name, Impression),
+            topic_name(settings, topics.CLICKS.name): (topics.CLICKS.name, Click),
+        }
+        """Short name and event type by full topic name."""
         self._vectors = topic_name(settings, topics.USER_VECTORS.name)
         self.busy = asyncio.Lock()
-        """Held while a batch is under way; whoever gives partitions away waits for it."""
-        self.on_impression: Callable[[Impression], None] | None = None
-        """Told of every impression, once."""
-        self.on_click: Callable[[Click], None] | None = None
-        """Told of every click, once."""
-        self.on_clicks: Callable[[list[Applied]], Awaitable[None]] | None = None
-        """Told of the clicks of every batch, after it is durable."""
+        """Held while a batch is handled; whoever gives partitions away waits for it."""
 
     async def run(self, reader: RecordReader) -> None:
         """Handle what ``reader`` reads. Ends where something cannot be delivered; nothing is committed."""
@@ -116,12 +129,12 @@ class UserAgent:
                     continue
                 self._progress.done(messages)
                 self._intake.traces.done()
-            if clicks and self.on_clicks is not None:
-                await self.on_clicks(clicks)
+            if clicks and self._on_clicks is not None:
+                await self._on_clicks(clicks)
 
     async def _handle(self, messages: list[Any]) -> list[Applied]:
         started = time.perf_counter()
-        self._examples.behind = self._is_behind(len(messages))
+        self._impression_ranker.behind = self._is_behind(len(messages))
         changed: dict[UserKey, float] = {}
         clicks: list[Applied] = []
         causes: dict[UserKey, list[Headers]] = {}
@@ -144,7 +157,7 @@ class UserAgent:
         self._collected.publish(self._outbox, self._intake.traces)
         if left_out:
             await self._outbox.flush()
-        self._examples.publish(self._outbox, self._intake.traces)
+        self._impression_ranker.publish(self._outbox, self._intake.traces)
         if any(is_forwarded(message) for message in messages):
             # A copy may come a second time, as another record. If the state knows it then, all that it caused
             # must have been delivered, since nothing is sent again.
@@ -159,113 +172,58 @@ class UserAgent:
         return clicks
 
     def _is_behind(self, under_way: int) -> bool:
-        """Whether another batch is waiting, a full one."""
-        names = {self._impressions, self._clicks}
-        waiting = sum(lag for tp, lag in self._progress.lags().items() if tp.topic in names)
+        """Whether another full batch is waiting."""
+        waiting = sum(lag for tp, lag in self._progress.lags().items() if tp.topic in self._topics)
         return waiting - under_way >= self._settings.batch_events
 
     def _apply(self, message: Any) -> Applied | None:
-        topic, partition, offset = message.topic, message.partition, message.offset
-        origin = origin_of(message)
-        now_s = time.time()
-        shown: tuple[str, ...]
-        clicked: tuple[str, ...]
-        if topic == self._impressions:
-            impression = self._intake.of_user(message, Impression)
-            time_s = self._intake.checked_time_s(impression.time, now_s)
-            user_id, shown, clicked = impression.user_id, impression.candidates, impression.clicked
-            source = topics.IMPRESSIONS.name
-            if self._states.erasures.covers(user_id, time_s):
-                self._count(message, source, time_s, shown, clicked)
-                return None
-            state = self._states.get_or_create(partition, user_id)
-            applied_as = (source, *(origin or (partition, offset)))
-            if self._is_second_copy(message, state, applied_as):
-                return None
-            mark = mark_of(impression)
-            counted = state.counted(applied_as, time_s, shown, clicked, mark)
-            if counted.teaches:
-                self._examples.shown(impression, (source, partition, offset), time_s, state)
-            state.seed_history(time_s, impression.history, self._catalog)
-            context = state.context(time_s) if clicked else ()
-            new = state.apply_impression(
-                applied_as,
-                time_s,
-                shown,
-                clicked,
-                self._catalog,
-                mark=mark,
-            )
-            if new and self.on_impression is not None:
-                self.on_impression(impression)
+        source, event_type = self._topics[message.topic]
+        partition, offset = message.partition, message.offset
+        event = self._intake.of_user(message, event_type)
+        user_id = event.user_id
+        time_s = self._intake.checked_time_s(event.time, time.time())
+        shown: tuple[str, ...] = ()
+        if isinstance(event, Impression):
+            shown, clicked = event.candidates, event.clicked
         else:
-            click = self._intake.of_user(message, Click)
-            time_s = self._intake.checked_time_s(click.time, now_s)
-            user_id, shown, clicked = click.user_id, (), (click.news_id,)
-            source = topics.CLICKS.name
-            if self._states.erasures.covers(user_id, time_s):
-                self._count(message, source, time_s, shown, clicked)
-                return None
-            state = self._states.get_or_create(partition, user_id)
-            applied_as = (source, *(origin or (partition, offset)))
-            if self._is_second_copy(message, state, applied_as):
-                return None
-            mark = mark_of(click)
-            counted = state.counted(applied_as, time_s, shown, clicked, mark)
-            if counted.teaches:
-                self._examples.clicked(click, (source, partition, offset), time_s, state)
+            clicked = (event.news_id,)
+        if self._states.erasures.covers(user_id, time_s):
+            self._collected.add_event(source, partition, offset, time_s, shown=shown, clicked=clicked)
+            return None
+        state = self._states.get_or_create(partition, user_id)
+        applied_as = (source, *(origin_of(message) or (partition, offset)))
+        if is_forwarded(message) and state.has_applied(applied_as):
+            metrics.DUPLICATES.labels(message.topic).inc()
+            return None
+        mark = mark_of(event)
+        counted = state.counted(applied_as, time_s, shown, clicked, mark)
+        if counted.teaches:
+            self._impression_ranker.learn(event, (source, partition, offset), time_s, state)
+        if isinstance(event, Impression):
+            state.seed_history(time_s, event.history, self._catalog)
+            context = state.context(time_s) if clicked else ()
+            new = state.apply_impression(applied_as, time_s, shown, clicked, self._catalog, mark=mark)
+        else:
             context = state.context(time_s)
             new = state.apply_click(
                 applied_as,
                 time_s,
-                click.news_id,
+                event.news_id,
                 self._catalog,
-                impression_known=click.impression_id is not None,
+                impression_known=event.impression_id is not None,
                 mark=mark,
             )
-            if new and self.on_click is not None:
-                self.on_click(click)
         if not new:
-            metrics.DUPLICATES.labels(topic).inc()
+            metrics.DUPLICATES.labels(message.topic).inc()
+        elif self._on_event is not None:
+            self._on_event(event)
         if not counted.whole:
-            metrics.UNCOUNTED.labels(topic).inc()
-        self._collected.add(
-            source=source,
-            partition=partition,
-            offset=offset,
-            time_s=time_s,
-            shown=shown,
-            clicked=clicked,
-            context=context,
-            counted=counted,
+            metrics.UNCOUNTED.labels(message.topic).inc()
+        self._collected.add_event(
+            source, partition, offset, time_s, shown=shown, clicked=clicked, context=context, counted=counted
         )
-        return Applied(
-            (partition, user_id),
-            time_s,
-            bool(clicked),
-            f"{source}-{partition}-{offset}",
-            self._intake.traces.of(message),
-        )
-
-    def _is_second_copy(self, message: Any, state: UserState, applied_as: Source) -> bool:
-        """Whether ``message`` was forwarded, and ``state`` has applied its original."""
-        if not is_forwarded(message) or not state.has_applied(applied_as):
-            return False
-        metrics.DUPLICATES.labels(message.topic).inc()
-        return True
-
-    def _count(
-        self, message: Any, source: str, time_s: float, shown: tuple[str, ...], clicked: tuple[str, ...]
-    ) -> None:
-        """Count an event in the statistics, and only there; what it followed is not known any more."""
-        self._collected.add(
-            source=source,
-            partition=message.partition,
-            offset=message.offset,
-            time_s=time_s,
-            shown=shown,
-            clicked=clicked,
-        )
+        trace = self._intake.traces.of(message)
+        return Applied((partition, user_id), time_s, bool(clicked), f"{source}-{partition}-{offset}", trace)
 
     def _noted(self, applied: Applied, trace: RecordTrace) -> Headers:
         """What the user's vectors are to say of an event that is traced; answers will link to a click."""

@@ -19,7 +19,7 @@ class RollingAuc:
     def __init__(self) -> None:
         self._recent: deque[float] = deque(maxlen=_WINDOW)
 
-    def add(self, clicked: NDArray[np.bool_], scores: NDArray[np.float64]) -> None:
+    def add_answer(self, clicked: NDArray[np.bool_], scores: NDArray[np.float64]) -> None:
         """Count an answer.
 
         Args:

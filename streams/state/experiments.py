@@ -173,25 +173,21 @@ class Experiments:
         if len(self._open) > _MAX_OPEN:
             self._open.popitem(last=False)
 
-    def shown(self, impression: Impression) -> None:
-        """Count an impression that names an answer, each to be told once."""
-        found = self._open.get(impression.request_id or "")
+    def observe(self, event: Impression | Click) -> None:
+        """Count an impression or click that names an answer; call it once for each event."""
+        found = self._open.get(event.request_id or "")
         if found is None:
             return
-        metrics.EXPERIMENT_IMPRESSIONS.labels(found.experiment, found.variant).inc()
-        self._count_clicks(found, impression.clicked)
-        running = self._running.get(found.experiment)
-        if running is None:
+        if isinstance(event, Click):
+            self._count_clicks(found, (event.news_id,))
             return
-        self._count_user(running, found.variant, impression.user_id)
-        if found.ranked:
-            _score(running, found, impression)
-
-    def clicked(self, click: Click) -> None:
-        """Count a click that names an answer, each to be told once."""
-        found = self._open.get(click.request_id or "")
-        if found is not None:
-            self._count_clicks(found, (click.news_id,))
+        metrics.EXPERIMENT_IMPRESSIONS.labels(found.experiment, found.variant).inc()
+        self._count_clicks(found, event.clicked)
+        running = self._running.get(found.experiment)
+        if running is not None:
+            self._count_user(running, found.variant, event.user_id)
+            if found.ranked:
+                _score(running, found, event)
 
     def _count_clicks(self, found: _Open, news_ids: Iterable[str]) -> None:
         new = set(news_ids) - found.clicked

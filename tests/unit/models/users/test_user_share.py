@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +21,7 @@ from freshet.models.users.erasures import Erasures
 from freshet.models.users.exposures import Exposures
 from freshet.models.users.state import UserState
 from freshet.models.users.user_share import MAX_CLICKS_AN_HOUR, MAX_MARKS, MAX_SHOWN_AN_HOUR, mark_of
-from freshet.streams.agents.ranker_examples import RankerExamples
+from freshet.streams.agents.impression_ranker import ImpressionRanker
 from freshet.streams.agents.user_agent import UserAgent
 from freshet.streams.kafka.outbox import Outbox, partition_of
 from freshet.streams.kafka.reader import RecordBatch
@@ -41,7 +41,7 @@ LAW = settings(max_examples=50)
 class Site(Outbox):
     """A user agent, and all that becomes of what it sends."""
 
-    def __init__(self, articles: int = len(SLATE)) -> None:
+    def __init__(self, articles: int = len(SLATE), on_event: Callable[[Any], None] | None = None) -> None:
         super().__init__(SETTINGS)
         self.state = UserState.empty(pooling(SETTINGS))
         self.counts: dict[str, ArticleCounts] = {}
@@ -59,7 +59,7 @@ class Site(Outbox):
             pooling=pooling(SETTINGS),
         )
         progress: Any = SimpleNamespace(may_handle=lambda _: True, done=lambda _: None, lags=lambda: {})
-        examples = RankerExamples(
+        ranker = ImpressionRanker(
             settings=SETTINGS,
             catalog=catalog,
             rankers=Rankers(LinearRanker()),
@@ -73,7 +73,8 @@ class Site(Outbox):
             outbox=self,
             progress=progress,
             population=lambda _: np.zeros(4, np.float32),
-            examples=examples,
+            impression_ranker=ranker,
+            on_event=on_event,
         )
 
     def add(self, topic: str, partition: int, key: bytes | None, value: bytes | None, *_: Any) -> None:
@@ -217,9 +218,8 @@ async def test_clicking_round_and_round_more_articles_than_are_remembered_counts
 async def test_an_event_that_is_published_again_changes_nothing(
     first: Impression | Click, second: Impression | Click
 ) -> None:
-    once, thrice = Site(), Site()
     told: list[Any] = []
-    thrice.agent.on_impression = thrice.agent.on_click = told.append
+    once, thrice = Site(), Site(on_event=told.append)
     await once.publish(first)
     await thrice.publish(first, second)
     await thrice.publish(second)

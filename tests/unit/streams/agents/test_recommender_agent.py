@@ -23,7 +23,7 @@ from freshet.models.ranking.linear import LinearRanker
 from freshet.models.recommend.exploration.plackett_luce import PlackettLuceExplorer
 from freshet.models.recommend.exploration.policy import Explorer
 from freshet.models.users.state import UserState
-from freshet.streams.agents.ranker_examples import RankerExamples
+from freshet.streams.agents.impression_ranker import ImpressionRanker
 from freshet.streams.agents.recommender_agent import RecommenderAgent
 from freshet.streams.index.bundle_index import BundleIndex
 from freshet.streams.kafka.outbox import Outbox, partition_of
@@ -107,7 +107,7 @@ class World:
             outbox=self.outbox,
             progress=progress,
             population=lambda now_s: np.full(_D, 0.5, np.float32),
-            examples=RankerExamples(
+            impression_ranker=ImpressionRanker(
                 settings=_SETTINGS,
                 catalog=self.catalog,
                 rankers=rankers,

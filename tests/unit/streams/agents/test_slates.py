@@ -45,11 +45,11 @@ def test_every_article_of_every_event_goes_once_to_its_own_partition_in_order(
     collector, outbox = SlateCollector(_SETTINGS), Collected()
     wanted: defaultdict[tuple[str, int, str], list[tuple[int, bool, bool]]] = defaultdict(list)
     for offset, (source, partition, shown, clicked) in enumerate(events):
-        collector.add(
-            source=source,
-            partition=partition,
-            offset=offset,
-            time_s=7.0 + offset,
+        collector.add_event(
+            source,
+            partition,
+            offset,
+            7.0 + offset,
             shown=tuple(shown),
             clicked=tuple(clicked),
         )
@@ -73,9 +73,7 @@ def test_batches_of_the_longest_ids_fit_a_record() -> None:
     collector, outbox = SlateCollector(_SETTINGS), Collected()
     ids = tuple("\U0001f4f0" * 123 + f"{i:05d}" for i in range(MAX_CANDIDATES))
     for offset in range(30):
-        collector.add(
-            source="impressions", partition=0, offset=offset, time_s=7.0, shown=ids, clicked=ids[:10]
-        )
+        collector.add_event("impressions", 0, offset, 7.0, shown=ids, clicked=ids[:10])
     collector.publish(outbox)
     assert max(outbox.sizes) <= MAX_EVENT_BYTES
     events: list[SlateEvent] = [event for _, batch in outbox.batches for event in batch.events]
@@ -84,7 +82,7 @@ def test_batches_of_the_longest_ids_fit_a_record() -> None:
 
 def test_what_is_published_is_not_published_again() -> None:
     collector, outbox = SlateCollector(_SETTINGS), Collected()
-    collector.add(source="clicks", partition=1, offset=5, time_s=7.0, shown=(), clicked=("N1",))
+    collector.add_event("clicks", 1, 5, 7.0, shown=(), clicked=("N1",))
     collector.publish(outbox)
     collector.publish(outbox)
     assert len(outbox.batches) == 1

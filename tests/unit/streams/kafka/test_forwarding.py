@@ -18,7 +18,7 @@ from freshet.models.events.events import Impression, from_unix_s
 from freshet.models.ranking.linear import LinearRanker
 from freshet.models.users.erasures import Erasures
 from freshet.models.users.state import UserState
-from freshet.streams.agents.ranker_examples import RankerExamples
+from freshet.streams.agents.impression_ranker import ImpressionRanker
 from freshet.streams.agents.user_agent import UserAgent
 from freshet.streams.kafka.outbox import Outbox, partition_of
 from freshet.streams.monitoring.rolling_auc import RollingAuc
@@ -120,7 +120,7 @@ def _worker(kafka: Kafka) -> tuple[UserAgent, UserStates]:
     def population(now_s: float) -> Any:
         return np.zeros(4, np.float32)
 
-    examples = RankerExamples(
+    ranker = ImpressionRanker(
         settings=_SETTINGS,
         catalog=catalog,
         rankers=Rankers(LinearRanker()),
@@ -134,7 +134,7 @@ def _worker(kafka: Kafka) -> tuple[UserAgent, UserStates]:
         outbox=kafka,
         progress=progress,
         population=population,
-        examples=examples,
+        impression_ranker=ranker,
     )
     return agent, states
 

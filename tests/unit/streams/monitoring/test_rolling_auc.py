@@ -19,7 +19,7 @@ def rolling() -> RollingAuc:
 
 def _add(rolling: RollingAuc, *clicked: bool) -> None:
     """An answer, the best first."""
-    rolling.add(np.array(clicked), -np.arange(len(clicked), dtype=np.float64))
+    rolling.add_answer(np.array(clicked), -np.arange(len(clicked), dtype=np.float64))
 
 
 def _gauge() -> float:

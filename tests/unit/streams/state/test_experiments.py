@@ -144,7 +144,7 @@ def test_each_variant_has_its_figures(rankers: Rankers) -> None:
             variant=treatment.variant,
         )
         experiments.answered(answer, ranked=True)
-        experiments.shown(
+        experiments.observe(
             Impression(
                 impression_id=f"I{number}",
                 user_id=user,
@@ -154,7 +154,7 @@ def test_each_variant_has_its_figures(rankers: Rankers) -> None:
                 request_id=f"R{number}",
             )
         )
-        experiments.clicked(Click(user_id=user, news_id="N1", time=NOW, request_id=f"R{number}"))
+        experiments.observe(Click(user_id=user, news_id="N1", time=NOW, request_id=f"R{number}"))
     counts = [
         value(f"freshet_experiment_{what}_total", "figures", "B")
         for what in ("answers", "impressions", "clicks")
@@ -169,9 +169,9 @@ def test_each_variant_has_its_figures(rankers: Rankers) -> None:
 
 def test_what_no_experiment_answered_is_not_counted(rankers: Rankers) -> None:
     experiments = Experiments(rankers)
-    experiments.shown(
+    experiments.observe(
         Impression(impression_id="I", user_id="U", time=NOW, candidates=("N1",), request_id="R")
     )
-    experiments.clicked(Click(user_id="U", news_id="N1", time=NOW))
+    experiments.observe(Click(user_id="U", news_id="N1", time=NOW))
     experiments.obey(Control(kind="push-on", subject="U", time=NOW))
     assert experiments.names() == ()

@@ -1,19 +1,18 @@
-"""What the ranker learns from: impressions and late clicks, on their way from the user agent to the learner.
+"""Ranks impressions before they are applied, and turns them and late clicks into examples for the learner.
 
-An impression that names an answer of this worker is learned from as it was answered; any other is ranked at
-the moment it arrives, before it moves its user's state: test, then train. So nothing of an impression is in
-the features that it teaches by. Ranking takes as long as all else that an impression causes: a worker that is
-behind ranks only a share of the impressions of no known answer.
+An impression that names an answer of this worker is learned from as it was answered. Any other one is ranked
+when it arrives, before it moves its user's state: test, then train. So no feature knows the clicks that it is
+to predict. Ranking takes as long as everything else that an impression causes: a worker that is behind ranks
+only a share of the impressions that name no known answer.
 
-Guarantee: an impression that the user's state has applied already gives nothing, because its features could
-know its clicks. So a crash may lose the examples of the batch under way; none is ever counted twice.
+Guarantee: an impression that the user's state has already applied gives no example, because its features
+could know its clicks. So a crash may lose the examples of the current batch, but none is counted twice.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
-from typing import overload
 
 import numpy as np
 import orjson
@@ -38,16 +37,20 @@ from freshet.streams.records.tracing import RecordTraces
 from freshet.streams.settings import Settings
 from freshet.streams.state.ranker_weights import Rankers
 
+OnExample = Callable[[Sequence[str], NDArray[np.float32], NDArray[np.bool_]], None]
+"""Receives an impression's n news ids, their features (n, features) and which were clicked (n,)."""
 
-class RankerExamples:
+
+class ImpressionRanker:
     """Collects examples and corrections, and adds them to an outbox.
 
     Args:
         settings: Whether to learn, and from which share of impressions when behind.
-        catalog: What is known of articles.
-        rankers: Whose model is learned.
-        population: The mean of what is clicked, at a time.
-        rolling_auc: Told how well answers were ordered.
+        catalog: Features of articles.
+        rankers: Rankers of the models that learn.
+        population: Mean vector (d,) of clicked articles at a time.
+        rolling_auc: Gauge of how well answers were ordered.
+        on_example: Called with each impression that the bundle in service ranked.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class RankerExamples:
         rankers: Rankers,
         population: Callable[[float], FloatVector],
         rolling_auc: RollingAuc,
+        on_example: OnExample | None = None,
     ) -> None:
         self._catalog = catalog
         self._rankers = rankers
@@ -67,44 +71,49 @@ class RankerExamples:
         self._learn = settings.learn
         self._share = round(settings.learn_share * 2**32)
         self.behind = False
-        """Whether impressions are waiting, so that only a share of them can be ranked."""
+        """True while impressions wait, so that only a share of them can be ranked."""
         self._topic = topic_name(settings, topics.RANKER_EXAMPLES.name)
         self._partitions = settings.partitions
         self._records: list[tuple[str, Source, bytes]] = []
-        """With model and cause."""
-        self.on_example: Callable[[Sequence[str], NDArray[np.float32], NDArray[np.bool_]], None] | None = None
-        """Told of each impression that the bundle in service ranked: its articles, their features, which
-        were clicked."""
+        """Examples by model and source event."""
+        self._on_example = on_example
 
     def answered(
         self, request: RecommendationRequest, time_s: float, answer: Answer, model: str | None = None
     ) -> None:
-        """Remember what a request was answered with at ``time_s`` (event time, Unix seconds).
+        """Remember the answer to a request at ``time_s`` (event time, Unix seconds).
 
-        ``model`` learns from what becomes of it; unset, that of the bundle in service does.
+        ``model`` learns from its impression; ``None`` stands for the model of the bundle in service.
         """
         slate, picks = answer.slate, answer.picks
         ids = tuple(slate.ids[i] for i in picks.tolist())
         ranked = RankedSlate(ids, slate.features[picks], slate.scores[picks], model or self._rankers.model)
-        self._attribution.answered(_of_user(request, request.request_id), time_s, ranked)
+        self._attribution.answered(f"{request.user_id} {request.request_id}", time_s, ranked)
 
     def forget(self, user_id: str) -> None:
-        """Drop what is remembered of answers to the user, and of what was shown."""
+        """Drop the user's remembered answers and impressions."""
         self._attribution.forget(f"{user_id} ")
 
-    def shown(self, impression: Impression, source: Source, time_s: float, state: UserState) -> None:
-        """Learn of an impression, before ``state``, its user's, has applied it.
+    def learn(self, event: Impression | Click, source: Source, time_s: float, state: UserState) -> None:
+        """Learn from an event before ``state``, its user's, has applied it.
 
         Args:
-            impression: What was shown.
-            source: Topic, partition and offset of it.
-            time_s: Its event time, Unix seconds.
-            state: Seeded with the impression's history, if nothing was ever applied.
+            event: The impression or click.
+            source: The event's topic, partition and offset.
+            time_s: Event time, Unix seconds.
+            state: Seeded with an impression's history, if nothing was ever applied.
         """
         stream, partition, offset = source
         if offset <= state.offsets.get((stream, partition), -1):
             return
+        if isinstance(event, Impression):
+            self._learn_impression(event, source, time_s, state)
+        else:
+            self._learn_click(event, source, time_s)
 
+    def _learn_impression(
+        self, impression: Impression, source: Source, time_s: float, state: UserState
+    ) -> None:
         def rank_now() -> RankedSlate:
             state.seed_history(time_s, impression.history, self._catalog)
             user = UserView.of(state, time_s, self._population(time_s))
@@ -112,7 +121,7 @@ class RankerExamples:
             return RankedSlate(tuple(slate.ids), slate.features, slate.scores, self._rankers.model)
 
         example = self._attribution.shown(
-            _of_user(impression, impression.impression_id),
+            f"{impression.user_id} {impression.impression_id}",
             time_s,
             impression.candidates,
             impression.clicked,
@@ -121,19 +130,15 @@ class RankerExamples:
         )
         if example is None:
             return
-        if self.on_example is not None and example.slate.model == self._rankers.model:
-            self.on_example(example.slate.ids, example.slate.features, example.clicked)
+        if self._on_example is not None and example.slate.model == self._rankers.model:
+            self._on_example(example.slate.ids, example.slate.features, example.clicked)
         if example.answered:
-            self._rolling_auc.add(example.clicked, example.slate.scores)
+            self._rolling_auc.add_answer(example.clicked, example.slate.scores)
         # Without a click there is nothing to learn yet; a late one's correction is then the whole lesson.
         if self._learn and example.clicked.any():
-            self._add(source, time_s, example.slate, example.clicked)
+            self._add_example(source, time_s, example.slate, example.clicked)
 
-    def clicked(self, click: Click, source: Source, time_s: float, state: UserState) -> None:
-        """Learn of a click, before ``state``, its user's, has applied it; arguments as of :meth:`shown`."""
-        stream, partition, offset = source
-        if offset <= state.offsets.get((stream, partition), -1):
-            return
+    def _learn_click(self, click: Click, source: Source, time_s: float) -> None:
         correction = self._attribution.clicked(
             time_s,
             click.news_id,
@@ -143,12 +148,12 @@ class RankerExamples:
         if correction is None:
             return
         if correction.answered and not correction.before.any():
-            self._rolling_auc.add(correction.after, correction.slate.scores)
+            self._rolling_auc.add_answer(correction.after, correction.slate.scores)
         if self._learn:
-            self._add(source, time_s, correction.slate, correction.after, correction.before)
+            self._add_example(source, time_s, correction.slate, correction.after, correction.before)
 
     def publish(self, outbox: Outbox, traces: RecordTraces | None = None) -> None:
-        """Add everything collected to the next flush of ``outbox``, each record with its event's trace."""
+        """Add all collected examples to the next flush of ``outbox``, each with its event's trace."""
         for model, (topic, partition, offset), record in self._records:
             headers = NO_HEADERS if traces is None else traces.headers_of(topic, partition, (offset,))
             target = partition_of(model, self._partitions)
@@ -156,10 +161,10 @@ class RankerExamples:
         self._records.clear()
 
     def _is_ranked(self, impression_id: str) -> bool:
-        """Whether to rank an impression of no known answer; by its id, not by chance."""
+        """Whether to rank an impression that names no known answer: decided by its id, not by chance."""
         return self._learn and (not self.behind or zlib.crc32(impression_id.encode()) < self._share)
 
-    def _add(
+    def _add_example(
         self,
         source: Source,
         time_s: float,
@@ -184,17 +189,6 @@ class RankerExamples:
         self._records.append((slate.model, source, orjson.dumps(example)))
 
 
-@overload
-def _of_user(event: Impression | Click | RecommendationRequest, name: str) -> str: ...
-
-
-@overload
-def _of_user(event: Impression | Click | RecommendationRequest, name: str | None) -> str | None: ...
-
-
-def _of_user(event: Impression | Click | RecommendationRequest, name: str | None) -> str | None:
-    """A request's or impression's id as one of this user: two logs may number theirs alike.
-
-    No id has a space.
-    """
+def _of_user(event: Impression | Click, name: str | None) -> str | None:
+    """An optional id, made unique to its user: two logs may number alike, and no id has a space."""
     return None if name is None else f"{event.user_id} {name}"

@@ -16,7 +16,7 @@ from freshet.models.recommend.pipeline import rank
 from freshet.models.users.state import UserState
 from freshet.models.users.view import UserView
 from freshet.streams import metrics
-from freshet.streams.agents.ranker_examples import RankerExamples
+from freshet.streams.agents.impression_ranker import ImpressionRanker, OnExample
 from freshet.streams.kafka.outbox import Outbox, partition_of
 from freshet.streams.monitoring.rolling_auc import RollingAuc
 from freshet.streams.settings import Settings
@@ -43,19 +43,20 @@ class Records(Outbox):
 class World:
     """One user, and what the user agent does with events."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, on_example: OnExample | None = None, **settings: Any) -> None:
         self.settings = Settings(dimension=D, topic_prefix="t.", **settings)
         self.catalog = ArticleCatalog(D)
         for i, news_id in enumerate(SLATE):
             self.catalog.put_article(news_id, np.eye(D, dtype=np.float32)[i], NOW_S - 3_600.0 * i)
         self.state = UserState.empty(pooling(self.settings))
         self.rankers = Rankers(LinearRanker(), "some-bundle")
-        self.examples = RankerExamples(
+        self.ranker = ImpressionRanker(
             settings=self.settings,
             catalog=self.catalog,
             rankers=self.rankers,
             population=lambda now_s: POPULATION,
             rolling_auc=RollingAuc(),
+            on_example=on_example,
         )
 
     def shown(self, offset: int, *clicked: str, **fields: Any) -> None:
@@ -65,13 +66,13 @@ class World:
             user_id="U", time=from_unix_s(NOW_S), candidates=SLATE, clicked=clicked, **named
         )
         source = ("impressions", 3, offset)
-        self.examples.shown(impression, source, NOW_S, self.state)
+        self.ranker.learn(impression, source, NOW_S, self.state)
         self.state.apply_impression(source, NOW_S, SLATE, clicked, self.catalog, history=impression.history)
 
     def clicked(self, offset: int, news_id: str, user_id: str = "U", **names: Any) -> None:
         click = Click(user_id=user_id, news_id=news_id, time=from_unix_s(NOW_S + 1.0), **names)
         source = ("clicks", 3, offset)
-        self.examples.clicked(click, source, NOW_S + 1.0, self.state)
+        self.ranker.learn(click, source, NOW_S + 1.0, self.state)
         self.state.apply_click(source, NOW_S + 1.0, news_id, self.catalog, impression_known=True)
 
     def asked(self, request_id: str) -> None:
@@ -79,11 +80,11 @@ class World:
             request_id=request_id, user_id="U", time=from_unix_s(NOW_S), candidates=SLATE
         )
         user = UserView.of(self.state, NOW_S, POPULATION)
-        self.examples.answered(request, NOW_S, rank(request, user, self.catalog, self.rankers.get(), NOW_S))
+        self.ranker.answered(request, NOW_S, rank(request, user, self.catalog, self.rankers.get(), NOW_S))
 
     def records(self) -> list[RankerExample]:
         outbox = Records(self.settings)
-        self.examples.publish(outbox)
+        self.ranker.publish(outbox)
         partition = partition_of("some-bundle", self.settings.partitions)
         for topic, target, key, _ in outbox.added:
             assert (topic, target, key) == ("t.ranker-examples", partition, b"some-bundle")
@@ -186,7 +187,7 @@ def test_learning_can_be_turned_off() -> None:
 
 def test_a_worker_that_is_behind_ranks_a_share_and_learns_from_all_that_it_answered() -> None:
     world = World(learn_share=0.3)
-    world.examples.behind = True
+    world.ranker.behind = True
     for offset in range(400):
         world.shown(offset, "A")
     examples = world.records()
@@ -198,15 +199,15 @@ def test_a_worker_that_is_behind_ranks_a_share_and_learns_from_all_that_it_answe
         world.asked(f"R{offset}")
         world.shown(offset, "A", request_id=f"R{offset}")
     assert len(world.records()) == 10
-    world.examples.behind = False
+    world.ranker.behind = False
     for offset in range(410, 420):
         world.shown(offset, "A")
     assert len(world.records()) == 10
 
 
-def test_an_explorer_learns_from_each_impression_once(world: World) -> None:
+def test_an_explorer_learns_from_each_impression_once() -> None:
     told: list[tuple[list[str], list[bool]]] = []
-    world.examples.on_example = lambda ids, x, clicked: told.append((sorted(ids), clicked.tolist()))
+    world = World(lambda ids, x, clicked: told.append((sorted(ids), clicked.tolist())))
     world.shown(0, "B")
     world.shown(0, "B")
     world.shown(1)
