@@ -110,8 +110,8 @@ class ArticleCatalog:
         return self._vectors.d
 
     @property
-    def revision(self) -> int:
-        """Changes whenever an article gets or loses a vector; no other catalog of this process has it."""
+    def revision(self) -> object:
+        """Token that changes whenever an article gets or loses a vector; no two catalogs share one."""
         return self._vectors.revision
 
     @property

@@ -9,8 +9,9 @@ weight ``2 ** ((t - L) / half_life)`` for a landmark L before it, and the sums a
 read. All events of a slate share that weight, so an event costs a few additions and no power. L is the start
 of the newest event's UTC day, so weights stay below 2^48 and nothing overflows.
 
-Beside the decayed counts stand the counts of co-clicks (:mod:`freshet.models.articles.co_clicks`), which do
-not decay.
+The sums lie in one list, in the order of :mod:`freshet.models.kernels.statistics_layout`: clicks at H
+half-lives, then impressions, then expected clicks. Co-click counts
+(:mod:`freshet.models.articles.co_clicks`) are kept beside them and do not decay.
 """
 
 from __future__ import annotations
@@ -20,42 +21,61 @@ import struct
 import zlib
 from collections.abc import Iterable
 from functools import lru_cache
+from operator import add, mul
 
 import orjson
 
 from freshet.models.articles.catalog import STATS_HALF_LIVES_S
 from freshet.models.articles.co_clicks import trim
+from freshet.models.kernels.statistics_layout import EXPECTED, KINDS
 
 Source = tuple[str, int, int]
-"""Where an event came from: stream (a topic's name), partition, offset."""
+"""Origin of an event: stream (a topic's name), partition, offset."""
 
 Counts = tuple[float, ...]
-"""One count for each of ``STATS_HALF_LIVES_S``."""
+"""Shape (H,): one count for each of ``STATS_HALF_LIVES_S``."""
 
 MAX_TIME_S = 253_402_300_800.0
 """The year 10000; nothing that happens before 1970 or after is an event."""
 
+_H = len(STATS_HALF_LIVES_S)
+_SHORT_S, _MIDDLE_S, _LONG_S = (half_life for half_life in STATS_HALF_LIVES_S if half_life is not None)
 _DAY_S = 86_400.0
 _NO_DAY = -1
 _VERSION = 2
-_HEADER = struct.Struct("<BHiHdd8d")
-"""Version, sources, day, length of the streams' names, last and first event's time, the first eight sums."""
-_MORE = struct.Struct("<d4dI")
+_HEADER = struct.Struct(f"<BHiHdd{EXPECTED * _H}d")
+"""Version, number of sources, day, length of the streams' names, last and first event's time, sums of clicks
+and of impressions."""
+_MORE = struct.Struct(f"<d{_H}dI")
 """Since version 2, after the header: last click's time, sums of expected clicks, bytes of the contexts."""
 _SOURCE = struct.Struct("<BHq")
 _CHECKSUM = struct.Struct("<I")
 
-_SHORT_S, _MIDDLE_S, _LONG_S = (half_life for half_life in STATS_HALF_LIVES_S if half_life is not None)
+
+def _left_after(passed_s: float) -> Counts:
+    """What is left (H,) of a count of 1 after ``passed_s``; more than 1 if that is negative."""
+    return (2.0 ** (-passed_s / _SHORT_S), 2.0 ** (-passed_s / _MIDDLE_S), 2.0 ** (-passed_s / _LONG_S), 1.0)
 
 
 @lru_cache(maxsize=4_096)
-def _weights(time_s: float) -> tuple[int, float, float, float]:
-    """The day of ``time_s`` and its weights relative to that day's start."""
+def _additions(time_s: float, day: int, shown: int, clicked: int, slate: int) -> tuple[int, Counts]:
+    """What an event adds to sums relative to the start of ``day``, or of its own day if that is later.
+
+    Cached, because an event is counted for each article of its slate.
+
+    Returns:
+        The later day, and the additions (KINDS * H,) relative to its start.
+    """
     if not 0.0 <= time_s < MAX_TIME_S:
         raise ValueError(f"an event at {time_s} s is not between 1970 and the year 10000")
-    day = int(time_s // _DAY_S)
-    ahead_s = time_s - day * _DAY_S
-    return day, 2.0 ** (ahead_s / _SHORT_S), 2.0 ** (ahead_s / _MIDDLE_S), 2.0 ** (ahead_s / _LONG_S)
+    day_of_event = int(time_s // _DAY_S)
+    weights = _left_after(day_of_event * _DAY_S - time_s)
+    if day_of_event < day:
+        weights = tuple(map(mul, weights, _left_after((day - day_of_event) * _DAY_S)))
+    expected = shown / slate if slate else 0.0
+    # Clicks, impressions, expected clicks.
+    added = [weight * count for count in (clicked, shown, expected) for weight in weights]
+    return max(day, day_of_event), tuple(added)
 
 
 @lru_cache(maxsize=4_096)
@@ -67,26 +87,7 @@ def _shared(key: tuple[str, int]) -> tuple[str, int]:
 class ArticleCounts:
     """The statistics of one article."""
 
-    __slots__ = (
-        "_clicks",
-        "_clicks_long",
-        "_clicks_middle",
-        "_clicks_short",
-        "_day",
-        "_expected",
-        "_expected_long",
-        "_expected_middle",
-        "_expected_short",
-        "_impressions",
-        "_impressions_long",
-        "_impressions_middle",
-        "_impressions_short",
-        "_offsets",
-        "clicked_at_s",
-        "contexts",
-        "first_seen_s",
-        "time_s",
-    )
+    __slots__ = ("_day", "_offsets", "_sums", "clicked_at_s", "contexts", "first_seen_s", "time_s")
 
     def __init__(self) -> None:
         self.time_s = -math.inf
@@ -94,14 +95,12 @@ class ArticleCounts:
         self.first_seen_s = math.inf
         """The oldest event's time; infinity before the first."""
         self._day = _NO_DAY
-        self._clicks_short = self._clicks_middle = self._clicks_long = self._clicks = 0.0
-        self._impressions_short = self._impressions_middle = self._impressions_long = 0.0
-        self._impressions = 0.0
-        self._expected_short = self._expected_middle = self._expected_long = self._expected = 0.0
+        self._sums = [0.0] * (KINDS * _H)
+        """Sums relative to the start of ``_day``, kind by kind."""
         self.clicked_at_s = -math.inf
         """The newest click's time; minus infinity before the first."""
         self.contexts: dict[str, int] = {}
-        """Clicks by what their users had clicked lately."""
+        """Clicks by article that their users had clicked recently."""
         self._offsets: dict[tuple[str, int], int] = {}
 
     @property
@@ -142,27 +141,11 @@ class ArticleCounts:
             key = _shared(key)
         elif offset <= held:
             return False
-        day, short, middle, long = _weights(time_s)
+        day, added = _additions(time_s, self._day, shown, clicked, slate)
         offsets[key] = offset
         if day != self._day:
-            if day > self._day:
-                self._move_to(day)
-            else:
-                behind_s = (self._day - day) * _DAY_S
-                short *= 2.0 ** (-behind_s / _SHORT_S)
-                middle *= 2.0 ** (-behind_s / _MIDDLE_S)
-                long *= 2.0 ** (-behind_s / _LONG_S)
-        if shown:
-            self._impressions_short += short * shown
-            self._impressions_middle += middle * shown
-            self._impressions_long += long * shown
-            self._impressions += shown
-            if slate:
-                expected = shown / slate
-                self._expected_short += short * expected
-                self._expected_middle += middle * expected
-                self._expected_long += long * expected
-                self._expected += expected
+            self._move_to(day)
+        self._sums = list(map(add, self._sums, added))
         if clicked:
             if time_s > self.clicked_at_s:  # noqa: PLR1730 - max() costs a call at every click
                 self.clicked_at_s = time_s
@@ -170,10 +153,6 @@ class ArticleCounts:
             for before in context:
                 contexts[before] = contexts.get(before, 0) + 1
             trim(contexts)
-            self._clicks_short += short * clicked
-            self._clicks_middle += middle * clicked
-            self._clicks_long += long * clicked
-            self._clicks += clicked
         # Not max() and min(): two calls are a fifth of the time of an event.
         if time_s > self.time_s:  # noqa: PLR1730 - max() costs a call, 37 times an impression
             self.time_s = time_s
@@ -200,62 +179,20 @@ class ArticleCounts:
 
     def at(self, now_s: float) -> tuple[Counts, Counts]:
         """Clicks and impressions as of ``now_s``, or as of the newest event if that is later."""
-        if self._day == _NO_DAY:
-            return (0.0,) * 4, (0.0,) * 4
-        ahead_s = max(now_s, self.time_s) - self._day * _DAY_S
-        short = 2.0 ** (-ahead_s / _SHORT_S)
-        middle = 2.0 ** (-ahead_s / _MIDDLE_S)
-        long = 2.0 ** (-ahead_s / _LONG_S)
-        return (
-            (
-                self._clicks_short * short,
-                self._clicks_middle * middle,
-                self._clicks_long * long,
-                self._clicks,
-            ),
-            (
-                self._impressions_short * short,
-                self._impressions_middle * middle,
-                self._impressions_long * long,
-                self._impressions,
-            ),
-        )
+        counts = self._at(now_s)
+        return counts[:_H], counts[_H : EXPECTED * _H]
 
     def expected_at(self, now_s: float) -> Counts:
-        """Expected clicks, as :meth:`at` gives clicks and impressions."""
-        if self._day == _NO_DAY:
-            return (0.0,) * 4
-        ahead_s = max(now_s, self.time_s) - self._day * _DAY_S
-        return (
-            self._expected_short * 2.0 ** (-ahead_s / _SHORT_S),
-            self._expected_middle * 2.0 ** (-ahead_s / _MIDDLE_S),
-            self._expected_long * 2.0 ** (-ahead_s / _LONG_S),
-            self._expected,
-        )
+        """Expected clicks as of ``now_s``, or as of the newest event if that is later."""
+        return self._at(now_s)[EXPECTED * _H :]
 
     def merge(self, other: ArticleCounts) -> ArticleCounts:
         """The statistics of both event lists together; no event may be in both."""
         merged = ArticleCounts()
+        merged._day = max(self._day, other._day)
         for part in (self, other):
-            if part._day > merged._day:
-                merged._move_to(part._day)
-        for part in (self, other):
-            behind_s = (merged._day - part._day) * _DAY_S
-            short = 2.0 ** (-behind_s / _SHORT_S)
-            middle = 2.0 ** (-behind_s / _MIDDLE_S)
-            long = 2.0 ** (-behind_s / _LONG_S)
-            merged._clicks_short += part._clicks_short * short
-            merged._clicks_middle += part._clicks_middle * middle
-            merged._clicks_long += part._clicks_long * long
-            merged._clicks += part._clicks
-            merged._impressions_short += part._impressions_short * short
-            merged._impressions_middle += part._impressions_middle * middle
-            merged._impressions_long += part._impressions_long * long
-            merged._impressions += part._impressions
-            merged._expected_short += part._expected_short * short
-            merged._expected_middle += part._expected_middle * middle
-            merged._expected_long += part._expected_long * long
-            merged._expected += part._expected
+            left = _left_after((merged._day - part._day) * _DAY_S) * KINDS
+            merged._sums = [a + b * share for a, b, share in zip(merged._sums, part._sums, left, strict=True)]
             merged.clicked_at_s = max(merged.clicked_at_s, part.clicked_at_s)
             for before, count in part.contexts.items():
                 merged.contexts[before] = merged.contexts.get(before, 0) + count
@@ -271,6 +208,7 @@ class ArticleCounts:
         sources = sorted(self._offsets.items())
         streams = sorted({stream for (stream, _), _ in sources})
         names = "\n".join(streams).encode()
+        contexts = orjson.dumps(self.contexts) if self.contexts else b""
         body = _HEADER.pack(
             _VERSION,
             len(sources),
@@ -278,24 +216,9 @@ class ArticleCounts:
             len(names),
             self.time_s,
             self.first_seen_s,
-            self._clicks_short,
-            self._clicks_middle,
-            self._clicks_long,
-            self._clicks,
-            self._impressions_short,
-            self._impressions_middle,
-            self._impressions_long,
-            self._impressions,
+            *self._sums[: EXPECTED * _H],
         )
-        contexts = orjson.dumps(self.contexts) if self.contexts else b""
-        body += _MORE.pack(
-            self.clicked_at_s,
-            self._expected_short,
-            self._expected_middle,
-            self._expected_long,
-            self._expected,
-            len(contexts),
-        )
+        body += _MORE.pack(self.clicked_at_s, *self._sums[EXPECTED * _H :], len(contexts))
         code = {stream: index for index, stream in enumerate(streams)}
         body += names + contexts
         body += b"".join(
@@ -318,34 +241,16 @@ class ArticleCounts:
         if _CHECKSUM.unpack_from(value, end)[0] != zlib.crc32(value[:end]):
             raise ValueError(f"article statistics of {len(value)} bytes are damaged: their checksum differs")
         counts = cls()
-        (
-            _,
-            n_sources,
-            counts._day,
-            names_bytes,
-            counts.time_s,
-            counts.first_seen_s,
-            counts._clicks_short,
-            counts._clicks_middle,
-            counts._clicks_long,
-            counts._clicks,
-            counts._impressions_short,
-            counts._impressions_middle,
-            counts._impressions_long,
-            counts._impressions,
-        ) = _HEADER.unpack_from(value)
+        _, n_sources, counts._day, names_bytes, counts.time_s, counts.first_seen_s, *sums = (
+            _HEADER.unpack_from(value)
+        )
+        counts._sums[: len(sums)] = sums
         begin, contexts_bytes = _HEADER.size, 0
         if value[0] > 1:
             if end < begin + _MORE.size:
                 raise ValueError(f"article statistics of {len(value)} bytes, too short")
-            (
-                counts.clicked_at_s,
-                counts._expected_short,
-                counts._expected_middle,
-                counts._expected_long,
-                counts._expected,
-                contexts_bytes,
-            ) = _MORE.unpack_from(value, begin)
+            counts.clicked_at_s, *expected, contexts_bytes = _MORE.unpack_from(value, begin)
+            counts._sums[EXPECTED * _H :] = expected
             begin += _MORE.size
         names_end = begin + names_bytes
         start = names_end + contexts_bytes
@@ -365,16 +270,11 @@ class ArticleCounts:
         self._day = day
 
     def _decay(self, passed_s: float) -> None:
-        """Make the sums as small as they are ``passed_s`` later."""
-        short = 2.0 ** (-passed_s / _SHORT_S)
-        middle = 2.0 ** (-passed_s / _MIDDLE_S)
-        long = 2.0 ** (-passed_s / _LONG_S)
-        self._clicks_short *= short
-        self._clicks_middle *= middle
-        self._clicks_long *= long
-        self._impressions_short *= short
-        self._impressions_middle *= middle
-        self._impressions_long *= long
-        self._expected_short *= short
-        self._expected_middle *= middle
-        self._expected_long *= long
+        self._sums = list(map(mul, self._sums, _left_after(passed_s) * KINDS))
+
+    def _at(self, now_s: float) -> Counts:
+        """The sums (KINDS * H,) as of ``now_s``."""
+        if self._day == _NO_DAY:
+            return tuple(self._sums)
+        left = _left_after(max(now_s, self.time_s) - self._day * _DAY_S)
+        return tuple(map(mul, self._sums, left * KINDS))

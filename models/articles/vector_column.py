@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import count
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from freshet.models.articles.statistics_columns import doubled
-
-_REVISIONS = count()
 
 
 class VectorColumn:
@@ -27,8 +23,8 @@ class VectorColumn:
         self.has_vector: NDArray[np.bool_] = np.zeros(capacity, np.bool_)
         self.held = 0
         """Rows that have a vector."""
-        self.revision = next(_REVISIONS)
-        """Changes whenever a row gets or loses a vector; no other column of this process has it."""
+        self.revision: object = object()
+        """Token that changes whenever a row gets or loses a vector; no two columns share one."""
 
     @property
     def d(self) -> int:
@@ -54,12 +50,12 @@ class VectorColumn:
         if self.has_vector[row] != (vector is not None):
             self.has_vector[row] = vector is not None
             self.held += 1 if vector is not None else -1
-            self.revision = next(_REVISIONS)
+            self.revision = object()
 
     def clear(self, row: int) -> None:
         """Forget a row: its number may be another article's next."""
         self.put(row, None)
-        self.revision = next(_REVISIONS)
+        self.revision = object()
 
     def grow(self) -> None:
         """Double the capacity."""

@@ -39,7 +39,7 @@ LEAST_COSINE: Final = 0.4
 _SAMPLE: Final = 256
 """A mean over all of 100,000 articles would cost more than all else that an answer takes."""
 
-_CENTRES: dict[int, NDArray[np.float32]] = {}
+_CENTRES: dict[object, NDArray[np.float32]] = {}
 """By the revision of a catalog, which no other has: measuring it takes a tenth of an answer's time."""
 _MOST_CENTRES: Final = 16
 

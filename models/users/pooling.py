@@ -38,8 +38,8 @@ class VectorLookup(Protocol):
     """
 
     @property
-    def revision(self) -> int:
-        """A number that changes whenever an article gets or loses a vector, and that no other lookup has."""
+    def revision(self) -> object:
+        """Token that changes whenever an article gets or loses a vector; no two lookups share one."""
         ...
 
     @property

@@ -71,7 +71,7 @@ class UserState:
         self._shown = Exposures(pooling.max_exposures, {})
         self._offsets: dict[tuple[str, int], int] = {}
         self._marks = array("Q")
-        self._folded_revision = -1
+        self._folded_revision: object = None
         self._skips_due = False
 
     @classmethod
@@ -262,7 +262,7 @@ class UserState:
         if self._skips_due:
             self._skips_due = False
             self._count_skips(catalog)
-        if not self._parked or catalog.revision == self._folded_revision:
+        if not self._parked or catalog.revision is self._folded_revision:
             return False
         self._folded_revision = catalog.revision
         changed = False
@@ -385,7 +385,7 @@ class UserState:
         state.pooling = pooling
         state.clicks = stored.clicks
         state._skips_due = stored.fingerprint != pooling.fingerprint
-        state._folded_revision = -1
+        state._folded_revision = None
         if state._skips_due:
             state._heads = HeadSums(pooling, stored.reference_s)
             oldest = stored.recent[0] if stored.recent else (math.inf, "")
@@ -423,7 +423,7 @@ class UserState:
         self.clicks = n
         self._recent = clicks[-self.pooling.max_recent_clicks :]
         self._parked = clicks
-        self._folded_revision = -1
+        self._folded_revision = None
         self.fold_parked(catalog)
 
     def _click(
