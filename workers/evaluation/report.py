@@ -18,7 +18,7 @@ from freshet.models.evaluation.segments import SegmentTable, as_json
 ORACLE = "oracle"
 """The method that knows what a synthetic folder's clicks were drawn from."""
 
-Protocol = Literal["prequential", "frozen"]
+ProtocolName = Literal["prequential", "frozen"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Evaluation:
 
     folder: str
     data_sha256: str
-    protocol: Protocol
+    protocol: ProtocolName
     manifest: Manifest | None
     """Of the bundle that ranked; ``None``: by ids alone."""
     impressions: int

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from freshet.models.evaluation.drift.space import SpaceReport
 from freshet.models.evaluation.ranking_metrics import DEFAULT_CONFIDENCE, Estimate
 from freshet.models.evaluation.segments import SegmentTable
 from freshet.workers.evaluation.report import Evaluation
@@ -60,7 +61,9 @@ def _parts(evaluation: Evaluation) -> Iterator[RenderableType]:
             yield ""
             yield _segments(evaluation, table)
     yield ""
-    yield from _space(evaluation)
+    if evaluation.space is not None:
+        yield _space(evaluation.space)
+        yield ""
     yield from _speed(evaluation)
 
 
@@ -130,29 +133,35 @@ def _segments(evaluation: Evaluation, segments: SegmentTable) -> Table:
     return table
 
 
-def _space(evaluation: Evaluation) -> Iterator[RenderableType]:
-    space = evaluation.space
-    if space is None:
-        return
-    rows = (
+def space_rows(space: SpaceReport) -> Iterator[tuple[str, str, str]]:
+    """Name, figure and figure by chance of each measure of the embedding space, as text."""
+    k = space.k
+    for name, figure, by_chance in (
         (f"silhouette of {space.clusters} k-means clusters", space.silhouette_clusters, None),
         ("silhouette of the categories", space.silhouette_categories, None),
-        (f"{space.k} nearest of the same category", space.same_category, space.same_category_by_chance),
         (
-            f"{space.k} nearest that are also nearest by text",
+            f"share of the {k} nearest with the same category",
+            space.same_category,
+            space.same_category_by_chance,
+        ),
+        (
+            f"share of the {k} nearest that are nearest by text too",
             space.overlap_with_text,
             space.overlap_by_chance,
         ),
-    )
+    ):
+        if figure is not None:
+            yield name, f"{figure:.3f}", "" if by_chance is None else f"{by_chance:.3f}"
+
+
+def _space(space: SpaceReport) -> Table:
     table = _new_table(f"The space of {space.articles:,} article vectors, on {space.sampled:,} of them")
     table.add_column("what")
     table.add_column("figure", justify="right")
     table.add_column("by chance", justify="right")
-    for what, figure, chance in rows:
-        if figure is not None:
-            table.add_row(what, f"{figure:.3f}", "" if chance is None else f"{chance:.3f}")
-    yield table
-    yield ""
+    for row in space_rows(space):
+        table.add_row(*row)
+    return table
 
 
 def _speed(evaluation: Evaluation) -> Iterator[str]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from freshet.workers.evaluation.mind import EvaluateOptions
     from freshet.workers.evaluation.off_policy.estimate import OffPolicyOptions
     from freshet.workers.evaluation.protocols import Learning
-    from freshet.workers.evaluation.report import Protocol
+    from freshet.workers.evaluation.report import ProtocolName
     from freshet.workers.training.models import DataKind
 
 
@@ -115,7 +115,7 @@ def command(
     *,
     folder: Path,
     bundle: Path | None,
-    protocol: Protocol,
+    protocol: ProtocolName,
     start: float | None,
     learner: Learning | None,
     feedback_delay_s: float | None,
@@ -188,7 +188,7 @@ def command(
 def _evaluate_mind(options: EvaluateOptions, settings: Settings, report: Path | None, as_json: bool) -> None:
     import orjson
 
-    from freshet.workers.evaluation.html import check_report, write_report
+    from freshet.workers.evaluation.html_report import check_report, write_report
     from freshet.workers.evaluation.mind import evaluate
     from freshet.workers.evaluation.text import render
     from freshet.workers.terminal.stage_progress import StageProgress

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
@@ -20,7 +21,7 @@ from freshet.models.embedding.bundle import EncoderSpec
 from freshet.models.evaluation.ablation import GROUPS
 from freshet.models.ranking.linear import DEFAULT_WEIGHTS
 from freshet.workers.cli.main import main
-from freshet.workers.evaluation.html import MAX_REPORT_BYTES
+from freshet.workers.evaluation.html_report import MAX_REPORT_BYTES
 from freshet.workers.training import text_vectors
 from tests.bundles import random_bundle
 from tests.logs import Line, write_log
@@ -337,6 +338,17 @@ def test_a_report_that_cannot_be_written_is_refused_before_the_work(synth: Path,
     ran = run(synth, "--report", tmp_path / "nowhere" / "report.html")
     assert ran.status == 1
     assert "is no folder that can be written to" in ran.err
+    assert "impressions from" not in ran.err
+
+
+@pytest.mark.parametrize(("module", "package"), [("jinja2", "Jinja2"), ("matplotlib", "matplotlib")])
+def test_a_report_without_its_packages_names_the_extra_that_has_them(
+    synth: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    ran = run(synth, "--report", tmp_path / "report.html")
+    assert ran.status == 1
+    assert f"--report needs {package}, which is not installed: pip install 'freshet[train]'" in ran.err
     assert "impressions from" not in ran.err
 
 
