@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from freshet.models.embedding.bundle import Activation, Bundle, BundleError, Feature
 from freshet.models.events.events import Article
+from freshet.models.kernels.unit_norm import to_unit_norm
 from freshet.models.ports import FloatMatrix
 
 FeatureRows = Mapping[Feature, NDArray[np.int64]]
@@ -228,13 +229,6 @@ def activate(activation: Activation, x: NDArray[np.float32]) -> NDArray[np.float
     # By tanh, because exp(-x) overflows.
     sigmoid: NDArray[np.float32] = np.float32(0.5) + np.float32(0.5) * np.tanh(np.float32(0.5) * x)
     return sigmoid
-
-
-def to_unit_norm(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Vectors (..., d) scaled to norm 1; zero stays zero."""
-    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    unit: NDArray[np.float32] = np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
-    return unit
 
 
 def vocabulary(values: Iterable[str], *, minimum: int = 1, limit: int | None = None) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freshet.models.events.events import Article
+from freshet.models.kernels.unit_norm import to_unit_norm
 from freshet.models.ports import EncoderInfo, FloatMatrix, FloatVector
 
 CATEGORY_WEIGHT = 0.3
@@ -76,10 +77,10 @@ class Projection:
                 f"text vectors have shape {text_vectors.shape}, "
                 f"expected {(len(articles), self._rows.shape[1])} for {len(articles)} articles"
             )
-        vectors = _normalised(text_vectors.astype(np.float32) @ self._rows.T)
+        vectors = to_unit_norm(text_vectors.astype(np.float32) @ self._rows.T)
         for row, article in enumerate(articles):
             vectors[row] += CATEGORY_WEIGHT * self._category_vector(article)
-        return _normalised(vectors)
+        return to_unit_norm(vectors)
 
     def _category_vector(self, article: Article) -> FloatVector:
         vector = np.zeros(self._d, dtype=np.float32)
@@ -88,7 +89,7 @@ class Projection:
         if article.subcategory:
             name = f"{article.category}/{article.subcategory}"
             vector += SUBCATEGORY_SHARE * _direction("subcategory", name, self._d, self._seed)
-        return _normalised(vector)
+        return to_unit_norm(vector)
 
 
 def orthonormal_rows(d_in: int, d_out: int, seed: int) -> FloatMatrix:
@@ -112,12 +113,6 @@ def _direction(kind: str, name: str, d: int, seed: int) -> FloatVector:
     unit: FloatVector = (direction / np.linalg.norm(direction)).astype(np.float32)
     unit.flags.writeable = False
     return unit
-
-
-def _normalised(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    normalised: NDArray[np.float32] = np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
-    return normalised
 
 
 def _version(encoder: EncoderInfo, d: int, seed: int) -> str:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from freshet.models.kernels.unit_norm import to_unit_norm
+
 
 def maximal_marginal_relevance(
     scores: NDArray[np.float64],
@@ -42,8 +44,7 @@ def maximal_marginal_relevance(
     lowest, highest = float(scores.min()), float(scores.max())
     span = highest - lowest
     relevance = (scores - lowest) / span if span > 0 else np.zeros(n)
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit = vectors / np.where(lengths > 0, lengths, 1.0)
+    unit = to_unit_norm(vectors)
     marginal = (1.0 - diversity) * relevance
     similarity = np.zeros(n)
     # Of the scores themselves: scaled ones may tie by rounding.

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freshet.models.articles.catalog import ArticleCatalog
+from freshet.models.kernels.unit_norm import to_unit_norm
 from freshet.models.ranking.features import FEATURES
 from freshet.models.ranking.linear import LinearRanker
 from freshet.models.ranking.scored_slate import ScoredSlate
@@ -116,6 +117,4 @@ def _unit(
     """Vectors (n, d) from the centre, of length 1; 0 where there is none."""
     vectors: NDArray[np.float32] = catalog.vectors[rows] - centre
     vectors[~catalog.has_vector[rows]] = 0.0
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    vectors /= np.where(lengths > 0, lengths, 1.0)
-    return vectors
+    return to_unit_norm(vectors)

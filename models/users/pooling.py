@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freshet.models.embedding.bundle import Bundle, BundleError
-from freshet.models.embedding.feature_tower import Layer, apply_layers, read_layers, to_unit_norm, weight_of
+from freshet.models.embedding.feature_tower import Layer, apply_layers, read_layers, weight_of
+from freshet.models.kernels.unit_norm import to_unit_norm
 
 MAX_HEADS = 16
 SKIPS = "skips"

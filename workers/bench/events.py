@@ -14,6 +14,7 @@ import numpy as np
 import orjson
 
 from freshet.models.events.events import ArticleVector, from_unix_s
+from freshet.models.kernels.unit_norm import to_unit_norm
 from freshet.streams.kafka.connection import topic_name
 from freshet.streams.kafka.outbox import Outbox, partition_of
 from freshet.streams.kafka.topics import ARTICLE_VECTORS, Topic
@@ -80,7 +81,7 @@ def article_vectors(count: int, d: int, seed: int = 7) -> Iterator[KeyedValue]:
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(100, d))
     vectors = centres[rng.integers(100, size=count)] + rng.normal(scale=0.7, size=(count, d))
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors = to_unit_norm(vectors)
     now_s = time.time()
     ages_s = 7_200.0 + 80_000.0 * rng.random(count)
     for row in range(count):

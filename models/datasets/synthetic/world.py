@@ -32,6 +32,7 @@ from freshet.models.datasets.synthetic.titles import (
     TOPICS,
     distinct_text,
 )
+from freshet.models.kernels.unit_norm import to_unit_norm
 
 START_S = 1_767_592_800
 """2026-01-05T06:00:00Z, a Monday morning: where a synthetic stream starts unless told otherwise."""
@@ -218,12 +219,12 @@ def visit_rate(time_s: NDArray[np.float64]) -> NDArray[np.float64]:
 def _topics(rng: np.random.Generator) -> Topics:
     axes = np.linalg.qr(rng.standard_normal((D, D)))[0][: len(CATEGORIES)]
     category = np.array([CATEGORIES.index(topic.category) for topic in TOPICS])
-    vectors = 0.75 * axes[category] + 0.65 * _unit(rng.standard_normal((len(TOPICS), D)))
-    foci = vectors[:, None, :] + 0.35 * _unit(rng.standard_normal((len(TOPICS), FOCI, D)))
+    vectors = 0.75 * axes[category] + 0.65 * to_unit_norm(rng.standard_normal((len(TOPICS), D)))
+    foci = vectors[:, None, :] + 0.35 * to_unit_norm(rng.standard_normal((len(TOPICS), FOCI, D)))
     appeal = rng.normal(0.0, 0.25, len(CATEGORIES))[category]
     return Topics(
-        vectors=_unit(vectors).astype(np.float32),
-        foci=_unit(foci).astype(np.float32),
+        vectors=to_unit_norm(vectors).astype(np.float32),
+        foci=to_unit_norm(foci).astype(np.float32),
         shares=rng.dirichlet(np.full(len(TOPICS), 1.2)),
         appeal=appeal.astype(np.float32),
     )
@@ -355,7 +356,3 @@ def _seed_histories(
             length = int(lengths[row])
             readers.clicked[row, :length] = shelf[np.sort(best[:length])]
             readers.clicks[row] = length
-
-
-def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True))

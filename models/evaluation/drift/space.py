@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from freshet.models.embedding.feature_tower import to_unit_norm
+from freshet.models.kernels.unit_norm import to_unit_norm
 from freshet.models.ports import FloatMatrix
 
 MAX_SAMPLE = 2_000

@@ -29,6 +29,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from freshet.models.kernels.unit_norm import to_unit_norm
 from freshet.models.ports import FloatMatrix
 
 SAMPLE = 2_000
@@ -185,7 +186,7 @@ def compare_periods(
         )
     a64, b64 = a.astype(np.float64), b.astype(np.float64)
     rng = np.random.default_rng(seed)
-    unit_a, unit_b = _unit(a), _unit(b)
+    unit_a, unit_b = to_unit_norm(a64).astype(np.float32), to_unit_norm(b64).astype(np.float32)
     own = _sampled(len(a), sample, rng)
     nearest_to_new = _nearest_cosine(unit_b[_sampled(len(b), sample, rng)], unit_a, None)
     nearest_to_own = _nearest_cosine(unit_a[own], unit_a, own)
@@ -213,7 +214,9 @@ def neighbourhood_overlap(
     n = len(before)
     if not 1 <= k < n:
         raise ValueError(f"{n} articles with both vectors: more than k = {k} are needed, k at least 1")
-    unit_before, unit_after = _unit(before), _unit(after)
+    # Norms in float64: cosines that differ in float32's last digit would change places.
+    unit_before = to_unit_norm(before.astype(np.float64)).astype(np.float32)
+    unit_after = to_unit_norm(after.astype(np.float64)).astype(np.float32)
     rows = _sampled(n, sample, np.random.default_rng(seed))
     shares = np.empty(len(rows))
     for start in range(0, len(rows), _BLOCK):
@@ -248,13 +251,6 @@ def _cosine_shift(before: _Numbers, after: _Numbers) -> CosineShift:
     distances = np.maximum(1.0 - np.einsum("ij,ij->i", before, after) / norms, 0.0)
     mean, median = float(distances.mean()), float(np.median(distances))
     return CosineShift(mean, median, float(np.quantile(distances, 0.9)))
-
-
-def _unit(vectors: FloatMatrix) -> FloatMatrix:
-    """Rows of norm 1, float32; none may be 0."""
-    wide = vectors.astype(np.float64)
-    unit: FloatMatrix = (wide / np.linalg.norm(wide, axis=1, keepdims=True)).astype(np.float32)
-    return unit
 
 
 def _sampled(n: int, sample: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -23,8 +23,8 @@ from freshet.models.datasets.click_sequences import ClickSequences
 from freshet.models.datasets.impression_log import ImpressionLog
 from freshet.models.datasets.movielens import Ratings
 from freshet.models.embedding.bundle import TowerSpec, UserSpec
-from freshet.models.embedding.feature_tower import to_unit_norm
 from freshet.models.evaluation.ratings.top_n import TopNProtocol, TopNSplit, evaluate_topn
+from freshet.models.kernels.unit_norm import to_unit_norm
 from freshet.models.ports import FloatMatrix
 from freshet.models.training.item2vec.common_components import AS_THEY_ARE, without_common_components
 from freshet.models.training.item2vec.vector_validation import SlateValidation

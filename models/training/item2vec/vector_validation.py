@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from freshet.models.datasets.impression_log import ImpressionLog
 from freshet.models.embedding.bundle import UserSpec
-from freshet.models.embedding.feature_tower import to_unit_norm
 from freshet.models.evaluation.ranking_metrics import RankedSlates
+from freshet.models.kernels.unit_norm import to_unit_norm
 from freshet.models.ports import FloatMatrix
 from freshet.models.training.user_events import UserEvents
 

@@ -19,8 +19,9 @@ from freshet.models.datasets.click_sequences import ClickSequences
 from freshet.models.datasets.impression_log import ArticleTable, ImpressionLog
 from freshet.models.datasets.movielens import Ratings, time_split
 from freshet.models.embedding.bundle import Manifest, TrainingRecord, save_bundle
-from freshet.models.embedding.feature_tower import FeatureTower, to_unit_norm
+from freshet.models.embedding.feature_tower import FeatureTower
 from freshet.models.evaluation.ratings.top_n import bundle_item_scorer
+from freshet.models.kernels.unit_norm import to_unit_norm
 from freshet.models.training.item2vec.item2vec import Item2VecSettings, train_item2vec, train_item2vec_ratings
 from freshet.models.training.item2vec.node2vec import Node2VecSettings, train_node2vec, train_node2vec_ratings
 from freshet.models.training.item2vec.word2vec import LossSample, Word2VecSettings, train_word2vec
