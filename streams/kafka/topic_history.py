@@ -52,7 +52,8 @@ def read_topic(
         KafkaUnreachable: No broker answers, the topic does not exist, or nothing came for half a minute.
     """
     with closing(_consumer(settings)) as consumer:
-        partitions = _assign(consumer, settings, topic)
+        partitions = partitions_of(consumer, settings, topic)
+        consumer.assign(partitions)
         starts = _offsets_at(consumer, partitions, since)
         ends = consumer.end_offsets(partitions)
         for partition, start in starts.items():
@@ -88,7 +89,8 @@ def kept_since(settings: Settings, topic: Topic, since: datetime) -> datetime | 
         KafkaUnreachable: No broker answers, or the topic does not exist.
     """
     with closing(_consumer(settings)) as consumer:
-        partitions = _assign(consumer, settings, topic)
+        partitions = partitions_of(consumer, settings, topic)
+        consumer.assign(partitions)
         beginnings = consumer.beginning_offsets(partitions)
         at = _offsets_at(consumer, partitions, since)
         # A partition that lost nothing begins at 0; one that still has something from before has it all.
@@ -122,14 +124,17 @@ def _consumer(settings: Settings) -> KafkaConsumer:
     return kafka_consumer(settings)
 
 
-def _assign(consumer: KafkaConsumer, settings: Settings, topic: Topic) -> list[TopicPartition]:
+def partitions_of(consumer: KafkaConsumer, settings: Settings, topic: Topic) -> list[TopicPartition]:
+    """All partitions of ``topic``, by number.
+
+    Raises:
+        KafkaUnreachable: The topic does not exist.
+    """
     name = topic_name(settings, topic.name)
     numbers = consumer.partitions_for_topic(name)
     if not numbers:
         raise KafkaUnreachable(missing(settings, name))
-    partitions = [TopicPartition(name, number) for number in sorted(numbers)]
-    consumer.assign(partitions)
-    return partitions
+    return [TopicPartition(name, number) for number in sorted(numbers)]
 
 
 def _offsets_at(

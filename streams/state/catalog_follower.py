@@ -16,8 +16,6 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-from aiokafka import TopicPartition
-
 from freshet.models.articles.catalog import ArticleCatalog
 from freshet.models.events.events import (
     ArticleStats,
@@ -30,8 +28,8 @@ from freshet.models.events.events import (
 from freshet.models.ports import ArticleIndex, IndexedArticle, IndexUnavailable
 from freshet.streams import metrics
 from freshet.streams.kafka import topics
+from freshet.streams.kafka.compacted_topic import CompactedTopics
 from freshet.streams.kafka.connection import topic_name
-from freshet.streams.kafka.consumers import aiokafka_consumer
 from freshet.streams.kafka.outbox import Outbox
 from freshet.streams.records.intake import Intake
 from freshet.streams.records.tracing import STREAM, RecordTraces
@@ -42,13 +40,11 @@ from freshet.streams.state.popularity import FRESHENED, most_popular, popularity
 log = logging.getLogger(__name__)
 
 _RETRY_S = 1.0
-_LOOK_S = 1.0
-"""From one note of where every partition stands to the next."""
 _POPULARITY_STEP = 0.02
 """Of the logarithm of clicks: one more of a hundred. A write costs the index more than the order gains."""
 
 
-class CatalogFollower:
+class CatalogFollower(CompactedTopics):
     """Applies the article topics and ``control`` to a catalog, and to an index where that is asked for.
 
     Args:
@@ -78,7 +74,6 @@ class CatalogFollower:
         on_bundle: Callable[[str], None],
         on_control: Callable[[Control], None],
     ) -> None:
-        self._settings = settings
         self._catalog = catalog
         self._outbox = outbox
         self._intake = Intake(settings, outbox)
@@ -90,7 +85,7 @@ class CatalogFollower:
         self._on_control = on_control
         self._bundle = bundle
         self._other_bundles = other_bundles
-        self._handlers: dict[str, Callable[[Any], None]] = {
+        handlers: dict[str, Callable[[Any], None]] = {
             topic_name(settings, topics.CONTROL.name): self._apply_control,
             topic_name(settings, topics.ARTICLE_VECTORS.name): self._apply_vector,
             topic_name(settings, topics.ARTICLE_STATS.name): self._apply_stats,
@@ -104,9 +99,12 @@ class CatalogFollower:
         self._refused = False
         self._withdrawn: set[str] = set()
         self._to_hide: set[str] = set()
-        self.caught_up = asyncio.Event()
-        self.read: dict[TopicPartition, int] = {}
-        """The first offset not yet applied of each partition; empty until the catalog has caught up."""
+        super().__init__(
+            settings,
+            handlers,
+            lambda record: self._intake.handle(record, handlers[record.topic]),
+            self._settle_poll,
+        )
 
     async def run(self) -> None:
         """Follow until cancelled.
@@ -116,44 +114,21 @@ class CatalogFollower:
         """
         if self._bundle is not None:
             self._on_bundle(self._bundle)
-        consumer = aiokafka_consumer(self._settings, auto_offset_reset="earliest")
-        await consumer.start()
-        try:
-            partitions = [
-                TopicPartition(topic, partition)
-                for topic in self._handlers
-                for partition in range(self._settings.partitions)
-            ]
-            consumer.assign(partitions)
-            await consumer.seek_to_beginning(*partitions)
-            missing = dict(await consumer.end_offsets(partitions))
-            next_look = 0.0
-            while True:
-                records = await consumer.getmany(timeout_ms=200, max_records=2_000)
-                for batch in records.values():
-                    for record in batch:
-                        self._intake.handle(record, self._handlers[record.topic])
-                await self._outbox.flush()
-                metrics.CATALOG_ARTICLES.labels("known").set(len(self._catalog))
-                for partition in list(missing):
-                    if await consumer.position(partition) >= missing[partition]:
-                        del missing[partition]
-                if missing:
-                    continue  # the index gets each article once, with what the other topics say of it
-                await self._write_index()
-                self._intake.traces.done("index")
-                if not self.caught_up.is_set():
-                    if not self._replicate:  # its index may be of a bundle that was out of service for long
-                        self._publish_popularity(most_popular(self._catalog, FRESHENED))
-                    self.caught_up.set()
-                    # Not earlier: what is read at the start was traced long ago.
-                    self._intake.traces = RecordTraces(self._settings, STREAM)
-                    log.info("the catalog has caught up: %d articles", len(self._catalog))
-                if time.monotonic() >= next_look:
-                    next_look = time.monotonic() + _LOOK_S
-                    self.read = {partition: await consumer.position(partition) for partition in partitions}
-        finally:
-            await consumer.stop()
+        await super().run()
+
+    async def _settle_poll(self) -> None:
+        await self._outbox.flush()
+        metrics.CATALOG_ARTICLES.labels("known").set(len(self._catalog))
+        if not self.complete:
+            return  # the index gets each article once, with what the other topics say of it
+        await self._write_index()
+        self._intake.traces.done("index")
+        if not self.caught_up.is_set():
+            if not self._replicate:  # its index may hold a bundle that was out of service for long
+                self._publish_popularity(most_popular(self._catalog, FRESHENED))
+            # Not earlier: the records read at the start were traced long ago.
+            self._intake.traces = RecordTraces(self._settings, STREAM)
+            log.info("the catalog has caught up: %d articles", len(self._catalog))
 
     def _apply_vector(self, record: Any) -> None:
         if record.value is None:

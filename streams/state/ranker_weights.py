@@ -12,12 +12,9 @@ Three names need no record on the topic: the model's, ``default``, which always 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from dataclasses import replace
 from typing import Any, Final
-
-from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from freshet.models.events.events import EventError, RankerWeights
 from freshet.models.ranking.features import FEATURES
@@ -25,8 +22,8 @@ from freshet.models.ranking.linear import LinearRanker
 from freshet.models.ranking.online_state_codec import state_of
 from freshet.streams import metrics
 from freshet.streams.kafka import topics
+from freshet.streams.kafka.compacted_topic import CompactedTopics
 from freshet.streams.kafka.connection import topic_name
-from freshet.streams.kafka.consumers import aiokafka_consumer
 from freshet.streams.kafka.outbox import Outbox
 from freshet.streams.records.intake import Intake
 from freshet.streams.settings import Settings
@@ -38,7 +35,6 @@ DEFAULT: Final = "default"
 START: Final = "start"
 """What that one was before it learned anything."""
 
-_CATCH_UP_S = 30.0
 _MAX_WEIGHT = 1e6
 """Weights are of roughly unit size, as features are."""
 
@@ -132,80 +128,23 @@ class Rankers:
             metrics.RANKER_EXAMPLES_LEARNED.set(record.examples or 0)
 
 
-class RankerWeightsFollower:
-    """Reads all of ``ranker-weights``, from the beginning and without a consumer group.
+class RankerWeightsFollower(CompactedTopics):
+    """Reads all of ``ranker-weights`` into ``rankers``.
 
     Args:
         settings: Where Kafka is.
-        rankers: Told of every record.
-        outbox: For what cannot be read.
+        rankers: Receives every record.
+        outbox: Receives the dead letters of records that cannot be decoded.
     """
 
     def __init__(self, settings: Settings, rankers: Rankers, outbox: Outbox) -> None:
-        self._settings = settings
         self._rankers = rankers
-        self._outbox = outbox
         self._intake = Intake(settings, outbox)
-        self._consumer: AIOKafkaConsumer | None = None
-        self._partitions = [
-            TopicPartition(topic_name(settings, topics.RANKER_WEIGHTS.name), partition)
-            for partition in range(settings.partitions)
-        ]
-        self._read: dict[TopicPartition, int] = {}
-        """The first offset not yet applied."""
-        self._moved = asyncio.Event()
-        self.caught_up = asyncio.Event()
+        names = [topic_name(settings, topics.RANKER_WEIGHTS.name)]
+        super().__init__(
+            settings, names, lambda record: self._intake.handle(record, self._learn_weights), outbox.flush
+        )
 
-    async def run(self) -> None:
-        """Follow until cancelled.
-
-        Raises:
-            KafkaError: The broker cannot be reached at the start.
-        """
-        consumer = aiokafka_consumer(self._settings, auto_offset_reset="earliest")
-        await consumer.start()
-        try:
-            consumer.assign(self._partitions)
-            await consumer.seek_to_beginning(*self._partitions)
-            self._consumer = consumer
-            ends = await consumer.end_offsets(self._partitions)
-            while True:
-                for records in (await consumer.getmany(timeout_ms=200)).values():
-                    for record in records:
-                        self._intake.handle(record, self._apply)
-                await self._outbox.flush()
-                for partition in self._partitions:
-                    self._read[partition] = await consumer.position(partition)
-                self._moved.set()
-                if self._has_read(ends):
-                    self.caught_up.set()
-        finally:
-            self._consumer = None
-            await consumer.stop()
-
-    @property
-    def read(self) -> dict[TopicPartition, int]:
-        """The first offset not yet applied of each partition."""
-        return dict(self._read)
-
-    async def catch_up(self) -> None:
-        """Wait until everything that is on the topic now has been read.
-
-        Raises:
-            KafkaError: The broker does not say how much that is.
-            TimeoutError: It took more than half a minute.
-        """
-        async with asyncio.timeout(_CATCH_UP_S):
-            await self.caught_up.wait()
-            assert self._consumer is not None, "it was running when it caught up"
-            ends = await self._consumer.end_offsets(self._partitions)
-            while not self._has_read(ends):
-                self._moved.clear()
-                await self._moved.wait()
-
-    def _has_read(self, ends: dict[TopicPartition, int]) -> bool:
-        return all(self._read.get(partition, 0) >= end for partition, end in ends.items())
-
-    def _apply(self, record: Any) -> None:
+    def _learn_weights(self, record: Any) -> None:
         if record.value is not None:  # a tombstone: an operator wants a model forgotten at the next start
             self._rankers.apply(self._intake.keyed(record, RankerWeights, "model"))

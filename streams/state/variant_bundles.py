@@ -23,7 +23,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from freshet.models.articles.catalog import ArticleCatalog
 from freshet.models.events.events import ArticleVector, EventError, parse_vector_key, to_unix_s
@@ -33,8 +33,8 @@ from freshet.models.users.state import UserState
 from freshet.streams.errors import FreshetError
 from freshet.streams.index.bundle_index import BundleIndex, index_of
 from freshet.streams.kafka import topics
+from freshet.streams.kafka.compacted_topic import CompactedTopics
 from freshet.streams.kafka.connection import topic_name
-from freshet.streams.kafka.consumers import aiokafka_consumer
 from freshet.streams.kafka.outbox import Outbox
 from freshet.streams.records.intake import Intake
 from freshet.streams.settings import Settings
@@ -47,7 +47,6 @@ from freshet.streams.state.serving import Serving
 log = logging.getLogger(__name__)
 
 _RETRY_S = 1.0
-_LOOK_S = 1.0
 _LOOK_AGAIN_S = 10.0
 """For a bundle's folder that is not here yet."""
 
@@ -92,16 +91,22 @@ class VariantBundle:
         self.catalog = catalog.beside(serving.d)
         self.index = index
         self.population = Population(self.catalog)
-        self.ready = asyncio.Event()
-        """Set when every vector that was on the topic at the start has been read."""
         self._settings = settings
         self._outbox = Outbox(settings)
         self._intake = Intake(settings, self._outbox)
+        self._key_prefix = f"{self.id}/".encode()
         self._writes = _Writes()
         self._next_write = 0.0
-        self.read: dict[TopicPartition, int] = {}
-        """The first offset not yet applied of each partition; empty until it is ready."""
         self._refused = False
+        names = [topic_name(settings, topics.ARTICLE_VECTORS.name)]
+        self._vectors = CompactedTopics(settings, names, self._handle, self._settle_poll)
+        self.ready = self._vectors.caught_up
+        """Set once every vector that was on the topic at the start has been applied."""
+
+    @property
+    def read(self) -> Mapping[TopicPartition, int]:
+        """First offset not yet applied of each partition; empty until it is ready."""
+        return self._vectors.read
 
     @property
     def pooling(self) -> Pooling:
@@ -127,46 +132,29 @@ class VariantBundle:
             KafkaError: The broker cannot be reached at the start.
         """
         self.index.open(self.id)
-        consumer = aiokafka_consumer(self._settings, auto_offset_reset="earliest")
         try:
             await asyncio.to_thread(self.index.prepare)
             await self._outbox.start()
-            await consumer.start()
-            await self._follow(consumer)
+            await self._vectors.run()
         finally:
             self.catalog.close()
             self.index.close()
-            await consumer.stop()
             await self._outbox.stop()
 
-    async def _follow(self, consumer: AIOKafkaConsumer) -> None:
-        topic = topic_name(self._settings, topics.ARTICLE_VECTORS.name)
-        partitions = [TopicPartition(topic, number) for number in range(self._settings.partitions)]
-        consumer.assign(partitions)
-        await consumer.seek_to_beginning(*partitions)
-        missing = dict(await consumer.end_offsets(partitions))
-        next_look = 0.0
-        while True:
-            for batch in (await consumer.getmany(timeout_ms=200, max_records=2_000)).values():
-                for record in batch:
-                    if record.key is not None and record.key.startswith(f"{self.id}/".encode()):
-                        self._intake.handle(record, self._apply)
-            await self._outbox.flush()
-            for partition in list(missing):
-                if await consumer.position(partition) >= missing[partition]:
-                    del missing[partition]
-            if missing:
-                continue  # the index gets each article once
-            if not self.ready.is_set():
-                self._writes.popularity |= most_popular(self.catalog, FRESHENED)
-            if self._writes and time.monotonic() >= self._next_write:
-                await self._write_index()
-            if not self.ready.is_set():
-                self.ready.set()
-                log.info("bundle %s serves variants: %d articles", self.id, self.catalog.vectors_held)
-            if time.monotonic() >= next_look:
-                next_look = time.monotonic() + _LOOK_S
-                self.read = {partition: await consumer.position(partition) for partition in partitions}
+    def _handle(self, record: Any) -> None:
+        if record.key is not None and record.key.startswith(self._key_prefix):
+            self._intake.handle(record, self._apply)
+
+    async def _settle_poll(self) -> None:
+        await self._outbox.flush()
+        if not self._vectors.complete:
+            return  # the index gets each article once
+        if not self.ready.is_set():
+            self._writes.popularity |= most_popular(self.catalog, FRESHENED)
+        if self._writes and time.monotonic() >= self._next_write:
+            await self._write_index()
+        if not self.ready.is_set():
+            log.info("bundle %s serves variants: %d articles", self.id, self.catalog.vectors_held)
 
     def _apply(self, record: Any) -> None:
         _, news_id = parse_vector_key(record.key)

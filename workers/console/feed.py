@@ -29,7 +29,8 @@ from freshet.streams.kafka import topics
 from freshet.streams.kafka.connection import topic_name
 from freshet.streams.kafka.consumers import kafka_consumer
 from freshet.streams.kafka.forwarding import is_forwarded
-from freshet.streams.kafka.reachability import missing, unreachable, wait_for_broker
+from freshet.streams.kafka.reachability import unreachable, wait_for_broker
+from freshet.streams.kafka.topic_history import partitions_of
 from freshet.streams.kafka.topics import Topic
 from freshet.streams.settings import Settings
 from freshet.workers.console.clock import StreamClock
@@ -132,11 +133,8 @@ class StreamFeed(BackgroundThread):
         """
         newest: dict[TopicPartition, int] = {}
         for topic, records in read.items():
-            name = topic_name(self._settings, topic.name)
-            numbers = consumer.partitions_for_topic(name)
-            if not numbers:
-                raise KafkaUnreachable(missing(self._settings, name))
-            newest |= {TopicPartition(name, number): -(-records // len(numbers)) for number in numbers}
+            of_topic = partitions_of(consumer, self._settings, topic)
+            newest |= dict.fromkeys(of_topic, -(-records // len(of_topic)))
         partitions = list(newest)
         consumer.assign(partitions)
         beginnings = consumer.beginning_offsets(partitions)
