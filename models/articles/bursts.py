@@ -145,7 +145,7 @@ class BurstDetector:
 def surprises(catalog: ArticleCatalog, now_s: float) -> Surprises:
     """How surprising every article's clicks are at ``now_s`` (Unix seconds); withdrawn ones not at all."""
     n = len(catalog.ids)
-    short, long = _count(catalog, SHORT_HALF_LIFE_S), _count(catalog, LONG_HALF_LIFE_S)
+    short, long = catalog.nearest_count(SHORT_HALF_LIFE_S), catalog.nearest_count(LONG_HALF_LIFE_S)
     h, big_h = (catalog.half_lives_s[j] or 1e9 for j in (short, long))
     rows = np.arange(n)
     clicks, impressions = catalog.decayed(rows, now_s)
@@ -185,11 +185,3 @@ def _rhythm(
     rates = (clicks + 1.0) / half_lives_s
     while_there = np.interp(np.log(0.5 * age_s * math.log(2.0)), np.log(half_lives_s), rates)
     return np.asarray(rates[0] / while_there)
-
-
-def _count(catalog: ArticleCatalog, half_life_s: float) -> int:
-    """Which of the catalog's counts has the half-life nearest to ``half_life_s``, as a ratio."""
-    return min(
-        range(len(catalog.half_lives_s)),
-        key=lambda j: abs(math.log((catalog.half_lives_s[j] or 1e9) / half_life_s)),
-    )

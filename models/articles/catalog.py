@@ -363,6 +363,11 @@ class ArticleCatalog:
         heads = len(self.half_lives_s)
         return counts[:, :heads], counts[:, heads : 2 * heads]
 
+    def nearest_count(self, half_life_s: float) -> int:
+        """Index of the count whose half-life is nearest to ``half_life_s``, as a ratio."""
+        ratios = [abs(math.log((half_life or math.inf) / half_life_s)) for half_life in self.half_lives_s]
+        return ratios.index(min(ratios))
+
     def global_counts(self, now_s: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Clicks and impressions (H,) of all articles together as of ``now_s``."""
         counts = self.statistics.all_at(now_s)

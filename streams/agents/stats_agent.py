@@ -21,6 +21,7 @@ import orjson
 
 from freshet.models.articles.catalog import STATS_HALF_LIVES_S, ArticleCatalog
 from freshet.models.articles.counts import MAX_TIME_S, ArticleCounts
+from freshet.models.articles.trending import popularity
 from freshet.models.events.events import EventError, SlateBatch, from_unix_s
 from freshet.streams import metrics
 from freshet.streams.errors import PartitionsLost
@@ -33,7 +34,6 @@ from freshet.streams.kafka.reader import RecordReader
 from freshet.streams.records.intake import Intake
 from freshet.streams.records.tracing import STREAM
 from freshet.streams.settings import Settings
-from freshet.streams.state.popularity import popularity
 
 log = logging.getLogger(__name__)
 

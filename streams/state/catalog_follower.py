@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 from freshet.models.articles.catalog import ArticleCatalog
+from freshet.models.articles.trending import most_popular, popularity_of
 from freshet.models.events.events import (
     ArticleStats,
     ArticleVector,
@@ -35,7 +36,6 @@ from freshet.streams.records.intake import Intake
 from freshet.streams.records.tracing import STREAM, RecordTraces
 from freshet.streams.settings import Settings
 from freshet.streams.state.article_vectors import checked_vector, indexed_article
-from freshet.streams.state.popularity import FRESHENED, most_popular, popularity_of
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +125,7 @@ class CatalogFollower(CompactedTopics):
         self._intake.traces.done("index")
         if not self.caught_up.is_set():
             if not self._replicate:  # its index may hold a bundle that was out of service for long
-                self._publish_popularity(most_popular(self._catalog, FRESHENED))
+                self._publish_popularity(most_popular(self._catalog))
             # Not earlier: the records read at the start were traced long ago.
             self._intake.traces = RecordTraces(self._settings, STREAM)
             log.info("the catalog has caught up: %d articles", len(self._catalog))

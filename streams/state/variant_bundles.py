@@ -26,6 +26,7 @@ from typing import Any
 from aiokafka import TopicPartition
 
 from freshet.models.articles.catalog import ArticleCatalog
+from freshet.models.articles.trending import most_popular, popularity_of
 from freshet.models.events.events import ArticleVector, EventError, parse_vector_key, to_unix_s
 from freshet.models.ports import IndexedArticle, IndexUnavailable
 from freshet.models.users.pooling import Pooling
@@ -39,7 +40,6 @@ from freshet.streams.kafka.outbox import Outbox
 from freshet.streams.records.intake import Intake
 from freshet.streams.settings import Settings
 from freshet.streams.state.article_vectors import checked_vector, indexed_article
-from freshet.streams.state.popularity import FRESHENED, most_popular, popularity_of
 from freshet.streams.state.population import Population
 from freshet.streams.state.ranker_weights import Rankers
 from freshet.streams.state.serving import Serving
@@ -150,7 +150,7 @@ class VariantBundle:
         if not self._vectors.complete:
             return  # the index gets each article once
         if not self.ready.is_set():
-            self._writes.popularity |= most_popular(self.catalog, FRESHENED)
+            self._writes.popularity |= most_popular(self.catalog)
         if self._writes and time.monotonic() >= self._next_write:
             await self._write_index()
         if not self.ready.is_set():

@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from freshet.models.articles.catalog import STATS_HALF_LIVES_S
-from freshet.models.articles.trending import TRENDING_HALF_LIFE_S
+from freshet.models.articles.trending import TRENDING_COUNT, clicks_left, popularity
 from freshet.models.events.events import ArticleStats, ArticleVector, to_unix_s
-from freshet.streams.state.popularity import popularity
 
 V = TypeVar("V")
 
@@ -98,7 +97,7 @@ class StreamMemory:
             return  # of another version's half-lives: not comparable
         time_s = to_unix_s(stats.time)
         order = popularity(clicks, time_s)
-        recent = clicks[STATS_HALF_LIVES_S.index(TRENDING_HALF_LIFE_S)]
+        recent = clicks[TRENDING_COUNT]
         with self._lock:
             if order > 0.0:
                 _put(self._popularity, stats.news_id, (order, recent, time_s), self._max_articles)
@@ -202,7 +201,7 @@ class StreamMemory:
 
     def _clicks_at(self, news_id: str, now_s: float) -> float:
         _, clicks, time_s = self._popularity[news_id]
-        return clicks * float(2.0 ** (min(0.0, time_s - now_s) / TRENDING_HALF_LIFE_S))
+        return clicks_left(clicks, time_s, now_s)
 
 
 def _put(held: OrderedDict[str, V], key: str, value: V, most: int) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from kafka import TopicPartition
 
+from freshet.models.articles.trending import TRENDING_HALF_LIFE_S, clicks_left
 from freshet.models.events.events import ArticleStats, to_unix_s
 from freshet.streams.kafka.connection import topic_name
 from freshet.streams.kafka.consumers import kafka_consumer
@@ -20,9 +21,6 @@ from freshet.streams.kafka.topics import ARTICLE_STATS, IMPRESSIONS
 from freshet.streams.settings import Settings
 from freshet.workers.processes.background_thread import BackgroundThread
 from freshet.workers.processes.metrics_page import Buckets, MetricsPage, MetricsUnavailable
-
-TRENDING_HALF_LIFE_S = 3 * 3_600.0
-"""Which of the decayed counts orders the trending articles."""
 
 _EVERY_S = 0.8
 _RATE_PAGES = 4
@@ -36,7 +34,7 @@ class Trending:
 
     news_id: str
     clicks: float
-    """Decayed with ``TRENDING_HALF_LIFE_S``."""
+    """Clicks, decayed with ``TRENDING_HALF_LIFE_S``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +130,7 @@ class DemoMonitor(BackgroundThread):
         # A copy of each count at one moment: the latest of which any article was clicked.
         now_s = max((time_s for time_s, _ in self._clicks.values()), default=0.0)
         clicks = {
-            news_id: count * 2.0 ** ((time_s - now_s) / TRENDING_HALF_LIFE_S)
-            for news_id, (time_s, count) in self._clicks.items()
+            news_id: clicks_left(count, time_s, now_s) for news_id, (time_s, count) in self._clicks.items()
         }
         best = sorted(clicks, key=lambda news_id: (-clicks[news_id], news_id))[: self._top]
         return tuple(Trending(news_id, clicks[news_id]) for news_id in best)

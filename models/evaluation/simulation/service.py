@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from freshet.models.articles.catalog import ArticleCatalog
 from freshet.models.articles.exact_index import ExactIndex
-from freshet.models.articles.trending import TRENDING_HALF_LIFE_S, population_vector
+from freshet.models.articles.trending import popularity_of, population_vector
 from freshet.models.datasets.synthetic.titles import TOPICS
 from freshet.models.datasets.synthetic.world import Articles, D
 from freshet.models.events.events import RecommendationRequest, RecommendedArticle, from_unix_s
@@ -104,7 +104,6 @@ class SimulatedService:
         self._population: NDArray[np.float32] = np.zeros(D, np.float32)
         self._population_due_s = -math.inf
         self._published = self._learned = 0
-        self._trending = self.catalog.half_lives_s.index(TRENDING_HALF_LIFE_S)
 
     def publish(self, published: int) -> None:
         """Make the world's first ``published`` articles recommendable."""
@@ -184,11 +183,8 @@ class SimulatedService:
         )
         self._learned += 1
         self.catalog.count_slate(ids, clicked, now_s, before)
-        for row in self.catalog.rows([ids[i] for i in np.flatnonzero(clicked)]).tolist():
-            # Forward decay: the order of popularities needs no update while nothing is clicked.
-            recent = float(self.catalog.clicks[row, self._trending])
-            value = math.log2(recent) + self.catalog.stats_time_s[row] / TRENDING_HALF_LIFE_S
-            self._index.set_popularity({self.catalog.ids[row]: float(value)})
+        clicked_ids = [ids[i] for i in np.flatnonzero(clicked)]
+        self._index.set_popularity({news_id: popularity_of(self.catalog, news_id) for news_id in clicked_ids})
         if self._learning:
             self._ranker.learn(shown.features, clicked, time_s=now_s)
         if isinstance(self._policy.explorer, LearningExplorer):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from freshet.models.articles.catalog import ArticleCatalog
-from freshet.models.articles.trending import TRENDING_HALF_LIFE_S
-from freshet.streams.state.popularity import most_popular, popularity
+from freshet.models.articles.trending import TRENDING_HALF_LIFE_S, most_popular, popularity
 
 
 def test_the_most_popular_are_those_of_the_highest_popularity() -> None:
