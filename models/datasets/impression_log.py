@@ -1,4 +1,4 @@
-"""A MIND folder as columns, for training and for measuring: 5 bytes a candidate, in the order of time.
+"""Reads a MIND folder into columns in the order of time, 5 bytes a candidate, for training and evaluation.
 
 The impressions of MIND-large (2.2 million, 83 million candidates) take less than 1 GB: ids become numbers,
 and a user's click history, which MIND repeats in each of the user's lines, is kept once.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -22,42 +22,42 @@ from freshet.models.datasets.mind import (
     BEHAVIORS_FILE,
     NEWS_FILE,
     BadLine,
+    BadLinePolicy,
     MindError,
     open_mind_file,
     parse_impression,
     parse_time,
     read_news,
     read_published,
-    readable_reason,
 )
-from freshet.models.datasets.text_lines import read_lines
+from freshet.models.datasets.text_lines import read_lines, readable_reason
 
 MAX_HISTORY = 1_000
-"""Clicks of a history that are kept, the latest."""
+"""Latest clicks of a history that are kept."""
 Progress = Callable[[int, int], None]
-"""Told of bytes read and bytes in all."""
+"""Callback with the bytes read so far, and all bytes to read."""
 
 
 @dataclass(frozen=True)
 class ArticleTable:
-    """What a log's articles are, by number; the texts of those without a line in ``news.tsv`` are empty."""
+    """Articles of a log, by number; the texts of an article without a line in ``news.tsv`` are empty."""
 
     ids: tuple[str, ...]
     announced: NDArray[np.bool_]
-    """Shape (articles,): whether ``news.tsv`` has the article."""
+    """Shape (articles,): whether the article has a line in ``news.tsv``."""
     titles: list[str]
     abstracts: list[str]
     categories: list[str]
     subcategories: list[str]
     entities: list[str]
-    """The first entity of the title, as a WikiData id; empty where there is none."""
+    """WikiData id of the title's first entity; empty if there is none."""
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @cached_property
     def id_array(self) -> NDArray[np.object_]:
-        """Shape (articles,): the ids, to take many of them at once."""
+        """Ids as an array (articles,), for fancy indexing."""
         ids = np.empty(len(self.ids), np.object_)
         ids[:] = self.ids
         return ids
@@ -65,7 +65,7 @@ class ArticleTable:
 
 @dataclass(frozen=True)
 class ImpressionLog:
-    """Impressions in the order of time. Arrays are shared between slices; treat them as read-only."""
+    """Impressions in the order of time. Slices share the arrays; treat them as read-only."""
 
     folder: Path
     articles: ArticleTable
@@ -73,64 +73,58 @@ class ImpressionLog:
     time_s: NDArray[np.float64]
     """Shape (n,), Unix seconds, ascending."""
     user: NDArray[np.int32]
-    """Shape (n,): a number into ``user_ids``."""
+    """Shape (n,): indices into ``user_ids``."""
     slate_start: NDArray[np.int64]
     """Shape (n + 1,): impression ``i`` shows ``candidates[slate_start[i] : slate_start[i + 1]]``."""
     candidates: NDArray[np.int32]
-    """All candidates one after another: numbers of articles."""
+    """Shape (slots,): article numbers of all slates, one slate after another."""
     clicked: NDArray[np.bool_]
-    """Of each candidate."""
+    """Shape (slots,): whether each candidate was clicked."""
     history: NDArray[np.int32]
-    """Shape (n,): a number into the histories."""
+    """Shape (n,): indices of histories."""
     history_start: NDArray[np.int64]
     """Shape (histories + 1,): history ``h`` is ``history_items[history_start[h] : history_start[h + 1]]``."""
     history_items: NDArray[np.int32]
-    """Articles clicked before the log begins, the oldest first. History 0 is empty."""
+    """Article numbers clicked before the log begins, the oldest first. History 0 is empty."""
     sha256: str
-    """Over the folder's files."""
+    """Digest of the folder's files."""
     unannounced: int = field(default=0)
-    """Articles that are shown or in a history but have no line in ``news.tsv``."""
+    """Number of articles in slates or histories that have no line in ``news.tsv``."""
 
     def __len__(self) -> int:
         return len(self.time_s)
 
     def slate(self, position: int) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-        """The candidates (c,) of one impression, and which were clicked."""
+        """Return the candidates (c,) of one impression, and whether each was clicked (c,)."""
         part = slice(int(self.slate_start[position]), int(self.slate_start[position + 1]))
         return self.candidates[part], self.clicked[part]
 
     def history_of(self, position: int) -> NDArray[np.int32]:
-        """What the user of one impression had clicked before the log begins, the oldest first."""
+        """Return what the user of one impression had clicked before the log begins, the oldest first."""
         number = int(self.history[position])
         return self.history_items[int(self.history_start[number]) : int(self.history_start[number + 1])]
 
     def slice(self, start: int, stop: int) -> Self:
-        """The impressions from ``start`` to before ``stop``, with the same articles, users and histories."""
+        """Return the impressions ``[start, stop)``, with the same articles, users and histories."""
         first, last = int(self.slate_start[start]), int(self.slate_start[stop])
-        return type(self)(
-            self.folder,
-            self.articles,
-            self.user_ids,
-            self.time_s[start:stop],
-            self.user[start:stop],
-            self.slate_start[start : stop + 1] - first,
-            self.candidates[first:last],
-            self.clicked[first:last],
-            self.history[start:stop],
-            self.history_start,
-            self.history_items,
-            self.sha256,
-            self.unannounced,
+        return replace(
+            self,
+            time_s=self.time_s[start:stop],
+            user=self.user[start:stop],
+            slate_start=self.slate_start[start : stop + 1] - first,
+            candidates=self.candidates[first:last],
+            clicked=self.clicked[first:last],
+            history=self.history[start:stop],
         )
 
     def before(self, time_s: float) -> int:
-        """How many impressions come before ``time_s``: where to cut."""
+        """Count the impressions before ``time_s`` (Unix seconds)."""
         return int(np.searchsorted(self.time_s, time_s, side="left"))
 
     def position_at(self, fraction: float) -> int:
-        """Where to cut so that about ``fraction`` of the impressions come before, none at the cut's time.
+        """Find the position with about ``fraction`` of the impressions before it.
 
-        Impressions of one moment stay together: those after the cut are all later than those before it.
+        Impressions of the same time stay together: those from the position on are later than those before it.
         """
         if not 0.0 <= fraction <= 1.0:
             raise ValueError(f"fraction is {fraction}, must be between 0 and 1")
@@ -148,15 +142,16 @@ def read_impression_log(
     """Read a MIND folder.
 
     Args:
-        folder: With ``behaviors.tsv``, and ``news.tsv`` where texts and categories are known.
-        skip_bad_lines: Go on at a line that cannot be read, telling ``on_bad_line``.
-        on_bad_line: Told of lines left out.
-        progress: Told how far the reading is.
+        folder: Folder with ``behaviors.tsv``, and with ``news.tsv`` if texts and categories are known.
+        skip_bad_lines: Skips lines that cannot be read; otherwise they are errors.
+        on_bad_line: Callback for each skipped line.
+        progress: Callback while reading.
 
     Raises:
         MindError: A file is missing, a line cannot be read (with its number), or there is no impression.
     """
     builder = _Builder()
+    refuse_or_skip = BadLinePolicy(folder, MindError, skip_bad_lines, on_bad_line)
     path = folder / BEHAVIORS_FILE
     with open_mind_file(path) as file:
         total = path.stat().st_size
@@ -164,34 +159,22 @@ def read_impression_log(
         for line in read_lines(file):
             digest.update(line.raw)
             try:
-                if line.problem:
-                    raise ValueError(line.problem)
-                builder.add(line.raw)
+                builder.add_line(line.checked_raw())
             except ValueError as error:
-                bad = BadLine(path.name, line.number, readable_reason(error), line.raw)
-                _refuse_or_skip(folder, bad, skip_bad_lines, on_bad_line)
+                refuse_or_skip(BadLine(path.name, line.number, readable_reason(error), line.raw))
             if progress is not None and not line.number % 1_000:
                 progress(line.offset, total)
     if not builder.times:
         raise MindError(f"{path}: no impression in it")
     for bad in _read_news(folder, builder, digest):
-        _refuse_or_skip(folder, bad, skip_bad_lines, on_bad_line)
-    # Whoever asks later when an article appeared passes over them.
+        refuse_or_skip(bad)
+    # Reading the publication times later skips the bad lines silently.
     for entry in read_published(folder):
         if isinstance(entry, BadLine):
-            _refuse_or_skip(folder, entry, skip_bad_lines, on_bad_line)
+            refuse_or_skip(entry)
     if progress is not None:
         progress(total, total)
     return builder.log(folder, digest.hexdigest())
-
-
-def _refuse_or_skip(
-    folder: Path, bad: BadLine, skip: bool, on_bad_line: Callable[[BadLine], None] | None
-) -> None:
-    if not skip:
-        raise MindError(f"{folder / bad.file}:{bad.line}: {bad.reason} (--skip-bad-lines goes on without it)")
-    if on_bad_line is not None:
-        on_bad_line(bad)
 
 
 def _read_news(folder: Path, builder: _Builder, digest: hashlib._Hash) -> Iterator[BadLine]:
@@ -214,7 +197,7 @@ def _read_news(folder: Path, builder: _Builder, digest: hashlib._Hash) -> Iterat
 
 
 class _Builder:
-    """Columns that grow."""
+    """Appends to columns."""
 
     def __init__(self) -> None:
         self.articles: dict[str, int] = {}
@@ -229,16 +212,16 @@ class _Builder:
         self._history_end = array("q", [0])
         self._history_items = array("i")
         self._last_history: dict[int, tuple[bytes, int]] = {}
-        """Of each user, the digest of the last history, and its number."""
+        """Digest and number of the last history, by user."""
 
     def article(self, news_id: str) -> int:
         return self.articles.setdefault(news_id, len(self.articles))
 
-    def add(self, raw: bytes) -> None:
-        """Append one line.
+    def add_line(self, raw: bytes) -> None:
+        """Append a line of ``behaviors.tsv``.
 
         Raises:
-            ValueError: It is no labelled impression; nothing is changed then.
+            ValueError: The line is not a labelled impression; nothing is appended.
         """
         columns = raw.decode().split("\t")
         if len(columns) != BEHAVIORS_COLUMNS:
@@ -248,7 +231,7 @@ class _Builder:
         slots = slate.split()
         labels = [slot[-2:] for slot in slots]
         ids = [slot[:-2] for slot in slots]
-        # Whatever is unusual is left to the parser of the events, which knows what to say.
+        # The parser of events finds what is wrong with an unusual line.
         if not slots or not user_id.strip() or "" in ids or not {"-0", "-1"}.issuperset(labels):
             parse_impression(raw)
             raise ValueError("an impression without candidates")
@@ -281,7 +264,7 @@ class _Builder:
         return number
 
     def log(self, folder: Path, sha256: str) -> ImpressionLog:
-        """What was added, in the order of time; lines of one moment keep their order in the file."""
+        """Build the log in the order of time; lines of the same time keep their order in the file."""
         time_s = np.frombuffer(self.times, np.float64)
         order = np.argsort(time_s, kind="stable")
         ends = np.frombuffer(self._slate_end, np.int64)

@@ -1,40 +1,39 @@
-"""The files of a MIND folder as events, and events as the lines of a MIND folder.
+"""Converts the lines of a MIND folder to events, and events to lines.
 
 MIND (Wu et al., ACL 2020): ``news.tsv`` and ``behaviors.tsv``, tab-separated UTF-8 without a header. Readers
-hold one line at a time, whatever the file's size, and never stop at a line that they cannot read: it comes
-out as a :class:`BadLine`, in its place. Blank lines are passed over. Times are UTC, to the second.
+hold a line at a time. A line that cannot be read becomes a :class:`BadLine`, in its place. Blank lines are
+skipped. Times are UTC, to the second.
 
-The rules for what real files contain:
+Rules for what real files contain:
 
-- A slate whose candidates carry no labels (MIND's test split) is a bad line: nothing says what was clicked,
-  and an impression without clicks would say that everything was skipped.
+- A slate whose candidates have no labels (MIND's test split) is a bad line. Read as an impression without
+  clicks, it would mean that every candidate was skipped.
 - A candidate listed twice in one slate is kept once, clicked if either is.
-- Of a history longer than an event may hold, the latest clicks are kept.
+- A history longer than an event may hold keeps its latest clicks.
 - A text longer than an event may hold is cut, an address that is too long is left out, and an entities column
-  that is missing or broken leaves the article without entities; :class:`Repairs` counts all three.
+  that is missing or broken leaves the article without entities. :class:`Repairs` counts all three.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import orjson
-from pydantic import ValidationError
 
-from freshet.models.datasets.text_lines import Line, read_lines
+from freshet.models.datasets.text_lines import read_lines, readable_reason
 from freshet.models.events.events import MAX_HISTORY, Article, Impression, from_unix_s
 from freshet.models.events.times import checked_unix_s
 
 NEWS_FILE = "news.tsv"
 BEHAVIORS_FILE = "behaviors.tsv"
 PUBLISHED_FILE = "published.tsv"
-"""Not part of MIND: ``news_id<TAB>Unix seconds``, for data that knows when its articles appeared."""
+"""Extension of MIND for data with publication times: lines of ``news_id<TAB>Unix seconds``."""
 
 BEHAVIORS_COLUMNS = 5
 
@@ -52,27 +51,49 @@ _MIND_TIME = re.compile(
     re.ASCII,
 )
 
+T = TypeVar("T")
+
 
 class MindError(ValueError):
-    """A MIND folder as a whole cannot be used: a file is missing, or holds nothing readable."""
+    """A MIND folder cannot be used at all: a file is missing, or has no readable line."""
 
 
 @dataclass(frozen=True, slots=True)
 class BadLine:
-    """A line that is not what its file should hold."""
+    """A line that does not have its file's format."""
 
     file: str
-    """The file's name, without its folder."""
+    """Name of the file, without its folder."""
     line: int
-    """Counted from 1."""
+    """Line number, counted from 1."""
     reason: str
     raw: bytes
-    """The line without its line break; of an overlong line its first ``MAX_LINE_BYTES``."""
+    """Line without its break; an overlong line is cut to ``MAX_LINE_BYTES``."""
+
+
+@dataclass(frozen=True, slots=True)
+class BadLinePolicy:
+    """Handles each bad line of a folder: raises ``error``, or reports the line to ``on_bad_line``."""
+
+    folder: Path
+    error: type[ValueError]
+    skip: bool = False
+    """Reports bad lines instead of raising."""
+    on_bad_line: Callable[[BadLine], None] | None = None
+
+    def __call__(self, bad: BadLine) -> None:
+        """Raise or report ``bad``."""
+        if not self.skip:
+            raise self.error(
+                f"{self.folder / bad.file}:{bad.line}: {bad.reason} (--skip-bad-lines goes on without it)"
+            )
+        if self.on_bad_line is not None:
+            self.on_bad_line(bad)
 
 
 @dataclass(slots=True)
 class Repairs:
-    """How many articles were read with something left out."""
+    """Counts of articles that were read with something left out."""
 
     cut_texts: int = 0
     """Articles whose title, abstract, category or address was too long."""
@@ -87,12 +108,15 @@ def read_news(
     default_published_at_s: float = 0.0,
     repairs: Repairs | None = None,
 ) -> Iterator[Article | BadLine]:
-    """The articles of a folder or of a ``news.tsv``, in the file's order.
+    """Yield the articles of a folder or of a ``news.tsv``, in the file's order.
 
-    MIND does not say when an article was published. ``published_at_s`` (Unix seconds by news id) does;
-    without it, the folder's ``published.tsv`` where there is one. An article of which nothing is known was
-    published at ``default_published_at_s``; a :class:`freshet.models.datasets.mind_timeline.Timeline` knows
-    better.
+    Args:
+        path: Folder or file.
+        published_at_s: Publication times by news id, Unix seconds, which MIND does not have. By default those
+            of the folder's ``published.tsv``, if there is one.
+        default_published_at_s: Publication time of the other articles. Class
+            :class:`~freshet.models.datasets.mind_timeline.Timeline` infers a better one.
+        repairs: Counts the articles that were read with something left out.
 
     Raises:
         MindError: The file is missing or unreadable.
@@ -102,59 +126,38 @@ def read_news(
         published_at_s = dict(
             entry for entry in read_published(path.parent) if not isinstance(entry, BadLine)
         )
-    repairs = repairs if repairs is not None else Repairs()
-    for line in _lines(path):
-        try:
-            if line.problem:
-                raise ValueError(line.problem)
-            yield parse_article(line.raw, published_at_s, default_published_at_s, repairs)
-        except ValueError as error:
-            yield BadLine(path.name, line.number, readable_reason(error), line.raw)
+    times_s, counts = published_at_s, repairs or Repairs()
+    return _parsed(path, lambda raw: parse_article(raw, times_s, default_published_at_s, counts))
 
 
 def read_behaviors(path: Path) -> Iterator[Impression | BadLine]:
-    """The impressions of a folder or of a ``behaviors.tsv``, in the file's order, which need not be time's.
+    """Yield the impressions of a folder or of a ``behaviors.tsv``, in the file's order.
+
+    That order is not necessarily the order of time.
 
     Raises:
         MindError: The file is missing or unreadable.
     """
-    path = _file(path, BEHAVIORS_FILE)
-    for line in _lines(path):
-        try:
-            if line.problem:
-                raise ValueError(line.problem)
-            yield parse_impression(line.raw)
-        except ValueError as error:
-            yield BadLine(path.name, line.number, readable_reason(error), line.raw)
+    return _parsed(_file(path, BEHAVIORS_FILE), parse_impression)
 
 
 def read_published(folder: Path) -> Iterator[tuple[str, float] | BadLine]:
-    """News ids with publication times (Unix seconds); nothing where the folder has no ``published.tsv``.
+    """Yield news ids with publication times (Unix seconds); nothing for a folder without ``published.tsv``.
 
     Raises:
         MindError: The file is unreadable.
     """
     path = folder / PUBLISHED_FILE
-    if not path.exists():
-        return
-    for line in _lines(path):
-        try:
-            if line.problem:
-                raise ValueError(line.problem)
-            news_id, seconds = line.raw.decode().split("\t")
-            yield news_id, checked_unix_s(float(seconds))
-        except ValueError as error:
-            reason = f"not a news id, a tab and Unix seconds: {error}"
-            yield BadLine(path.name, line.number, reason, line.raw)
+    return _parsed(path, _parse_published) if path.exists() else iter(())
 
 
 def parse_article(
     raw: bytes, published_at_s: Mapping[str, float], default_published_at_s: float, repairs: Repairs
 ) -> Article:
-    """The article of one line of ``news.tsv``; the other arguments are those of :func:`read_news`.
+    """Parse a line of ``news.tsv``; the other arguments are those of :func:`read_news`.
 
     Raises:
-        ValueError: The line is not one.
+        ValueError: The line is not an article.
     """
     columns = raw.decode().split("\t")
     if not _NEWS_COLUMNS_WITHOUT_ENTITIES <= len(columns) <= _NEWS_COLUMNS:
@@ -187,10 +190,10 @@ def parse_article(
 
 
 def parse_impression(raw: bytes) -> Impression:
-    """The impression of one line of ``behaviors.tsv``.
+    """Parse a line of ``behaviors.tsv``.
 
     Raises:
-        ValueError: The line is not one (pydantic's ``ValidationError`` is a ``ValueError`` too).
+        ValueError: The line is not an impression (pydantic's ``ValidationError`` is a ``ValueError`` too).
     """
     columns = raw.decode().split("\t")
     if len(columns) != BEHAVIORS_COLUMNS:
@@ -208,7 +211,7 @@ def parse_impression(raw: bytes) -> Impression:
 
 
 def parse_time(text: str) -> int:
-    """Unix seconds of MIND's ``11/11/2019 9:05:58 AM``, taken as UTC.
+    """Parse MIND's ``11/11/2019 9:05:58 AM``, taken as UTC, to Unix seconds.
 
     Raises:
         ValueError: The text is not such a time between 1970 and 2100.
@@ -225,7 +228,7 @@ def parse_time(text: str) -> int:
 
 
 def format_time(time_s: float) -> str:
-    """Unix seconds as MIND writes them, rounded down to the second."""
+    """Format Unix seconds in MIND's way, rounded down to the second."""
     time = from_unix_s(time_s // 1)
     half = "AM" if time.hour < _NOON else "PM"
     hour = time.hour % _NOON or _NOON
@@ -233,10 +236,10 @@ def format_time(time_s: float) -> str:
 
 
 def news_line(article: Article) -> str:
-    """The line of ``news.tsv`` for an article, with its line break.
+    """Format an article as a line of ``news.tsv``, with its line break.
 
-    Tabs and line breaks inside a text become spaces. The publication time and the language have no column:
-    :func:`published_line` keeps the first.
+    Tabs and line breaks inside a text become spaces. The language and the publication time have no column;
+    :func:`published_line` keeps the latter.
     """
     entities = [{"WikidataId": entity, "Confidence": 1.0} for entity in article.entities]
     texts = (article.category, article.subcategory, article.title, article.abstract, article.url)
@@ -245,7 +248,7 @@ def news_line(article: Article) -> str:
 
 
 def behaviors_line(impression: Impression) -> str:
-    """The line of ``behaviors.tsv`` for an impression, with its line break."""
+    """Format an impression as a line of ``behaviors.tsv``, with its line break."""
     clicked = set(impression.clicked)
     slate = " ".join(f"{news_id}-{int(news_id in clicked)}" for news_id in impression.candidates)
     time = format_time(impression.time.timestamp())
@@ -254,18 +257,8 @@ def behaviors_line(impression: Impression) -> str:
 
 
 def published_line(news_id: str, published_at_s: float) -> str:
-    """The line of ``published.tsv`` for an article, with its line break; rounded down to the second."""
+    """Format a publication time as a line of ``published.tsv``, rounded down to the second."""
     return f"{news_id}\t{int(published_at_s // 1)}\n"
-
-
-def readable_reason(error: ValueError) -> str:
-    """What is wrong with a line, in one sentence."""
-    if isinstance(error, ValidationError):
-        problems = error.errors(include_url=False, include_input=False)[:3]
-        return "; ".join(f"{'.'.join(map(str, p['loc'])) or 'line'}: {p['msg']}" for p in problems)
-    if isinstance(error, UnicodeDecodeError):
-        return f"not UTF-8 at byte {error.start}"
-    return str(error)
 
 
 def open_mind_file(path: Path) -> BinaryIO:
@@ -282,9 +275,21 @@ def open_mind_file(path: Path) -> BinaryIO:
         ) from error
 
 
-def _lines(path: Path) -> Iterator[Line]:
+def _parsed(path: Path, parse: Callable[[bytes], T]) -> Iterator[T | BadLine]:
     with open_mind_file(path) as file:
-        yield from read_lines(file)
+        for line in read_lines(file):
+            try:
+                yield parse(line.checked_raw())
+            except ValueError as error:
+                yield BadLine(path.name, line.number, readable_reason(error), line.raw)
+
+
+def _parse_published(raw: bytes) -> tuple[str, float]:
+    try:
+        news_id, seconds = raw.decode().split("\t")
+        return news_id, checked_unix_s(float(seconds))
+    except ValueError as error:
+        raise ValueError(f"not a news id, a tab and Unix seconds: {error}") from error
 
 
 def _file(path: Path, name: str) -> Path:

@@ -1,14 +1,13 @@
-"""The lines of a MIND folder in the order of their time, in 20 bytes of memory a line.
+"""Reads the lines of a MIND folder in the order of time, with 20 bytes of memory a line.
 
-MIND's files are not sorted. One pass notes where each line starts and what its time is; the events themselves
-are then read from disk one at a time, in order. Lines of the same time keep their order in the file.
+MIND's files are not sorted. One pass records the time and the position of each line. The events are then read
+from disk one at a time, in the order of time. Lines of the same time keep their order in the file.
 
-When an article was published, MIND does not say. The rules, none of which reveals the future:
+MIND does not say when an article was published. These rules infer a time that does not reveal the future:
 
-- the time in ``published.tsv`` where there is one, but at the latest one second before the article was first
-  shown (nobody can be shown what is not published);
-- else one second before it was first shown, which tells no more than that impression itself does;
-- an article that is never shown: one second before the folder's first impression.
+- An article in ``published.tsv`` has that time, but at the latest one second before it was first shown.
+- Any other article that was shown was published one second before it was first shown.
+- An article that was never shown was published one second before the folder's first impression.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,13 +36,14 @@ from freshet.models.datasets.mind import (
     parse_impression,
     parse_time,
     read_published,
-    readable_reason,
 )
-from freshet.models.datasets.text_lines import read_line, read_lines
+from freshet.models.datasets.text_lines import read_line, read_lines, readable_reason
 from freshet.models.events.events import Article, Impression
 
 SHOWN_AFTER_S = 1.0
-"""An article is published at least this long before it is first shown."""
+"""Least time between an article's publication and its first impression."""
+
+K = TypeVar("K", np.float64, np.uint64)
 
 _TIME_COLUMN, _SLATE_COLUMN = 2, 4
 _LABELS = (b"-0", b"-1")
@@ -51,7 +51,7 @@ _LABELS = (b"-0", b"-1")
 
 @dataclass(frozen=True, slots=True)
 class LineIndex:
-    """Where the lines of one file are, in the order of their time."""
+    """Positions of the lines of a file, in the order of their time."""
 
     times_s: NDArray[np.float64]
     """Shape (n,), Unix seconds, ascending."""
@@ -65,7 +65,7 @@ class LineIndex:
 
 
 class Timeline(AbstractContextManager["Timeline"]):
-    """The articles and impressions of one folder by their position in time. Close it, or use it in ``with``.
+    """Gives the articles and impressions of a folder by their rank in time. Close it, or use it in ``with``.
 
     Raises:
         MindError: A file is missing, or no line of ``behaviors.tsv`` is a labelled impression.
@@ -74,7 +74,7 @@ class Timeline(AbstractContextManager["Timeline"]):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.repairs = Repairs()
-        """Of the articles read so far."""
+        """Counts of the articles read so far."""
         self._files = ExitStack()
         try:
             self._behaviors = self._files.enter_context(open_mind_file(folder / BEHAVIORS_FILE))
@@ -91,7 +91,7 @@ class Timeline(AbstractContextManager["Timeline"]):
         self.close()
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         self._files.close()
 
     @property
@@ -105,23 +105,19 @@ class Timeline(AbstractContextManager["Timeline"]):
         return float(self.impressions.times_s[-1])
 
     def impression(self, position: int) -> Impression | BadLine:
-        """The impression at ``position`` in time, or the line that should have been one."""
-        index = self.impressions
-        self._behaviors.seek(int(index.offsets[position]))
-        raw, _, _ = read_line(self._behaviors)
+        """Read the impression of rank ``position`` in time, or its line if that is not one."""
         try:
-            return parse_impression(raw)
+            return parse_impression(self._behaviors_line(position))
         except ValueError as error:
-            return BadLine(BEHAVIORS_FILE, int(index.lines[position]), readable_reason(error), raw)
+            return self.refused(position, readable_reason(error))
 
     def refused(self, position: int, reason: str) -> BadLine:
-        """The line of the impression at ``position`` as one that cannot be used."""
-        self._behaviors.seek(int(self.impressions.offsets[position]))
-        raw, _, _ = read_line(self._behaviors)
-        return BadLine(BEHAVIORS_FILE, int(self.impressions.lines[position]), reason, raw)
+        """Return the line of the impression of rank ``position`` as a bad line, for ``reason``."""
+        line = int(self.impressions.lines[position])
+        return BadLine(BEHAVIORS_FILE, line, reason, self._behaviors_line(position))
 
     def article(self, position: int) -> Article | BadLine:
-        """The article at ``position`` in the order of publication, or the line that should have been one."""
+        """Read the article of rank ``position`` in publication time, or its line if that is not one."""
         index = self.articles
         self._news.seek(int(index.offsets[position]))
         raw, _, problem = read_line(self._news)
@@ -133,7 +129,7 @@ class Timeline(AbstractContextManager["Timeline"]):
             return BadLine(NEWS_FILE, int(index.lines[position]), readable_reason(error), raw)
 
     def untimed(self) -> Iterator[BadLine]:
-        """Lines without a place in time: no readable time, or a bad line of ``published.tsv``."""
+        """Yield the lines without a readable time, and the bad lines of ``published.tsv``."""
         yield from self._bad_published
         for offset, line in self._untimed:
             self._behaviors.seek(offset)
@@ -141,7 +137,7 @@ class Timeline(AbstractContextManager["Timeline"]):
             yield BadLine(BEHAVIORS_FILE, line, problem or _why_untimed(raw), raw)
 
     def fingerprint(self) -> str:
-        """The contents of the folder's files as 32 hexadecimal digits; reads them whole."""
+        """Compute the BLAKE2b digest of the folder's files, 32 hexadecimal digits; reads them whole."""
         digest = hashlib.blake2b(digest_size=16)
         for name in (BEHAVIORS_FILE, NEWS_FILE, PUBLISHED_FILE):
             path = self.folder / name
@@ -149,6 +145,10 @@ class Timeline(AbstractContextManager["Timeline"]):
                 with path.open("rb") as file:
                     digest.update(hashlib.file_digest(file, "blake2b").digest())
         return digest.hexdigest()
+
+    def _behaviors_line(self, position: int) -> bytes:
+        self._behaviors.seek(int(self.impressions.offsets[position]))
+        return read_line(self._behaviors)[0]
 
     @property
     def _before_everything_s(self) -> float:
@@ -171,7 +171,7 @@ class Timeline(AbstractContextManager["Timeline"]):
             times_s.append(self._published_at_s.get(news_id, self._before_everything_s))
             offsets.append(line.offset)
             lines.append(line.number)
-        return _in_time_order(times_s, offsets, lines)
+        return LineIndex(*sorted_by(np.array(times_s, np.float64), offsets, lines))
 
 
 def _scan_behaviors(
@@ -186,8 +186,7 @@ def _scan_behaviors(
     for line in read_lines(file):
         columns = line.raw.split(b"\t")
         try:
-            if line.problem:
-                raise ValueError(line.problem)
+            line.checked_raw()
             if len(columns) != BEHAVIORS_COLUMNS:
                 raise ValueError(f"{len(columns)} columns, not {BEHAVIORS_COLUMNS}")
             time_s = float(parse_time(columns[_TIME_COLUMN].decode()))
@@ -215,7 +214,8 @@ def _scan_behaviors(
             f"{path}: no candidate carries a label (-0 or -1); MIND's test split cannot be replayed, "
             "use its train or dev split"
         )
-    return _in_time_order(times_s, offsets, lines), _without_labels(first_shown_s), untimed
+    index = LineIndex(*sorted_by(np.array(times_s), offsets, lines))
+    return index, _without_labels(first_shown_s), untimed
 
 
 def _without_labels(first_shown_s: dict[bytes, float]) -> dict[str, float]:
@@ -234,11 +234,11 @@ def _why_untimed(raw: bytes) -> str:
     raise AssertionError("a line without a time was read as an impression")
 
 
-def _in_time_order(times_s: array[float], offsets: array[int], lines: array[int]) -> LineIndex:
-    times = np.frombuffer(times_s, np.float64) if times_s else np.empty(0)
-    order = np.argsort(times, kind="stable")
-    return LineIndex(
-        times_s=times[order],
-        offsets=np.array(offsets, np.int64)[order],
-        lines=np.array(lines, np.int32)[order],
-    )
+def sorted_by(keys: NDArray[K], offsets: array[int], lines: array[int]) -> tuple[NDArray[Any], ...]:
+    """Sort the positions of lines by ``keys`` (n,), stably.
+
+    Returns:
+        Keys (n,), offsets (n,) int64 and line numbers (n,) int32.
+    """
+    order = np.argsort(keys, kind="stable")
+    return keys[order], np.array(offsets, np.int64)[order], np.array(lines, np.int32)[order]

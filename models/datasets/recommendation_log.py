@@ -1,21 +1,22 @@
-"""A log of what was recommended, shown and clicked: a folder that other rankers can be judged from.
+"""Reads a log of what was recommended, shown and clicked, which off-policy evaluation learns from.
 
-A MIND folder with one file more:
+The log is a MIND folder with these files:
 
 ======================  ================================================================================
-file                    holds
+file                    contents
 ======================  ================================================================================
-``behaviors.tsv``       what was shown and clicked; the impression id is that of the request
-``impressions.jsonl``   instead of it, if it is there: one :class:`~freshet.models.events.events.Impression` a
-                        line, whose ``request_id`` names the request; times to the microsecond
-``recommendations.jsonl``  one :class:`~freshet.models.events.events.Recommendation` a line, with the
+``behaviors.tsv``       what was shown and clicked; the impression id is the request id
+``impressions.jsonl``   takes precedence over ``behaviors.tsv``: an
+                        :class:`~freshet.models.events.events.Impression` a line, whose ``request_id`` names
+                        the request; times to the microsecond
+``recommendations.jsonl``  a :class:`~freshet.models.events.events.Recommendation` a line, with the
                         propensities of its items, and the candidates that they were drawn from
-``news.tsv``, ``published.tsv``  the articles, as in any MIND folder
+``news.tsv``, ``published.tsv``  articles, as in any MIND folder
 ======================  ================================================================================
 
-Impressions come in the order of time, each with its recommendation; both are read from disk when they are
-asked for. In memory are 20 bytes a line, whatever the files' size. Of two recommendations with one request id
-the first in the file counts (Kafka delivers at least once).
+Impressions come in the order of time, each with its recommendation; both are read from disk on demand. Memory
+is 20 bytes a line. Of two recommendations with the same request id, the first in the file counts (Kafka
+delivers at least once).
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from freshet.models.datasets.mind import NEWS_FILE, BadLine, MindError
-from freshet.models.datasets.mind_timeline import LineIndex, Timeline
+from freshet.models.datasets.mind import NEWS_FILE, BadLine, BadLinePolicy, MindError
+from freshet.models.datasets.mind_timeline import LineIndex, Timeline, sorted_by
 from freshet.models.datasets.text_lines import Line, read_line, read_lines
 from freshet.models.events.events import Article, EventError, Impression, Recommendation
 from freshet.models.events.times import parse_time
@@ -42,35 +43,35 @@ RECOMMENDATIONS_FILE = "recommendations.jsonl"
 IMPRESSIONS_FILE = "impressions.jsonl"
 
 Progress = Callable[[int, int], None]
-"""Told of bytes read and bytes in all."""
+"""Callback with the bytes read so far, and all bytes to read."""
 
-_TOLD_EVERY = 1_000
+_REPORT_EVERY = 1_000
 
 
 class RecommendationLogError(ValueError):
-    """The log cannot be used: a file is missing, or a line is not what it should be; it is named."""
+    """A log cannot be used; the message names the missing file or the bad line."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoggedImpression:
-    """What one user was shown, and the recommendation that it came from."""
+    """An impression and the recommendation that it shows."""
 
     impression: Impression
     recommendation: Recommendation | None
-    """Unset where the impression names none, or one that the log does not hold."""
+    """``None`` if the impression names no recommendation, or one that is not in the log."""
 
 
 class RecommendationLog(AbstractContextManager["RecommendationLog"]):
-    """The impressions of a folder with their recommendations. Close it, or use it in ``with``.
+    """Gives the impressions of a folder with their recommendations. Close it, or use it in ``with``.
 
     Args:
-        folder: As above.
-        skip_bad_lines: Go on at a line that cannot be read, telling ``on_bad_line``; else it is an error.
-        on_bad_line: Told of lines left out.
-        progress: Told how far the first pass through the recommendations is.
+        folder: Folder of the log.
+        skip_bad_lines: Skips lines that cannot be read; otherwise they are errors.
+        on_bad_line: Callback for each skipped line.
+        progress: Callback of the first pass through the recommendations.
 
     Raises:
-        RecommendationLogError: See there.
+        RecommendationLogError: The log cannot be used.
     """
 
     def __init__(
@@ -82,8 +83,7 @@ class RecommendationLog(AbstractContextManager["RecommendationLog"]):
         progress: Progress | None = None,
     ) -> None:
         self.folder = folder
-        self._skip = skip_bad_lines
-        self._on_bad_line = on_bad_line
+        self._refuse_or_skip = BadLinePolicy(folder, RecommendationLogError, skip_bad_lines, on_bad_line)
         self._files = ExitStack()
         try:
             self._recommendations = self._open(RECOMMENDATIONS_FILE)
@@ -108,23 +108,23 @@ class RecommendationLog(AbstractContextManager["RecommendationLog"]):
         self.close()
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         self._files.close()
 
     def __len__(self) -> int:
-        """Lines that are impressions by their time; a bad one among them is left out when it is read."""
+        """Count the lines with a time of impression; a bad one among them is skipped when it is read."""
         return len(self._order)
 
     @property
     def times_s(self) -> NDArray[np.float64]:
-        """When they were shown (len(self),), Unix seconds, ascending."""
+        """Times of the impressions (len(self),), Unix seconds, ascending."""
         return self._order.times_s
 
     def __iter__(self) -> Iterator[LoggedImpression]:
-        """All impressions in the order of time; of one moment, in the file's order.
+        """Yield the impressions in the order of time; those of the same time keep the file's order.
 
         Raises:
-            RecommendationLogError: A line cannot be read, unless bad lines are left out.
+            RecommendationLogError: A line cannot be read, and bad lines are not skipped.
         """
         for position in range(len(self._order)):
             impression = self._impression(position)
@@ -138,10 +138,10 @@ class RecommendationLog(AbstractContextManager["RecommendationLog"]):
             yield LoggedImpression(impression, found)
 
     def articles(self) -> Iterator[Article]:
-        """The articles in the order of publication; none is published after it was first shown.
+        """Yield the articles in the order of publication, which is never later than the first impression.
 
         Raises:
-            RecommendationLogError: A line cannot be read, unless bad lines are left out.
+            RecommendationLogError: A line cannot be read, and bad lines are not skipped.
         """
         for position in range(len(self._timeline.articles)):
             article = self._timeline.article(position)
@@ -193,11 +193,11 @@ class RecommendationLog(AbstractContextManager["RecommendationLog"]):
                 else:
                     reason = "request_id: missing, or no text"
                     self._refuse_or_skip(BadLine(RECOMMENDATIONS_FILE, line.number, reason, line.raw))
-            if progress is not None and not line.number % _TOLD_EVERY:
+            if progress is not None and not line.number % _REPORT_EVERY:
                 progress(line.offset, total)
         if not keys:
             raise RecommendationLogError(f"{self.folder / RECOMMENDATIONS_FILE}: no recommendation in it")
-        return _RequestIndex.of(keys, offsets, lines)
+        return _RequestIndex(*sorted_by(np.array(keys, np.uint64), offsets, lines))
 
     def _index_impressions(self, file: BinaryIO) -> LineIndex:
         times_s, offsets, lines = array("d"), array("q"), array("i")
@@ -215,29 +215,17 @@ class RecommendationLog(AbstractContextManager["RecommendationLog"]):
             lines.append(line.number)
         if not times_s:
             raise RecommendationLogError(f"{self.folder / IMPRESSIONS_FILE}: no impression in it")
-        times = np.array(times_s)
-        order = np.argsort(times, kind="stable")
-        return LineIndex(times[order], np.array(offsets, np.int64)[order], np.array(lines, np.int32)[order])
+        return LineIndex(*sorted_by(np.array(times_s), offsets, lines))
 
     def _object(self, file: str, line: Line) -> dict[str, object] | None:
         try:
-            if line.problem:
-                raise ValueError(line.problem)
-            value = orjson.loads(line.raw)
+            value = orjson.loads(line.checked_raw())
             if not isinstance(value, dict):
                 raise ValueError("not a JSON object")
         except ValueError as error:
             self._refuse_or_skip(BadLine(file, line.number, str(error), line.raw))
             return None
         return value
-
-    def _refuse_or_skip(self, bad: BadLine) -> None:
-        if not self._skip:
-            raise RecommendationLogError(
-                f"{self.folder / bad.file}:{bad.line}: {bad.reason} (--skip-bad-lines goes on without it)"
-            )
-        if self._on_bad_line is not None:
-            self._on_bad_line(bad)
 
     def _open(self, name: str) -> BinaryIO:
         try:
@@ -251,18 +239,12 @@ class RecommendationLog(AbstractContextManager["RecommendationLog"]):
 
 @dataclass(frozen=True, slots=True)
 class _RequestIndex:
-    """Where each request's recommendation is, by the digest of its id."""
+    """Positions of the recommendations, by the digest of the request id."""
 
     keys: NDArray[np.uint64]
-    """Ascending; equal ones in the file's order."""
+    """Shape (n,), ascending; equal keys are in the file's order."""
     offsets: NDArray[np.int64]
     lines: NDArray[np.int32]
-
-    @classmethod
-    def of(cls, keys: array[int], offsets: array[int], lines: array[int]) -> _RequestIndex:
-        unsorted = np.array(keys, np.uint64)
-        order = np.argsort(unsorted, kind="stable")
-        return cls(unsorted[order], np.array(offsets, np.int64)[order], np.array(lines, np.int32)[order])
 
 
 def _key(request_id: str) -> int:

@@ -1,7 +1,8 @@
-"""Text files line by line, one reader for all formats: UTF-8 with or without a byte order mark, LF or CRLF.
+"""Reads text files line by line: UTF-8 with or without a byte order mark, LF or CRLF.
 
-Guarantee: the mark is no part of the first line, and a reader never holds more than ``MAX_LINE_BYTES``. A
-line that is no text says why, in its place. A file that is not UTF-8 at all is one line, which says so.
+All readers of data sets use it. The mark is not part of the first line, and a reader never holds more than
+``MAX_LINE_BYTES``. A line that cannot be used carries the reason. A file that is not UTF-8 at all is a single
+line, which carries that reason.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from collections.abc import Iterator
 from itertools import count
 from typing import IO, NamedTuple
 
+from pydantic import ValidationError
+
 from freshet.models.events.wire import MAX_EVENT_BYTES
 
 MAX_LINE_BYTES = MAX_EVENT_BYTES
-"""A longer line cannot be used; no file can make a reader hold more."""
+"""Longest usable line, and the most that a reader holds."""
 
 _MARK = b"\xef\xbb\xbf"
 _NOT_UTF_8 = {
@@ -28,17 +31,27 @@ class Line(NamedTuple):
     """A line that is not blank."""
 
     number: int
-    """Counted from 1, blank ones included."""
+    """Position in the file, counted from 1, blank lines included."""
     offset: int
     """Bytes from the file's beginning."""
     raw: bytes
-    """Without the line break and the mark; of an overlong line its first ``MAX_LINE_BYTES``."""
+    """Line without its break and the mark; an overlong line is cut to ``MAX_LINE_BYTES``."""
     problem: str
-    """Empty, or why the line cannot be used."""
+    """Reason why the line cannot be used; empty for a usable line."""
+
+    def checked_raw(self) -> bytes:
+        """Return ``raw``.
+
+        Raises:
+            ValueError: The line cannot be used.
+        """
+        if self.problem:
+            raise ValueError(self.problem)
+        return self.raw
 
 
 def read_lines(file: IO[bytes]) -> Iterator[Line]:
-    """The lines of a file that stands at its beginning."""
+    """Yield the lines that are not blank of a file that is open at its beginning."""
     offset = 0
     for number in count(1):
         raw, taken, problem = read_line(file)
@@ -56,7 +69,7 @@ def read_lines(file: IO[bytes]) -> Iterator[Line]:
 
 
 def read_line(file: IO[bytes]) -> tuple[bytes, int, str]:
-    """The next line without its break, the bytes it took (0: the end), and ``""`` or why it is of no use."""
+    """Read a line: its content, its size in bytes (0: end of file), and ``""`` or why it is unusable."""
     raw = file.readline(MAX_LINE_BYTES + 2)
     taken = len(raw)
     if taken <= MAX_LINE_BYTES or raw.endswith(b"\n"):
@@ -69,8 +82,18 @@ def read_line(file: IO[bytes]) -> tuple[bytes, int, str]:
 
 
 def text_start(raw: bytes) -> tuple[bytes, str]:
-    """The beginning of a file without its byte order mark, and ``""`` or why the file is not UTF-8."""
+    """Strip the byte order mark from a file's beginning; also return ``""`` or why the file is not UTF-8."""
     for signature, why in _NOT_UTF_8.items():
         if raw.startswith(signature):
             return raw, why
     return raw.removeprefix(_MARK), ""
+
+
+def readable_reason(error: ValueError) -> str:
+    """Describe in one sentence what is wrong with a line."""
+    if isinstance(error, ValidationError):
+        problems = error.errors(include_url=False, include_input=False)[:3]
+        return "; ".join(f"{'.'.join(map(str, p['loc'])) or 'line'}: {p['msg']}" for p in problems)
+    if isinstance(error, UnicodeDecodeError):
+        return f"not UTF-8 at byte {error.start}"
+    return str(error)
