@@ -34,7 +34,7 @@ from freshet.streams.kafka.connection import topic_name
 from freshet.streams.kafka.outbox import Outbox, partition_of
 from freshet.streams.kafka.progress import Progress
 from freshet.streams.kafka.reader import RecordReader
-from freshet.streams.records.intake import Intake
+from freshet.streams.records.intake import Intake, keyed
 from freshet.streams.records.tracing import STREAM
 from freshet.streams.settings import Settings
 from freshet.streams.state.ranker_weights import Rankers
@@ -147,7 +147,7 @@ class LearnerAgent:
         metrics.PROCESSING_SECONDS.labels("learner").observe(time.perf_counter() - started)
 
     def _learn(self, message: Any) -> None:
-        example = self._intake.keyed(message, RankerExample, "model")
+        example = keyed(message, RankerExample, "model")
         if example.source not in _SOURCES or example.partition >= self._settings.partitions:
             raise EventError(
                 f"RankerExample: from {example.source}[{example.partition}]; there are {', '.join(_SOURCES)} "

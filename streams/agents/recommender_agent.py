@@ -217,7 +217,7 @@ class RecommenderAgent:
             if isinstance(answer, Exception):
                 with handling(message, request.request_id, self._intake.traces.of(message)):
                     log.error("request %s@%d", message.topic, message.offset, exc_info=answer)
-                    self._intake.bury(message, f"cannot be answered: {answer!r}")
+                    self._intake.dead_letter(message, f"cannot be answered: {answer!r}")
             elif isinstance(answer, BaseException):
                 raise answer
             else:

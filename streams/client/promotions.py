@@ -20,7 +20,7 @@ _STEP = timedelta(microseconds=1)
 def read_promotions(settings: Settings) -> list[Control]:
     """Every promotion and rollback so far, the first one first.
 
-    Records that cannot be read are left to the stream workers, which bury them.
+    Records that cannot be read are skipped: the stream workers make them dead letters.
 
     Raises:
         KafkaUnreachable: No broker answers in time, or the topic ``control`` does not exist.

@@ -105,7 +105,7 @@ def kept_since(settings: Settings, topic: Topic, since: datetime) -> datetime | 
 def read_controls(settings: Settings) -> list[Control]:
     """Every instruction that is on ``control``, those of one key in their order.
 
-    Records that cannot be read are left to the stream workers, which bury them.
+    Records that cannot be read are skipped: the stream workers make them dead letters.
 
     Raises:
         KafkaUnreachable: No broker answers in time, or the topic ``control`` does not exist.

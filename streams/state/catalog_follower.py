@@ -32,7 +32,7 @@ from freshet.streams.kafka import topics
 from freshet.streams.kafka.compacted_topic import CompactedTopics
 from freshet.streams.kafka.connection import topic_name
 from freshet.streams.kafka.outbox import Outbox
-from freshet.streams.records.intake import Intake
+from freshet.streams.records.intake import Intake, keyed
 from freshet.streams.records.tracing import STREAM, RecordTraces
 from freshet.streams.settings import Settings
 from freshet.streams.state.article_vectors import checked_vector, indexed_article
@@ -134,7 +134,7 @@ class CatalogFollower(CompactedTopics):
         if record.value is None:
             self._forget(*parse_vector_key(record.key))
             return
-        article = self._intake.keyed(record, ArticleVector, "key")
+        article = keyed(record, ArticleVector, "key")
         if article.bundle != (self._bundle or article.bundle) or article.bundle in self._other_bundles:
             return  # of another version: never mixed, its own rollout announces it
         vector = checked_vector(article.vector, self._catalog.d)
@@ -172,7 +172,7 @@ class CatalogFollower(CompactedTopics):
         if self._known(record.topic, record.partition, record.offset):
             news_id = record.key.decode()
         else:
-            stats = self._intake.keyed(record, ArticleStats, "news_id")
+            stats = keyed(record, ArticleStats, "news_id")
             news_id = stats.news_id
             self._catalog.put_stats(
                 news_id,
@@ -189,7 +189,7 @@ class CatalogFollower(CompactedTopics):
     def _apply_co_clicks(self, record: Any) -> None:
         if record.value is None or self._known(record.topic, record.partition, record.offset):
             return
-        counts = self._intake.keyed(record, CoClickCounts, "news_id")
+        counts = keyed(record, CoClickCounts, "news_id")
         self._catalog.co_clicks.replace(counts.news_id, counts.contexts)
 
     def _tell_popularity(self, news_id: str) -> None:
@@ -200,7 +200,7 @@ class CatalogFollower(CompactedTopics):
     def _apply_control(self, record: Any) -> None:
         if record.value is None:
             return
-        control = self._intake.keyed(record, Control, "key")
+        control = keyed(record, Control, "key")
         if control.kind == "article-withdrawn":
             self._withdrawn.add(control.subject)
             self._to_hide.add(control.subject)

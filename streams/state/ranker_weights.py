@@ -25,7 +25,7 @@ from freshet.streams.kafka import topics
 from freshet.streams.kafka.compacted_topic import CompactedTopics
 from freshet.streams.kafka.connection import topic_name
 from freshet.streams.kafka.outbox import Outbox
-from freshet.streams.records.intake import Intake
+from freshet.streams.records.intake import Intake, keyed
 from freshet.streams.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -147,4 +147,4 @@ class RankerWeightsFollower(CompactedTopics):
 
     def _learn_weights(self, record: Any) -> None:
         if record.value is not None:  # a tombstone: an operator wants a model forgotten at the next start
-            self._rankers.apply(self._intake.keyed(record, RankerWeights, "model"))
+            self._rankers.apply(keyed(record, RankerWeights, "model"))

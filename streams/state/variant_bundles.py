@@ -37,7 +37,7 @@ from freshet.streams.kafka import topics
 from freshet.streams.kafka.compacted_topic import CompactedTopics
 from freshet.streams.kafka.connection import topic_name
 from freshet.streams.kafka.outbox import Outbox
-from freshet.streams.records.intake import Intake
+from freshet.streams.records.intake import Intake, keyed
 from freshet.streams.settings import Settings
 from freshet.streams.state.article_vectors import checked_vector, indexed_article
 from freshet.streams.state.population import Population
@@ -163,9 +163,9 @@ class VariantBundle:
             self._writes.articles[news_id] = None
             return
         try:
-            article = self._intake.keyed(record, ArticleVector, "key")
+            article = keyed(record, ArticleVector, "key")
         except EventError:
-            return  # whoever follows the bundle in service reads the record too, and buries it
+            return  # the catalog's follower reads the record too, and makes the dead letter
         vector = checked_vector(article.vector, self.catalog.d)
         row = self.catalog.row(news_id)
         if row < 0 or math.isnan(self.catalog.published_at_s[row]):

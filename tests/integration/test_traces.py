@@ -302,7 +302,7 @@ def test_a_record_that_cannot_be_read_is_logged_with_its_place_and_its_trace(sit
     entry = site.log(topic=sent.topic, partition=sent.partition, offset=sent.offset)
     where = f"{sent.topic}[{sent.partition}]@{sent.offset}"
     assert entry["message"].startswith(f"dead letter {where}: Click: ")
-    assert (entry["level"], entry["logger"]) == ("warning", "freshet.streams.records.intake")
+    assert (entry["level"], entry["logger"]) == ("warning", "freshet.streams.records.dead_letters")
     assert entry["process"] == site.worker.pid
     handled = site.spans(trace_id, "process clicks")["process clicks"]
     assert (entry["trace_id"], entry["span_id"]) == (trace_id, handled.span_id)
@@ -330,7 +330,7 @@ def test_a_request_that_fails_is_logged_with_its_id_and_its_place(site: Site) ->
 
 
 def test_every_line_is_json_those_of_libraries_too_and_nobody_is_named(site: Site) -> None:
-    site.log(logger="freshet.streams.records.intake")
+    site.log(logger="freshet.streams.records.dead_letters")
     entries = [json.loads(line) for line in site.worker.log_file.read_text().splitlines()]
     for entry in entries:
         assert {"time", "level", "logger", "message", "host", "process"} <= entry.keys()

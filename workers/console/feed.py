@@ -155,7 +155,7 @@ class StreamFeed(BackgroundThread):
         try:
             self._handlers[record.topic](record)
         except EventError:
-            # The workers bury what cannot be read; the page shows how many such there are.
+            # The workers make it a dead letter; the page shows how many there are.
             return
 
     def _control(self, record: Any) -> None:

@@ -136,7 +136,7 @@ def published_weights(settings: Settings) -> dict[str, RankerWeights]:
             continue
         try:
             weights = RankerWeights.from_json(record.value)
-        except EventError:  # left to the stream workers, which bury it
+        except EventError:  # left to the stream workers, which make a dead letter of it
             continue
         found[weights.model] = weights
     return found

@@ -1,4 +1,4 @@
-"""What one batch of the topic ``articles`` comes to: vectors, deletions, and what is to be buried.
+"""A batch of the topic ``articles``: decoding, embedding, deletions and refused records.
 
 The last record of an id wins. A record that cannot be read, or whose text the encoder fails on, costs no
 other record its vector.
@@ -16,8 +16,8 @@ import numpy as np
 from freshet.models.embedding.content_tower import ContentTower
 from freshet.models.events.events import Article, ArticleVector, EventError, to_unix_s
 from freshet.models.ports import FloatVector, IndexedArticle, TextEncoder
-from freshet.streams import metrics
 from freshet.streams.kafka.record_batches import UndecodableBatch
+from freshet.streams.records.intake import keyed, undecodable
 from freshet.streams.records.log_context import handling
 
 log = logging.getLogger(__name__)
@@ -56,20 +56,13 @@ class ArticleBatch:
 
     def _add(self, record: Any) -> None:
         if isinstance(record.value, UndecodableBatch):
-            metrics.UNDECODABLE_BATCHES.labels(record.topic).inc()
-            raise EventError(record.value.reason)
+            raise undecodable(record)
         if record.value is None:
             news_id = _tombstone_id(record.key)
             self.articles.pop(news_id, None)
             self.deleted.add(news_id)
             return
-        article = Article.from_json(record.value)
-        # The key decides the partition and what compaction keeps: a wrong one would lose an update later.
-        if record.key != article.news_id.encode():
-            key = None if record.key is None else record.key[:128]
-            raise EventError(
-                f"Article: the record's key is {key!r}, it must be the news_id {article.news_id!r}"
-            )
+        article = keyed(record, Article, "news_id")
         self.deleted.discard(article.news_id)
         self.articles[article.news_id] = (record, article)
 

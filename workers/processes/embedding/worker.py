@@ -18,7 +18,6 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from kafka import KafkaProducer, TopicPartition
@@ -36,7 +35,7 @@ from freshet.streams.kafka.group_lag import embedding_group
 from freshet.streams.kafka.group_place import Member
 from freshet.streams.kafka.headers import NO_HEADERS, Headers
 from freshet.streams.kafka.reachability import wait_for_broker
-from freshet.streams.records.dead_letters import dead_letter
+from freshet.streams.records.dead_letters import dead_record, report_dead_letter
 from freshet.streams.records.log_context import handling
 from freshet.streams.records.tracing import EMBED, RecordTraces
 from freshet.streams.settings import Settings
@@ -228,8 +227,9 @@ class EmbeddingWorker:
             age_s = now_s - item.record.timestamp / 1_000
             metrics.PUBLISHED_TO_RECOMMENDABLE_SECONDS.observe(max(0.0, age_s))
         for refusal in refused:
-            metrics.DEAD_LETTERS.labels(self._articles).inc()
-            self._note(refusal)
+            trace = self._traces.of(refusal.record)
+            with handling(refusal.record, trace=trace):
+                report_dead_letter(refusal.record, refusal.reason, trace)
         self._traces.done("commit")
         metrics.BATCH_EVENTS.labels(_AGENT).observe(len(records))
         metrics.PROCESSING_SECONDS.labels(_AGENT).observe(time.perf_counter() - started)
@@ -241,15 +241,6 @@ class EmbeddingWorker:
             self._max_articles = max(1, self._max_articles // 2)
         elif articles >= self._max_articles:
             self._max_articles = min(_MAX_ARTICLES, 2 * self._max_articles)
-
-    def _note(self, refusal: Refused) -> None:
-        record, trace = refusal.record, self._traces.of(refusal.record)
-        with handling(record, trace=trace):
-            log.warning(
-                "dead letter %s[%d]@%d: %s", record.topic, record.partition, record.offset, refusal.reason
-            )
-        if trace is not None:
-            trace.fail(refusal.reason)
 
     def _write_index(self, embedded: Sequence[Embedded], deleted: Sequence[str]) -> None:
         if self._index is None:
@@ -274,27 +265,16 @@ class EmbeddingWorker:
             self._producer.send(self._vectors, key=key.encode(), value=value, headers=list(headers))
             for key, value, headers in records
         ]
-        sent += [self._bury(refusal) for refusal in refused]
+        sent += [self._send_dead_letter(refusal) for refusal in refused]
         self._producer.flush()
         for record in sent:
             record.get(timeout=0)
         self._traces.lap("deliver")
 
-    def _bury(self, refusal: Refused) -> Any:
-        record = refusal.record
-        letter = dead_letter(
-            record.topic.removeprefix(self._settings.topic_prefix),
-            refusal.reason,
-            datetime.now(UTC),
-            partition=record.partition,
-            offset=record.offset,
-            key=record.key,
-            value=record.value,
-        )
-        headers = list(self._traces.headers(record))
-        return self._producer.send(
-            self._dead_letters, key=record.key, value=letter.to_json(), headers=headers
-        )
+    def _send_dead_letter(self, refusal: Refused) -> Any:
+        key, value = dead_record(refusal.record, refusal.reason, self._settings.topic_prefix)
+        headers = list(self._traces.headers(refusal.record))
+        return self._producer.send(self._dead_letters, key=key, value=value, headers=headers)
 
     def _commit(self, read: Mapping[TopicPartition, int], records: Sequence[Any] = ()) -> None:
         # A partition that was taken away during an outage is another worker's by now.

@@ -14,7 +14,7 @@ from freshet.streams.kafka.connection import MAX_REQUEST_BYTES
 from freshet.streams.kafka.headers import Headers
 from freshet.streams.kafka.outbox import Outbox, partition_of
 from freshet.streams.kafka.record_batches import UndecodableBatch
-from freshet.streams.records.intake import Intake
+from freshet.streams.records.intake import Intake, keyed
 from freshet.streams.settings import Settings
 
 _SETTINGS = Settings(topic_prefix="t.", partitions=4, max_clock_skew_s=60.0)
@@ -70,7 +70,7 @@ def intake(letters: Letters) -> Intake:
 
 def test_what_the_handler_makes_of_a_record_is_given_back(intake: Intake, letters: Letters) -> None:
     record = _record(_CLICK.to_json())
-    assert intake.handle(record, lambda message: intake.keyed(message, Click, "user_id")) == _CLICK
+    assert intake.handle(record, lambda message: keyed(message, Click, "user_id")) == _CLICK
     assert letters.sent == []
 
 
@@ -105,26 +105,26 @@ def test_a_batch_that_cannot_be_decoded_is_a_letter_that_no_handler_sees(
 def test_a_letter_of_a_topic_with_more_partitions_has_one_of_its_own(
     intake: Intake, letters: Letters
 ) -> None:
-    intake.bury(_record(b"x", partition=9), "wrong")
+    intake.dead_letter(_record(b"x", partition=9), "wrong")
     assert letters.sent[0][1] == 1
     assert letters.sent[0][3].partition == 9
 
 
 def test_of_a_huge_key_only_the_start_is_the_letters(intake: Intake, letters: Letters) -> None:
-    intake.bury(_record(b"x", key=b"K" * 1_000_000), "wrong")
+    intake.dead_letter(_record(b"x", key=b"K" * 1_000_000), "wrong")
     assert letters.sent[0][2] == b"K" * 1_024
 
 
 def test_no_key_stays_no_key(intake: Intake, letters: Letters) -> None:
-    intake.bury(_record(None, key=None), "wrong")
+    intake.dead_letter(_record(None, key=None), "wrong")
     assert letters.sent[0][2] is None
     assert letters.sent[0][3].key is None
 
 
 @pytest.mark.parametrize("key", [None, b"", b"U2", b"U1 ", b"\xff", b"U1" * 500_000])
-def test_a_key_that_is_not_the_users_is_refused(intake: Intake, key: bytes | None) -> None:
+def test_a_key_that_is_not_the_users_is_refused(key: bytes | None) -> None:
     with pytest.raises(EventError, match="must be the user_id 'U1'") as refused:
-        intake.keyed(_record(_CLICK.to_json(), key), Click, "user_id")
+        keyed(_record(_CLICK.to_json(), key), Click, "user_id")
     assert len(str(refused.value)) < 1_000
 
 

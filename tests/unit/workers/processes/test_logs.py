@@ -13,7 +13,7 @@ import pytest
 
 from freshet.models.events.events import Click
 from freshet.streams.kafka.outbox import Outbox
-from freshet.streams.records.intake import Intake
+from freshet.streams.records.intake import Intake, keyed
 from freshet.streams.records.log_context import HANDLED, fields, handled, handling
 from freshet.streams.settings import Settings
 from freshet.workers.processes.logs import JsonFormatter
@@ -155,7 +155,7 @@ def test_a_wrong_key_is_quoted_in_the_dead_letter_and_not_in_the_log(said: list[
     intake = Intake(_SETTINGS, outbox)
     value = b'{"version": 1, "user_id": "U-2", "news_id": "N", "time": "2026-03-02T08:00:00Z"}'
     record = SimpleNamespace(**vars(_RECORD) | {"value": value})
-    intake.handle(record, lambda message: intake.keyed(message, Click, "user_id"))
+    intake.handle(record, lambda message: keyed(message, Click, "user_id"))
     ((_, letter, *_),) = outbox._records["t.dead-letters", 2]
     assert letter is not None
     assert b"U-2" in letter
