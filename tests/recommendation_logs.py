@@ -98,7 +98,7 @@ def serve(
         clicks = tuple(ids[i] for i in np.flatnonzero(clicked))
         impression = visit.model_copy(update={"candidates": ids, "clicked": clicks})
         served.impressions.append(impression)
-        evaluation.add(impression, measured=False)
+        evaluation.add_impression(impression, measured=False)
     return served
 
 

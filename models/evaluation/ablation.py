@@ -7,7 +7,7 @@ what they know (a click-through rate is nearly a lift): that one can be spared s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
@@ -97,16 +97,6 @@ class AblatedGroup:
     """How much lower that is, resampled in pairs."""
     alone: Estimate
     """AUC of a ranker that learns from nothing but the group."""
-
-    def as_json(self) -> dict[str, object]:
-        """Plain JSON values."""
-        return {
-            "group": self.group,
-            "features": list(self.features),
-            "without": asdict(self.without),
-            "loss": asdict(self.loss),
-            "alone": asdict(self.alone),
-        }
 
 
 def ablated(start: LinearRanker, settings: OnlineSettings) -> dict[str, WithoutFeatures]:

@@ -81,7 +81,7 @@ class BundleScorer:
         self.articles = ArticleVectors(articles.ids, table_vectors(tower, articles, text_vectors))
         self._ids = articles.ids
         self._biases = _centred_biases(bundle, articles.ids)
-        self._mix = _mix(bundle, self.pooling.heads)
+        self._mix = user_mix(bundle, self.pooling.heads)
         self._table = _UserTable.of(bundle)
         self._mean = np.zeros(bundle.manifest.d, np.float32)
         self._states: dict[int, UserState] = {}
@@ -213,7 +213,8 @@ class _UserTable:
         return found
 
 
-def _mix(bundle: Bundle, heads: int) -> NDArray[np.float32]:
+def user_mix(bundle: Bundle, heads: int) -> NDArray[np.float32]:
+    """Weights (heads,) of the heads in a score: by default equal, and 0 for the last head, the skips."""
     if "user.mix" in bundle.weights:
         return weight_of(bundle, "user.mix", (heads,))
     mix = np.full(heads, 1.0 / (heads - 1), np.float32)

@@ -8,8 +8,7 @@ differ only in clicks after the cut are scored the same.
 The baselines, all of the same run:
 
 - **popular**: clicks in the training period, as they were at the cut; ties and unseen articles in no order;
-- **click rate**: the smoothed click-through rate at the cut,
-  :class:`~freshet.models.evaluation.prequential.CtrBaseline`'s formula;
+- **click rate**: the smoothed click-through rate at the cut;
 - **newest**: the publication time (``published.tsv``), else when the log first showed the article;
 - **random**: a hash of impression and article.
 """
@@ -25,15 +24,14 @@ from numpy.typing import NDArray
 from freshet.models.datasets.impression_log import ImpressionLog
 from freshet.models.datasets.mind import BadLine, format_time, read_published
 from freshet.models.embedding.bundle import Manifest
+from freshet.models.evaluation.baselines import random_order, smoothed_click_rate
 from freshet.models.evaluation.list_metrics import self_information
-from freshet.models.evaluation.slate_scores import Slates, shuffled
+from freshet.models.evaluation.slate_scores import Slates
 
 POPULAR, CLICK_RATE, NEWEST, RANDOM = "popular", "click rate", "newest", "random"
 BASELINES = (POPULAR, CLICK_RATE, NEWEST, RANDOM)
 _CHUNK = 1 << 16
 """Impressions at a time: what is worked out for 83 million candidates at once takes a gigabyte."""
-_PRIOR_CLICKS, _PRIOR_IMPRESSIONS = 1.0, 10.0
-"""Those of :class:`~freshet.models.evaluation.prequential.CtrBaseline`."""
 
 
 class CutError(ValueError):
@@ -126,7 +124,7 @@ class Baselines:
             part = log.slice(start, min(start + _CHUNK, position))
             self.shown += np.bincount(part.candidates, minlength=n)
             self.clicks += np.bincount(part.candidates[part.clicked], minlength=n)
-        self._rate = (self.clicks + _PRIOR_CLICKS) / (self.shown + _PRIOR_IMPRESSIONS)
+        self._rate = smoothed_click_rate(self.clicks, self.shown)
         self.published_at_s = publication_times(log)
         self._seed = seed
 
@@ -143,7 +141,7 @@ class Baselines:
             POPULAR: self.clicks[articles].astype(np.float64),
             CLICK_RATE: self._rate[articles],
             NEWEST: self.published_at_s[articles],
-            RANDOM: shuffled(positions, articles, self._seed) / 2.0**64,
+            RANDOM: random_order(positions, articles, self._seed) / 2.0**64,
         }
 
 

@@ -7,17 +7,17 @@ delay, at least that long before it). The baselines see exactly the same.
 
 from __future__ import annotations
 
-import zlib
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from freshet.models.articles.catalog import ArticleCatalog
 from freshet.models.articles.trending import population_vector
+from freshet.models.evaluation.baselines import click_rates_so_far, random_scores
 from freshet.models.evaluation.ranking_metrics import RankingReport, RankingScores
 from freshet.models.events.events import Impression, to_unix_s
 from freshet.models.ranking.linear import LinearRanker
@@ -31,56 +31,6 @@ POPULATION_INTERVAL_S = 300.0
 """Event time after which the population's vector is computed anew."""
 
 _STREAM = "impressions"
-
-
-class CtrBaseline:
-    """Ranks by the click rate so far, ``(clicks + prior_clicks) / (impressions + prior_impressions)``.
-
-    Of eight priors tried, one click in ten is good on both logs, so that the floor is not too low: AUC 0.622
-    on a sample of MIND-small (the best: 0.623 with 2 in 20; the usual 1 in 20: 0.619) and 0.807 on CI&T
-    DeskDrop (the best: 0.827 with 0.1 in 2; 1 in 20: 0.766).
-
-    Args:
-        prior_clicks: Of an article never shown.
-        prior_impressions: Of an article never shown.
-    """
-
-    PRIOR: ClassVar = (1.0, 10.0)
-
-    def __init__(self, prior_clicks: float = PRIOR[0], prior_impressions: float = PRIOR[1]) -> None:
-        self._prior = (prior_clicks, prior_impressions)
-        self._counts: dict[str, tuple[float, float]] = {}
-
-    def score(self, candidates: Sequence[str]) -> NDArray[np.float64]:
-        """Smoothed click-through rates, shape (n,), of what was learned so far."""
-        get, prior = self._counts.get, self._prior
-        return np.array([clicks / shown for clicks, shown in (get(c, prior) for c in candidates)])
-
-    def learn(self, shown: Iterable[str], clicked: Collection[str]) -> None:
-        """Count one impression, or (``shown`` empty) clicks that came later."""
-        counts, prior = self._counts, self._prior
-        for news_id in shown:
-            clicks, impressions = counts.get(news_id, prior)
-            counts[news_id] = clicks, impressions + 1.0
-        for news_id in clicked:
-            clicks, impressions = counts.get(news_id, prior)
-            counts[news_id] = clicks + 1.0, impressions
-
-
-def random_scores(impression_id: str, candidates: Iterable[str], seed: int = 0) -> NDArray[np.float64]:
-    """Scores in [0, 1), shape (n,), that know nothing: a hash of seed, impression and candidate."""
-    salt = zlib.crc32(f"{seed} {impression_id} ".encode())
-    return np.array([zlib.crc32(news_id.encode(), salt) for news_id in candidates]) / 2.0**32
-
-
-def click_rates_so_far(catalog: ArticleCatalog, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-    """What :class:`CtrBaseline` scores, shape (n,), from the counts that a catalog has of ``rows``."""
-    prior_clicks, prior_impressions = CtrBaseline.PRIOR
-    heads = len(catalog.half_lives_s)
-    counts = catalog.statistics.counts.take(rows, axis=0)
-    clicks, impressions = counts[:, heads - 1], counts[:, 2 * heads - 1]
-    rates: NDArray[np.float64] = (clicks + prior_clicks) / (impressions + prior_impressions)
-    return rates
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +74,7 @@ class Learner(Protocol):
         ...
 
 
-class Shown(NamedTuple):
+class ImpressionRecord(NamedTuple):
     """What ranking an impression and learning from it need; of a log, made without an event."""
 
     impression_id: str
@@ -136,7 +86,7 @@ class Shown(NamedTuple):
     history: Sequence[str]
 
     @classmethod
-    def of(cls, impression: Impression) -> Shown:
+    def of(cls, impression: Impression) -> ImpressionRecord:
         """The same of an event."""
         return cls(
             impression.impression_id,
@@ -151,7 +101,7 @@ class Shown(NamedTuple):
 class _Pending(NamedTuple):
     """An impression whose feedback is not due yet, as it was ranked."""
 
-    impression: Shown
+    impression: ImpressionRecord
     slate: ScoredSlate | None
     clicked: NDArray[np.bool_] | None
     """Of each candidate of the slate."""
@@ -202,7 +152,7 @@ class PrequentialEvaluation:
         self._population_due_s = -np.inf
         self._ranker_scores, self._ctr_scores, self._random_scores = (RankingScores() for _ in range(3))
 
-    def add(self, impression: Impression | Shown, *, measured: bool = True) -> None:
+    def add_impression(self, impression: Impression | ImpressionRecord, *, measured: bool = True) -> None:
         """Rank ``impression``, measure the ranking, and learn from it when its feedback is due.
 
         Args:
@@ -212,7 +162,7 @@ class PrequentialEvaluation:
         Raises:
             ValueError: The impression is from before the last one.
         """
-        shown = Shown.of(impression) if isinstance(impression, Impression) else impression
+        shown = ImpressionRecord.of(impression) if isinstance(impression, Impression) else impression
         self._advance(shown)
         slate = labels = None
         if measured or self._learners:
@@ -229,7 +179,7 @@ class PrequentialEvaluation:
         Raises:
             ValueError: The impression is from before the last one.
         """
-        shown = Shown.of(impression)
+        shown = ImpressionRecord.of(impression)
         self._advance(shown)
         return self._rank(shown, candidates)
 
@@ -247,7 +197,7 @@ class PrequentialEvaluation:
             learned=self._learned,
         )
 
-    def _advance(self, impression: Shown) -> None:
+    def _advance(self, impression: ImpressionRecord) -> None:
         """Learn from all whose feedback is due at the time of ``impression``."""
         now_s = impression.time_s
         if now_s < self._now_s:
@@ -259,7 +209,7 @@ class PrequentialEvaluation:
         while self._pending and self._pending[0].impression.time_s + self._delay_s <= now_s:
             self._learn(self._pending.popleft())
 
-    def _rank(self, impression: Shown, candidates: Sequence[str]) -> ScoredSlate:
+    def _rank(self, impression: ImpressionRecord, candidates: Sequence[str]) -> ScoredSlate:
         now_s = impression.time_s
         state = self._users.get(impression.user_id)
         if state is None and impression.history:
@@ -278,9 +228,9 @@ class PrequentialEvaluation:
             others = tuple(ranker.score(slate.features) for ranker in self._others)
             self._on_ranked(RankedImpression(impression_id, slate.ids, labels, slate.scores, by_ctr, others))
             return
-        self._ranker_scores.add(labels, slate.scores)
-        self._ctr_scores.add(labels, by_ctr)
-        self._random_scores.add(labels, random_scores(impression_id, slate.ids, self._seed))
+        self._ranker_scores.add_impression(labels, slate.scores)
+        self._ctr_scores.add_impression(labels, by_ctr)
+        self._random_scores.add_impression(labels, random_scores(impression_id, slate.ids, self._seed))
 
     def _learn(self, pending: _Pending) -> None:
         impression, time_s = pending.impression, pending.impression.time_s
@@ -346,5 +296,5 @@ def evaluate(
     """
     evaluation = PrequentialEvaluation(catalog, pooling, ranker, feedback_delay_s=feedback_delay_s, seed=seed)
     for position, impression in enumerate(impressions):
-        evaluation.add(impression, measured=position >= warm_up)
+        evaluation.add_impression(impression, measured=position >= warm_up)
     return evaluation.report(bootstrap_seed=seed)

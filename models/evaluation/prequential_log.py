@@ -16,9 +16,15 @@ from numpy.typing import NDArray
 from freshet.models.articles.catalog import ArticleCatalog
 from freshet.models.datasets.impression_log import ImpressionLog
 from freshet.models.datasets.mind_timeline import SHOWN_AFTER_S
+from freshet.models.evaluation.baselines import random_order
 from freshet.models.evaluation.frozen import NEWEST, RANDOM
-from freshet.models.evaluation.prequential import Learner, PrequentialEvaluation, RankedImpression, Shown
-from freshet.models.evaluation.slate_scores import BATCH, Slates, SlateScores, shuffled
+from freshet.models.evaluation.prequential import (
+    ImpressionRecord,
+    Learner,
+    PrequentialEvaluation,
+    RankedImpression,
+)
+from freshet.models.evaluation.slate_scores import BATCH, Slates, SlateScores
 from freshet.models.events.events import Impression, from_unix_s
 from freshet.models.ports import FloatMatrix
 from freshet.models.ranking.linear import LinearRanker
@@ -89,7 +95,7 @@ class PrequentialLog:
             measured: False: learn only.
         """
         for position, shown in enumerate(_shown(self._log, start, stop), start):
-            self._evaluation.add(shown, measured=measured)
+            self._evaluation.add_impression(shown, measured=measured)
             if measured:
                 self._positions.append(position)
                 if len(self._sizes) >= BATCH:
@@ -114,13 +120,13 @@ class PrequentialLog:
         )
         newest = self._published_at_s[candidates]
         positions = np.repeat(slates.positions, slates.sizes)
-        chance = shuffled(positions, candidates, self._seed).astype(np.float64)
+        chance = random_order(positions, candidates, self._seed).astype(np.float64)
         methods = (*METHODS, *self._others)
         found = dict(zip(methods, (ranker, rate, newest, chance, *others), strict=True))
         if self._given:
             slots = self._slots(positions, candidates)
             found |= {name: values[slots] for name, values in self._given.items()}
-        self._scores.add(slates, found)
+        self._scores.add_slates(slates, found)
         self._positions.clear()
         self._sizes.clear()
         self._ids.clear()
@@ -152,7 +158,7 @@ def impressions(log: ImpressionLog, start: int, stop: int) -> Iterator[Impressio
         )
 
 
-def _shown(log: ImpressionLog, start: int, stop: int) -> Iterator[Shown]:
+def _shown(log: ImpressionLog, start: int, stop: int) -> Iterator[ImpressionRecord]:
     ids, user_ids = log.articles.id_array, log.user_ids
     for first in range(start, stop, BATCH):
         last = min(first + BATCH, stop)
@@ -163,7 +169,7 @@ def _shown(log: ImpressionLog, start: int, stop: int) -> Iterator[Shown]:
         for i, (user, time_s) in enumerate(zip(users, times_s, strict=True)):
             slate = slice(bounds[i], bounds[i + 1])
             names = candidates[slate]
-            yield Shown(
+            yield ImpressionRecord(
                 str(first + i),
                 user_ids[user],
                 time_s,

@@ -269,18 +269,6 @@ class RankingReport:
         """Mean AUC."""
         return self.metrics["auc"].mean
 
-    def as_json(self) -> dict[str, object]:
-        """The report as plain JSON values."""
-        return {
-            "impressions": self.impressions,
-            "left_out": self.left_out,
-            "confidence": self.confidence,
-            "metrics": {
-                name: {"mean": estimate.mean, "low": estimate.low, "high": estimate.high}
-                for name, estimate in self.metrics.items()
-            },
-        }
-
 
 class RankingScores:
     """Collects the metrics of one impression after another; 32 bytes each."""
@@ -295,7 +283,7 @@ class RankingScores:
         """Impressions with both labels."""
         return len(self._values) // len(METRICS) + len(self._labels)
 
-    def add(self, labels: ArrayLike, scores: ArrayLike) -> bool:
+    def add_impression(self, labels: ArrayLike, scores: ArrayLike) -> bool:
         """Add one impression; False, and it is only counted, if it has one label only.
 
         Raises:

@@ -43,8 +43,7 @@ class Segment:
 
     name: str
     impressions: int
-    estimates: Mapping[str, Estimate]
-    """By method."""
+    methods: Mapping[str, Estimate]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,27 +55,6 @@ class SegmentTable:
     of_candidates: bool
     """Slates are restricted to the segment's candidates."""
     segments: tuple[Segment, ...]
-
-    def as_json(self) -> dict[str, object]:
-        """The table as plain JSON values."""
-        return {
-            "title": self.title,
-            "metric": self.metric,
-            "of_candidates": self.of_candidates,
-            "segments": [
-                {
-                    "name": segment.name,
-                    "impressions": segment.impressions,
-                    "methods": {name: as_json(estimate) for name, estimate in segment.estimates.items()},
-                }
-                for segment in self.segments
-            ],
-        }
-
-
-def as_json(estimate: Estimate) -> dict[str, float]:
-    """An estimate as plain JSON values."""
-    return {"mean": estimate.mean, "low": estimate.low, "high": estimate.high}
 
 
 def estimates(values: NDArray[np.floating], seed: int = 0) -> list[Estimate]:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from freshet.models import kernels
 from freshet.models.datasets.impression_log import ImpressionLog
+from freshet.models.evaluation.baselines import random_order
 from freshet.models.evaluation.list_metrics import coverage, diversity, novelty
 from freshet.models.evaluation.ranking_metrics import RankedSlates
 from freshet.models.ports import FloatMatrix
@@ -160,7 +161,7 @@ class SlateScores:
         self._clicks_at_rank = np.zeros((len(self.methods), MAX_RANK))
         self._shown_at_rank = np.zeros(MAX_RANK)
 
-    def add(self, slates: Slates, scores: Mapping[str, NDArray[np.floating]]) -> None:
+    def add_slates(self, slates: Slates, scores: Mapping[str, NDArray[np.floating]]) -> None:
         """Measure a batch.
 
         Args:
@@ -296,26 +297,10 @@ def _best(
         group = np.repeat(np.arange(len(lengths)), lengths)[moved]
         tied = order[moved]
         order = order.copy()
-        order[moved] = tied[np.lexsort((shuffled(positions[slate[moved]], candidates[tied]), group))]
+        order[moved] = tied[np.lexsort((random_order(positions[slate[moved]], candidates[tied]), group))]
     lists = np.full((len(sizes), LIST_LENGTH), -1, np.int32)
     lists[slate[near], ranks[near]] = candidates[order[near]]
     return lists
-
-
-def shuffled(
-    positions: NDArray[np.integer], candidates: NDArray[np.integer], seed: int = 0
-) -> NDArray[np.uint64]:
-    """Numbers (n,) that look random, of each impression and article: an order that knows nothing.
-
-    The finalizer of MurmurHash3 (Appleby, 2011) over both.
-    """
-    x = positions.astype(np.uint64) << np.uint64(32) | candidates.astype(np.uint64)
-    x ^= np.uint64(seed & 0xFFFF_FFFF) * np.uint64(0x9E37_79B9_7F4A_7C15)
-    for factor in (0xFF51_AFD7_ED55_8CCD, 0xC4CE_B9FE_1A85_EC53):
-        x ^= x >> np.uint64(33)
-        x *= np.uint64(factor)
-    x ^= x >> np.uint64(33)
-    return x
 
 
 def _measure_parts(

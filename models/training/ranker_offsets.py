@@ -79,5 +79,5 @@ def ranker_offsets(log: ImpressionLog, weights: Mapping[str, float] = DEFAULT_WE
     ranker = LinearRanker({name: weight for name, weight in weights.items() if name != "no_vector"})
     evaluation = PrequentialEvaluation(catalog, _BY_IDS, ranker, on_ranked=keep)
     for position, impression in enumerate(impressions(log, 0, len(log))):  # noqa: B007 - read by `keep`
-        evaluation.add(impression)
+        evaluation.add_impression(impression)
     return offsets

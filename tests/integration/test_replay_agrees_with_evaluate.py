@@ -114,7 +114,7 @@ def evaluated(
         catalog, pooling, OnlineRanker(), feedback_delay_s=delay_s, on_ranked=on_ranked
     )
     for impression in impressions:
-        evaluating.add(impression)
+        evaluating.add_impression(impression)
     return ranked
 
 
@@ -192,7 +192,9 @@ def mean_auc(impressions: list[Impression], ranked: list[Scores]) -> float:
     measured = RankingScores()
     for impression, scores in zip(impressions, ranked, strict=True):
         ids = list(scores)
-        measured.add([news_id in impression.clicked for news_id in ids], [scores[news_id] for news_id in ids])
+        measured.add_impression(
+            [news_id in impression.clicked for news_id in ids], [scores[news_id] for news_id in ids]
+        )
     return measured.report(resamples=1).auc
 
 

@@ -93,7 +93,7 @@ class Newspaper:
         measured = islice(zip(self.impressions, oracle_scores(self.folder), strict=True), first, None)
         for impression, best in measured:
             clicked = set(impression.clicked)
-            scores.add(np.array([news_id in clicked for news_id in impression.candidates]), best)
+            scores.add_impression(np.array([news_id in clicked for news_id in impression.candidates]), best)
         return scores.report()
 
     def write(self, topic: Vocabulary, number: int, time_s: float) -> Article:

@@ -155,7 +155,7 @@ def _scored(scored: Scored) -> dict[str, object]:
         "request": Spread(scored.score.latency_p50_s, scored.score.latency_p99_s).as_json(),
         "click_to_vector": scored.click_to_vector.as_json(),
         "share_of_possible": scored.share_of_possible,
-        "rankings": {name: ranking.as_json() for name, ranking in scored.rankings.items()},
+        "rankings": dict(scored.rankings),
     }
 
 

@@ -48,27 +48,15 @@ class ComparedMethod:
 
     name: str
     metrics: Mapping[str, Estimate]
-    """Of all impressions after the cut."""
-    seen: Estimate | None
+    """Metrics over all impressions after the cut."""
+    auc_seen_articles: Estimate | None
     """AUC among the candidates shown before the cut; ``None`` where no slate has both a click and a skip."""
-    unseen: Estimate | None
-    """The same of those never shown before."""
-    examples_per_s: float | None = None
-    train_s: float | None = None
+    auc_unseen_articles: Estimate | None
+    """AUC among the candidates that were not shown before the cut."""
+    training_examples_per_s: float | None = None
+    training_s: float | None = None
     impressions_per_s: float | None = None
-    """Ranked by the bundle alone."""
-
-    def as_json(self) -> dict[str, object]:
-        """Plain JSON values."""
-        return {
-            "name": self.name,
-            "metrics": {name: _as_json(estimate) for name, estimate in self.metrics.items()},
-            "auc_seen_articles": _as_json(self.seen),
-            "auc_unseen_articles": _as_json(self.unseen),
-            "training_examples_per_s": self.examples_per_s,
-            "training_s": self.train_s,
-            "impressions_per_s": self.impressions_per_s,
-        }
+    """Impressions that the bundle alone ranked per second."""
 
 
 @dataclass(frozen=True)
@@ -77,21 +65,13 @@ class Comparison:
 
     folder: str
     cut: str
-    measured: int
+    impressions: int
+    """Impressions measured."""
     methods: tuple[ComparedMethod, ...]
-
-    def as_json(self) -> dict[str, object]:
-        """Plain JSON values."""
-        return {
-            "folder": self.folder,
-            "cut": self.cut,
-            "impressions": self.measured,
-            "methods": [method.as_json() for method in self.methods],
-        }
 
     def render(self) -> Table:
         """For a terminal."""
-        table = Table(title=f"{self.folder}: {self.measured:,} impressions after the cut")
+        table = Table(title=f"{self.folder}: {self.impressions:,} impressions after the cut")
         table.add_column("ranked by", no_wrap=True)
         for column in ("AUC", "±", "MRR", "nDCG@10", "seen", "unseen", "train/s", "rank/s"):
             table.add_column(column, justify="right", no_wrap=True)
@@ -103,9 +83,9 @@ class Comparison:
                 f"{(auc.high - auc.low) / 2:.4f}",
                 f"{method.metrics['mrr'].mean:.3f}",
                 f"{method.metrics['ndcg@10'].mean:.3f}",
-                _mean(method.seen),
-                _mean(method.unseen),
-                "" if method.examples_per_s is None else f"{method.examples_per_s:,.0f}",
+                _mean(method.auc_seen_articles),
+                _mean(method.auc_unseen_articles),
+                "" if method.training_examples_per_s is None else f"{method.training_examples_per_s:,.0f}",
                 "" if method.impressions_per_s is None else f"{method.impressions_per_s:,.0f}",
             )
         table.caption = (
@@ -177,8 +157,8 @@ def _trained(
             name,
             found,
             _BUNDLE,
-            examples_per_s=float(np.mean(speeds)) if speeds else None,
-            train_s=train_s,
+            training_examples_per_s=float(np.mean(speeds)) if speeds else None,
+            training_s=train_s,
             impressions_per_s=found.measured / model_s if model_s else None,
         ),
         found,
@@ -186,20 +166,15 @@ def _trained(
 
 
 def _method(name: str, found: Evaluation, key: str, **speeds: float | None) -> ComparedMethod:
-    parts: dict[str, Estimate] = {}
-    for table in found.tables:
-        if table.of_candidates:
-            parts |= {
-                segment.name: segment.estimates[key] for segment in table.segments if key in segment.estimates
-            }
+    parts = {
+        segment.name: segment.methods[key]
+        for table in found.tables
+        if table.of_candidates
+        for segment in table.segments
+        if key in segment.methods and not np.isnan(segment.methods[key].mean)
+    }
     return ComparedMethod(name, found.overall[key], parts.get(_SEEN), parts.get(_UNSEEN), **speeds)
 
 
 def _mean(estimate: Estimate | None) -> str:
-    return "" if estimate is None or np.isnan(estimate.mean) else f"{estimate.mean:.4f}"
-
-
-def _as_json(estimate: Estimate | None) -> dict[str, float] | None:
-    if estimate is None or np.isnan(estimate.mean):
-        return None
-    return {"mean": estimate.mean, "low": estimate.low, "high": estimate.high}
+    return "" if estimate is None else f"{estimate.mean:.4f}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -25,34 +25,18 @@ if TYPE_CHECKING:
     from freshet.models.evaluation.ranking_metrics import Estimate
 
 
-class FolderReport(Protocol):
-    """What an evaluation found."""
+@dataclass(frozen=True)
+class FolderReport:
+    """Findings of an evaluation."""
 
-    def as_json(self) -> dict[str, object]:
-        """As plain JSON values."""
-        ...
-
-    def render(self) -> RenderableType:
-        """For a terminal."""
-        ...
+    described: Mapping[str, object]
+    """JSON object, for orjson."""
+    table: RenderableType
+    """Table for a terminal."""
 
 
 FolderEvaluator = Callable[[Path, Bundle, Settings, StageProgress], FolderReport]
 """Folder, bundle, settings, progress to a report; raises :class:`~freshet.workers.errors.WorkerError`."""
-
-
-@dataclass(frozen=True)
-class _Tabled:
-    """A report with its table."""
-
-    described: dict[str, object]
-    table: RenderableType
-
-    def as_json(self) -> dict[str, object]:
-        return self.described
-
-    def render(self) -> RenderableType:
-        return self.table
 
 
 def evaluate_movielens(
@@ -88,9 +72,9 @@ def _rating_errors(bundle: Bundle, ratings: Ratings) -> FolderReport:
         "ratings": report.ratings,
         "new_users": report.new_users,
         "new_items": report.new_items,
-        "rmse": {name: asdict(estimate) for name, estimate in report.methods.items()},
+        "rmse": report.methods,
     }
-    return _Tabled(described, table)
+    return FolderReport(described, table)
 
 
 def _film_lists(bundle: Bundle, ratings: Ratings) -> FolderReport:
@@ -128,10 +112,10 @@ def _film_lists(bundle: Bundle, ratings: Ratings) -> FolderReport:
     table.caption = "known: users with ratings before the cut, as published"
     described: dict[str, object] = {
         "bundle": bundle.id,
-        **report.as_json(),
-        "popularity": popular.as_json()["segments"],
+        **asdict(report),
+        "popularity": popular.segments,
     }
-    return _Tabled(described, table)
+    return FolderReport(described, table)
 
 
 def _with_interval(estimate: Estimate) -> str:
@@ -153,20 +137,20 @@ def evaluate_headline_tests(
     except ValueError as error:
         raise WorkerError(str(error)) from error
     table = Table(
-        title=f"{report.tests:,} headline tests, weeks {report.weeks[0]} to {report.weeks[1]}: pairs in order"
+        title=f"{report.tests:,} headline tests, weeks {report.first_week} to {report.last_week}: "
+        "pairs in order"
     )
     for column in ("scorer", "pairs", "number", "accuracy", "95 % interval"):
         table.add_column(column, justify="left" if column in {"scorer", "pairs"} else "right")
     for name, pairs, found in (
-        ("bundle", "significant", report.significant),
-        ("ridge on frozen vectors", "significant", report.ridge_significant),
+        ("bundle", "significant", report.significant_pairs),
+        ("ridge on frozen vectors", "significant", report.ridge.significant_pairs),
         ("bundle", "all", report.all_pairs),
-        ("ridge on frozen vectors", "all", report.ridge_all_pairs),
+        ("ridge on frozen vectors", "all", report.ridge.all_pairs),
     ):
-        accuracy = found.accuracy
-        interval = f"{accuracy.low:.4f} to {accuracy.high:.4f}"
-        table.add_row(name, pairs, f"{found.pairs:,}", f"{accuracy.mean:.4f}", interval)
-    return _Tabled({"bundle": bundle.id, **report.as_json()}, table)
+        interval = f"{found.low:.4f} to {found.high:.4f}"
+        table.add_row(name, pairs, f"{found.pairs:,}", f"{found.accuracy:.4f}", interval)
+    return FolderReport({"bundle": bundle.id, **asdict(report)}, table)
 
 
 EVALUATORS: Mapping[DataKind, FolderEvaluator] = {

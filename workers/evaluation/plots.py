@@ -134,7 +134,7 @@ def _over_time(evaluation: Evaluation) -> Plot:
     with _drawn("time", 3.4) as (axes, out):
         x = np.arange(len(segments))
         for m, method in enumerate(evaluation.overall):
-            found = [segment.estimates[method] for segment in segments]
+            found = [segment.methods[method] for segment in segments]
             colour = _COLOURS[m % len(_COLOURS)]
             axes.plot(
                 x,
@@ -153,7 +153,7 @@ def _over_time(evaluation: Evaluation) -> Plot:
         axes.set_ylabel("AUC")
         axes.grid(axis="y", color="#dddddd")
         _legend(axes)
-    main = [segment.estimates[evaluation.main].mean for segment in segments]
+    main = [segment.methods[evaluation.main].mean for segment in segments]
     words = (
         f"{len(segments)} stretches of equally many impressions; the AUC of {evaluation.main} lies between "
         f"{min(main):.3f} and {max(main):.3f}, it begins at {main[0]:.3f} and ends at {main[-1]:.3f}. The "

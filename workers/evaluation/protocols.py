@@ -125,7 +125,7 @@ def rank_frozen(  # noqa: PLR0917 - on what, with what, from where
                 began = perf_counter()
                 found[BUNDLE] = scorer.scores(log, first, stop).astype(np.float64)
                 model_s += perf_counter() - began
-            scores.add(slates, found)
+            scores.add_slates(slates, found)
             told(stop - start, n - start)
     evaluate_s = perf_counter() - before
     if scorer is None:

@@ -13,7 +13,7 @@ from freshet.models.embedding.bundle import Manifest
 from freshet.models.evaluation.ablation import AblatedGroup
 from freshet.models.evaluation.drift.space import SpaceReport
 from freshet.models.evaluation.ranking_metrics import DEFAULT_CONFIDENCE, Estimate
-from freshet.models.evaluation.segments import SegmentTable, as_json
+from freshet.models.evaluation.segments import SegmentTable
 
 ORACLE = "oracle"
 """The method that knows what a synthetic folder's clicks were drawn from."""
@@ -44,10 +44,6 @@ class Speed:
     def impressions_per_s(self) -> float:
         """All of it: ranking by every method, measuring, learning."""
         return self.impressions / self.evaluate_s if self.evaluate_s else 0.0
-
-    def as_json(self) -> dict[str, float | int | None]:
-        """The figures by name."""
-        return {**asdict(self), "impressions_per_s": self.impressions_per_s}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +109,7 @@ class Evaluation:
     """For the HTML report only."""
 
     def as_json(self) -> dict[str, object]:
-        """The report as plain JSON values."""
+        """The report for orjson, which writes the dataclasses in it."""
         return {
             "folder": self.folder,
             "data_sha256": self.data_sha256,
@@ -131,20 +127,17 @@ class Evaluation:
             "left_out": self.left_out,
             "confidence": DEFAULT_CONFIDENCE,
             "main": self.main,
-            "methods": {
-                method: {metric: as_json(estimate) for metric, estimate in metrics.items()}
-                for method, metrics in self.overall.items()
-            },
-            "auc_differences": {method: as_json(found) for method, found in self.differences.items()},
-            "coverage@5": dict(self.coverage),
-            "segments": [table.as_json() for table in self.tables],
-            "over_time": self.over_time.as_json(),
-            "click_rate_by_rank": {method: list(rates) for method, rates in self.click_rates.items()},
-            "slates_by_rank": list(self.slates_at_rank),
-            "space": None if self.space is None else self.space.as_json(),
-            "speed": self.speed.as_json(),
+            "methods": self.overall,
+            "auc_differences": self.differences,
+            "coverage@5": self.coverage,
+            "segments": self.tables,
+            "over_time": self.over_time,
+            "click_rate_by_rank": self.click_rates,
+            "slates_by_rank": self.slates_at_rank,
+            "space": self.space,
+            "speed": {**asdict(self.speed), "impressions_per_s": self.speed.impressions_per_s},
             "learner": self.learner,
-            "weights": None if self.weights is None else dict(self.weights),
-            "ablation": [group.as_json() for group in self.ablation],
-            "notes": list(self.notes),
+            "weights": self.weights,
+            "ablation": self.ablation,
+            "notes": self.notes,
         }

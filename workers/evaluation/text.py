@@ -103,7 +103,7 @@ def _ablation(evaluation: Evaluation) -> Table:
 def _over_time(evaluation: Evaluation) -> Table:
     """A bar for each stretch of equally many impressions, of one scale for all methods."""
     segments = evaluation.over_time.segments
-    curves = {m: [segment.estimates[m].mean for segment in segments] for m in evaluation.overall}
+    curves = {m: [segment.methods[m].mean for segment in segments] for m in evaluation.overall}
     least, most = min(map(min, curves.values())), max(map(max, curves.values()))
     table = _new_table(
         f"AUC over time, from {segments[0].name} (UTC) on; bars from {least:.3f} to {most:.3f}"
@@ -125,7 +125,7 @@ def _segments(evaluation: Evaluation, segments: SegmentTable) -> Table:
     for method in evaluation.overall:
         table.add_column(method, justify="right")
     for segment in segments.segments[:_ROWS_SHOWN]:
-        cells = [_cell(segment.estimates[method]) for method in evaluation.overall]
+        cells = [_cell(segment.methods[method]) for method in evaluation.overall]
         table.add_row(segment.name, f"{segment.impressions:,}", *cells)
     more = len(segments.segments) - _ROWS_SHOWN
     if more > 0:

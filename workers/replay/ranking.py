@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from freshet.models.evaluation.prequential import CtrBaseline
+from freshet.models.evaluation.baselines import CtrBaseline
 from freshet.models.evaluation.ranking_metrics import RankingReport, RankingScores
 from freshet.models.events.events import Impression, Recommendation
 
@@ -55,7 +55,7 @@ class LiveComparison:
         }
         for collected in (self._all, self._last) if self._seen >= self._warm_up else (self._all,):
             for name, values in scores.items():
-                collected[name].add(labels, values)
+                collected[name].add_impression(labels, values)
         self.learn(impression)
 
     def report(self) -> Mapping[str, RankingReport]:

@@ -113,8 +113,8 @@ class ScoreReport:
             "degraded": self.degraded,
             "latency_p50_s": self.latency_p50_s,
             "latency_p99_s": self.latency_p99_s,
-            "all": {name: ranking.as_json() for name, ranking in self.rankings.items()},
-            "last_80_percent": {name: ranking.as_json() for name, ranking in self.rankings_last.items()},
+            "all": dict(self.rankings),
+            "last_80_percent": dict(self.rankings_last),
         }
 
 

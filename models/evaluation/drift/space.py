@@ -16,7 +16,7 @@ measured on a sample, because both take time and memory in the square of its siz
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,10 +53,6 @@ class SpaceReport:
     overlap_with_text: float | None
     """Share of the k nearest that are among the k nearest by text vectors."""
     overlap_by_chance: float | None
-
-    def as_json(self) -> dict[str, float | int | None]:
-        """The figures by name."""
-        return asdict(self)
 
 
 def measure_space(
@@ -99,7 +95,7 @@ def measure_space(
         texts = text_vectors[rows]
         has_text = (texts != 0).any(axis=1)
         if has_text.sum() > k:
-            overlap = neighbourhood_overlap(near, nearest(texts, k), has_text)
+            overlap = float(neighbourhood_overlap(near, nearest(texts, k))[has_text].mean())
     return SpaceReport(
         articles=len(known),
         sampled=n,
@@ -196,23 +192,23 @@ def same_group_share(
     return float(same.mean()), float(chance)
 
 
-def neighbourhood_overlap(
-    one: NDArray[np.int64], other: NDArray[np.int64], asked: NDArray[np.bool_] | None = None
-) -> float:
-    """Mean share of the neighbours (n, k) of ``one`` that are in ``other`` (n, k) too.
+def neighbourhood_overlap(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Share (n,) of each article's neighbours by one similarity that are its neighbours by another, too.
 
     Args:
-        one: Rows, distinct within an article's.
-        other: The same, of another similarity.
-        asked: Shape (n,): articles to ask, all by default.
+        one: Shape (n, k): each article's neighbours, distinct rows in any order.
+        other: Shape (n, k): its neighbours by the other similarity.
 
     Raises:
         ValueError: The shapes differ.
+
+    >>> neighbourhood_overlap(np.array([[1, 2], [0, 3]]), np.array([[2, 4], [3, 0]])).tolist()
+    [0.5, 1.0]
     """
     if one.shape != other.shape:
         raise ValueError(f"neighbourhoods of {one.shape} and {other.shape} cannot be compared")
-    shared = (one[:, :, None] == other[:, None, :]).any(axis=2).mean(axis=1)
-    return float(shared.mean() if asked is None else shared[asked].mean())
+    shares: NDArray[np.float64] = (one[:, :, None] == other[:, None, :]).any(axis=2).mean(axis=1)
+    return shares
 
 
 def principal_plane(vectors: FloatMatrix) -> tuple[NDArray[np.float64], tuple[float, float]]:

@@ -29,6 +29,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from freshet.models.evaluation.drift.space import neighbourhood_overlap
 from freshet.models.kernels.unit_norm import to_unit_norm
 from freshet.models.ports import FloatMatrix
 
@@ -156,7 +157,7 @@ def compare_bundles(
         int(both.sum()),
         int((has_before & ~has_after).sum()),
         int((has_after & ~has_before).sum()),
-        neighbourhood_overlap(before[both], after[both], k, sample=sample, seed=seed),
+        compare_neighbourhoods(before[both], after[both], k, sample=sample, seed=seed),
         norm_shift(a, b),
         _cosine_shift(a, b) if same_axes else None,
         centroid_shift(a, b) if same_axes else None,
@@ -199,7 +200,7 @@ def compare_periods(
     )
 
 
-def neighbourhood_overlap(
+def compare_neighbourhoods(
     before: FloatMatrix, after: FloatMatrix, k: int, *, sample: int = SAMPLE, seed: int = 0
 ) -> Overlap:
     """How many of an article's ``k`` nearest others by cosine in ``before`` (n, d) stay in ``after`` (n, e).
@@ -218,11 +219,12 @@ def neighbourhood_overlap(
     unit_before = to_unit_norm(before.astype(np.float64)).astype(np.float32)
     unit_after = to_unit_norm(after.astype(np.float64)).astype(np.float32)
     rows = _sampled(n, sample, np.random.default_rng(seed))
-    shares = np.empty(len(rows))
-    for start in range(0, len(rows), _BLOCK):
-        block = rows[start : start + _BLOCK]
-        found = zip(_neighbours(unit_before, block, k), _neighbours(unit_after, block, k), strict=True)
-        shares[start : start + len(block)] = [len(np.intersect1d(x, y)) / k for x, y in found]
+    shares = np.concatenate(
+        [
+            neighbourhood_overlap(_neighbours(unit_before, block, k), _neighbours(unit_after, block, k))
+            for block in np.split(rows, range(_BLOCK, len(rows), _BLOCK))
+        ]
+    )
     return Overlap(k, len(rows), float(shares.mean()), float(np.quantile(shares, 0.1)), k / (n - 1))
 
 

@@ -14,6 +14,7 @@ from freshet.models.datasets.impression_log import ArticleTable
 from freshet.models.embedding.bundle import ENCODER_FOLDER, Bundle, BundleError
 from freshet.models.embedding.feature_tower import FeatureTower, weight_of
 from freshet.models.embedding.text.encoder import TransformerEncoder
+from freshet.models.evaluation.bundle_scorer import user_mix
 from freshet.models.evaluation.headlines.pairwise import PairwiseAccuracy, pairwise_accuracy
 from freshet.models.evaluation.headlines.ridge import ridge_baseline
 from freshet.models.ports import FloatMatrix
@@ -24,36 +25,28 @@ DEFAULT_VALIDATION = 0.2
 
 
 @dataclass(frozen=True)
-class HeadlineReport:
-    """What :func:`evaluate_headlines` measured, all on the same tests."""
+class RidgeReport:
+    """Ridge regression on frozen text vectors, the baseline."""
 
-    significant: PairwiseAccuracy
+    encoder: str
+    penalty: float
+    """Penalty with the best accuracy on tests before the measured ones."""
+    significant_pairs: PairwiseAccuracy
     all_pairs: PairwiseAccuracy
-    ridge_significant: PairwiseAccuracy
-    ridge_all_pairs: PairwiseAccuracy
-    ridge_penalty: float
-    """Chosen on tests before those that were measured."""
+
+
+@dataclass(frozen=True)
+class HeadlineReport:
+    """Accuracies of a bundle and of the baseline on the same later tests."""
+
     tests: int
     headlines: int
-    weeks: tuple[int, int]
-    """First and last week measured, YYYYWW."""
-
-    def as_json(self) -> dict[str, object]:
-        """The report as plain JSON values."""
-        return {
-            "tests": self.tests,
-            "headlines": self.headlines,
-            "first_week": self.weeks[0],
-            "last_week": self.weeks[1],
-            "significant_pairs": self.significant.as_json(),
-            "all_pairs": self.all_pairs.as_json(),
-            "ridge": {
-                "encoder": RIDGE_ENCODER,
-                "penalty": self.ridge_penalty,
-                "significant_pairs": self.ridge_significant.as_json(),
-                "all_pairs": self.ridge_all_pairs.as_json(),
-            },
-        }
+    first_week: int
+    """First measured week, YYYYWW."""
+    last_week: int
+    significant_pairs: PairwiseAccuracy
+    all_pairs: PairwiseAccuracy
+    ridge: RidgeReport
 
 
 def headline_scores(bundle: Bundle, headlines: Sequence[str]) -> NDArray[np.float32]:
@@ -79,10 +72,7 @@ def headline_scores(bundle: Bundle, headlines: Sequence[str]) -> NDArray[np.floa
     vectors = table_vectors(FeatureTower(bundle), _articles(headlines), texts)
     heads = manifest.user.heads
     population = weight_of(bundle, "user.population", (heads, manifest.d))
-    mix = bundle.weights.get("user.mix")
-    if mix is None:
-        mix = np.array([1.0 / (heads - 1)] * (heads - 1) + [0.0], np.float32)
-    scores: NDArray[np.float32] = vectors @ (mix @ population)
+    scores: NDArray[np.float32] = vectors @ (user_mix(bundle, heads) @ population)
     return scores
 
 
@@ -105,14 +95,18 @@ def evaluate_headlines(bundle: Bundle, tests: HeadlineTests, until: float | None
     baseline = ridge_baseline(*parts, frozen_vectors(parts))
     scores = headline_scores(bundle, later.headlines)
     return HeadlineReport(
-        pairwise_accuracy(later, scores),
-        pairwise_accuracy(later, scores, significant_only=False),
-        pairwise_accuracy(later, baseline.scores),
-        pairwise_accuracy(later, baseline.scores, significant_only=False),
-        baseline.penalty,
         len(later),
         len(later.headlines),
-        (int(later.week.min()), int(later.week.max())),
+        int(later.week.min()),
+        int(later.week.max()),
+        pairwise_accuracy(later, scores),
+        pairwise_accuracy(later, scores, significant_only=False),
+        RidgeReport(
+            RIDGE_ENCODER,
+            baseline.penalty,
+            pairwise_accuracy(later, baseline.scores),
+            pairwise_accuracy(later, baseline.scores, significant_only=False),
+        ),
     )
 
 

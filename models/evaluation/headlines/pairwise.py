@@ -8,32 +8,23 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from freshet.models.datasets.headline_tests import HeadlineTests, headline_pairs
-from freshet.models.evaluation.ranking_metrics import DEFAULT_CONFIDENCE, DEFAULT_RESAMPLES, Estimate
+from freshet.models.evaluation.ranking_metrics import DEFAULT_CONFIDENCE, DEFAULT_RESAMPLES
 
 
 @dataclass(frozen=True)
 class PairwiseAccuracy:
     """How many pairs were ordered as their test ordered them."""
 
-    accuracy: Estimate
-    """With an interval from a bootstrap over tests."""
+    accuracy: float
+    low: float
+    """Lower end of the accuracy's interval, from a bootstrap over tests."""
+    high: float
     pairs: int
     """Pairs measured."""
     share: float
     """Of all pairs with unequal click rates, those measured."""
     tests: int
     """Tests with a pair that was measured."""
-
-    def as_json(self) -> dict[str, float | int]:
-        """The figures as plain JSON values."""
-        return {
-            "accuracy": self.accuracy.mean,
-            "low": self.accuracy.low,
-            "high": self.accuracy.high,
-            "pairs": self.pairs,
-            "share": self.share,
-            "tests": self.tests,
-        }
 
 
 def pairwise_accuracy(
@@ -85,5 +76,5 @@ def pairwise_accuracy(
     tail = (1.0 - confidence) / 2
     low, high = np.quantile(drawn[:, 0] / drawn[:, 1], (tail, 1.0 - tail))
     return PairwiseAccuracy(
-        Estimate(float(right.mean()), float(low), float(high)), len(pairs), len(pairs) / len(every), n
+        float(right.mean()), float(low), float(high), len(pairs), len(pairs) / len(every), n
     )

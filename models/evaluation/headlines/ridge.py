@@ -87,9 +87,7 @@ def ridge_baseline(
     """
     vectors, held, scored = text_vectors
     accuracies = [
-        pairwise_accuracy(
-            validation, held @ ridge_weights(train, vectors, penalty), resamples=1
-        ).accuracy.mean
+        pairwise_accuracy(validation, held @ ridge_weights(train, vectors, penalty), resamples=1).accuracy
         for penalty in penalties
     ]
     best = int(np.argmax(accuracies))

@@ -134,7 +134,7 @@ class OffPolicyReplay:
         self._user, self._end = array("q"), array("q")
         self._columns = tuple(array("d") for _ in range(6))
 
-    def add(self, logged: LoggedImpression, *, measured: bool = True) -> None:
+    def add_impression(self, logged: LoggedImpression, *, measured: bool = True) -> None:
         """Note what the ranker would have shown, then learn from what was.
 
         Args:
@@ -153,7 +153,7 @@ class OffPolicyReplay:
             if measured:
                 self._note(impression, recommendation, ids, positions, propensities, clicked)
             self._predictor.learn(ids, positions, clicked)
-        self._evaluation.add(impression, measured=False)
+        self._evaluation.add_impression(impression, measured=False)
 
     def result(self) -> Replayed:
         """What was noted so far."""

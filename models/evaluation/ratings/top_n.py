@@ -26,7 +26,7 @@ items are exactly those of the first 80 % in time, unfiltered, and 95 of the 751
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,10 +122,6 @@ class TopNSegment:
     coverage: float
     """Of the recommendable items, in these users' lists."""
 
-    def as_json(self) -> dict[str, object]:
-        """Plain JSON values."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class TopNReport:
@@ -138,15 +134,6 @@ class TopNReport:
     """Of the test, high enough, but of an item that cannot be recommended."""
     segments: Mapping[str, TopNSegment]
     """``known`` (users with ratings before the cut: the published protocol), ``new``, and ``all``."""
-
-    def as_json(self) -> dict[str, object]:
-        """Plain JSON values."""
-        return {
-            "protocol": asdict(self.protocol),
-            "items": self.items,
-            "left_out_ratings": self.left_out_ratings,
-            "segments": {name: segment.as_json() for name, segment in self.segments.items()},
-        }
 
 
 def evaluate_topn(split: TopNSplit, scorer: ItemScorer, protocol: TopNProtocol, seed: int = 0) -> TopNReport:

@@ -127,7 +127,7 @@ class OutcomeMeasure:
         self._exposures = np.zeros(4)
         """Of all articles, of hits, of young articles, of young hits."""
 
-    def add(  # noqa: PLR0917 - a list, its chances and what came of it
+    def add_list(  # noqa: PLR0917 - a list, its chances and what came of it
         self,
         rows: NDArray[np.int64],
         chances: NDArray[np.float64],

@@ -172,7 +172,7 @@ class _Run:
         chances, clicked = self._readers.show(visit, shown.rows)
         self._service.learn(user, shown, clicked, now_s)
         measured = now_s >= self._measured_from_s
-        self.measure.add(
+        self.measure.add_list(
             shown.rows,
             chances,
             clicked,

@@ -111,7 +111,7 @@ class BoostedTrees:
         self._leaf_paths = np.zeros((n, MAX_LEAVES, len(inputs)))
         for number, tree in enumerate(self.trees):
             try:
-                self._add(number, tree)
+                self._add_tree(number, tree)
             except ValueError as error:
                 raise ValueError(f"tree {number}: {error}") from error
 
@@ -203,7 +203,7 @@ class BoostedTrees:
         leaves: NDArray[np.intp] = np.bitwise_count(lowest - np.uint16(1)).astype(np.intp)
         return leaves
 
-    def _add(self, number: int, tree: Tree) -> None:
+    def _add_tree(self, number: int, tree: Tree) -> None:
         nodes = len(tree.column)
         if not 1 <= nodes < 2 * MAX_LEAVES:
             raise ValueError(f"{nodes} nodes, must be 1 to {2 * MAX_LEAVES - 1}")

@@ -196,8 +196,8 @@ class HeadlineTask:
         scores = self._scores(self._validation_states)
         significant = pairwise_accuracy(self._validation, scores, resamples=1)
         every = pairwise_accuracy(self._validation, scores, significant_only=False, resamples=1)
-        figures = {"accuracy": significant.accuracy.mean, "accuracy_all_pairs": every.accuracy.mean}
-        return significant.accuracy.mean, figures
+        figures = {"accuracy": significant.accuracy, "accuracy_all_pairs": every.accuracy}
+        return significant.accuracy, figures
 
     def _batch(self, tests: NDArray[np.int64]) -> dict[str, Tensor]:
         first, sizes = self._train.arm_start[tests], np.diff(self._train.arm_start)[tests]

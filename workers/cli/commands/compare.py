@@ -70,6 +70,6 @@ def command(
     except (BundleError, MindError, WorkerError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     if as_json:
-        say(orjson.dumps(found.as_json()).decode())
+        say(orjson.dumps(found).decode())
     else:
         Terminal().print(found.render())

@@ -247,6 +247,6 @@ def _evaluate_other(
     with StageProgress() as progress:
         found = evaluator(options.folder, bundle, settings, progress)
     if as_json:
-        say(orjson.dumps(found.as_json()).decode())
+        say(orjson.dumps(found.described).decode())
     else:
-        Terminal().print(found.render())
+        Terminal().print(found.table)

@@ -159,7 +159,7 @@ def _evaluate(options: OffPolicyOptions, settings: Settings, progress: StageProg
         replay = OffPolicyReplay(catalog, pooling, ranker, temperature=options.temperature, seed=options.seed)
         with progress.stage("ranking") as told:
             for position, logged in enumerate(log):
-                replay.add(logged, measured=to_unix_s(logged.impression.time) >= begin)
+                replay.add_impression(logged, measured=to_unix_s(logged.impression.time) >= begin)
                 if not position % _TOLD_EVERY:
                     told(position, len(log))
     replayed = replay.result()

@@ -66,7 +66,7 @@ class SimulationLog:
     ) -> None:
         self._files.close()
 
-    def add(self, entry: LoggedList) -> None:
+    def add_list(self, entry: LoggedList) -> None:
         """Write one list."""
         behaviors, recommendations, truth = self._open[entry.policy]
         shown, request = entry.shown, entry.shown.request

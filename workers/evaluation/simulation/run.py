@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -28,9 +28,6 @@ POLICIES = (NO_EXPLORATION, "thompson", "linucb", "plackett-luce")
 WHOLE_LIST = "plackett-luce"
 """The policy that can show every candidate everywhere, so that its log says what any other would get."""
 
-_T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145)
-_NORMAL_975 = 1.960
-
 
 @dataclass(frozen=True)
 class SimulateOptions:
@@ -47,7 +44,7 @@ class SimulateOptions:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean over seeds with its 95 % interval; no interval for a single seed."""
+    """A mean over seeds with its 95 % interval; no interval for a single seed or without scipy."""
 
     value: float
     low: float | None
@@ -70,7 +67,7 @@ class OffPolicyCheck:
 
     truth: float
     """Expected clicks of the list without exploration, known to the simulation."""
-    found: OffPolicyEstimate
+    estimate: OffPolicyEstimate
 
 
 @dataclass(frozen=True)
@@ -85,23 +82,19 @@ class SimulationReport:
     off_policy: OffPolicyCheck | None
 
     def as_json(self) -> dict[str, object]:
-        """The report as plain JSON values."""
+        """The report for orjson, which writes the dataclasses in it."""
         config = self.options.config
-        check = self.off_policy
         return {
             "version": 1,
-            "config": asdict(config),
+            "config": config,
             "seeds": [config.world.seed + i for i in range(self.options.seeds)],
             "lists_per_s": round(self.lists_per_s, 1),
             "policies": {
-                summary.name: {
-                    "figures": {name: asdict(figure) for name, figure in summary.figures.items()},
-                    "against_none": {name: asdict(figure) for name, figure in summary.against_none.items()},
-                }
+                summary.name: {"figures": summary.figures, "against_none": summary.against_none}
                 for summary in self.summaries
             },
-            "runs": [{name: asdict(found) for name, found in run.items()} for run in self.outcomes],
-            "off_policy": None if check is None else {"truth": check.truth, "estimate": asdict(check.found)},
+            "runs": self.outcomes,
+            "off_policy": self.off_policy,
             "log": None if self.options.log is None else str(self.options.log),
         }
 
@@ -158,13 +151,13 @@ def _first(
 ) -> dict[str, Outcome]:
     """The first seed, whose lists are written and checked."""
     if options.log is None:
-        return simulate(config, makers, progress=shown, on_list=lists.add)
+        return simulate(config, makers, progress=shown, on_list=lists.add_list)
     worlds: list[World] = []
     with SimulationLog(options.log, options.policies) as log:
 
         def keep(entry: LoggedList) -> None:
-            lists.add(entry)
-            log.add(entry)
+            lists.add_list(entry)
+            log.add_list(entry)
 
         outcomes = simulate(config, makers, progress=shown, on_list=keep, on_world=worlds.append)
         log.finish(worlds[0], config, outcomes)
@@ -191,12 +184,14 @@ def _summary(policy: str, outcomes: Sequence[Mapping[str, Outcome]]) -> PolicySu
 
 def _interval(values: Sequence[float]) -> Interval:
     """The mean with Student's 95 % interval."""
-    mean = float(np.mean(values))
-    freedom = len(values) - 1
-    if not freedom:
+    mean, n = float(np.mean(values)), len(values)
+    if n == 1:
         return Interval(mean, None, None)
-    quantile = _T_975[freedom - 1] if freedom <= len(_T_975) else _NORMAL_975 + 2.7 / freedom
-    half = quantile * float(np.std(values, ddof=1)) / len(values) ** 0.5
+    try:
+        from scipy.special import stdtrit  # the quantiles of Student's t distribution
+    except ModuleNotFoundError:
+        return Interval(mean, None, None)
+    half = float(stdtrit(n - 1, 0.975) * np.std(values, ddof=1)) / n**0.5
     return Interval(mean, mean - half, mean + half)
 
 
@@ -212,7 +207,7 @@ class _WholeLists:
         self._reward: list[float] = []
         self._truth = 0.0
 
-    def add(self, entry: LoggedList) -> None:
+    def add_list(self, entry: LoggedList) -> None:
         if entry.policy != WHOLE_LIST or not entry.measured:
             return
         shown = entry.shown

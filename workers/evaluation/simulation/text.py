@@ -40,12 +40,15 @@ def render(report: SimulationReport) -> RenderableType:
     """The report for a terminal."""
     world = report.options.config.world
     seeds = report.options.seeds
+    caption = "one world: no intervals; --seeds 5 gives some"
+    if report.summaries[0].figures["value"].high is not None:
+        caption = "means over worlds, 95 % intervals; below: differences to none, within each world"
+    elif seeds > 1:
+        caption = "means over worlds; intervals need scipy: pip install 'freshet[train]'"
     table = Table(
         title=f"{seeds} synthetic world{'s' if seeds > 1 else ''}, {world.impressions:,} lists of "
         f"{report.options.config.k} for each policy, {world.articles:,} articles in {world.hours:g} hours",
-        caption="means over worlds, 95 % intervals; below: differences to none, within each world"
-        if seeds > 1
-        else "one world: no intervals; --seeds 5 gives some",
+        caption=caption,
     )
     table.add_column("what")
     for summary in report.summaries:
@@ -81,7 +84,7 @@ def _interval(found: Interval, form: str) -> str:
 
 
 def _check(check: OffPolicyCheck) -> str:
-    found = check.found
+    found = check.estimate
     return (
         f"From the log of plackett-luce, the list of best scores would get "
         f"{found.ips.mean:.4f} [{found.ips.low:.4f}, {found.ips.high:.4f}] clicks (IPS), "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import orjson
 import pytest
 from numpy.typing import NDArray
 
@@ -60,7 +61,7 @@ def test_the_group_that_decides_is_worth_most_and_alone_as_good_as_all() -> None
     for position, (x, clicked) in enumerate(examples()):
         found = {MAIN: whole.score(x)} | {name: ranker.score(x) for name, ranker in rankers.items()}
         slates = Slates(np.array([position]), np.arange(SIZE, dtype=np.int32), clicked, np.array([SIZE]))
-        scores.add(slates, found)
+        scores.add_slates(slates, found)
         for learner in (whole, *rankers.values()):
             learner.learn(x, clicked)
 
@@ -73,4 +74,4 @@ def test_the_group_that_decides_is_worth_most_and_alone_as_good_as_all() -> None
     for group in groups:
         assert group.loss.mean == pytest.approx(own - group.without.mean, abs=1e-6)
         assert group.loss.low <= group.loss.mean <= group.loss.high
-        assert group.as_json()["features"] == list(GROUPS[group.group])
+        assert orjson.loads(orjson.dumps(group))["features"] == list(GROUPS[group.group])

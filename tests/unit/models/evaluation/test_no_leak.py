@@ -23,10 +23,10 @@ from freshet.models.datasets.synthetic.world import SynthConfig
 from freshet.models.evaluation.ablation import ablated
 from freshet.models.evaluation.frozen import publication_times
 from freshet.models.evaluation.prequential import (
+    ImpressionRecord,
     Learner,
     PrequentialEvaluation,
     RankedImpression,
-    Shown,
     _Pending,
 )
 from freshet.models.evaluation.prequential_log import METHODS, PrequentialLog
@@ -170,57 +170,57 @@ def run(
         others=(witness, *others.values()),
     )
     for impression in impressions:
-        evaluating.add(impression)
+        evaluating.add_impression(impression)
     return seen
 
 
 class SeesOwnStatistics(PrequentialEvaluation):
     """Counts an impression before it is ranked."""
 
-    def add(self, impression: Impression | Shown, *, measured: bool = True) -> None:
+    def add_impression(self, impression: Impression | ImpressionRecord, *, measured: bool = True) -> None:
         shown = at_its_time(self, impression)
         clicked = np.array([news_id in shown.clicked for news_id in shown.candidates])
         self._catalog.count_slate(shown.candidates, clicked, shown.time_s)
-        super().add(shown, measured=measured)
+        super().add_impression(shown, measured=measured)
 
 
 class SeesOwnClicks(PrequentialEvaluation):
     """Tells the user's state before an impression is ranked."""
 
-    def add(self, impression: Impression | Shown, *, measured: bool = True) -> None:
+    def add_impression(self, impression: Impression | ImpressionRecord, *, measured: bool = True) -> None:
         shown = at_its_time(self, impression)
         self._learn(_Pending(shown, None, None))
-        super().add(shown, measured=measured)
+        super().add_impression(shown, measured=measured)
 
 
 class SeesOwnCoClicks(PrequentialEvaluation):
     """Counts a click's context before the impression is ranked."""
 
-    def add(self, impression: Impression | Shown, *, measured: bool = True) -> None:
+    def add_impression(self, impression: Impression | ImpressionRecord, *, measured: bool = True) -> None:
         shown = at_its_time(self, impression)
         state = self._users.get(shown.user_id)
         context = {name for name, _ in state.recent_clicks()} if state is not None else set()
         for news_id in shown.clicked:
             self._catalog.co_clicks.add(news_id, context)
-        super().add(shown, measured=measured)
+        super().add_impression(shown, measured=measured)
 
 
 class LearnsWeightsFirst(PrequentialEvaluation):
     """Takes the step of an impression before it is ranked."""
 
-    def add(self, impression: Impression | Shown, *, measured: bool = True) -> None:
+    def add_impression(self, impression: Impression | ImpressionRecord, *, measured: bool = True) -> None:
         shown = at_its_time(self, impression)
         slate = self._rank(shown, shown.candidates)
         clicked = np.array([news_id in shown.clicked for news_id in slate.ids])
         for learner in self._learners:
             learner.learn(slate.features, clicked)
-        super().add(shown, measured=measured)
+        super().add_impression(shown, measured=measured)
 
 
 class BreaksTiesByFile(PrequentialEvaluation):
     """Ranks what stands first in the file a little higher."""
 
-    def _rank(self, impression: Shown, candidates: Sequence[str]) -> ScoredSlate:
+    def _rank(self, impression: ImpressionRecord, candidates: Sequence[str]) -> ScoredSlate:
         slate = super()._rank(impression, candidates)
         place = {news_id: i for i, news_id in enumerate(candidates)}
         slate.scores[:] -= [1e-9 * place[name] for name in slate.ids]
@@ -231,7 +231,7 @@ def telling(feature: str) -> Evaluation:
     """An evaluation in which one feature carries the clicks of the impression that is ranked."""
 
     class Telling(PrequentialEvaluation):
-        def _rank(self, impression: Shown, candidates: Sequence[str]) -> ScoredSlate:
+        def _rank(self, impression: ImpressionRecord, candidates: Sequence[str]) -> ScoredSlate:
             slate = super()._rank(impression, candidates)
             clicked = [news_id in impression.clicked for news_id in slate.ids]
             slate.features[clicked, FEATURES.index(feature)] += 0.01
@@ -240,9 +240,11 @@ def telling(feature: str) -> Evaluation:
     return Telling
 
 
-def at_its_time(evaluation: PrequentialEvaluation, impression: Impression | Shown) -> Shown:
+def at_its_time(
+    evaluation: PrequentialEvaluation, impression: Impression | ImpressionRecord
+) -> ImpressionRecord:
     """The impression, once all feedback that is due before it has come."""
-    shown = Shown.of(impression) if isinstance(impression, Impression) else impression
+    shown = ImpressionRecord.of(impression) if isinstance(impression, Impression) else impression
     evaluation._advance(shown)
     return shown
 
@@ -263,7 +265,7 @@ def check_shuffled_labels(evaluation: Evaluation) -> None:
     for name in seen[0].scores:
         measured = RankingScores()
         for one in seen:
-            measured.add(one.labels, one.scores[name])
+            measured.add_impression(one.labels, one.scores[name])
         auc = measured.report(confidence=SURE).metrics["auc"]
         assert auc.low <= 0.5 <= auc.high, (name, auc)
 

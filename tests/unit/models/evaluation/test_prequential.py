@@ -14,7 +14,8 @@ from freshet.models.articles.catalog import ArticleCatalog
 from freshet.models.articles.counts import ArticleCounts
 from freshet.models.articles.trending import population_vector
 from freshet.models.evaluation import prequential
-from freshet.models.evaluation.prequential import CtrBaseline, evaluate, random_scores
+from freshet.models.evaluation.baselines import CtrBaseline, random_scores
+from freshet.models.evaluation.prequential import evaluate
 from freshet.models.events.events import Impression, RecommendationRequest, from_unix_s
 from freshet.models.ranking.features import FEATURES
 from freshet.models.ranking.linear import LinearRanker
@@ -219,7 +220,7 @@ def test_impressions_out_of_order_are_refused() -> None:
 
 
 def test_the_baseline_is_the_smoothed_rate_of_what_it_learned() -> None:
-    baseline = CtrBaseline(prior_clicks=1.0, prior_impressions=10.0)
+    baseline = CtrBaseline()
     baseline.learn(("a", "b"), ("a",))
     baseline.learn(("a",), ())
     baseline.learn((), ("b",))

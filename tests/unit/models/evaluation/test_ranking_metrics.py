@@ -65,7 +65,7 @@ def test_metrics_are_those_of_mind_averaged_over_the_orders_of_ties(slate: list[
 def test_a_batch_measures_as_one_impression_at_a_time_does(batch: list[list[tuple[int, int]]]) -> None:
     collected = RankingScores()
     for slate in batch:
-        collected.add(*map(list, zip(*slate, strict=True)))
+        collected.add_impression(*map(list, zip(*slate, strict=True)))
 
     expected = [
         [auc(y, s), mrr(y, s), ndcg(y, s, 5), ndcg(y, s, 10)]
@@ -110,9 +110,9 @@ def test_what_cannot_be_measured_is_refused(labels: list[int], scores: list[floa
 def test_impressions_with_one_label_are_left_out_and_counted() -> None:
     collected = RankingScores()
 
-    assert collected.add([0, 1], [0.0, 1.0])
-    assert not collected.add([1, 1], [0.0, 1.0])
-    assert not collected.add([0], [0.0])
+    assert collected.add_impression([0, 1], [0.0, 1.0])
+    assert not collected.add_impression([1, 1], [0.0, 1.0])
+    assert not collected.add_impression([0], [0.0])
 
     report = collected.report()
     assert (report.impressions, report.left_out, len(collected)) == (1, 2, 1)
@@ -130,7 +130,7 @@ def test_intervals_repeat_with_the_seed_and_hold_the_mean() -> None:
     for _ in range(2_000):
         labels = np.zeros(10)
         labels[random.integers(10)] = 1
-        collected.add(labels, random.normal(size=10) + 0.3 * labels)
+        collected.add_impression(labels, random.normal(size=10) + 0.3 * labels)
 
     one, same, other = (collected.report(seed=seed) for seed in (3, 3, 4))
 

@@ -41,7 +41,7 @@ def measured(folder: Path) -> tuple[ImpressionLog, SlateScores]:
     scores = SlateScores(["one", "other"], parts=article_parts(log, shown, publication_times(log)))
     slates = Slates.of(log, CUT, len(log))
     one = random.normal(size=len(slates.candidates)) + 0.5 * slates.clicked
-    scores.add(slates, {"one": one, "other": random.normal(size=len(one))})
+    scores.add_slates(slates, {"one": one, "other": random.normal(size=len(one))})
     return log, scores
 
 
@@ -64,8 +64,8 @@ def test_users_are_told_apart_by_what_was_known_of_them_at_the_cut(tmp_path: Pat
     for kind, segment in enumerate(users.segments):
         own = auc[np.array(kinds) == kind]
         assert segment.impressions == len(own)
-        assert segment.estimates["one"].mean == pytest.approx(own[:, 0].mean(), abs=1e-6)
-        assert segment.estimates["one"].low < segment.estimates["one"].mean < segment.estimates["one"].high
+        assert segment.methods["one"].mean == pytest.approx(own[:, 0].mean(), abs=1e-6)
+        assert segment.methods["one"].low < segment.methods["one"].mean < segment.methods["one"].high
 
 
 def test_hours_and_days_hold_every_impression_once(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_the_stretches_of_time_are_equally_many_impressions(tmp_path: Path) -> N
 
     assert [segment.impressions for segment in found.segments] == [30, 30, 30, 30]
     assert [segment.name for segment in found.segments] == sorted(segment.name for segment in found.segments)
-    means = [segment.estimates["one"].mean for segment in found.segments]
+    means = [segment.methods["one"].mean for segment in found.segments]
     assert np.mean(means) == pytest.approx(overall(scores)["one"]["auc"].mean, abs=1e-6)
 
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from freshet.models.evaluation.baselines import random_order
 from freshet.models.evaluation.list_metrics import diversity, novelty
 from freshet.models.evaluation.ranking_metrics import auc, hit_rate, mrr, ndcg, recall
-from freshet.models.evaluation.slate_scores import METRICS, Parts, Slates, SlateScores, shuffled
+from freshet.models.evaluation.slate_scores import METRICS, Parts, Slates, SlateScores
 
 ARTICLES = 40
 
@@ -33,7 +34,7 @@ def test_each_value_is_that_of_the_impression_alone() -> None:
     vectors = random.normal(size=(ARTICLES, 4)).astype(np.float32)
     information = random.random(ARTICLES)
     collected = SlateScores(scores, vectors=vectors, information=information)
-    collected.add(slates, scores)
+    collected.add_slates(slates, scores)
 
     starts = np.cumsum(slates.sizes) - slates.sizes
     values = dict(zip(collected.positions.tolist(), collected.values, strict=True))
@@ -61,7 +62,7 @@ def test_batches_add_up() -> None:
     slates, scores = drawn(50)
     parts = {"half": Parts(("low", "high"), (np.arange(ARTICLES) >= 20).astype(np.int32))}
     whole = SlateScores(scores, parts=parts)
-    whole.add(slates, scores)
+    whole.add_slates(slates, scores)
     cut = SlateScores(scores, parts=parts)
     middle = int(slates.sizes[:20].sum())
     for positions, candidates in ((slice(0, 20), slice(0, middle)), (slice(20, 50), slice(middle, None))):
@@ -71,7 +72,7 @@ def test_batches_add_up() -> None:
             slates.clicked[candidates],
             slates.sizes[positions],
         )
-        cut.add(batch, {name: values[candidates] for name, values in scores.items()})
+        cut.add_slates(batch, {name: values[candidates] for name, values in scores.items()})
 
     np.testing.assert_array_equal(cut.values, whole.values)
     np.testing.assert_array_equal(cut.part_scores("half").auc, whole.part_scores("half").auc)
@@ -89,7 +90,7 @@ def test_a_part_is_measured_among_its_own_candidates_only() -> None:
     # Articles 0 and 1 are one part, 2 is the other, 3 is in none.
     parts = {"kind": Parts(("a", "b"), np.array([0, 0, 1, -1], np.int32))}
     collected = SlateScores(["one"], parts=parts)
-    collected.add(slates, {"one": np.array([0.1, 0.2, 0.9, 0.0, 0.5, 0.1, 0.9])})
+    collected.add_slates(slates, {"one": np.array([0.1, 0.2, 0.9, 0.0, 0.5, 0.1, 0.9])})
 
     found = collected.part_scores("kind")
     # Only the first slate has a click and a skip in a part, and there the skip is above.
@@ -104,7 +105,7 @@ def test_coverage_and_click_rates_by_hand() -> None:
         np.array([2, 2]),
     )
     collected = SlateScores(["good", "blind"])
-    collected.add(slates, {"good": np.array([1.0, 0, 0, 1]), "blind": np.zeros(4)})
+    collected.add_slates(slates, {"good": np.array([1.0, 0, 0, 1]), "blind": np.zeros(4)})
 
     assert collected.coverage() == {"good": 1.0, "blind": 1.0}
     rates, shown = collected.click_rates()
@@ -116,14 +117,14 @@ def test_a_score_that_is_no_number_is_refused_by_name() -> None:
     slates, scores = drawn(3)
     scores["fine"][0] = np.nan
     with pytest.raises(ValueError, match="fine: a score is NaN"):
-        SlateScores(scores).add(slates, scores)
+        SlateScores(scores).add_slates(slates, scores)
 
 
 def test_the_shuffled_order_knows_nothing_and_repeats() -> None:
     positions, articles = np.repeat(np.arange(2_000), 10), np.tile(np.arange(10), 2_000)
-    order = shuffled(positions, articles)
+    order = random_order(positions, articles)
 
-    np.testing.assert_array_equal(order, shuffled(positions, articles))
-    assert not np.array_equal(order, shuffled(positions, articles, seed=1))
+    np.testing.assert_array_equal(order, random_order(positions, articles))
+    assert not np.array_equal(order, random_order(positions, articles, seed=1))
     first = order.reshape(-1, 10).argmin(axis=1)
     assert np.bincount(first, minlength=10) == pytest.approx(np.full(10, 200), abs=60)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from freshet.models.evaluation.drift.vectors import (
     centroid_shift,
     compare_bundles,
+    compare_neighbourhoods,
     compare_periods,
-    neighbourhood_overlap,
     norm_shift,
 )
 from freshet.models.ports import FloatMatrix
@@ -76,17 +76,17 @@ def test_unrelated_vectors_overlap_as_chance_has_it() -> None:
 def test_overlap_is_what_a_hand_counts() -> None:
     before = _square()
     after = before[[0, 2, 1, 3]]  # articles 1 and 2 have changed places
-    assert neighbourhood_overlap(before, after, 1).mean == 0.0
+    assert compare_neighbourhoods(before, after, 1).mean == 0.0
     # Article 3 keeps both of its two nearest, 1 and 2; each of the others keeps 3 alone.
-    assert neighbourhood_overlap(before, after, 2).mean == (3 * 0.5 + 1.0) / 4
-    assert neighbourhood_overlap(before, after, 3).mean == 1.0
+    assert compare_neighbourhoods(before, after, 2).mean == (3 * 0.5 + 1.0) / 4
+    assert compare_neighbourhoods(before, after, 3).mean == 1.0
 
 
 def test_a_sample_is_looked_at_among_all() -> None:
     vectors = _vectors(0, 300)
-    found = neighbourhood_overlap(vectors, vectors + np.float32(0.1), 5, sample=40)
+    found = compare_neighbourhoods(vectors, vectors + np.float32(0.1), 5, sample=40)
     assert found.articles == 40
-    everything = neighbourhood_overlap(vectors, vectors + np.float32(0.1), 5)
+    everything = compare_neighbourhoods(vectors, vectors + np.float32(0.1), 5)
     assert everything.articles == 300
     assert found.mean == pytest.approx(everything.mean, abs=0.1)
 

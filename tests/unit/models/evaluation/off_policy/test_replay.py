@@ -27,7 +27,7 @@ def _replay(
             catalog.put_article(article.news_id, None, to_unix_s(article.published_at))
         replay = OffPolicyReplay(catalog, POOLING, ranker, temperature=temperature)
         for position, logged in enumerate(log):
-            replay.add(logged, measured=position >= warm_up)
+            replay.add_impression(logged, measured=position >= warm_up)
     return replay.result()
 
 
@@ -164,9 +164,9 @@ def test_what_a_rule_put_there_stands_there_for_any_ranker(tmp_path: Path) -> No
 def test_the_order_of_time_is_needed() -> None:
     replay = OffPolicyReplay(ArticleCatalog(1), POOLING, LinearRanker())
     impressions = serve(2).impressions
-    replay.add(LoggedImpression(impressions[1], None))
+    replay.add_impression(LoggedImpression(impressions[1], None))
     with pytest.raises(ValueError, match="60 s older"):
-        replay.add(LoggedImpression(impressions[0], None))
+        replay.add_impression(LoggedImpression(impressions[0], None))
 
 
 def test_a_temperature_must_be_positive() -> None:
