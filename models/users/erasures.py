@@ -18,7 +18,7 @@ class Erasures:
     def __init__(self) -> None:
         self._erased_ms: dict[str, int] = {}
 
-    def obey(self, control: Control) -> bool:
+    def apply(self, control: Control) -> bool:
         """Remember an erasure; False if ``control`` is none, or not later than one that is known."""
         if control.kind != "user-erased":
             return False

@@ -405,12 +405,12 @@ class StreamApp:
         log.info("vectors of bundle %s", bundle)
 
     def _apply_control(self, control: Control) -> None:
-        self.experiments.obey(control)
-        self.recommender_agent.editorial_rules.obey(control)
+        self.experiments.apply(control)
+        self.recommender_agent.editorial_rules.apply(control)
         if control.kind == "article-withdrawn":
             self._variant_bundles.hide(control.subject)
-        self._push_users.obey(control)
-        self._eraser.obey(control)
+        self._push_users.apply(control)
+        self._eraser.apply(control)
 
     async def _write_popularity(self) -> None:
         refused = False

@@ -66,9 +66,9 @@ class Eraser:
         self._confirmed: dict[str, int] = {}
         """Recent erasures that this worker has confirmed, Unix milliseconds."""
 
-    def obey(self, control: Control) -> None:
+    def apply(self, control: Control) -> None:
         """Take an erasure on; what is none is ignored."""
-        if self._states.erasures.obey(control):
+        if self._states.erasures.apply(control):
             self._new.add(control.subject)
             self._forget(control.subject)
 

@@ -142,7 +142,7 @@ class LearnerAgent:
                 await asyncio.sleep(0)
             self._intake.handle(message, self._learn)
         self._undone += messages
-        self._intake.traces.lap("learn")
+        self._intake.traces.end_step("learn")
         metrics.BATCH_EVENTS.labels("learner").observe(len(messages))
         metrics.PROCESSING_SECONDS.labels("learner").observe(time.perf_counter() - started)
 

@@ -187,7 +187,7 @@ class RecommenderAgent:
         if wanted:
             await outbox.flush()
         for trace in traces:
-            trace.lap("deliver")
+            trace.end_step("deliver")
             trace.end()
 
     def forget(self, user_id: str) -> None:
@@ -212,7 +212,7 @@ class RecommenderAgent:
         answers = await asyncio.gather(
             *(self._answer_to(message, request) for message, request in asked), return_exceptions=True
         )
-        self._intake.traces.lap("rest of the batch")
+        self._intake.traces.end_step("rest of the batch")
         for (message, request), answer in zip(asked, answers, strict=True):
             if isinstance(answer, Exception):
                 with handling(message, request.request_id, self._intake.traces.of(message)):
@@ -245,7 +245,7 @@ class RecommenderAgent:
     async def _answer_to(self, message: Any, request: RecommendationRequest) -> Recommendation:
         trace = self._intake.traces.of(message)
         if trace is not None and self._intake.traces.tracer is not None:
-            trace.lap("wait for its turn")
+            trace.end_step("wait for its turn")
             trace.follows(self._intake.traces.tracer.last_click(request.user_id), "last click")
         answering = self._answer(request, message.partition, trace=trace)
         return await handled(answering, message, request.request_id, trace)
@@ -258,7 +258,7 @@ class RecommenderAgent:
         pushed: bool = False,
         trace: RecordTrace | None = None,
     ) -> Recommendation:
-        lap = unmeasured if trace is None else trace.lap
+        lap = unmeasured if trace is None else trace.end_step
         now_s = to_unix_s(request.time)
         treatment = self._experiments.treatment(request.user_id, request.time)
         ranker = self._rankers.get() if treatment is None else treatment.ranker

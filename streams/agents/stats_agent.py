@@ -135,7 +135,7 @@ class StatsAgent:
         for message in messages:
             self._intake.handle(message, self._apply_batch)
         self._unpublished += messages
-        self._intake.traces.lap("count")
+        self._intake.traces.end_step("count")
         metrics.BATCH_EVENTS.labels("stats").observe(len(messages))
         metrics.PROCESSING_SECONDS.labels("stats").observe(time.perf_counter() - started)
 

@@ -151,7 +151,7 @@ class UserAgent:
             if applied.clicked:
                 clicks.append(applied)
                 click_timestamps.append(message.timestamp / 1_000)
-        self._intake.traces.lap("rest of the batch")
+        self._intake.traces.end_step("rest of the batch")
         self._publish_vectors(changed, {user: joined(headers) for user, headers in causes.items()})
         left_out = self._collected.left_out
         self._collected.publish(self._outbox, self._intake.traces)
@@ -227,7 +227,7 @@ class UserAgent:
 
     def _noted(self, applied: Applied, trace: RecordTrace) -> Headers:
         """What the user's vectors are to say of an event that is traced; answers will link to a click."""
-        trace.lap("state")
+        trace.end_step("state")
         if applied.clicked and self._intake.traces.tracer is not None:
             self._intake.traces.tracer.clicked(applied.user[1], trace)
         return trace.headers

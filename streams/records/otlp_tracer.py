@@ -46,14 +46,14 @@ _MAX_TRACESTATE_BYTES = 512
 class RecordTrace:
     """The span of one record, or of what it causes; its steps are children without gaps."""
 
-    __slots__ = ("_context", "_headers", "_lap_ns", "_span", "_tracer", "span_id", "trace_id")
+    __slots__ = ("_context", "_headers", "_span", "_step_ns", "_tracer", "span_id", "trace_id")
 
     def __init__(self, tracer: trace.Tracer, span: Span, start_ns: int) -> None:
         self._tracer = tracer
         self._span = span
         self._context = trace.set_span_in_context(span, Context())
         self._headers: Headers | None = None
-        self._lap_ns = start_ns
+        self._step_ns = start_ns
         ids = span.get_span_context()
         self.trace_id = trace.format_trace_id(ids.trace_id)
         self.span_id = trace.format_span_id(ids.span_id)
@@ -72,12 +72,12 @@ class RecordTrace:
         """Where another span may link to."""
         return self._span.get_span_context()
 
-    def lap(self, step: str) -> None:
+    def end_step(self, step: str) -> None:
         """``step`` is over; it began where the one before ended. From any thread, one at a time."""
         now_ns = time.time_ns()
-        span = self._tracer.start_span(step, self._context, start_time=self._lap_ns)
+        span = self._tracer.start_span(step, self._context, start_time=self._step_ns)
         span.end(now_ns)
-        self._lap_ns = now_ns
+        self._step_ns = now_ns
 
     def child(self, name: str) -> RecordTrace:
         """Something larger that this record causes, with steps of its own; end it."""
@@ -97,7 +97,7 @@ class RecordTrace:
         def acknowledged(record: Any) -> None:
             if self._span.is_recording():  # the answer may have come first
                 self._span.set_attributes(_place(record.partition, record.offset))
-                self.lap("acknowledge")
+                self.end_step("acknowledge")
             if answer is None:
                 self.end()
 
@@ -107,7 +107,7 @@ class RecordTrace:
 
         def answered(_: Future[Any]) -> None:
             if self._span.is_recording():
-                self.lap("wait for the answer")
+                self.end_step("wait for the answer")
                 self.end()
 
         sent.add_callback(acknowledged)

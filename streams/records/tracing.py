@@ -107,17 +107,17 @@ class RecordTraces:
         causes = (self._traces.get((topic, partition, offset)) for offset in offsets)
         return joined(trace.headers for trace in causes if trace is not None)
 
-    def lap(self, step: str) -> None:
+    def end_step(self, step: str) -> None:
         """Each trace's ``step`` is over; it began where the one before ended."""
         for trace in self._traces.values():
-            trace.lap(step)
+            trace.end_step(step)
 
     def done(self, step: str = "deliver") -> None:
         """All effects of all records are there, by ``step`` as the last."""
         if self._traces:
             traces, self._traces = self._traces, {}
             for trace in traces.values():
-                trace.lap(step)
+                trace.end_step(step)
                 trace.end()
 
     def _place(self, message: Any) -> tuple[str, int, int]:

@@ -24,7 +24,7 @@ class EditorialRules:
         self.book = RuleBook()
         """All of them, those whose time is over or yet to come included."""
 
-    def obey(self, control: Control) -> None:
+    def apply(self, control: Control) -> None:
         """Set, replace or remove a rule; what is no such instruction is ignored."""
         if control.kind == "rule-set" and control.rule is not None:
             self._rules[control.subject] = control.rule
@@ -39,7 +39,7 @@ def rules_of(controls: Iterable[Control]) -> tuple[EditorialRule, ...]:
     """The rules that are left of what was set and removed, by name."""
     rules = EditorialRules()
     for control in controls:
-        rules.obey(control)
+        rules.apply(control)
     return rules.book.rules
 
 

@@ -93,7 +93,7 @@ class Experiments:
         self._open: OrderedDict[str, _Open] = OrderedDict()
         self._warned: set[tuple[str, str]] = set()
 
-    def obey(self, control: Control) -> None:
+    def apply(self, control: Control) -> None:
         """Start, change or stop an experiment; what is no such instruction is ignored."""
         if control.experiment is None:
             return

@@ -24,7 +24,7 @@ class PushUsers:
         self._erasures = erasures
         self._since_s: dict[str, float] = {}
 
-    def obey(self, control: Control) -> None:
+    def apply(self, control: Control) -> None:
         """Take a user in or out; other instructions are ignored."""
         if control.kind == "push-on":
             self._since_s[control.subject] = to_unix_s(control.time)

@@ -101,13 +101,13 @@ def test_an_experiment_is_seen_as_soon_as_it_runs() -> None:
         variants=(Variant(name="A", share=0.5), Variant(name="B", share=0.5)),
     )
     running = Experiments(Rankers(LinearRanker()))
-    running.obey(Control(kind="experiment-started", subject=name, time=NOW, experiment=of))
+    running.apply(Control(kind="experiment-started", subject=name, time=NOW, experiment=of))
     for counted in ("answers", "impressions", "clicks"):
         for variant in "AB":
             assert value(f"freshet_experiment_{counted}_total", experiment=name, variant=variant) == 0
     ratio = "freshet_experiment_sample_ratio_p_value_ratio"
     assert value(ratio, experiment=name) == 1, "nothing speaks against the shares yet"
-    running.obey(Control(kind="experiment-stopped", subject=name, time=NOW, experiment=of))
+    running.apply(Control(kind="experiment-stopped", subject=name, time=NOW, experiment=of))
     assert value(ratio, experiment=name) is None
 
 

@@ -209,7 +209,7 @@ class EmbeddingWorker:
         batch = ArticleBatch.of(records)
         embedded, refused = embed(list(batch.articles.values()), self._encoder, self._tower)
         self._fit_polls(len(records), time.perf_counter() - started)
-        self._traces.lap("embed")
+        self._traces.end_step("embed")
         if embedded:
             metrics.EMBED_SECONDS.observe(time.perf_counter() - started)
             metrics.EMBEDDED_TEXTS.inc(len(embedded))
@@ -251,7 +251,7 @@ class EmbeddingWorker:
             self._index.upsert([item.indexed(known.get(item.article.news_id)) for item in embedded])
         if deleted:
             self._index.delete(deleted)
-        self._traces.lap("index")
+        self._traces.end_step("index")
 
     def _publish(
         self, embedded: Sequence[Embedded], deleted: Sequence[str], refused: Sequence[Refused]
@@ -269,7 +269,7 @@ class EmbeddingWorker:
         self._producer.flush()
         for record in sent:
             record.get(timeout=0)
-        self._traces.lap("deliver")
+        self._traces.end_step("deliver")
 
     def _send_dead_letter(self, refusal: Refused) -> Any:
         key, value = dead_record(refusal.record, refusal.reason, self._settings.topic_prefix)

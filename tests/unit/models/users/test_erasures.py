@@ -32,8 +32,8 @@ def _read(controls: Iterable[Control]) -> tuple[Erasures, PushUsers]:
     erasures = Erasures()
     push_users = PushUsers(erasures)
     for control in controls:
-        erasures.obey(control)
-        push_users.obey(control)
+        erasures.apply(control)
+        push_users.apply(control)
     return erasures, push_users
 
 
@@ -49,9 +49,9 @@ def test_an_erasure_covers_its_users_events_up_to_its_time_and_nobody_elses() ->
 
 def test_the_latest_erasure_counts_and_an_older_one_is_none() -> None:
     erasures, _ = _read([_control("user-erased", 5.0)])
-    assert not erasures.obey(_control("user-erased", 0.0))
-    assert erasures.obey(_control("user-erased", 6.0))
-    assert not erasures.obey(_control("push-on", 7.0))
+    assert not erasures.apply(_control("user-erased", 0.0))
+    assert erasures.apply(_control("user-erased", 6.0))
+    assert not erasures.apply(_control("push-on", 7.0))
     assert erasures.covers("U1", _T.timestamp() + 6.0)
 
 
@@ -92,7 +92,7 @@ def test_a_state_says_after_which_erasure_it_began_also_when_stored() -> None:
     assert not stored.is_blank
     assert not erasures.covers_state("U1", stored)
     assert stored.recent_clicks() == [("N2", _T.timestamp() + 1.0)]
-    erasures.obey(_control("user-erased", 9.0))
+    erasures.apply(_control("user-erased", 9.0))
     assert erasures.covers_state("U1", stored)
 
 

@@ -109,7 +109,7 @@ def _key(user_id: str) -> UserKey:
 async def test_vectors_are_gone_before_the_state_which_shows_that_there_is_something_left() -> None:
     worker = _Worker()
     worker.states["U1"] = _state()
-    worker.eraser.obey(_erasure("U1"))
+    worker.eraser.apply(_erasure("U1"))
     assert worker.forgotten == ["U1"], "at once, whoever owns the partition"
     await worker.until(lambda: len(worker.done) == 2)
     assert worker.done == [("vectors", _key("U1")), ("state", _key("U1"))]
@@ -118,13 +118,13 @@ async def test_vectors_are_gone_before_the_state_which_shows_that_there_is_somet
 
 async def test_a_recent_erasure_is_confirmed_once_where_nothing_is_left() -> None:
     worker = _Worker()
-    worker.eraser.obey(_erasure("U1"))
+    worker.eraser.apply(_erasure("U1"))
 
     async def share_out_anew() -> None:
         while len(worker.done) < 2:
             await asyncio.sleep(0.01)
         worker.states["U2"] = _state()
-        worker.eraser.obey(_erasure("U2"))
+        worker.eraser.apply(_erasure("U2"))
         worker.generation += 1
 
     await worker.until(lambda: len(worker.done) == 4, share_out_anew)
@@ -134,7 +134,7 @@ async def test_a_recent_erasure_is_confirmed_once_where_nothing_is_left() -> Non
 async def test_an_old_erasure_without_a_state_writes_nothing_and_with_one_of_before_deletes_it() -> None:
     worker = _Worker()
     for user in ("U-old", "U-stale", "U-new"):
-        worker.eraser.obey(_erasure(user, timedelta(days=30)))
+        worker.eraser.apply(_erasure(user, timedelta(days=30)))
     worker.states["U-stale"] = _state()
     worker.states["U-new"] = _state(worker.erasures.latest_ms("U-new"))
     await worker.until(lambda: len(worker.done) == 2)
@@ -144,7 +144,7 @@ async def test_an_old_erasure_without_a_state_writes_nothing_and_with_one_of_bef
 
 async def test_a_state_without_any_event_is_deleted_too() -> None:
     worker = _Worker()
-    worker.eraser.obey(_erasure("U1", timedelta(days=30)))
+    worker.eraser.apply(_erasure("U1", timedelta(days=30)))
     worker.states["U1"] = UserState.empty(pooling(_SETTINGS), worker.erasures.latest_ms("U1"))
     await worker.until(lambda: len(worker.done) == 2)
 
@@ -157,7 +157,7 @@ async def test_another_workers_partition_is_left_to_it_until_it_is_this_ones(min
     assert 0 < len(own) < len(users)
     for user in users:
         worker.states[user] = _state()
-        worker.eraser.obey(_erasure(user))
+        worker.eraser.apply(_erasure(user))
 
     async def take_all_over() -> None:
         while len(worker.done) < 2 * len(own):
@@ -175,7 +175,7 @@ async def test_another_workers_partition_is_left_to_it_until_it_is_this_ones(min
 async def test_what_a_rebalance_has_interrupted_is_done_by_the_partitions_after_it() -> None:
     worker = _Worker()
     worker.states["U1"] = _state()
-    worker.eraser.obey(_erasure("U1"))
+    worker.eraser.apply(_erasure("U1"))
 
     async def rebalance() -> None:
         async with worker.busy:

@@ -212,13 +212,13 @@ async def test_what_was_pinned_is_no_candidate_after_its_rule_is_gone(world: Wor
     world.publish("X-old", "sport", indexed=False)
     rules, time = world.agent.editorial_rules, from_unix_s(_NOW_S)
     pin = Pin(name="lead", news_id="X-old")
-    rules.obey(Control(kind="rule-set", subject="lead", time=time, rule=pin))
+    rules.apply(Control(kind="rule-set", subject="lead", time=time, rule=pin))
     before = await world.ask(k=3)
     assert before.items[0].news_id == "X-old"
     assert before.items[0].rules == ("lead",)
     world.index.down = True
     assert (await world.ask(k=3)).items[0].news_id == "X-old"
-    rules.obey(Control(kind="rule-removed", subject="lead", time=time))
+    rules.apply(Control(kind="rule-removed", subject="lead", time=time))
     after = await world.ask(k=3)
     assert after.degraded == "cached"
     assert _ids(after) == _ids(before) - {"X-old"}

@@ -51,7 +51,7 @@ def test_a_record_goes_on_with_the_trace_that_its_header_names(collector: Receiv
     trace = traces.begin(_record(_SAMPLED, tracestate=b"shop=1"))
     assert trace is not None
     headers = dict(traces.headers(_record()))
-    trace.lap("state")
+    trace.end_step("state")
     _sent(traces)
     (span,) = collector.named("process freshet.clicks")
     assert (span.trace_id, span.parent_id) == (_SAMPLED[3:35], _SAMPLED[36:52])

@@ -35,9 +35,9 @@ def test_a_compacted_topic_leads_to_the_same_rules() -> None:
 
 def test_removing_what_is_not_set_and_other_instructions_change_nothing() -> None:
     rules = EditorialRules()
-    rules.obey(set_(LEAD))
+    rules.apply(set_(LEAD))
     before = rules.book
-    rules.obey(Control(kind="article-withdrawn", subject="N1", time=TIME))
+    rules.apply(Control(kind="article-withdrawn", subject="N1", time=TIME))
     assert rules.book is before
-    rules.obey(removed("no-such-rule"))
+    rules.apply(removed("no-such-rule"))
     assert rules.book.rules == (LEAD,)

@@ -57,7 +57,7 @@ def value(name: str, *labels: str) -> float | None:
 def test_each_variant_serves_its_users_by_its_ranker(rankers: Rankers) -> None:
     experiments = Experiments(rankers)
     assert served(experiments) == {}
-    experiments.obey(started(experiment("E")))
+    experiments.apply(started(experiment("E")))
     found = served(experiments)
     assert set(found.values()) == {("E", "A", "default-0"), ("E", "B", "other-3")}
     assert len(found) == len(USERS)
@@ -67,18 +67,18 @@ def test_a_restarted_worker_serves_users_as_before(rankers: Rankers) -> None:
     controls = [started(experiment("E2", 0.3)), started(experiment("E1", 0.3))]
     first, second = Experiments(rankers), Experiments(rankers)
     for control in controls:
-        first.obey(control)
+        first.apply(control)
     for control in reversed(controls):
-        second.obey(control)
+        second.apply(control)
     assert served(first) == served(second)
 
 
 def test_a_new_experiment_moves_nobody_who_is_in_another(rankers: Rankers) -> None:
     experiments = Experiments(rankers)
-    experiments.obey(started(experiment("old", 0.3)))
+    experiments.apply(started(experiment("old", 0.3)))
     before = served(experiments)
     # The name sorts before the other's: only its age may count.
-    experiments.obey(started(experiment("a-new-one", 0.5, created_at=NOW + timedelta(hours=1))))
+    experiments.apply(started(experiment("a-new-one", 0.5, created_at=NOW + timedelta(hours=1))))
     after = served(experiments)
     assert before.items() <= after.items()
     assert {name for name, _, _ in after.values()} == {"old", "a-new-one"}
@@ -88,17 +88,17 @@ def test_a_new_experiment_moves_nobody_who_is_in_another(rankers: Rankers) -> No
 def test_a_stopped_experiment_serves_nobody_and_can_be_started_again(rankers: Rankers) -> None:
     experiments = Experiments(rankers)
     of = experiment("E")
-    experiments.obey(started(of))
+    experiments.apply(started(of))
     before = served(experiments)
-    experiments.obey(started(of, "experiment-stopped"))
+    experiments.apply(started(of, "experiment-stopped"))
     assert served(experiments) == {}
-    experiments.obey(started(of))
+    experiments.apply(started(of))
     assert served(experiments) == before
 
 
 def test_outside_its_event_time_it_serves_nobody(rankers: Rankers) -> None:
     experiments = Experiments(rankers)
-    experiments.obey(started(experiment("E", starts_at=NOW, stops_at=NOW + timedelta(hours=1))))
+    experiments.apply(started(experiment("E", starts_at=NOW, stops_at=NOW + timedelta(hours=1))))
     assert experiments.treatment("U1", NOW) is not None
     assert experiments.treatment("U1", NOW + timedelta(hours=1)) is None
     assert experiments.treatment("U1", NOW - timedelta(hours=1)) is None
@@ -109,7 +109,7 @@ def test_a_variant_without_weights_serves_nobody_until_they_come(
 ) -> None:
     experiments = Experiments(rankers)
     variants = (Variant(name="A", share=0.5), Variant(name="B", share=0.5, ranker="late"))
-    experiments.obey(started(experiment("E", variants=variants)))
+    experiments.apply(started(experiment("E", variants=variants)))
     assert {variant for _, variant, _ in served(experiments).values()} == {"A"}
     assert len(caplog.records) == 1, "said once"
     rankers.apply(RankerWeights(model="late", revision=0, time=NOW, weights={}))
@@ -118,14 +118,14 @@ def test_a_variant_without_weights_serves_nobody_until_they_come(
 
 def test_new_weights_of_a_variants_ranker_are_served_at_once(rankers: Rankers) -> None:
     experiments = Experiments(rankers)
-    experiments.obey(started(experiment("E")))
+    experiments.apply(started(experiment("E")))
     rankers.apply(RankerWeights(model="other", revision=4, time=NOW, weights={"log_age": -8.0}))
     assert {ranker for _, _, ranker in served(experiments).values()} == {"default-0", "other-4"}
 
 
 def test_each_variant_has_its_figures(rankers: Rankers) -> None:
     experiments = Experiments(rankers)
-    experiments.obey(started(experiment("figures")))
+    experiments.apply(started(experiment("figures")))
     for number, user in enumerate(USERS):
         treatment = experiments.treatment(user, NOW)
         assert treatment is not None
@@ -163,7 +163,7 @@ def test_each_variant_has_its_figures(rankers: Rankers) -> None:
     assert value("freshet_experiment_rolling_auc_ratio", "figures", "A") == 1.0
     assert value("freshet_experiment_rolling_auc_ratio", "figures", "B") == 0.0
     assert value("freshet_experiment_sample_ratio_p_value_ratio", "figures") == 1.0
-    experiments.obey(started(experiment("figures"), "experiment-stopped"))
+    experiments.apply(started(experiment("figures"), "experiment-stopped"))
     assert value("freshet_experiment_rolling_auc_ratio", "figures", "A") is None
 
 
@@ -173,5 +173,5 @@ def test_what_no_experiment_answered_is_not_counted(rankers: Rankers) -> None:
         Impression(impression_id="I", user_id="U", time=NOW, candidates=("N1",), request_id="R")
     )
     experiments.observe(Click(user_id="U", news_id="N1", time=NOW))
-    experiments.obey(Control(kind="push-on", subject="U", time=NOW))
+    experiments.apply(Control(kind="push-on", subject="U", time=NOW))
     assert experiments.names() == ()
