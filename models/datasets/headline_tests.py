@@ -1,19 +1,16 @@
-"""Headline tests: the same story shown under several headlines to visitors drawn at random.
+"""Reads headline tests: randomized experiments that show a story under several headlines.
 
-A test says more about words than an impression log can: its arms share story, page and hour, so that what is
-left between them is the headline (and, where an arm was tested with several pictures, the mean over those).
-Reads the format of the Upworthy Research Archive (Matias et al., "The Upworthy Research Archive, a time
-series of 32,487 experiments in U.S. media", Scientific Data 8, 2021), aggregated to one line an arm:
-``clickability_test_id, test_week (YYYYWW), headline, impressions, clicks``, tab-separated with a header.
-
-:func:`pairwise_accuracy` measures a model that scores headlines: of the pairs of one test of which the test
-itself says which is better, how many does the model order the same way?
+A test says more about words than an impression log: its arms differ only in the headline (and in the picture,
+over which the counts are summed), not in story, page or hour. The format is that of the Upworthy Research
+Archive (Matias et al., "The Upworthy Research Archive, a time series of 32,487 experiments in U.S. media",
+Scientific Data 8, 2021), aggregated to a line for each arm: ``clickability_test_id, test_week (YYYYWW),
+headline, impressions, clicks``, tab-separated with a header.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -22,56 +19,56 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from freshet.models.datasets.text_lines import read_lines
+from freshet.models.datasets.text_lines import read_lines, readable_reason
 
 HEADLINE_TESTS_FILE = "headline_tests.tsv"
 COLUMNS = ("clickability_test_id", "test_week", "headline", "impressions", "clicks")
 CRITICAL_Z = 1.959963984540054
-"""The standard normal distribution's 97.5 % point: a two-sided test at 5 %."""
+"""Standard normal distribution's 97.5 % quantile, for a two-sided test at 5 %."""
 
 _WEEK_DIGITS = 6
 _LAST_WEEK = 53
 
 
 class HeadlineTestsError(ValueError):
-    """A file of headline tests cannot be used; the text names file and line."""
+    """A file of headline tests cannot be used; the message names file and line."""
 
 
 @dataclass(frozen=True)
 class HeadlineTests:
-    """Tests in the file's order, their arms one after another. Treat the arrays as read-only."""
+    """Headline tests in the file's order, their arms one after another. Treat the arrays as read-only."""
 
     source: Path
     test_ids: tuple[str, ...]
     week: NDArray[np.int32]
-    """Shape (tests,): YYYYWW."""
+    """Shape (tests,): year and week, YYYYWW."""
     arm_start: NDArray[np.int64]
-    """Shape (tests + 1,): test ``t`` has the arms ``arm_start[t]`` to before ``arm_start[t + 1]``."""
+    """Shape (tests + 1,): test ``t`` has the arms ``[arm_start[t], arm_start[t + 1])``."""
     headlines: tuple[str, ...]
-    """One for each arm."""
+    """Headline of each arm."""
     impressions: NDArray[np.int64]
     """Shape (arms,), at least 1."""
     clicks: NDArray[np.int64]
     """Shape (arms,), at most the impressions."""
     sha256: str
-    """Of the file."""
+    """Digest of the file."""
 
     def __len__(self) -> int:
         return len(self.test_ids)
 
     @property
     def click_rate(self) -> NDArray[np.float64]:
-        """Shape (arms,): clicks by impression."""
+        """Click-through rate of each arm (arms,)."""
         rate: NDArray[np.float64] = self.clicks / self.impressions
         return rate
 
     @property
     def test_of_arm(self) -> NDArray[np.int64]:
-        """Shape (arms,): the number of each arm's test."""
+        """Test number of each arm (arms,)."""
         return np.repeat(np.arange(len(self)), np.diff(self.arm_start))
 
     def take(self, tests: ArrayLike) -> Self:
-        """The tests of these numbers, in the given order."""
+        """Select tests by number, in the given order."""
         chosen = np.asarray(tests, np.int64)
         sizes = np.diff(self.arm_start)[chosen]
         start = np.concatenate(([0], np.cumsum(sizes)))
@@ -88,7 +85,7 @@ class HeadlineTests:
         )
 
     def joined(self, later: Self) -> Self:
-        """These tests, then ``later``'s, of the same file."""
+        """Append the tests of ``later``, of the same file."""
         return type(self)(
             self.source,
             self.test_ids + later.test_ids,
@@ -101,7 +98,7 @@ class HeadlineTests:
         )
 
     def split_weeks(self, until: float) -> tuple[Self, Self]:
-        """The tests of the earlier share ``until`` of the weeks that have tests, and those of the later.
+        """Temporal hold-out: split at the share ``until`` of the weeks that have tests.
 
         Raises:
             ValueError: A part would have no week.
@@ -119,22 +116,22 @@ class HeadlineTests:
 
 @dataclass(frozen=True)
 class HeadlinePairs:
-    """Pairs of arms of one test; the first had the higher click rate, equal rates are left out."""
+    """Pairs of arms of the same test with different click-through rates."""
 
     better: NDArray[np.int64]
-    """Shape (pairs,): numbers of arms."""
+    """Shape (pairs,): arm with the higher click-through rate."""
     worse: NDArray[np.int64]
-    """Shape (pairs,): numbers of arms."""
+    """Shape (pairs,): arm with the lower click-through rate."""
     test: NDArray[np.int64]
-    """Shape (pairs,): numbers of tests."""
+    """Shape (pairs,): test number."""
     z: NDArray[np.float64]
-    """Shape (pairs,), positive: see :func:`headline_pairs`."""
+    """Shape (pairs,), positive: z statistic of the difference (:func:`headline_pairs`)."""
 
     def __len__(self) -> int:
         return len(self.better)
 
     def significant(self) -> Self:
-        """The pairs whose click rates differ at two-sided p < 0.05."""
+        """Select the pairs whose click-through rates differ at two-sided p < 0.05."""
         kept = self.z > CRITICAL_Z
         return type(self)(self.better[kept], self.worse[kept], self.test[kept], self.z[kept])
 
@@ -142,8 +139,8 @@ class HeadlinePairs:
 def read_headline_tests(path: Path) -> HeadlineTests:
     """Read ``headline_tests.tsv``, or the folder that holds it.
 
-    The arms of one id in one week are a test. An id that comes back in another week is another test: its
-    arms were not shown at the same time. Fields may be quoted as in CSV, a quote inside doubled.
+    A test is the arms of an id in a week. The same id in another week is another test, because its arms were
+    not shown at the same time. Fields may be quoted as in CSV, with quotes inside doubled.
 
     Raises:
         HeadlineTestsError: The file is missing, has other columns, no line, or a line that is wrong.
@@ -154,12 +151,20 @@ def read_headline_tests(path: Path) -> HeadlineTests:
     except OSError as error:
         raise HeadlineTestsError(f"{file} cannot be read: {error.strerror or error}") from error
     arms: dict[tuple[str, int], list[tuple[str, int, int]]] = {}
-    for line, fields in _lines(file, raw):
+    header_read = False
+    for line in read_lines(BytesIO(raw)):
         try:
-            test_id, week, headline, impressions, clicks = _parsed(fields)
+            fields = line.checked_raw().decode().split("\t")
+            if header_read:
+                test_id, week, headline, impressions, clicks = _parsed(fields)
+                arms.setdefault((test_id, week), []).append((headline, impressions, clicks))
+            else:
+                _check_header(fields)
+                header_read = True
         except ValueError as error:
-            raise HeadlineTestsError(f"{file}, line {line}: {error}") from None
-        arms.setdefault((test_id, week), []).append((headline, impressions, clicks))
+            raise HeadlineTestsError(f"{file}, line {line.number}: {readable_reason(error)}") from None
+    if not header_read:
+        raise HeadlineTestsError(f"{file} is empty; its first line must be {', '.join(COLUMNS)}")
     if not arms:
         raise HeadlineTestsError(f"{file} has a header but no tests")
     flat = [arm for test in arms.values() for arm in test]
@@ -177,7 +182,7 @@ def read_headline_tests(path: Path) -> HeadlineTests:
 
 
 def headline_pairs(tests: HeadlineTests) -> HeadlinePairs:
-    r"""All pairs of arms of one test whose click rates are not equal, with the z of their difference.
+    r"""Pair the arms of each test that have different click-through rates, with the z of the difference.
 
     :math:`z = |p_1 - p_2| / \sqrt{p (1 - p) (1 / n_1 + 1 / n_2)}` with clicks :math:`k`, impressions
     :math:`n`, :math:`p_i = k_i / n_i` and the pooled rate :math:`p = (k_1 + k_2) / (n_1 + n_2)`: the
@@ -208,28 +213,13 @@ def headline_pairs(tests: HeadlineTests) -> HeadlinePairs:
     return HeadlinePairs(better, worse, tests.test_of_arm[better], z)
 
 
-def _lines(file: Path, raw: bytes) -> Iterator[tuple[int, Sequence[str]]]:
-    """Numbers and fields of the lines below the header, which is checked; blank ones are passed over."""
-    header = True
-    for line, _, content, problem in read_lines(BytesIO(raw)):
-        try:
-            if problem:
-                raise HeadlineTestsError(f"{file}, line {line}: {problem}")
-            fields = content.decode().split("\t")
-        except UnicodeDecodeError as error:
-            raise HeadlineTestsError(f"{file}, line {line}: not UTF-8: {error.reason}") from None
-        if header:
-            header = False
-            if tuple(fields) != COLUMNS:
-                missing = [name for name in COLUMNS if name not in fields]
-                raise HeadlineTestsError(
-                    f"{file}, line {line}: the columns must be {', '.join(COLUMNS)}, tab-separated, in this "
-                    f"order; {'missing: ' + ', '.join(missing) if missing else 'found ' + ', '.join(fields)}"
-                )
-        else:
-            yield line, fields
-    if header:
-        raise HeadlineTestsError(f"{file} is empty; its first line must be {', '.join(COLUMNS)}")
+def _check_header(fields: Sequence[str]) -> None:
+    if tuple(fields) != COLUMNS:
+        missing = [name for name in COLUMNS if name not in fields]
+        raise ValueError(
+            f"the columns must be {', '.join(COLUMNS)}, tab-separated, in this order; "
+            f"{'missing: ' + ', '.join(missing) if missing else 'found ' + ', '.join(fields)}"
+        )
 
 
 def _parsed(fields: Sequence[str]) -> tuple[str, int, str, int, int]:

@@ -1,8 +1,8 @@
-"""A MovieLens folder as columns: who rated what, how, and when, in the order of time.
+"""Reads a MovieLens folder into columns: user, movie, rating and time, in the order of time.
 
-Two layouts are read, told apart by their files: that of MovieLens 100K (``u.data``, with ``u.item``,
-``u.user`` and ``u.genre``) and that of the later sets (``ratings.csv``, with ``movies.csv``). Only the
-ratings are required. A line that cannot be read is an error that names the file and the line.
+The files decide between two layouts: that of MovieLens 100K (``u.data``, with ``u.item``, ``u.user`` and
+``u.genre``) and that of the later sets (``ratings.csv``, with ``movies.csv``). Only the ratings are required.
+A line that cannot be read is an error that names the file and the line.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import csv
 import hashlib
 import math
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -33,41 +33,41 @@ USER_COLUMNS = ("user_id", "age", "gender", "occupation", "zip_code")
 
 
 class MovieLensError(ValueError):
-    """A folder is no MovieLens set, or a line of it cannot be read."""
+    """A folder is not a MovieLens set, or one of its lines cannot be read."""
 
 
 @dataclass(frozen=True)
 class Ratings:
-    """Ratings in the order of time; those of one moment keep their order in the file.
+    """Ratings in the order of time; those of the same time keep their order in the file.
 
-    Users and items are numbers into the ids, which splits share. Treat the arrays as read-only.
+    Users and items are indices of ids, which splits share. Treat the arrays as read-only.
     """
 
     user: NDArray[np.int32]
-    """Shape (n,): a number into ``user_ids``."""
+    """Shape (n,): indices into ``user_ids``."""
     item: NDArray[np.int32]
-    """Shape (n,): a number into ``item_ids``."""
+    """Shape (n,): indices into ``item_ids``."""
     rating: NDArray[np.float32]
     """Shape (n,), in stars."""
     time_s: NDArray[np.float64]
     """Shape (n,), Unix seconds, ascending."""
     user_ids: tuple[str, ...]
     item_ids: tuple[str, ...]
-    """Of all known items, also those that nobody rated."""
+    """Ids of all known items, rated or not."""
     titles: tuple[str, ...]
-    """By item; empty where the folder has none."""
+    """Title of each item; empty if unknown."""
     genres: tuple[tuple[str, ...], ...]
-    """By item."""
+    """Genres of each item."""
     user_features: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """``age``, ``gender``, ``occupation`` and ``zip_code`` by user, where the folder has them."""
+    """Columns ``age``, ``gender``, ``occupation`` and ``zip_code`` by user, if the folder has them."""
     sha256: str = ""
-    """Over the folder's files."""
+    """Digest of the folder's files."""
 
     def __len__(self) -> int:
         return len(self.rating)
 
     def take(self, positions: NDArray[np.integer] | NDArray[np.bool_]) -> Self:
-        """Those at ``positions``, ascending, or where a mask is true; ids and what is known of them stay."""
+        """Select ratings by ascending positions or by a mask; ids, titles and features stay."""
         return replace(
             self,
             user=self.user[positions],
@@ -78,7 +78,7 @@ class Ratings:
 
     @property
     def rating_range(self) -> tuple[float, float]:
-        """The lowest and the highest rating.
+        """Lowest and highest rating, in stars.
 
         Raises:
             ValueError: There is no rating.
@@ -89,12 +89,13 @@ class Ratings:
 
 
 def random_split(ratings: Ratings, test_fraction: float, seed: int) -> tuple[Ratings, Ratings]:
-    """Draw the test's ratings by chance: the customary protocol for errors of predicted ratings.
+    """Random hold-out, the customary protocol for the error of predicted ratings.
 
-    Later ratings then help to predict earlier ones: the error is not one that a running system would have.
+    Later ratings help to predict earlier ones, so a running system has a larger error.
 
     Returns:
-        The rest, and ``test_fraction`` of the ratings (rounded); the same for the same seed.
+        Training ratings, and ``test_fraction`` of the ratings (rounded) as test ratings. The same seed gives
+        the same split.
 
     Raises:
         ValueError: The fraction is not between 0 and 1.
@@ -107,11 +108,11 @@ def random_split(ratings: Ratings, test_fraction: float, seed: int) -> tuple[Rat
 
 
 def time_split(ratings: Ratings, fraction: float) -> tuple[Ratings, Ratings]:
-    """Cut in time.
+    """Temporal hold-out.
 
     Returns:
-        About the first ``fraction`` of the ratings, and the rest. Ratings of one moment stay together: those
-        of the rest are all later.
+        About the first ``fraction`` of the ratings, and the rest, which are all later: ratings of the same
+        time stay together.
 
     Raises:
         ValueError: The fraction is not between 0 and 1.
@@ -137,9 +138,18 @@ def read_movielens(folder: Path) -> Ratings:
     """
     builder = _Builder()
     if (folder / DATA_FILE).is_file():
-        _read_100k(folder, builder)
+        for name, add_columns in (
+            (GENRE_FILE, builder.add_genre),
+            (ITEM_FILE, builder.add_100k_movie),
+            (USER_FILE, builder.add_person),
+        ):
+            if (folder / name).is_file():
+                _read_100k(folder / name, "|", builder, add_columns)
+        _read_100k(folder / DATA_FILE, "\t", builder, builder.add_rating)
     elif (folder / RATINGS_FILE).is_file():
-        _read_csv(folder, builder)
+        if (folder / MOVIES_FILE).is_file():
+            _read_csv(folder / MOVIES_FILE, MOVIE_COLUMNS, builder, builder.add_csv_movie)
+        _read_csv(folder / RATINGS_FILE, RATING_COLUMNS, builder, builder.add_rating)
     else:
         raise MovieLensError(
             f"{folder} has neither {DATA_FILE} nor {RATINGS_FILE}: it is no MovieLens folder"
@@ -148,22 +158,22 @@ def read_movielens(folder: Path) -> Ratings:
 
 
 def is_movielens(folder: Path) -> bool:
-    """Whether the folder has ratings by name; it may still not be readable."""
+    """Whether the folder has a file of ratings, readable or not."""
     return (folder / DATA_FILE).is_file() or (folder / RATINGS_FILE).is_file()
 
 
-class _BadLine(ValueError):
-    """What is wrong with a line; the reader adds where it is."""
-
-
 class _Builder:
-    """Columns that grow, and what is known of users and items."""
+    """Appends to columns, and collects what is known of users and movies.
+
+    Methods that take columns raise ``ValueError`` if they are wrong.
+    """
 
     def __init__(self) -> None:
         self.users: dict[str, int] = {}
         self.items: dict[str, int] = {}
         self.movies: dict[str, tuple[str, tuple[str, ...]]] = {}
         self.people: dict[str, tuple[str, ...]] = {}
+        self.genres: list[str] = []
         self.digest = hashlib.sha256()
         self._user = array("i")
         self._item = array("i")
@@ -171,14 +181,15 @@ class _Builder:
         self._time_s = array("d")
 
     def add_rating(self, columns: Sequence[str]) -> None:
+        _check_count(columns, len(RATING_COLUMNS))
         user_id, item_id, rating, timestamp = columns
         if not user_id or not item_id:
-            raise _BadLine("the user or the movie is missing")
+            raise ValueError("the user or the movie is missing")
         value, time_s = _number("rating", rating), _number("timestamp", timestamp)
         try:
             checked_unix_s(time_s)
         except ValueError as error:
-            raise _BadLine(f"timestamp: {error}") from None
+            raise ValueError(f"timestamp: {error}") from None
         self._user.append(self.users.setdefault(user_id, len(self.users)))
         self._item.append(self.items.setdefault(item_id, len(self.items)))
         self._rating.append(value)
@@ -186,14 +197,35 @@ class _Builder:
 
     def add_movie(self, item_id: str, title: str, genres: tuple[str, ...]) -> None:
         if not item_id or item_id in self.movies:
-            raise _BadLine(f"movie {item_id} a second time" if item_id else "the movie is missing")
+            raise ValueError(f"movie {item_id} a second time" if item_id else "the movie is missing")
         self.movies[item_id] = title, genres
         self.items.setdefault(item_id, len(self.items))
 
+    def add_100k_movie(self, columns: Sequence[str]) -> None:
+        marks = columns[ITEM_COLUMNS_BEFORE_GENRES:]
+        if self.genres:
+            _check_count(columns, ITEM_COLUMNS_BEFORE_GENRES + len(self.genres))
+        elif len(columns) < ITEM_COLUMNS_BEFORE_GENRES:
+            raise ValueError(f"{len(columns)} columns, not {ITEM_COLUMNS_BEFORE_GENRES} or more")
+        genres = tuple(name for name, mark in zip(self.genres, marks, strict=False) if mark == "1")
+        self.add_movie(columns[0], columns[1], genres)
+
+    def add_csv_movie(self, columns: Sequence[str]) -> None:
+        item_id, title, genres = columns
+        self.add_movie(item_id, title, () if genres in ("", NO_GENRE) else tuple(genres.split("|")))
+
+    def add_genre(self, columns: Sequence[str]) -> None:
+        _check_count(columns, 2)
+        name, number = columns
+        if number != str(len(self.genres)):
+            raise ValueError(f"genre {name} has number {number}, not {len(self.genres)}")
+        self.genres.append(name)
+
     def add_person(self, columns: Sequence[str]) -> None:
+        _check_count(columns, len(USER_COLUMNS))
         user_id = columns[0]
         if not user_id or user_id in self.people:
-            raise _BadLine(f"user {user_id} a second time" if user_id else "the user is missing")
+            raise ValueError(f"user {user_id} a second time" if user_id else "the user is missing")
         self.people[user_id] = tuple(columns[1:])
         self.users.setdefault(user_id, len(self.users))
 
@@ -222,102 +254,56 @@ class _Builder:
         )
 
 
+def _check_count(columns: Sequence[str], expected: int) -> None:
+    if len(columns) != expected:
+        raise ValueError(f"{len(columns)} columns, not {expected}")
+
+
 def _number(name: str, text: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        raise _BadLine(f"{name} {text!r} is no number") from None
+        raise ValueError(f"{name} {text!r} is no number") from None
     if not math.isfinite(value):
-        raise _BadLine(f"{name} is {value}")
+        raise ValueError(f"{name} is {value}")
     return value
 
 
-def _read_100k(folder: Path, builder: _Builder) -> None:
-    genres = _genre_names(folder, builder)
-    for path, line, columns in _lines(folder / ITEM_FILE, "|", builder, optional=True):
-        with _At(path, line):
-            marks = columns[ITEM_COLUMNS_BEFORE_GENRES:]
-            if genres and len(marks) != len(genres):
-                expected = ITEM_COLUMNS_BEFORE_GENRES + len(genres)
-                raise _BadLine(f"{len(columns)} columns, not {expected}")
-            if not genres and len(columns) < ITEM_COLUMNS_BEFORE_GENRES:
-                raise _BadLine(f"{len(columns)} columns, not {ITEM_COLUMNS_BEFORE_GENRES} or more")
-            its = tuple(name for name, mark in zip(genres, marks, strict=False) if mark == "1")
-            builder.add_movie(columns[0], columns[1], its)
-    for path, line, columns in _lines(folder / USER_FILE, "|", builder, optional=True):
-        with _At(path, line):
-            _check_columns(columns, len(USER_COLUMNS))
-            builder.add_person(columns)
-    for path, line, columns in _lines(folder / DATA_FILE, "\t", builder):
-        with _At(path, line):
-            _check_columns(columns, len(RATING_COLUMNS))
-            builder.add_rating(columns)
+def _read_100k(
+    path: Path, separator: str, builder: _Builder, add_columns: Callable[[Sequence[str]], None]
+) -> None:
+    """Add the columns of each line that is not blank.
 
-
-def _genre_names(folder: Path, builder: _Builder) -> tuple[str, ...]:
-    """The names in the order of their numbers; none where the folder does not have them."""
-    names: list[str] = []
-    for path, line, columns in _lines(folder / GENRE_FILE, "|", builder, optional=True):
-        with _At(path, line):
-            _check_columns(columns, 2)
-            if columns[1] != str(len(names)):
-                raise _BadLine(f"genre {columns[0]} has number {columns[1]}, not {len(names)}")
-            names.append(columns[0])
-    return tuple(names)
-
-
-def _lines(
-    path: Path, separator: str, builder: _Builder, *, optional: bool = False
-) -> Iterator[tuple[Path, int, list[str]]]:
-    """The columns of each line that is not blank, with its number.
-
-    MovieLens 100K is Latin-1, in which next to no text is UTF-8 by chance: a line that is was saved anew.
+    MovieLens 100K is Latin-1. Text in Latin-1 is hardly ever valid UTF-8, so a file that is UTF-8 was
+    converted.
     """
-    if optional and not path.is_file():
-        return
     with path.open("rb") as file:
         for chunk in iter(partial(file.read, 1 << 20), b""):
             builder.digest.update(chunk)
         file.seek(0)
-        for line, raw in _checked_lines(path, file):
+        for line in read_lines(file):
             try:
-                text = raw.decode()
-            except UnicodeDecodeError:
-                text = raw.decode("latin-1")
-            yield path, line, text.split(separator)
+                raw = line.checked_raw()
+                try:
+                    text = raw.decode()
+                except UnicodeDecodeError:
+                    text = raw.decode("latin-1")
+                add_columns(text.split(separator))
+            except ValueError as error:
+                raise MovieLensError(f"{path}:{line.number}: {error}") from None
 
 
-def _checked_lines(path: Path, file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    for line in read_lines(file):
-        with _At(path, line.number):
-            if line.problem:
-                raise _BadLine(line.problem)
-        yield line.number, line.raw
-
-
-def _read_csv(folder: Path, builder: _Builder) -> None:
-    for path, line, (item_id, title, genres) in _csv_rows(folder / MOVIES_FILE, MOVIE_COLUMNS, builder):
-        with _At(path, line):
-            its = () if genres in ("", NO_GENRE) else tuple(genres.split("|"))
-            builder.add_movie(item_id, title, its)
-    for path, line, columns in _csv_rows(folder / RATINGS_FILE, RATING_COLUMNS, builder):
-        with _At(path, line):
-            builder.add_rating(columns)
-
-
-def _csv_rows(
-    path: Path, wanted: tuple[str, ...], builder: _Builder
-) -> Iterator[tuple[Path, int, tuple[str, ...]]]:
-    """The wanted columns of each row, with the number of its last line."""
-    if path.name == MOVIES_FILE and not path.is_file():
-        return
-    line = 1
+def _read_csv(
+    path: Path, wanted: tuple[str, ...], builder: _Builder, add_columns: Callable[[Sequence[str]], None]
+) -> None:
+    """Add the wanted columns of each row; an error names the row's last line."""
+    number = 1
 
     def texts(file: IO[bytes]) -> Iterator[str]:
-        nonlocal line
-        for number, raw in _checked_lines(path, file):
-            line = number
-            yield raw.decode() + "\n"
+        nonlocal number
+        for line in read_lines(file):
+            number = line.number
+            yield line.checked_raw().decode() + "\n"
 
     with path.open("rb") as file:
         builder.digest.update(hashlib.file_digest(file, "sha256").digest())
@@ -327,30 +313,10 @@ def _csv_rows(
             header = next(rows, [])
             missing = [name for name in wanted if name not in header]
             if missing:
-                raise MovieLensError(f"{path}:1: no column {', '.join(missing)}; the header is {header}")
+                raise ValueError(f"no column {', '.join(missing)}; the header is {header}")
             places = [header.index(name) for name in wanted]
             for row in rows:
-                with _At(path, line):
-                    _check_columns(row, len(header))
-                yield path, line, tuple(row[place] for place in places)
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise MovieLensError(f"{path}:{line}: {error}") from error
-
-
-def _check_columns(columns: Sequence[str], expected: int) -> None:
-    if len(columns) != expected:
-        raise _BadLine(f"{len(columns)} columns, not {expected}")
-
-
-class _At:
-    """Adds the place to what is wrong with a line."""
-
-    def __init__(self, path: Path, line: int) -> None:
-        self._path, self._line = path, line
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, _BadLine):
-            raise MovieLensError(f"{self._path}:{self._line}: {error}") from None
+                _check_count(row, len(header))
+                add_columns([row[place] for place in places])
+        except (csv.Error, ValueError) as error:
+            raise MovieLensError(f"{path}:{number}: {error}") from error
