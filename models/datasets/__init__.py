@@ -1,4 +1,4 @@
-"""Readers of MIND, MovieLens, headline tests and freshet's own logs.
+"""Readers of MIND, MovieLens, headline tests and freshet's own logs, and a synthetic newspaper.
 
 Imports embedding and events. Begin with :mod:`~freshet.models.datasets.mind`.
 """

@@ -1,4 +1,4 @@
-"""Features of a log's articles, as the article tower reads them."""
+"""Converts a log's articles to the features that the article tower reads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from freshet.models.ports import FloatMatrix
 
 
 def table_values(articles: ArticleTable) -> Mapping[Feature, Sequence[str]]:
-    """Every feature's values (n,) of the articles of a log."""
+    """Return the values (n,) of every feature of the articles of a log."""
     return {
         "category": articles.categories,
         "subcategory": articles.subcategories,
@@ -23,7 +23,7 @@ def table_values(articles: ArticleTable) -> Mapping[Feature, Sequence[str]]:
 def feature_rows(
     articles: ArticleTable, features: Sequence[Feature], vocabularies: Mapping[str, Sequence[str]]
 ) -> FeatureRows:
-    """The rows of a log's articles by vocabulary, for training."""
+    """Look up the embedding rows of a log's articles in the vocabularies, for training."""
     values = table_values(articles)
     return {
         feature: rows_of(value_rows(vocabularies.get(feature, ())), values[feature]) for feature in features
@@ -33,12 +33,12 @@ def feature_rows(
 def table_vectors(
     tower: FeatureTower, articles: ArticleTable, text_vectors: FloatMatrix | None = None
 ) -> FloatMatrix:
-    """Vectors (n, d), float32, of all articles of a log by ``tower``.
+    """Compute the vectors (n, d), float32, of all articles of a log by ``tower``.
 
     Args:
         tower: The article tower.
         articles: The ``n`` articles.
-        text_vectors: (n, d_text), zeros without text; ``None`` only if the tower reads no text.
+        text_vectors: Shape (n, d_text), zeros without text; ``None`` only if the tower reads no text.
 
     Raises:
         ValueError: ``text_vectors`` is missing or has another shape.

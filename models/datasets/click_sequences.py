@@ -1,4 +1,4 @@
-"""What each user has clicked, one after the other: the sentences of item2vec, the rows of the item graph."""
+"""Each user's clicks as a sequence: the sentences of item2vec and the rows of the item graph."""
 
 from __future__ import annotations
 
@@ -14,28 +14,29 @@ from freshet.models.datasets.movielens import Ratings
 
 @dataclass(frozen=True)
 class ClickSequences:
-    """Sequences of items, one after another. Treat the arrays as read-only."""
+    """Sequences of items in one array. Treat the arrays as read-only."""
 
     items: NDArray[np.int32]
-    """Shape (clicks,): numbers of items."""
+    """Shape (clicks,): item numbers."""
     starts: NDArray[np.int64]
     """Shape (sequences + 1,): sequence ``s`` is ``items[starts[s] : starts[s + 1]]``, the oldest first."""
     n_items: int
-    """How many items there are, whether they occur or not."""
+    """Number of items, whether they occur or not."""
 
     @classmethod
     def of_log(cls, log: ImpressionLog) -> Self:
-        """Of each user the history of the first impression in the log, then the clicks in the log.
+        """Concatenate each user's history at the first impression in the log and the clicks in the log.
 
-        Sequence ``u`` is that of user ``u``; it is empty for a user without clicks, or without impressions in
-        this slice of the log. Clicks of one impression stand in the order of its candidates.
+        Sequence ``u`` belongs to user ``u``; it is empty for a user without clicks, or without impressions in
+        this slice of the log. Clicks of an impression are in the order of its candidates.
         """
         users = len(log.user_ids)
-        first = np.full(users, -1, np.int64)
+        first = np.full(users, -1, np.int64)  # (users,): first impression; the last assignment wins
         first[log.user[::-1]] = np.arange(len(log))[::-1]
         history = np.where(first >= 0, log.history[first], 0) if len(log) else np.zeros(users, np.int64)
         begin = log.history_start[history]
         lengths = log.history_start[history + 1] - begin
+        # (history clicks,): positions in history_items.
         at = np.repeat(begin - (np.cumsum(lengths) - lengths), lengths) + np.arange(int(lengths.sum()))
         clicks = np.flatnonzero(log.clicked)
         impression = np.searchsorted(log.slate_start, clicks, side="right") - 1
@@ -48,7 +49,7 @@ class ClickSequences:
 
     @classmethod
     def of_ratings(cls, ratings: Ratings, min_rating: float = 0.0) -> Self:
-        """Of each user the items with at least ``min_rating`` stars, in the order of time."""
+        """List each user's items with at least ``min_rating`` stars, in the order of time."""
         liked = ratings.rating >= min_rating
         users = len(ratings.user_ids)
         return cls._by_user(ratings.user[liked], ratings.item[liked], users, len(ratings.item_ids))
@@ -63,21 +64,21 @@ class ClickSequences:
         return len(self.starts) - 1
 
     def __getitem__(self, number: int) -> NDArray[np.int32]:
-        """The items of one sequence."""
+        """Return the items of a sequence."""
         return self.items[int(self.starts[number]) : int(self.starts[number + 1])]
 
     @property
     def counts(self) -> NDArray[np.int64]:
-        """How often each item occurs, shape (n_items,)."""
+        """Number of occurrences of each item (n_items,)."""
         return np.bincount(self.items, minlength=self.n_items)
 
     @property
     def rows(self) -> NDArray[np.int64]:
-        """The sequence of each click, shape (clicks,)."""
+        """Sequence number of each click (clicks,)."""
         return np.repeat(np.arange(len(self)), np.diff(self.starts))
 
     def latest(self, limit: int) -> Self:
-        """The same, with at most the ``limit`` latest clicks of each sequence."""
+        """Keep at most the ``limit`` latest clicks of each sequence."""
         lengths = np.diff(self.starts)
         from_end = np.repeat(self.starts[1:], lengths) - np.arange(len(self.items))
         starts = np.concatenate([[0], np.cumsum(np.minimum(lengths, limit))]).astype(np.int64)

@@ -1,4 +1,4 @@
-"""A set of pairs of numbers that is asked by the million: is this one of them?"""
+"""Set of pairs of numbers with fast vectorized membership tests."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from numpy.typing import ArrayLike, NDArray
 _FILTER_BITS_PER_PAIR = 16
 _MAX_FILTER_BITS = 1 << 31
 _HASH_FACTOR = np.uint64(0x9E3779B97F4A7C15)
-"""Knuth's multiplicative hashing: 2^64 over the golden ratio."""
+"""Factor of Knuth's multiplicative hashing: 2^64 over the golden ratio."""
 
 
 class PairSet:
-    """Pairs without repetitions, in order: 8 bytes each, and 2 to 4 for a filter.
+    """Sorted set of pairs: 8 bytes a pair, and 2 to 4 for a filter.
 
-    Most of what is asked for is usually not in the set; a table of at least 16 bits a pair answers that with
-    one memory access, and only what it lets through (the members, and at most 1 in 16 of the others) is
-    searched for.
+    Most tested pairs are usually not in the set. A Bloom filter with one hash and at least 16 bits a pair
+    rejects them with one memory access; binary search decides on the others (the members, and at most 1 in 16
+    of the rest).
 
     Args:
-        first: Shape (pairs,), not negative.
-        second: Shape (pairs,), from 0 to before ``n_second``.
-        n_second: How many second numbers there are.
+        first: First numbers (pairs,), not negative.
+        second: Second numbers (pairs,), in ``[0, n_second)``.
+        n_second: Upper bound of the second numbers, exclusive.
     """
 
     def __init__(self, first: ArrayLike, second: ArrayLike, n_second: int) -> None:
@@ -41,16 +41,16 @@ class PairSet:
 
     @property
     def second(self) -> NDArray[np.int64]:
-        """The second numbers (pairs,), in the order of the pairs."""
+        """Second numbers (pairs,), in the order of the pairs."""
         return self._keys % self._n_second
 
     def starts(self, n_first: int) -> NDArray[np.int64]:
-        """Where the pairs of each first number begin, and where the last one's end: shape (n_first + 1,)."""
+        """Compute the bounds (n_first + 1,) of the pairs of each first number."""
         bounds = np.arange(n_first + 1, dtype=np.int64) * self._n_second
         return np.searchsorted(self._keys, bounds).astype(np.int64)
 
     def contains(self, first: ArrayLike, second: ArrayLike) -> NDArray[np.bool_]:
-        """Whether pairs are in the set; the two broadcast against each other, and give the result's shape."""
+        """Whether pairs are in the set; ``first`` and ``second`` are broadcast to the result's shape."""
         keys = np.asarray(first, np.int64) * self._n_second + np.asarray(second, np.int64)
         found = np.zeros(keys.shape, np.bool_)
         if not len(self._keys):

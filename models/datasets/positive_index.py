@@ -1,4 +1,4 @@
-"""Which articles each user has clicked, asked for by the million: what a negative must not be."""
+"""Index of the articles that each user clicked, which negative sampling excludes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from freshet.models.datasets.pair_set import PairSet
 
 
 class PositiveIndex:
-    """The positive pairs of user and item, without repetitions.
+    """Set of positive pairs of user and item.
 
     Args:
-        users: Shape (pairs,), numbers of users.
-        items: Shape (pairs,), the item of each pair.
-        n_users: How many users there are; by default, as many as occur.
-        n_items: How many items there are; by default, as many as occur.
+        users: User number of each pair (pairs,).
+        items: Item number of each pair (pairs,).
+        n_users: Number of users; by default, one more than the largest.
+        n_items: Number of items; by default, one more than the largest.
 
     Raises:
         ValueError: The columns differ in length, or a number is negative or too large.
@@ -34,18 +34,19 @@ class PositiveIndex:
         self.n_items = _checked_size("items", item, n_items)
         self._pairs = PairSet(user, item, max(self.n_items, 1))
         self.items: NDArray[np.int32] = self._pairs.second.astype(np.int32)
-        """Shape (pairs,): those of user ``u`` are ``items[starts[u] : starts[u + 1]]``, ascending."""
+        """Shape (pairs,): user ``u`` has ``items[starts[u] : starts[u + 1]]``, ascending."""
         self.starts: NDArray[np.int64] = self._pairs.starts(self.n_users)
-        """Shape (n_users + 1,)."""
+        """Shape (n_users + 1,): bounds of the users' items."""
         self.item_counts: NDArray[np.int64] = np.bincount(self.items, minlength=self.n_items)
-        """Shape (n_items,): of how many users each item is a positive."""
+        """Shape (n_items,): number of users of each item."""
 
     @classmethod
     def of_log(cls, log: ImpressionLog) -> Self:
-        """The clicks of a log, and of its users' histories; sized for all its users and articles."""
+        """Index the clicks of a log and of its users' histories, for all its users and articles."""
         lengths = np.diff(log.slate_start)
         clicked = np.flatnonzero(log.clicked)
         click_user = np.repeat(log.user, lengths)[clicked]
+        # (pairs,): distinct pairs of history and user, as one number.
         owner = np.sort(log.history.astype(np.int64) * len(log.user_ids) + log.user)
         owner = owner[np.diff(owner, prepend=-1) > 0]
         history, history_user = np.divmod(owner, max(len(log.user_ids), 1))
@@ -54,6 +55,7 @@ class PositiveIndex:
         offsets = np.arange(int(ends[-1]) if len(ends) else 0) - np.repeat(
             ends - history_lengths, history_lengths
         )
+        # (history clicks,): positions in history_items.
         at = np.repeat(log.history_start[history], history_lengths) + offsets
         return cls(
             np.concatenate([click_user, np.repeat(history_user, history_lengths)]),
@@ -66,11 +68,11 @@ class PositiveIndex:
         return len(self._pairs)
 
     def of(self, user: int) -> NDArray[np.int32]:
-        """The items (positives of ``user``,), ascending."""
+        """Return the items of ``user``, ascending."""
         return self.items[int(self.starts[user]) : int(self.starts[user + 1])]
 
     def contains(self, users: ArrayLike, items: ArrayLike) -> NDArray[np.bool_]:
-        """Whether pairs are positives; the two broadcast against each other, and give the result's shape."""
+        """Whether pairs are positives; ``users`` and ``items`` are broadcast to the result's shape."""
         return self._pairs.contains(users, items)
 
 

@@ -1,16 +1,15 @@
-"""A folder in MIND's format with a synthetic newspaper's stream, and the ground truth beside it.
+"""Writes a synthetic newspaper's stream in MIND's format, with the ground truth beside it.
 
 ``write_synth`` writes ``news.tsv``, ``behaviors.tsv`` (in the order of time), ``published.tsv``,
 ``truth.npy`` (:mod:`freshet.models.datasets.synthetic.truth`) and ``truth.json`` (the configuration and the
-report). On one platform and NumPy the same configuration gives byte-identical files. Memory depends on users
-and articles, not on impressions. Files appear in the folder only when all are complete.
+report). On the same platform and NumPy the same configuration gives byte-identical files. Memory depends on
+users and articles, not on impressions. Files appear in the folder only when all are complete.
 """
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import orjson
@@ -37,7 +36,7 @@ _WORLD_SHARE = 0.05
 
 
 def demo_world(seed: int = 7) -> SynthConfig:
-    """The size of `freshet demo`: a day and a half that two cores embed, replay and rank in a minute."""
+    """Configure the stream of `freshet demo`: a day and a half, replayed on two cores in a minute."""
     return SynthConfig(users=1_500, articles=600, impressions=6_000, hours=36.0, seed=seed)
 
 
@@ -48,7 +47,7 @@ def write_synth(
     overwrite: bool = False,
     progress: Callable[[float], None] = lambda share: None,
 ) -> SynthReport:
-    """Make a stream and write its folder; ``progress`` is told the share done, from 0 to 1.
+    """Generate a stream and write its folder; ``progress`` gets the share done, from 0 to 1.
 
     Raises:
         FileExistsError: The folder exists and is not empty, and ``overwrite`` is not set.
@@ -79,11 +78,11 @@ def _write_files(folder: Path, config: SynthConfig, progress: Callable[[float], 
         for batch in impressions(world):
             behaviors.write(lines.write(batch))
             truth.write(batch)
-            measures.add(batch)
+            measures.add_batch(batch)
             done += len(batch.users)
             progress(_WORLD_SHARE + (1.0 - _WORLD_SHARE) * done / config.impressions)
     report = measures.report()
-    document = {"version": 1, "config": asdict(config), "report": report.as_json()}
+    document = {"version": 1, "config": config, "report": report}
     (folder / REPORT_FILE).write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
     return report
 
@@ -112,7 +111,7 @@ def write_articles(folder: Path, world: World) -> None:
 
 
 class _BehaviorsLines:
-    """Batches as lines of ``behaviors.tsv``; keeps every reader's history as the text of its column."""
+    """Formats batches as lines of ``behaviors.tsv``; keeps every reader's history as text."""
 
     def __init__(self, world: World) -> None:
         self._news_ids = world.articles.ids
@@ -130,7 +129,7 @@ class _BehaviorsLines:
         self._written = 0
 
     def write(self, batch: ImpressionBatch) -> bytes:
-        """The batch's lines; its clicks enter the histories of the lines after it."""
+        """Format the lines of a batch, and add its clicks to the histories of later lines."""
         skipped_slots, clicked_slots = self._slots
         candidates = batch.articles.tolist()
         slots = [skipped_slots[article] for article in candidates]

@@ -1,13 +1,13 @@
-"""How good simple rankers and the oracle are on a synthetic stream, measured while it is made.
+"""Measures the oracle and simple rankers on a synthetic stream while it is generated.
 
-AUC per impression, averaged over the last four fifths of the impressions; those with one label only are left
-out, ties count one half: the definition of :mod:`freshet.models.evaluation.ranking_metrics`, computed for a
-window at once.
+The metric is the mean AUC over the last four fifths of the impressions, without those with a single label;
+ties count one half. The definition is that of :mod:`freshet.models.evaluation.ranking_metrics`, computed for
+all impressions of a window at once.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from freshet.models.datasets.synthetic.stream import ImpressionBatch, examinatio
 from freshet.models.datasets.synthetic.world import HOUR_S, World
 
 WARM_UP = 0.2
-"""Share of the impressions before measuring starts, so that click-through rates know something."""
+"""Share of the impressions before measuring starts, from which click-through rates are learned."""
 
 CTR_PRIOR_IMPRESSIONS = 10.0
 FRESH_S = HOUR_S
@@ -29,10 +29,10 @@ CTR_SO_FAR = "ctr_so_far"
 
 @dataclass(frozen=True, slots=True)
 class SynthReport:
-    """What was made. Shares are between 0 and 1."""
+    """Summary of a synthetic stream. Shares are between 0 and 1."""
 
     users: int
-    """Readers who were shown anything."""
+    """Readers with an impression."""
     articles: int
     """Articles published, shown or not."""
     shown_articles: int
@@ -41,27 +41,23 @@ class SynthReport:
     clicks: int
     hours: float
     click_rate: float
-    """Clicks over candidates."""
+    """Clicks divided by candidates."""
     clicks_per_impression: float
     newcomer_impressions: float
     """Share of impressions of readers without any history."""
     fresh_candidates: float
     """Share of candidates published less than an hour earlier."""
     clicks_within_48h: float
-    """Share of clicks that came within 48 hours of publication."""
+    """Share of clicks within 48 hours of publication."""
     clicks_on_popular: float
-    """Share of clicks that went to the tenth of the shown articles with the most."""
+    """Share of clicks on the most clicked tenth of the shown articles."""
     measured_impressions: int
     auc: dict[str, float] = field(default_factory=dict)
-    """Mean AUC of the oracle, its parts alone, the position, simple rankers; empty if none was measured."""
-
-    def as_json(self) -> dict[str, object]:
-        """The report as plain JSON values."""
-        return asdict(self)
+    """Mean AUC of the oracle, its parts, the position and simple rankers; empty if nothing was measured."""
 
 
 class Measures:
-    """Adds up batches; memory depends on articles and users only."""
+    """Accumulates measures over batches, in memory that depends on articles and users only."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -72,8 +68,8 @@ class Measures:
         self._impressions = self._newcomers = self._fresh = self._young_clicks = self._measured = 0
         self._auc_sums: dict[str, float] = {}
 
-    def add(self, batch: ImpressionBatch) -> None:
-        """Measure a batch with what the batches before it have shown, then count it."""
+    def add_batch(self, batch: ImpressionBatch) -> None:
+        """Measure a batch with the counts of the batches before it, then count it."""
         if self._impressions >= WARM_UP * self._world.config.impressions:
             self._measure(batch)
         age_s = batch.times_s[batch.rows] - self._world.articles.published_s[batch.articles]
@@ -86,7 +82,7 @@ class Measures:
         self._clicks += np.bincount(batch.articles[batch.clicked], minlength=len(self._shown))
 
     def report(self) -> SynthReport:
-        """What has been added."""
+        """Summarize the batches added so far."""
         candidates, clicks = float(self._shown.sum()), float(self._clicks.sum())
         shown = int((self._shown > 0).sum())
         popular = np.sort(self._clicks)[::-1][: max(int(POPULAR_SHARE * shown), 1)]
@@ -133,9 +129,10 @@ class Measures:
 def slate_aucs(
     batch: ImpressionBatch, scores: dict[str, NDArray[np.floating] | NDArray[np.integer]]
 ) -> dict[str, NDArray[np.float64]]:
-    """AUC of each impression with both labels, for each of ``scores`` (c,)."""
+    """Compute the AUC of each impression with both labels, for each of ``scores`` (c,)."""
     clicked = np.flatnonzero(batch.clicked)
     sizes = np.diff(batch.starts)
+    # (pairs,): each click with every candidate of its slate, then with the skipped ones only.
     row = batch.rows[clicked]
     pair_row = np.repeat(row, sizes[row])
     click = np.repeat(clicked, sizes[row])

@@ -1,17 +1,17 @@
-r"""The stream of impressions that a synthetic newspaper's readers leave behind, window by window.
+r"""Generates the impressions of a synthetic newspaper's readers, window by window.
 
-Time runs in windows of a few minutes, in each of which a reader is shown one slate at most; so everything
-inside a window is computed at once, and memory depends on users and articles, never on impressions.
+Time runs in windows of a few minutes. A reader gets at most one slate in a window, so everything in a window
+is computed at once, and memory depends on users and articles, not on impressions.
 
-The publisher composes each slate from recent, popular and random articles that the reader has not clicked;
-what the publisher weighs more tends to stand higher. A candidate is clicked with
+The publisher composes each slate from recent, popular and random articles that the reader has not clicked.
+Articles with a larger weight tend to have higher positions. The click probability of a candidate is
 
 .. math:: p_i = e(i) \, a_i, \qquad e(i) = (1 + i)^{-0.35}
 
-where :math:`a_i` is the reader's attraction (:mod:`freshet.models.datasets.synthetic.world`) and :math:`e`
-the chance that position :math:`i` (from 0) is looked at. As in MIND, every impression has a click: the labels
-are drawn from that model given that there is at least one, exactly, by inverting the distribution of the
-first click.
+where :math:`a_i` is the candidate's attraction (:mod:`freshet.models.datasets.synthetic.world`) and :math:`e`
+the examination probability of position :math:`i` (from 0): a position-based click model. As in MIND, every
+impression has a click. The labels are drawn from the model given at least one click, exactly, by inversion of
+the distribution function of the first click.
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ MIN_SLATE, MAX_SLATE = 5, 40
 EXAMINATION_EXPONENT = 0.35
 
 CONTINUES = 0.6
-"""Chance that a visit goes on in the next window."""
+"""Probability that a visit continues in the next window."""
 FIRST_VISITS = 0.1
-"""Readers visit when they arrive, up to this share of all impressions; the others come when they come."""
+"""Largest share of the impressions that are first visits; other readers first visit by their activity."""
 MOOD_HALF_LIFE_S = 2 * HOUR_S
 MOOD_AT_VISIT, MOOD_PER_CLICK, MAX_MOOD = 0.8, 0.4, 2.0
 DRIFT_TIME_S = 10 * 24 * HOUR_S
-"""The drift's correlation falls to 1/e over this time (an Ornstein-Uhlenbeck process)."""
+"""Time constant of the drift, an Ornstein-Uhlenbeck process."""
 
 SEEN_BEFORE = -0.3
-"""Log-odds for each time that the reader was shown the article among the last ``SHOWN`` candidates."""
+"""Log-odds for each exposure of the article among the reader's last ``SHOWN`` candidates."""
 SHOWN = 48
 
 SHELF_S = 60 * HOUR_S
-"""An article leaves the slates at this age, unless it is evergreen."""
+"""Age at which an article leaves the slates, unless it is evergreen."""
 POPULARITY_HALF_LIFE_S = 2 * HOUR_S
 RECENT, POPULAR, RANDOM = 0.5, 0.25, 0.25
 
@@ -63,45 +63,45 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class ImpressionBatch:
-    """The impressions of one window in the order of time; candidates lie one slate after the other."""
+    """Impressions of a window in the order of time, with the candidates of all slates in one array."""
 
     times_s: NDArray[np.int64]
     """Shape (b,), Unix seconds, ascending."""
     users: NDArray[np.int64]
-    """Shape (b,), rows of the world's readers; none twice."""
+    """Shape (b,): rows of the world's readers, distinct."""
     newcomers: Bools
-    """Shape (b,): nothing is known of this reader, the history is empty."""
+    """Shape (b,): whether the reader's history is empty."""
     starts: NDArray[np.int64]
-    """Shape (b + 1,): slate i is ``starts[i]:starts[i + 1]``."""
+    """Shape (b + 1,): slate ``i`` is ``[starts[i], starts[i + 1])``."""
     rows: NDArray[np.int64]
-    """Shape (c,): which impression a candidate belongs to."""
+    """Shape (c,): impression of each candidate."""
     articles: NDArray[np.int64]
-    """Shape (c,), rows of the world's articles."""
+    """Shape (c,): rows of the world's articles."""
     positions: NDArray[np.int64]
     """Shape (c,), from 0."""
     interest: Floats
-    """Shape (c,), log-odds, like the following three; their sum with ``INTERCEPT`` is the attraction."""
+    """Shape (c,), log-odds, like the next three; ``INTERCEPT`` and all four add up to the attraction's."""
     quality: Floats
     timeliness: Floats
     fatigue: Floats
     clicked: Bools
-    """Shape (c,)."""
+    """Shape (c,): whether each candidate was clicked."""
 
 
 def examination(positions: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Chance that each position (from 0) is looked at."""
+    """Compute the examination probability of each position (from 0)."""
     return np.asarray((1.0 + positions) ** -EXAMINATION_EXPONENT)
 
 
 def attraction(log_odds: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Chance of a click once looked at, of the sum of the four contributions."""
+    """Compute the click probability of an examined candidate from the sum of its four contributions."""
     return np.asarray(1.0 / (1.0 + np.exp(-(INTERCEPT + log_odds.astype(np.float64)))))
 
 
 def impressions(world: World) -> Iterator[ImpressionBatch]:
-    """All ``world.config.impressions`` impressions in the order of time; changes ``world.readers``.
+    """Generate ``world.config.impressions`` impressions in the order of time; changes ``world.readers``.
 
-    To be taken once for each world.
+    A world can generate its impressions once.
     """
     rng = np.random.Generator(np.random.PCG64(world.stream_seed))
     publisher = _Publisher(world.articles)
@@ -123,7 +123,7 @@ def impressions(world: World) -> Iterator[ImpressionBatch]:
         positions = np.arange(len(rows)) - starts[rows]
 
         of_user = users[rows]
-        mind = (readers.base[users] + readers.drift[users] + readers.mood[users])[rows]
+        mind = (readers.base[users] + readers.drift[users] + readers.mood[users])[rows]  # (c, D)
         interest = np.einsum("cd,cd->c", mind, world.articles.vectors[articles])
         quality = world.articles.quality[articles]
         timeliness = world.articles.timeliness(articles, times_s[rows].astype(np.float64)).astype(np.float32)
@@ -154,10 +154,10 @@ def impressions(world: World) -> Iterator[ImpressionBatch]:
 
 
 def window_plan(world: World, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Edges of the windows (w + 1,) and impressions in each (w,), never more than there are readers."""
+    """Plan the edges (w + 1,) of the windows, and the impressions (w,) in each, at most one a reader."""
     config = world.config
     length_s = config.hours * HOUR_S
-    # With a tenth of the readers in an average window, the busiest still has readers to choose from.
+    # If an average window has a tenth of the readers, the busiest window has enough.
     windows = max(int(np.ceil(length_s / WINDOW_S)), int(np.ceil(10 * config.impressions / config.users)))
     edges = np.linspace(config.start_s, config.end_s, windows + 1)
     rate = visit_rate((edges[1:] + edges[:-1]) / 2)
@@ -179,7 +179,7 @@ def visitors(
     between_s: tuple[float, float],
     rng: np.random.Generator,
 ) -> NDArray[np.int64]:
-    """Who visits ``between_s`` (count,): who arrives, whose visit goes on, and others by their activity.
+    """Draw the readers (count,) who visit ``between_s``: arrivals, continued visits, and others by activity.
 
     The others are a weighted sample without replacement (Efraimidis and Spirakis, 2006).
     """
@@ -202,7 +202,7 @@ def feel(
     times_s: NDArray[np.int64],
     rng: np.random.Generator,
 ) -> None:
-    """Bring drift and mood of ``users`` to ``times_s``; a visit that begins brings a topic to mind."""
+    """Update drift and mood of ``users`` to ``times_s``; the start of a visit adds a topic to the mood."""
     readers = world.readers
     passed_s = np.maximum(times_s - readers.updated_s[users], 0.0)
     keep = np.exp(-passed_s / DRIFT_TIME_S)
@@ -223,10 +223,10 @@ def _clicks_given_one(
     starts: NDArray[np.int64],
     rng: np.random.Generator,
 ) -> Bools:
-    """Independent clicks with probability ``chance`` (c,), given at least one in each slate.
+    """Draw independent clicks (c,) with probability ``chance`` (c,), given at least one in each slate.
 
-    The first click is the first candidate at which the distribution function of the first click,
-    ``1 - prod(1 - p)``, exceeds a uniform draw scaled to its end; after it nothing is conditional any more.
+    The first click is at the first candidate whose distribution function ``1 - prod(1 - p)`` exceeds a
+    uniform draw scaled to the slate's last value. The clicks after it are unconditional.
     """
     none_yet = np.cumsum(np.log1p(-chance))
     offset = np.concatenate(([0.0], none_yet[starts[1:-1] - 1]))
@@ -242,7 +242,7 @@ def _clicks_given_one(
 def remember(
     readers: Readers, users: NDArray[np.int64], articles: NDArray[np.int64], vectors: Floats
 ) -> None:
-    """Enter clicks (n,), ordered by user, into histories and moods."""
+    """Add clicks (n,), sorted by user, to histories and moods."""
     first = np.concatenate(([True], users[1:] != users[:-1]))
     nth = np.arange(len(users)) - np.flatnonzero(first)[np.cumsum(first) - 1]
     readers.clicked[users, (readers.clicks[users] + nth) % HISTORY] = articles
@@ -254,7 +254,7 @@ def remember(
 
 
 class _Publisher:
-    """Who composes the slates, from nothing but what a publisher sees: ages, impressions and clicks."""
+    """Composes slates from what a publisher observes: ages, impressions and clicks."""
 
     def __init__(self, articles: Articles) -> None:
         self._articles = articles
@@ -266,7 +266,7 @@ class _Publisher:
         self._mass: NDArray[np.float64] = np.empty(0)
 
     def advance(self, time_s: float) -> None:
-        """Forget a little, and put what is published by ``time_s`` (Unix seconds) on the shelf."""
+        """Decay the counts, and update the available articles to ``time_s`` (Unix seconds)."""
         fade = 2.0 ** (-(time_s - self._time_s) / POPULARITY_HALF_LIFE_S)
         self._time_s = time_s
         self._clicks *= fade
@@ -289,7 +289,7 @@ class _Publisher:
     def slates(
         self, users: NDArray[np.int64], readers: Readers, rng: np.random.Generator
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Rows of ``users`` (c,) and articles (c,): for each user distinct ones, not clicked before."""
+        """Draw rows of ``users`` (c,) and articles (c,), distinct for each user and not clicked before."""
         wanted = np.clip(rng.lognormal(np.log(13.0), 0.6, len(users)), MIN_SLATE, MAX_SLATE).astype(np.int64)
         tries = 6 + wanted + wanted // 2
         rows = np.repeat(np.arange(len(users)), tries)
@@ -298,7 +298,7 @@ class _Publisher:
         keep = np.zeros(len(rows), np.bool_)
         keep[np.unique(rows * len(self._articles.ids) + articles, return_index=True)[1]] = True
         unread = keep & ~(readers.clicked[users[rows]] == articles[:, None]).any(axis=1)
-        # Who has clicked all there is gets it once more.
+        # A reader who has clicked every article gets clicked ones again.
         enough = np.bincount(rows[unread], minlength=len(users)) > 1
         keep = np.where(enough[rows], unread, keep)
         taken = np.cumsum(keep)
@@ -307,7 +307,7 @@ class _Publisher:
         return rows[keep], articles[keep]
 
     def observe(self, articles: NDArray[np.int64], clicked: Bools) -> None:
-        """Count one window's candidates (c,) and clicks."""
+        """Count a window's candidates (c,) and clicks (c,)."""
         n = len(self._shown)
         self._shown += np.bincount(articles, minlength=n)
         self._clicks += np.bincount(articles[clicked], minlength=n)

@@ -1,11 +1,11 @@
-"""What only the maker of a synthetic stream knows of each candidate, in a file beside ``behaviors.tsv``.
+"""Ground truth of each candidate of a synthetic stream, in a file beside ``behaviors.tsv``.
 
-``truth.npy`` holds one record for each candidate slot, in the order of ``behaviors.tsv``: 9 bytes, readable
-by any NumPy without pickle. ``position`` 0 begins an impression.
+``truth.npy`` holds a record of 9 bytes for each candidate slot, in the order of ``behaviors.tsv``; NumPy
+reads it without pickle. ``position`` 0 begins an impression.
 
-The *oracle* is the best that a ranker could do: it knows the reader's interest and mood, the article's
-quality and timeliness and the reader's fatigue, exactly, but not the position, because who ranks decides on
-the position. Its score is the attraction, the chance of a click once looked at.
+The *oracle* is the best possible ranker. It knows the reader's interest, mood and fatigue and the article's
+quality and timeliness exactly. It does not use the position, because the ranker decides on that. Its score is
+the attraction, the click probability of an examined candidate.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from freshet.models.datasets.synthetic.stream import ImpressionBatch, attraction
 TRUTH_FILE = "truth.npy"
 
 CONTRIBUTIONS = ("interest", "quality", "timeliness", "fatigue")
-"""The log-odds that add up to a candidate's attraction."""
+"""Log-odds that add up to a candidate's attraction."""
 
 TRUTH = np.dtype([*((name, "<f2") for name in CONTRIBUTIONS), ("position", "u1")])
 
@@ -31,11 +31,11 @@ _CHUNK = 1 << 16
 
 
 class TruthError(ValueError):
-    """A folder has no ground truth, or not in this format."""
+    """A folder has no ground truth, or one in another format."""
 
 
 class TruthWriter:
-    """Writes ``truth.npy`` batch by batch; the number of records is known at the end."""
+    """Writes ``truth.npy`` batch by batch, and the number of records at the end."""
 
     def __init__(self, folder: Path) -> None:
         self._file: BinaryIO = (folder / TRUTH_FILE).open("wb")
@@ -53,7 +53,7 @@ class TruthWriter:
         self._file.close()
 
     def write(self, batch: ImpressionBatch) -> None:
-        """Add the candidates of a batch."""
+        """Append the candidates of a batch."""
         records = np.empty(len(batch.articles), TRUTH)
         for name in CONTRIBUTIONS:
             records[name] = getattr(batch, name)
@@ -62,16 +62,16 @@ class TruthWriter:
         self._written += len(records)
 
     def _header(self) -> None:
-        # NumPy pads the header so that it keeps its length whatever the number of records.
+        # NumPy pads the header, so its length does not depend on the number of records.
         header = {"descr": np.lib.format.dtype_to_descr(TRUTH), "fortran_order": False}
         np.lib.format.write_array_header_1_0(self._file, {**header, "shape": (self._written,)})
 
 
 def read_truth(folder: Path) -> Iterator[NDArray[np.void]]:
-    """One array of ``TRUTH`` records for each line of ``behaviors.tsv``, in its order; memory is bounded.
+    """Yield the ``TRUTH`` records (n,) of each line of ``behaviors.tsv``, in its order; memory is bounded.
 
     Raises:
-        TruthError: The folder has no ``truth.npy``, or another format.
+        TruthError: The folder has no ``truth.npy``, or one in another format.
     """
     path = folder / TRUTH_FILE
     try:
@@ -91,21 +91,21 @@ def read_truth(folder: Path) -> Iterator[NDArray[np.void]]:
 
 
 def oracle_scores(folder: Path) -> Iterator[NDArray[np.float32]]:
-    """The oracle's score of every candidate, one array for each line of ``behaviors.tsv``, in its order.
+    """Yield the oracle's scores (n,), float32, for each line of ``behaviors.tsv``, in its order.
 
     Raises:
-        TruthError: As :func:`read_truth`.
+        TruthError: The folder has no ``truth.npy``, or one in another format.
     """
     for slate in read_truth(folder):
         yield attraction(log_odds(slate)).astype(np.float32)
 
 
 def click_probabilities(slate: NDArray[np.void]) -> NDArray[np.float64]:
-    """True chance of a click for each candidate of a slate (n,), position and the certain click included."""
+    """Compute the true click probabilities (n,) of a slate's candidates, given at least one click."""
     chance = examination(slate["position"]) * attraction(log_odds(slate))
     return np.asarray(chance / -np.expm1(np.log1p(-chance).sum()))
 
 
 def log_odds(slate: NDArray[np.void]) -> NDArray[np.float64]:
-    """Sum of a slate's contributions (n,)."""
+    """Sum the contributions of each candidate of a slate (n,)."""
     return np.asarray(np.sum([slate[name].astype(np.float64) for name in CONTRIBUTIONS], axis=0))

@@ -1,14 +1,15 @@
-r"""The ground truth of a synthetic newspaper: its articles, its readers, and what makes a reader click.
+r"""Draws the articles, the readers and the click model of a synthetic newspaper.
 
-Everything is drawn from one seed by NumPy Generators and nothing else.
+NumPy Generators draw everything from one seed.
 
-An article has a unit topic vector, which its words come from (category, subcategory and subject each add
-their own direction), a quality (its headline's style, its category and luck) and a life: attention rises
-within the hour of publication and halves every few hours; some articles are evergreen. Articles of one
+An article has a unit topic vector, which decides its words (category, subcategory and subject each add their
+own direction), a quality (its headline's style, its category and noise) and a life cycle: attention rises
+within the hour of publication and halves every few hours; some articles are evergreen. Articles of a
 storyline share subject and place, come within hours of each other, and all gain while the story breaks.
 
-A reader has a slowly drifting interest vector around two or three favourite topics, and a mood that lasts for
-hours: what the current visit is about, moved by every click. The log-odds of a click, once the reader looks:
+A reader has an interest vector, which drifts slowly around two or three favourite topics, and a mood, the
+topic of the current visit, which every click moves and which lasts for hours. The log-odds of a click on a
+candidate that the reader looks at are:
 
 .. math:: \operatorname{logit} a = b + \text{interest} + \text{quality} + \text{timeliness} + \text{fatigue}
 """
@@ -35,29 +36,29 @@ from freshet.models.datasets.synthetic.titles import (
 from freshet.models.kernels.unit_norm import to_unit_norm
 
 START_S = 1_767_592_800
-"""2026-01-05T06:00:00Z, a Monday morning: where a synthetic stream starts unless told otherwise."""
+"""Default start of a synthetic stream: 2026-01-05T06:00:00Z, a Monday morning."""
 
 HOUR_S = 3_600.0
 D = 32
 """Dimensions of the latent space; large enough for every category to have an axis of its own."""
 
 INTERCEPT = -3.3
-"""Log-odds of a click on an article that is new, of average quality and of no particular interest."""
+"""Log-odds of a click on a new article of average quality and of no particular interest."""
 
 HISTORY = 50
-"""Clicks that a history column remembers."""
+"""Clicks in a history column."""
 
 BACK_CATALOGUE = 0.2
 """Share of the articles published before the stream starts."""
 EVERGREEN = 0.06
 IN_STORYLINES = 0.3
 LIFE_WEIGHT = 0.6
-"""Of the logarithm of attention in the log-odds of a click."""
+"""Weight of the logarithm of attention in the log-odds of a click."""
 PRESENT_AT_START = 0.6
 """Share of the readers who have a history when the stream starts; the others arrive during it."""
 FAVOURITES = 4
 INTEREST = 9.0
-"""Sum of the log-odds that a reader's favourite topics add, each to articles about nothing else."""
+"""Sum over a reader's favourite topics of the log-odds that a topic adds to its own articles."""
 DRIFT = 0.15
 """Standard deviation of the drift in each dimension, log-odds."""
 
@@ -75,7 +76,7 @@ _RHYTHM = np.array(
 
 @dataclass(frozen=True, slots=True)
 class SynthConfig:
-    """How large a synthetic stream is, and from which seed.
+    """Size and seed of a synthetic stream.
 
     Raises:
         ValueError: A figure is out of range.
@@ -86,7 +87,7 @@ class SynthConfig:
     impressions: int
     seed: int = 7
     hours: float = 0.0
-    """Length of the stream; 0 chooses one at which a reader sees about five impressions a day."""
+    """Length of the stream; 0 gives a reader about five impressions a day."""
     start_s: int = START_S
     """Unix seconds."""
 
@@ -114,21 +115,21 @@ MAX_HOURS = 24 * 366
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """The latent space; rows are those of ``TOPICS``."""
+    """Latent space; rows are those of ``TOPICS``."""
 
     vectors: Floats
     """Shape (t, D), unit length."""
     foci: Floats
-    """Shape (t, FOCI, D), unit length: the topic's subjects."""
+    """Shape (t, FOCI, D), unit length: directions of the topic's foci."""
     shares: NDArray[np.float64]
-    """Shape (t,): how much is written about each, and how often it is a reader's favourite; sums to 1."""
+    """Shape (t,): share of each topic among articles and favourites; sums to 1."""
     appeal: Floats
-    """Shape (t,), log-odds of the topic's category."""
+    """Shape (t,): log-odds that the topic's category adds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Articles:
-    """All articles in the order of publication, one row each."""
+    """Articles in the order of publication, one row each."""
 
     ids: list[str]
     titles: list[str]
@@ -144,14 +145,14 @@ class Articles:
     half_life_s: Floats
     evergreen: NDArray[np.bool_]
     storyline: Indices
-    """Shape (n,), -1: none."""
+    """Shape (n,): storyline number, -1 for none."""
     story_start_s: NDArray[np.float64]
-    """Shape (n,), Unix seconds; nan outside storylines."""
+    """Shape (n,), Unix seconds; NaN outside storylines."""
     story_heat: Floats
     """Shape (n,), log-odds at the story's first moment; 0 outside storylines."""
 
     def timeliness(self, rows: NDArray[np.int64], time_s: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Log-odds (n,) of the articles' age and of a story that is breaking, at ``time_s`` (n,)."""
+        """Compute the log-odds (n,) that age and a breaking story add at ``time_s`` (n,), Unix seconds."""
         age_s = np.maximum(time_s - self.published_s[rows], 0.0)
         rise = 1.0 - 0.6 * np.exp(-age_s / 1_200.0)
         decay = np.maximum(np.exp2(-age_s / self.half_life_s[rows]), 0.03)
@@ -164,25 +165,25 @@ class Articles:
 
 @dataclass(slots=True)
 class Readers:
-    """All readers in the order of arrival, one row each; the stream changes their mood and interests."""
+    """Readers in the order of arrival, one row each; the stream changes their mood and interests."""
 
     ids: list[str]
     arrival_s: NDArray[np.float64]
-    """Shape (n,), Unix seconds, ascending; those present from the beginning have the start's time."""
+    """Shape (n,), Unix seconds, ascending; readers present at the start have the start's time."""
     activity: Floats
-    """Shape (n,), relative frequency of visits, heavy-tailed."""
+    """Shape (n,): relative frequency of visits, heavy-tailed."""
     base: Floats
-    """Shape (n, D): what the interests drift around."""
+    """Shape (n, D): mean interests, around which they drift."""
     drift: Floats
-    """Shape (n, D): where they have drifted to, relative to ``base``."""
+    """Shape (n, D): drift of the interests, relative to ``base``."""
     mood: Floats
-    """Shape (n, D)."""
+    """Shape (n, D): short-lived interests of the current visit."""
     updated_s: NDArray[np.float64]
-    """Shape (n,): when drift and mood were last brought up to date."""
+    """Shape (n,): time of the last update of drift and mood, Unix seconds."""
     clicked: Indices
-    """Shape (n, HISTORY): a ring of clicked articles, -1 where empty."""
+    """Shape (n, HISTORY): ring buffer of clicked articles, -1 if empty."""
     clicks: Indices
-    """Shape (n,): clicks ever, so the ring's next place is ``clicks % HISTORY``."""
+    """Shape (n,): number of clicks; the ring's next place is ``clicks % HISTORY``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,9 +198,9 @@ class World:
 
 
 def build_world(config: SynthConfig, progress: Callable[[float], None] = lambda share: None) -> World:
-    """Draw articles and readers; ``progress`` is told the share done.
+    """Draw articles and readers; the same ``config`` gives the same world.
 
-    The same ``config`` gives the same world.
+    ``progress`` gets the share done, from 0 to 1.
     """
     seeds = np.random.SeedSequence(config.seed).spawn(5)
     space, article_rng, text_rng, reader_rng = (np.random.Generator(np.random.PCG64(s)) for s in seeds[:4])
@@ -212,7 +213,7 @@ def build_world(config: SynthConfig, progress: Callable[[float], None] = lambda 
 
 
 def visit_rate(time_s: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Relative number of visits at each ``time_s`` (n,): the rhythm of day and night."""
+    """Relative frequency (n,) of visits at ``time_s`` (n,) by the hour of the day."""
     return np.asarray(np.interp((time_s / HOUR_S) % 24, np.arange(25), np.append(_RHYTHM, _RHYTHM[0])))
 
 
@@ -301,16 +302,16 @@ _STORY_STYLES = np.array(
 
 
 def _publication_times(config: SynthConfig, rng: np.random.Generator, n: int) -> NDArray[np.float64]:
-    """Unix seconds (n,): a fifth within the three days before the start, the others by the day's rhythm."""
+    """Draw Unix seconds (n,): a fifth in the three days before the start, the others by the day's rhythm."""
     before = round(BACK_CATALOGUE * n)
     ages_s = np.minimum(rng.exponential(16 * HOUR_S, before), 72 * HOUR_S)
-    # The last minutes bring nothing that anybody would still see.
+    # Nobody would see an article of the last minutes.
     during_s = by_rhythm(config.start_s, config.end_s - 0.02 * config.hours * HOUR_S, rng, n - before)
     return np.concatenate((config.start_s - 60.0 - ages_s, during_s))[rng.permutation(n)]
 
 
 def by_rhythm(start_s: float, end_s: float, rng: np.random.Generator, n: int) -> NDArray[np.float64]:
-    """``n`` times from ``start_s`` to ``end_s`` (Unix seconds), distributed as visits are over the day."""
+    """Draw ``n`` times from ``start_s`` to ``end_s`` (Unix seconds), distributed like visits over the day."""
     grid = np.linspace(start_s, end_s, 24 * 8 + 1 + int((end_s - start_s) / 600))
     mass = np.append(0.0, np.cumsum(visit_rate((grid[1:] + grid[:-1]) / 2)))
     return np.asarray(np.interp(rng.random(n) * mass[-1], mass, grid))
@@ -342,7 +343,7 @@ def _readers(config: SynthConfig, rng: np.random.Generator, articles: Articles, 
 def _seed_histories(
     rng: np.random.Generator, articles: Articles, readers: Readers, start_s: int, present: int
 ) -> None:
-    """Give the readers of the first hour what they clicked before it, by their interests (Gumbel top-k)."""
+    """Draw the earlier clicks of the readers present at the start, by their interests (Gumbel top-k)."""
     old = int(np.searchsorted(articles.published_s, start_s))
     lengths = np.minimum(rng.poisson(5.0 + 8.0 * readers.activity[:present]), min(30, old // 2))
     for start in range(0, present, 2_000):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -101,7 +102,7 @@ def command(
     except OSError as error:
         raise click.ClickException(f"{folder}: cannot be written: {error.strerror}") from error
     if as_json:
-        say(orjson.dumps({"folder": str(folder), "seed": seed, **report.as_json()}).decode())
+        say(orjson.dumps({"folder": str(folder), "seed": seed, **asdict(report)}).decode())
     else:
         Terminal().print(_table(folder, report))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tracemalloc
 from collections import Counter, defaultdict
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -87,7 +88,7 @@ def test_every_line_parses_and_the_counts_are_those_asked_for(
     assert sum(len(line.candidates) for line in log) == report.candidates
     assert sum(len(line.clicked) for line in log) == report.clicks
     assert len({line.user_id for line in log}) == report.users <= CONFIG.users
-    assert json.loads((folder / REPORT_FILE).read_text())["report"] == report.as_json()
+    assert json.loads((folder / REPORT_FILE).read_text())["report"] == asdict(report)
 
 
 def test_impressions_come_in_time_order_and_show_only_what_is_published(
