@@ -1,4 +1,4 @@
-"""An :class:`~freshet.models.ports.ArticleIndex` in NumPy that scores every article exactly.
+"""Exact :class:`~freshet.models.ports.ArticleIndex` in NumPy: it scores every article.
 
 It is the floor that approximate indexes are measured against, and the index of offline evaluation. Every
 answer is deterministic: equal scores are ordered by news id, whatever the order of the writes. All methods
@@ -9,17 +9,30 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from freshet.models.articles.statistics_columns import doubled
 from freshet.models.ports import EVERYTHING, ArticleFilter, FloatMatrix, FloatVector, Hit, IndexedArticle
 
 _FIRST_CAPACITY = 1_024
+_ROW = np.dtype(
+    [
+        ("published_at_s", np.float64),
+        ("popularity", np.float64),
+        ("category", np.int32),
+        ("language", np.int32),
+        ("withdrawn", np.bool_),
+    ],
+    align=True,
+)
+"""What is known of an article beside its vector; names are codes."""
 
 
 class ExactIndex:
-    """Articles in columns that grow by doubling; a search is one matrix product.
+    """Articles in arrays that grow by doubling; a search is one matrix product.
 
     Args:
         d: The vectors' dimension.
@@ -37,11 +50,7 @@ class ExactIndex:
         self._slots: dict[str, int] = {}
         self._codes: dict[str, int] = {}
         self._vectors: FloatMatrix = np.zeros((_FIRST_CAPACITY, d), np.float32)
-        self._published_at_s = np.zeros(_FIRST_CAPACITY)
-        self._popularity = np.zeros(_FIRST_CAPACITY)
-        self._category = np.zeros(_FIRST_CAPACITY, np.int32)
-        self._language = np.zeros(_FIRST_CAPACITY, np.int32)
-        self._withdrawn = np.zeros(_FIRST_CAPACITY, np.bool_)
+        self._rows = np.zeros(_FIRST_CAPACITY, _ROW)
 
     @property
     def d(self) -> int:
@@ -57,20 +66,20 @@ class ExactIndex:
         vectors = [self._checked(article) for article in articles]
         with self._lock:
             for article, vector in zip(articles, vectors, strict=True):
-                slot = self._slots.get(article.news_id)
-                if slot is None:
-                    slot = len(self._articles)
-                    self._reserve(slot + 1)
-                    self._slots[article.news_id] = slot
+                slot = self._slots.setdefault(article.news_id, len(self._articles))
+                if slot == len(self._articles):
                     self._articles.append(article)
-                else:
-                    self._articles[slot] = article
+                    if slot == len(self._rows):
+                        self._vectors, self._rows = doubled(self._vectors, 0.0), doubled(self._rows, 0)
+                self._articles[slot] = article
                 self._vectors[slot] = vector
-                self._published_at_s[slot] = article.published_at_s
-                self._popularity[slot] = article.popularity
-                self._category[slot] = self._code(article.category)
-                self._language[slot] = self._code(article.language)
-                self._withdrawn[slot] = article.withdrawn
+                self._rows[slot] = (
+                    article.published_at_s,
+                    article.popularity,
+                    self._code(article.category),
+                    self._code(article.language),
+                    article.withdrawn,
+                )
 
     def delete(self, news_ids: Sequence[str]) -> None:
         """Forget articles; unknown ids are ignored."""
@@ -84,24 +93,18 @@ class ExactIndex:
                 if slot != last:
                     self._articles[slot] = moved
                     self._slots[moved.news_id] = slot
-                    for column in self._columns():
-                        column[slot] = column[last]
+                    self._vectors[slot], self._rows[slot] = self._vectors[last], self._rows[last]
 
     def set_popularity(self, popularity: Mapping[str, float]) -> None:
         """Change what ``trending`` sorts by; unknown ids are ignored."""
         with self._lock:
-            for news_id, value in popularity.items():
-                slot = self._slots.get(news_id)
-                if slot is not None:
-                    self._popularity[slot] = value
+            for news_id in popularity.keys() & self._slots.keys():
+                self._rows["popularity"][self._slots[news_id]] = popularity[news_id]
 
     def set_withdrawn(self, news_ids: Sequence[str], withdrawn: bool = True) -> None:
         """Hide articles from every query, or show them again; unknown ids are ignored."""
         with self._lock:
-            for news_id in news_ids:
-                slot = self._slots.get(news_id)
-                if slot is not None:
-                    self._withdrawn[slot] = withdrawn
+            self._rows["withdrawn"][self._known(news_ids)] = withdrawn
 
     def search(self, queries: FloatMatrix, k: int, where: ArticleFilter = EVERYTHING) -> list[list[Hit]]:
         """For each row of ``queries`` (h, d), the ``k`` articles with the largest dot product, best first.
@@ -116,31 +119,29 @@ class ExactIndex:
             slots = self._allowed(where)
             n = len(self._articles)
             # One product over all rows is faster than copying the allowed rows out first.
-            scores = queries @ self._vectors[:n].T
+            scores = queries @ self._vectors[:n].T  # (h, n)
             return [self._best(row[slots].astype(np.float64), slots, k) for row in scores]
 
     def trending(self, k: int, where: ArticleFilter = EVERYTHING) -> list[Hit]:
         """The ``k`` most popular articles with a popularity above 0, best first."""
         with self._lock:
             slots = self._allowed(where)
-            slots = slots[self._popularity[slots] > 0]
-            return self._best(self._popularity[slots], slots, k)
+            popularity = self._rows["popularity"][slots]
+            return self._best(popularity[popularity > 0], slots[popularity > 0], k)
 
     def newest(self, k: int, where: ArticleFilter = EVERYTHING) -> list[Hit]:
         """The ``k`` articles published last, newest first."""
         with self._lock:
             slots = self._allowed(where)
-            return self._best(self._published_at_s[slots], slots, k)
+            return self._best(self._rows["published_at_s"][slots], slots, k)
 
     def get(self, news_ids: Sequence[str]) -> dict[str, IndexedArticle]:
         """The articles of ``news_ids`` that the index knows, withdrawn ones included."""
         with self._lock:
-            return {
-                news_id: self._article(self._slots[news_id]) for news_id in news_ids if news_id in self._slots
-            }
+            return {self._articles[slot].news_id: self._article(slot) for slot in self._known(news_ids)}
 
     def count(self) -> int:
-        """How many articles the index holds, withdrawn ones included."""
+        """Number of articles in the index, withdrawn ones included."""
         with self._lock:
             return len(self._articles)
 
@@ -158,83 +159,56 @@ class ExactIndex:
             raise ValueError(f"article {article.news_id}: the vector is not finite")
         return vector
 
-    def _columns(self) -> tuple[NDArray[np.generic], ...]:
-        return (
-            self._vectors,
-            self._published_at_s,
-            self._popularity,
-            self._category,
-            self._language,
-            self._withdrawn,
-        )
-
-    def _reserve(self, n: int) -> None:
-        capacity = len(self._withdrawn)
-        if n <= capacity:
-            return
-        self._vectors = np.concatenate([self._vectors, np.zeros_like(self._vectors)])
-        self._published_at_s = np.concatenate([self._published_at_s, np.zeros(capacity)])
-        self._popularity = np.concatenate([self._popularity, np.zeros(capacity)])
-        self._category = np.concatenate([self._category, np.zeros(capacity, np.int32)])
-        self._language = np.concatenate([self._language, np.zeros(capacity, np.int32)])
-        self._withdrawn = np.concatenate([self._withdrawn, np.zeros(capacity, np.bool_)])
+    def _known(self, news_ids: Iterable[str]) -> list[int]:
+        return [self._slots[news_id] for news_id in news_ids if news_id in self._slots]
 
     def _code(self, name: str) -> int:
         return self._codes.setdefault(name, len(self._codes))
 
-    def _known_codes(self, names: Iterable[str]) -> list[int]:
-        return [self._codes[name] for name in names if name in self._codes]
+    def _has(self, column: str, names: Iterable[str]) -> NDArray[np.bool_]:
+        """Mask (n,) of the articles whose category or language is among ``names``."""
+        codes = [self._codes[name] for name in names if name in self._codes]
+        return np.isin(self._rows[column][: len(self._articles)], codes)
 
     def _allowed(self, where: ArticleFilter) -> NDArray[np.intp]:
-        n = len(self._articles)
-        allowed = ~self._withdrawn[:n]
+        rows = self._rows[: len(self._articles)]
+        allowed = ~rows["withdrawn"]
         if where.categories:
-            allowed &= np.isin(self._category[:n], self._known_codes(where.categories))
+            allowed &= self._has("category", where.categories)
         if where.exclude_categories:
-            allowed &= ~np.isin(self._category[:n], self._known_codes(where.exclude_categories))
+            allowed &= ~self._has("category", where.exclude_categories)
         if where.languages:
-            allowed &= np.isin(self._language[:n], self._known_codes(where.languages))
+            allowed &= self._has("language", where.languages)
         if where.published_after_s is not None:
-            allowed &= self._published_at_s[:n] >= where.published_after_s
+            allowed &= rows["published_at_s"] >= where.published_after_s
         if where.published_before_s is not None:
-            allowed &= self._published_at_s[:n] <= where.published_before_s
-        for news_id in where.exclude_ids:
-            slot = self._slots.get(news_id)
-            if slot is not None:
-                allowed[slot] = False
+            allowed &= rows["published_at_s"] <= where.published_before_s
+        allowed[self._known(where.exclude_ids)] = False
         return np.flatnonzero(allowed)
 
     def _best(self, scores: NDArray[np.float64], slots: NDArray[np.intp], k: int) -> list[Hit]:
+        """The ``k`` best of ``slots`` (n,) by ``scores`` (n,), equal ones by news id."""
         if k < 1 or not len(slots):
             return []
         if k < len(slots):
             # Everything that ties with the k-th best stays in, so that the id decides among them.
-            kth = np.partition(scores, len(scores) - k)[len(scores) - k]
-            kept = scores >= kth
+            kept = scores >= np.partition(scores, len(scores) - k)[len(scores) - k]
             scores, slots = scores[kept], slots[kept]
         order = np.argsort(-scores, kind="stable")
         ranked = scores[order]
-        chosen, values = slots[order].tolist(), ranked.tolist()
+        hits = [
+            Hit(self._articles[slot].news_id, score)
+            for slot, score in zip(slots[order].tolist(), ranked.tolist(), strict=True)
+        ]
         if (ranked[1:] == ranked[:-1]).any():
-            by_id = sorted(
-                zip(values, chosen, strict=True), key=lambda pair: (-pair[0], self._articles[pair[1]].news_id)
-            )
-            values, chosen = [value for value, _ in by_id], [slot for _, slot in by_id]
-        return [self._hit(slot, value) for slot, value in zip(chosen[:k], values[:k], strict=True)]
-
-    def _hit(self, slot: int, score: float) -> Hit:
-        return Hit(self._articles[slot].news_id, score)
+            hits.sort(key=lambda hit: (-hit.score, hit.news_id))
+        return hits[:k]
 
     def _article(self, slot: int) -> IndexedArticle:
-        article = self._articles[slot]
-        return IndexedArticle(
-            news_id=article.news_id,
+        row = self._rows[slot]
+        return replace(
+            self._articles[slot],
             vector=self._vectors[slot].copy(),
-            published_at_s=article.published_at_s,
-            title=article.title,
-            category=article.category,
-            subcategory=article.subcategory,
-            language=article.language,
-            withdrawn=bool(self._withdrawn[slot]),
-            popularity=float(self._popularity[slot]),
+            withdrawn=bool(row["withdrawn"]),
+            popularity=float(row["popularity"]),
         )
