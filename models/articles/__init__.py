@@ -1,4 +1,4 @@
-"""What is known of articles: the catalog, click and co-click counts, trending, bursts and an exact index.
+"""Articles: the catalog, click and co-click counts, trending, bursts and an exact index.
 
 Imports events, kernels and ports. Begin with :mod:`~freshet.models.articles.catalog`.
 """

@@ -1,33 +1,33 @@
-r"""Bursts: articles clicked far more, of late, than their past and their exposure explain. Breaking news.
+r"""Burst detection: articles clicked far more recently than their past and their exposure explain.
 
-Everything is taken from the decayed counts that the catalog holds anyway. With c and i an article's clicks
-and impressions at a short half-life h (30 minutes), and a prime for what is left of those at a long
-half-life H (24 hours) after the short count is taken away, that is, its past:
+All inputs are decayed counts that the catalog holds anyway. c and i are an article's clicks and impressions
+at a short half-life h (30 minutes). c' and i' are its past: the counts at a long half-life H (24 hours) less
+the short ones. Three forecasts of c are made:
 
-- by its past it should have got :math:`\mu_v = \rho\, c'\, h f_h / (H f_H - h f_h)`, where
-  :math:`f_x = 1 - 2^{-\text{age}/x}` is how much of a count an article of its age can have filled, and
-  :math:`\rho` the rate at which the whole site is clicked now over that since the article is there, so that
-  a busy hour is none of its doing;
-- by its exposure, :math:`\mu_e = i \cdot (c' + \kappa g) / (i' + \kappa)`, g being the global click rate;
-- and any article that is clicked at all, the mean of those.
+- from its past, :math:`\mu_v = \rho\, c'\, h f_h / (H f_H - h f_h)`, where
+  :math:`f_x = 1 - 2^{-\text{age}/x}` is the share of a count that an article of its age can have filled, and
+  :math:`\rho` is the click rate of the whole site now over its rate since publication, which corrects for
+  busy hours;
+- from its exposure, :math:`\mu_e = i \cdot (c' + \kappa g) / (i' + \kappa)`, with g the global click rate;
+- the mean number of recent clicks of all articles that are clicked at all.
 
-The largest of the three is expected: what is shown more is clicked more, and a new article has no past, but
-neither is a burst. The surprise is the signed root of the deviance of a negative binomial count,
+The expected count is the largest of the three, because neither more exposure nor a missing past makes a
+burst. The surprise is the signed root of the deviance of a negative binomial count,
 
 .. math:: z = \operatorname{sign}(n - m)
    \sqrt{2\,\bigl(n \log\tfrac{n}{m} - (n + r) \log\tfrac{n + r}{m + r}\bigr)}, \qquad n = 2c,\; m = 2\mu,
 
-about standard normal where nothing happens (McCullagh and Nelder, "Generalized Linear Models", 1989). Counts
-are doubled because the variance of a decayed count of Poisson events is half its mean. The dispersion r
-allows for what rates do anyway (r0: ``PROCESS_DISPERSION``), and for a past that rests on few clicks:
+about standard normal without a burst (McCullagh and Nelder, "Generalized Linear Models", 1989). Counts are
+doubled because the variance of a decayed count of Poisson events is half its mean. The dispersion r allows
+for ordinary changes of rates (r0: ``PROCESS_DISPERSION``) and for a past that rests on few clicks:
 :math:`1/r = 1/r_0 + 1/(c' + 4)`.
 
 A burst begins at a surprise of ``begins`` and ends below ``ends``, so that it does not flicker. The state is
-bounded: the current bursts, at most ``max_bursts``. Kleinberg's automaton ("Bursty and Hierarchical Structure
-in Streams", KDD 2002) has the same two thresholds as states, but needs the times of all events.
+bounded by ``max_bursts``. Kleinberg's automaton ("Bursty and Hierarchical Structure in Streams", KDD 2002)
+uses the same two thresholds, but needs the times of all events.
 
-What it cannot do: see a story spread over many articles, none of which bursts alone; and tell news from a
-manipulation of clicks.
+Limits: a story spread over many articles, none of which bursts alone, is not detected, and manipulated clicks
+look like news.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ from freshet.models.articles.catalog import ArticleCatalog
 SHORT_HALF_LIFE_S: Final = 1_800.0
 LONG_HALF_LIFE_S: Final = 86_400.0
 PROCESS_DISPERSION: Final = 50.0
-"""r0: rates change by a seventh for no reason that the counts know."""
+"""Dispersion r0: rates change by a seventh for reasons that the counts do not show."""
 UNEXPOSED_DISPERSION: Final = 20.0
-"""r0 of an article of which no impression is known, so that only its past can be asked; at the end of the
-night that forecasts too little: three times as many false alarms with 50."""
+"""Dispersion r0 of an article without known impressions, forecast from its past alone. That forecast is too
+low at the end of the night: with 50 there are three times as many false alarms."""
 PRIOR_IMPRESSIONS: Final = 50.0
-"""Kappa."""
+"""Kappa: impressions at the global click rate that are added to an article's past."""
 _PRIOR_CLICKS: Final = 4.0
 
 
@@ -59,17 +59,17 @@ class Burst:
 
     news_id: str
     since_s: float
-    """When it was first seen to burst, Unix seconds."""
+    """Time at which the burst was detected, Unix seconds."""
     surprise: float
-    """z, now."""
+    """Current z."""
     clicks: float
-    """Decayed with the short half-life, now."""
+    """Current clicks, decayed at the short half-life."""
     expected_clicks: float
 
 
 @dataclass(frozen=True, slots=True)
 class Surprises:
-    """How surprising the clicks of each of the catalog's rows in use are, shape (len(catalog.ids),) each."""
+    """Surprise of the clicks of each catalog row in use; every array has the shape (len(catalog.ids),)."""
 
     surprise: NDArray[np.float64]
     clicks: NDArray[np.float64]
@@ -77,13 +77,13 @@ class Surprises:
 
 
 class BurstDetector:
-    """Follows which articles burst; to be asked every few seconds, or minutes.
+    """Detector that follows which articles burst; update it every few seconds or minutes.
 
     Args:
         begins: Surprise at which a burst begins.
         ends: Surprise below which it ends.
-        least_clicks: A burst begins with at least as many, decayed with the short half-life.
-        max_bursts: At one time; the most surprising are kept.
+        least_clicks: Clicks, decayed at the short half-life, that a burst begins with at least.
+        max_bursts: Bursts kept at one time, the most surprising ones.
 
     Raises:
         ValueError: ``ends`` is above ``begins``, or a bound is not positive.
@@ -101,15 +101,15 @@ class BurstDetector:
         self._max_bursts = max_bursts
         self._bursts: dict[str, Burst] = {}
         self.begun = 0
-        """Bursts ever seen to begin."""
+        """Number of bursts that have begun."""
 
     @property
     def bursts(self) -> tuple[Burst, ...]:
-        """Those of the last update, the most surprising first."""
+        """Bursts of the last update, the most surprising first."""
         return tuple(self._bursts.values())
 
     def update(self, catalog: ArticleCatalog, now_s: float) -> tuple[Burst, ...]:
-        """Look at all articles; gives those whose burst has begun.
+        """Examine all articles and return those whose burst has begun.
 
         Args:
             catalog: With statistics.
@@ -143,7 +143,7 @@ class BurstDetector:
 
 
 def surprises(catalog: ArticleCatalog, now_s: float) -> Surprises:
-    """How surprising every article's clicks are at ``now_s`` (Unix seconds); withdrawn ones not at all."""
+    """Surprise of every article's clicks at ``now_s`` (Unix seconds), minus infinity for withdrawn ones."""
     n = len(catalog.ids)
     short, long = catalog.nearest_count(SHORT_HALF_LIFE_S), catalog.nearest_count(LONG_HALF_LIFE_S)
     h, big_h = (catalog.half_lives_s[j] or 1e9 for j in (short, long))
@@ -179,7 +179,7 @@ def surprises(catalog: ArticleCatalog, now_s: float) -> Surprises:
 def _rhythm(
     catalog: ArticleCatalog, all_clicks: NDArray[np.float64], age_s: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """The whole site's rate of clicks of late over its rate while articles of these ages (n,) were there."""
+    """Rho (n,): the site's recent click rate over its rate since articles of these ages (n,) appeared."""
     decaying = [(h, float(n)) for h, n in zip(catalog.half_lives_s, all_clicks, strict=True) if h is not None]
     half_lives_s, clicks = (np.array(column) for column in zip(*sorted(decaying), strict=True))
     rates = (clicks + 1.0) / half_lives_s

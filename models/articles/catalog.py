@@ -1,11 +1,11 @@
-"""What one process knows of every article: vectors, labels and decayed statistics, one row each.
+"""Catalog of all known articles: vectors, labels and decayed statistics, one row per article.
 
 Columns are NumPy arrays, so that a slate is scored with a few array operations. Guarantees:
 
 - A row keeps its number for as long as its article is known. Columns are reallocated when they grow, so read
   them through the catalog each time.
 - Row -1, which :meth:`ArticleCatalog.rows` gives for an unknown article, can be used as an index everywhere:
-  it reads as "nothing is known" (no vector, no clicks, NaN times, the empty category).
+  it has no vector, no clicks, NaN times and the empty category.
 - :meth:`ArticleCatalog.global_counts` equals the sum over all rows, up to rounding, at the cost of one row.
 
 Times are Unix seconds. Not safe for concurrent writers.
@@ -29,7 +29,6 @@ from freshet.models.articles.statistics_columns import StatisticsColumns
 from freshet.models.articles.vector_column import VectorColumn
 from freshet.models.kernels.statistics_layout import (
     CLICKS,
-    EXPECTED,
     FIRST_SEEN,
     IMPRESSIONS,
     LAST_CLICK,
@@ -38,21 +37,17 @@ from freshet.models.kernels.statistics_layout import (
 )
 
 STATS_HALF_LIVES_S: tuple[float | None, ...] = (1_800.0, 10_800.0, 86_400.0, None)
-"""Half-lives of the clicks and impressions of an article; ``None`` does not decay."""
+"""Half-lives of an article's clicks and impressions; ``None`` does not decay."""
 
 _INITIAL_CAPACITY = 1_024
 
 
 class ArticleCatalog:
-    """One row for each known article.
+    """Columns with one row for each known article.
 
-    Public columns, all of the same capacity: ``vectors`` (capacity, d) float32, ``has_vector`` bool,
-    ``published_at_s`` and ``first_seen_s`` float64 (NaN: unknown), ``category``, ``subcategory`` and
-    ``language`` int32 codes (into ``category_names`` and so on; 0 is the empty name), ``withdrawn`` bool,
-    ``clicks``, ``impressions`` and ``expected`` (capacity, H) float64 as of ``stats_time_s`` float64 (NaN: no
-    statistics), ``clicked_at_s`` float64, the last click (NaN: none). ``expected`` counts 1/n for a showing
-    in a slate of n: the clicks of that slate, if each had one and all of its articles the same chance.
-    ``ids`` and ``titles`` have one entry for each row in use or freed (an empty id).
+    ``ids`` and ``titles`` have one entry for each row in use or freed (an empty id); the arrays have
+    ``capacity`` rows. Times are NaN where they are unknown, counts hold as of ``stats_time_s``, and code 0 of
+    a label is the empty name.
 
     Args:
         d: The vectors' dimension.
@@ -72,14 +67,14 @@ class ArticleCatalog:
         self._vectors_of_all = [self._vectors]
         self._rates_of_categories = CurrentRates(self.labels, self.statistics)
         self.row_of: dict[str, int] = {}
-        """The row of each known article; for kernels to read, and only the catalog's to write."""
+        """Row of each known article; kernels read it, only the catalog writes it."""
         self._free: list[int] = []
         self._undecayed = half_lives_s.index(None) if None in half_lives_s else -1
 
     def beside(self, d: int) -> Self:
-        """A catalog of the same articles, rows, labels and statistics, with vectors of its own: none yet.
+        """Catalog that shares articles, rows, labels and statistics with this one, and has its own vectors.
 
-        What becomes known to either of the two is known to both, but for vectors. :meth:`close` ends it.
+        It begins without vectors. :meth:`close` ends it.
 
         Args:
             d: The dimension of those vectors.
@@ -90,7 +85,7 @@ class ArticleCatalog:
         return other
 
     def close(self) -> None:
-        """Let the vectors go, where this is a catalog beside another."""
+        """Release the vectors of a catalog made by :meth:`beside`."""
         self._vectors_of_all[:] = [column for column in self._vectors_of_all if column is not self._vectors]
 
     def __len__(self) -> int:
@@ -101,7 +96,7 @@ class ArticleCatalog:
 
     @property
     def capacity(self) -> int:
-        """Rows allocated, the one that stands for unknown articles (the last) included."""
+        """Number of allocated rows, including the last, which stands for unknown articles."""
         return len(self.labels.withdrawn)
 
     @property
@@ -126,83 +121,68 @@ class ArticleCatalog:
 
     @property
     def vectors_held(self) -> int:
-        """Articles that have a vector."""
+        """Number of articles that have a vector."""
         return self._vectors.held
 
     @property
     def category(self) -> NDArray[np.int32]:
-        """Shape (capacity,), as the following: codes, and whether an article is withdrawn."""
+        """Codes into ``category_names``, shape (capacity,)."""
         return self.labels.category
 
     @property
     def subcategory(self) -> NDArray[np.int32]:
-        """The finer category."""
+        """Codes into ``subcategory_names``, shape (capacity,)."""
         return self.labels.subcategory
 
     @property
     def language(self) -> NDArray[np.int32]:
-        """The language."""
+        """Codes of languages, shape (capacity,)."""
         return self.labels.language
 
     @property
     def withdrawn(self) -> NDArray[np.bool_]:
-        """Whether an article was withdrawn."""
+        """Mask of withdrawn articles, shape (capacity,)."""
         return self.labels.withdrawn
 
     @property
     def category_names(self) -> list[str]:
-        """By code."""
+        """Category names by code."""
         return self.labels.categories.by_code
 
     @property
     def subcategory_names(self) -> list[str]:
-        """By code."""
+        """Subcategory names by code."""
         return self.labels.subcategories.by_code
 
     @property
-    def language_names(self) -> list[str]:
-        """By code."""
-        return self.labels.languages.by_code
-
-    @property
     def newest_published_at_s(self) -> float:
-        """No article of the catalog was published later; minus infinity while no date is known."""
+        """Latest publication time of any article; minus infinity while none is known."""
         return self.statistics.newest_published_at_s
 
     @property
     def clicks(self) -> NDArray[np.float64]:
-        """Shape (capacity, H)."""
+        """Decayed clicks, shape (capacity, H)."""
         return self.statistics.of(CLICKS)
 
     @property
     def impressions(self) -> NDArray[np.float64]:
-        """Shape (capacity, H)."""
+        """Decayed impressions, shape (capacity, H)."""
         return self.statistics.of(IMPRESSIONS)
 
     @property
-    def expected(self) -> NDArray[np.float64]:
-        """Shape (capacity, H)."""
-        return self.statistics.of(EXPECTED)
-
-    @property
     def published_at_s(self) -> NDArray[np.float64]:
-        """Shape (capacity,), as the following."""
+        """Publication times, shape (capacity,)."""
         return self.statistics.times_s[:, PUBLISHED]
 
     @property
     def first_seen_s(self) -> NDArray[np.float64]:
-        """The first event."""
+        """Times of the first event, shape (capacity,)."""
         return self.statistics.times_s[:, FIRST_SEEN]
 
     @property
     def stats_time_s(self) -> NDArray[np.float64]:
-        """The time of the counts."""
+        """Times that the counts hold as of, shape (capacity,)."""
         return self.statistics.times_s[:, LAST_EVENT]
-
-    @property
-    def clicked_at_s(self) -> NDArray[np.float64]:
-        """The last click."""
-        return self.statistics.times_s[:, LAST_CLICK]
 
     def row(self, news_id: str) -> int:
         """The row of ``news_id``; -1 if it is unknown."""
@@ -222,16 +202,16 @@ class ArticleCatalog:
         subcategory: str = "",
         language: str = "",
     ) -> int:
-        """Add an article or replace what is known of it, all but its statistics; gives its row.
+        """Add an article, or replace all but its statistics, and return its row.
 
         Args:
             news_id: The article's id.
             vector: Shape (d,); ``None`` where it has none yet.
-            published_at_s: NaN where it is unknown.
-            title: For answers only.
-            category: The empty string where it is unknown, here and in the following.
-            subcategory: The finer category.
-            language: The language's code.
+            published_at_s: Unix seconds; NaN where it is unknown.
+            title: Shown in answers, never ranked by.
+            category: Empty where it is unknown.
+            subcategory: Empty where it is unknown.
+            language: Empty where it is unknown.
 
         Raises:
             ValueError: The vector has another dimension or is not finite; nothing is changed then.
@@ -245,7 +225,7 @@ class ArticleCatalog:
         return row
 
     def put_vector(self, news_id: str, vector: ArrayLike | None) -> int:
-        """Replace an article's vector and nothing else; it need not have been announced. Gives its row.
+        """Replace only an article's vector, known or not, and return its row.
 
         Raises:
             ValueError: The vector has another dimension or is not finite; nothing is changed then.
@@ -266,21 +246,21 @@ class ArticleCatalog:
         expected: Sequence[float] | None = None,
         clicked_at_s: float = math.nan,
     ) -> bool:
-        """Take a snapshot of an article's statistics, unless a newer one is held.
+        """Store a snapshot of an article's statistics, unless a newer one is held.
 
         Undecayed counts only grow, so the snapshot with fewer clicks and impressions is the older one.
 
         Args:
-            news_id: The article's id; it need not have been announced.
+            news_id: The article's id, known or not.
             time_s: The time that the counts are decayed to.
             clicks: H decayed clicks, in the order of ``half_lives_s``.
             impressions: H decayed impressions.
             first_seen_s: The time of the article's first event.
-            expected: H decayed expected clicks; zeros where whoever counted did not know the slates' sizes.
+            expected: H decayed expected clicks; zeros where the slates' sizes were unknown.
             clicked_at_s: The time of its last click; NaN if there is none.
 
         Returns:
-            Whether the snapshot was taken.
+            Whether the snapshot was stored.
 
         Raises:
             ValueError: There are not H counts, or a number is not finite; nothing is changed then.
@@ -300,7 +280,7 @@ class ArticleCatalog:
             return False
         self.statistics.put(row, time_s, counts)
         self.first_seen_s[row] = first_seen_s
-        self.clicked_at_s[row] = clicked_at_s
+        self.statistics.times_s[row, LAST_CLICK] = clicked_at_s
         return True
 
     def count_slate(
@@ -315,26 +295,26 @@ class ArticleCatalog:
     ) -> None:
         """Count one impression of each of ``ids`` at ``time_s``, and a click where ``clicked`` (n,) is true.
 
-        The columns then hold what :meth:`put_stats` of the articles' counts would put there, up to rounding,
-        at the cost of one article: for an evaluation, where nobody else keeps the statistics.
+        The columns then hold what :meth:`put_stats` with the articles' counts would store, up to rounding.
+        Evaluation counts this way, because no other process keeps its statistics.
 
         Args:
-            ids: Distinct; they need not have been announced.
+            ids: Distinct articles, known or not.
             clicked: Shape (n,).
-            time_s: Event time.
-            context: What the user had lately clicked before, distinct.
-            rows: Shape (n,): what :meth:`rows` gave for ``ids``, if no article was removed since.
-            slate: How many articles the slate showed, where not all of them count.
+            time_s: Event time, Unix seconds.
+            context: The user's recent clicks before this slate, distinct.
+            rows: Shape (n,): the result of :meth:`rows` for ``ids``, if no article was removed since.
+            slate: Number of articles in the slate, where not all of them count.
         """
         rows = self.rows(ids) if rows is None else rows.copy()
         for slot in (rows < 0).nonzero()[0].tolist():
             rows[slot] = self._put(ids[slot])
         self.statistics.count(rows, clicked, time_s, slate)
         for slot in clicked.nonzero()[0].tolist():
-            self.co_clicks.add(ids[slot], context)
+            self.co_clicks.add_click(ids[slot], context)
 
     def set_withdrawn(self, news_id: str, withdrawn: bool) -> None:
-        """Mark an article as withdrawn, or as back; it need not have been announced."""
+        """Mark an article, known or not, as withdrawn or as back."""
         self.withdrawn[self._put(news_id)] = withdrawn
 
     def remove(self, news_id: str) -> bool:
@@ -355,10 +335,7 @@ class ArticleCatalog:
     def decayed(
         self, rows: NDArray[np.int64], now_s: float
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Clicks and impressions (n, H) of ``rows`` as of ``now_s``; zeros where nothing is known.
-
-        A snapshot from after ``now_s`` is given as it is.
-        """
+        """Clicks and impressions (n, H) of ``rows`` (n,) as of ``now_s``; later snapshots stay unchanged."""
         counts, _ = self.statistics.at(rows, now_s)
         heads = len(self.half_lives_s)
         return counts[:, :heads], counts[:, heads : 2 * heads]
@@ -374,11 +351,11 @@ class ArticleCatalog:
         return counts[CLICKS], counts[IMPRESSIONS]
 
     def category_rates(self, now_s: float) -> tuple[CategoryRates, CategoryRates]:
-        """How much categories and subcategories are clicked, as of lately."""
+        """Recent click rates of categories and of subcategories."""
         return self._rates_of_categories.at(len(self.ids), now_s)
 
     def _put(self, news_id: str) -> int:
-        """The row of ``news_id``, allotted if need be."""
+        """The row of ``news_id``, allocated if needed."""
         row = self.row_of.get(news_id)
         if row is not None:
             return row
@@ -387,7 +364,7 @@ class ArticleCatalog:
             self.ids[row] = news_id
         else:
             row = len(self.ids)
-            # The last row is never allotted: it is the one that index -1 reads.
+            # The last row is never allocated: it is the one that index -1 reads.
             if row + 1 == self.capacity:
                 self._grow()
             self.ids.append(news_id)

@@ -1,6 +1,6 @@
-"""How much each category is clicked at the moment, against what its showings would predict.
+"""Click rates of categories, relative to what their impressions predict.
 
-Reading the whole catalog, the rates are computed anew only when ``INTERVAL_S`` of event time have passed.
+Rates read the whole catalog, so they are computed again only after ``INTERVAL_S`` of event time.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from freshet.models.kernels.statistics_layout import CLICKS, EXPECTED, LAST_EVEN
 
 INTERVAL_S = 3_600.0
 HALF_LIFE = 2
-"""Which of the catalog's counts: 24 hours."""
+"""Index of the catalog's count used here: 24 hours."""
 _PRIOR = 5.0
-"""Clicks at the expected rate that count as seen of every category."""
+"""Clicks at the expected rate, added to every category's own."""
 
 
 @dataclass(frozen=True, slots=True)
 class CategoryRates:
-    """Of each code (0 is the empty name), the share of all clicks and the logarithm of its lift."""
+    """Share of clicks and logarithm of the lift, for each category code (0 is the empty name)."""
 
     share: NDArray[np.float64]
-    """Shape (categories,): the share of all clicks, shrunk towards an equal one."""
+    """Share of all clicks, shrunk towards an equal one, shape (categories,)."""
     lift: NDArray[np.float64]
-    """Shape (categories,): log of clicks over expected clicks, both shrunk; 0 for the empty name."""
+    """Log of clicks over expected clicks, both shrunk; 0 for the empty name. Shape (categories,)."""
 
     @classmethod
     def of(
@@ -40,8 +40,8 @@ class CategoryRates:
         clicks_of_articles: NDArray[np.float64],
         expected_of_articles: NDArray[np.float64],
     ) -> Self:
-        """The rates of ``names`` codes, from those of n articles (n,) and their counts (n,)."""
-        clicks = np.bincount(codes, clicks_of_articles, names)
+        """Rates of ``names`` categories, from n articles' codes (n,) and counts (n,)."""
+        clicks = np.bincount(codes, clicks_of_articles, names)  # (names,)
         expected = np.bincount(codes, expected_of_articles, names)
         total = clicks.sum()
         expected *= (total + 1.0) / (expected.sum() + 1.0)
@@ -52,12 +52,7 @@ class CategoryRates:
 
 
 class CurrentRates:
-    """The rates of a catalog's categories and of its subcategories, as of lately.
-
-    Args:
-        labels: The columns of the catalog's labels.
-        statistics: Those of its statistics, of the same rows.
-    """
+    """Recent rates of a catalog's categories and subcategories, from its labels and statistics."""
 
     def __init__(self, labels: LabelColumns, statistics: StatisticsColumns) -> None:
         self._labels = labels
@@ -67,10 +62,10 @@ class CurrentRates:
         self._rates: tuple[CategoryRates, CategoryRates] | None = None
 
     def at(self, rows: int, now_s: float) -> tuple[CategoryRates, CategoryRates]:
-        """The rates of categories and of subcategories, of at most ``INTERVAL_S`` from ``now_s``.
+        """Rates of categories and of subcategories, at most ``INTERVAL_S`` away from ``now_s``.
 
         Args:
-            rows: How many rows are in use or freed.
+            rows: Number of rows in use or freed.
             now_s: Event time, Unix seconds.
         """
         labels = self._labels

@@ -1,14 +1,13 @@
-"""Which articles are clicked by those who lately clicked which others: bounded counts, and what they say.
+"""Co-click counts: how often an article is clicked after another, and scores of candidates from them.
 
-``count(b, a)`` is the number of clicks on a by users among whose recent clicks, the click's **context**,
-was b (item-to-item collaborative filtering; Linden, Smith, York, IEEE Internet Computing 2003; directed,
-because news is read in one order). Of two candidates, the better one is that which those with the same recent
-clicks preferred; counts that popularity explains say nothing, so they are set against it in two ways.
+``count(b, a)`` is the number of clicks on a by users who had recently clicked b; a click's **context** is its
+user's recent clicks (item-to-item collaborative filtering; Linden, Smith, York, IEEE Internet Computing 2003;
+directed, because news is read in one order). Popular articles have high counts with everything, so two scores
+compare the counts with popularity.
 
 Each article keeps the ``MAX_CONTEXT`` articles that joined its contexts last. The counts do not depend on the
-order of clicks as long as that bound is not reached. A count takes 8 bytes, and the counts of an article lie
-side by side: looking a user's clicks up in one dictionary for each candidate was a fifth of all that ranking
-took, spent waiting for memory.
+order of clicks as long as that bound is not reached. A count takes 8 bytes, and an article's counts are
+contiguous: with one dictionary per candidate, look-ups took a fifth of the time of ranking.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ from freshet.models import kernels
 from freshet.models.articles.statistics_columns import doubled
 
 MAX_CONTEXT = 500
-"""Articles in the contexts of one article's clicks; those that joined first go."""
+"""Maximum number of articles in one article's contexts; those that joined first are dropped."""
 
 
 def trim(counts: dict[str, int]) -> list[tuple[str, int]]:
-    """Take what joined first out of an article's counts, if they are more than ``MAX_CONTEXT``; gives it."""
+    """Remove and return what joined an article's counts first, if there are more than ``MAX_CONTEXT``."""
     excess = len(counts) - MAX_CONTEXT
     if excess <= 0:
         return []
@@ -39,32 +38,32 @@ def trim(counts: dict[str, int]) -> list[tuple[str, int]]:
 
 
 MAX_COUNT: Final = 1 << 30
-"""More clicks of one article after those on one other are told apart by nobody; a count has 32 bits."""
+"""Upper bound of a count, which has 32 bits."""
 _NUMBER, _COUNT = 0, 1
 _NONE: Final[NDArray[np.int32]] = np.empty((2, 0), np.int32)
 
 
 class CoClicks:
-    """The counts of all articles."""
+    """Co-click counts of all articles."""
 
     def __init__(self) -> None:
         self._contexts: dict[str, NDArray[np.int32]] = {}
-        """Of each clicked article (2, k): its contexts' numbers, in the order of joining, and counts."""
+        """Numbers of each clicked article's contexts, in the order of joining, and their counts, (2, k)."""
         self._names: list[str] = []
-        """By number; one that is free has none."""
+        """Context ids by number; empty where the number is free."""
         self._number_of: dict[str, int] = {}
         self._free: list[int] = []
         self._clicks: NDArray[np.int64] = np.zeros(1_024, np.int64)
-        """Of each context, by number, the sum of its counts."""
+        """Sum of each context's counts, by number."""
 
     def contexts(self, news_id: str) -> Mapping[str, int]:
-        """The counts of an article's clicks by context, the one that joined first first."""
+        """Counts of an article's clicks by context, in the order of joining."""
         numbers, counts = self._contexts.get(news_id, _NONE).tolist()
         names = self._names
         return {names[number]: count for number, count in zip(numbers, counts, strict=True)}
 
-    def add(self, news_id: str, context: Iterable[str]) -> None:
-        """Count a click on ``news_id`` after those on ``context``, distinct articles."""
+    def add_click(self, news_id: str, context: Iterable[str]) -> None:
+        """Count a click on ``news_id`` after clicks on ``context``, distinct articles."""
         numbers = self._numbers([before for before in context if before != news_id])
         if not len(numbers):
             return
@@ -79,7 +78,7 @@ class CoClicks:
         self._contexts[news_id] = counts
 
     def replace(self, news_id: str, counts: Mapping[str, int]) -> None:
-        """Take what an article's counts are now, each at least 1."""
+        """Replace an article's counts by ``counts``, each at least 1."""
         before = self._contexts.pop(news_id, _NONE)
         if counts:
             numbers = self._numbers(list(counts))
@@ -91,7 +90,7 @@ class CoClicks:
     def scores(
         self, ids: Sequence[str], recent: Iterable[str], clicks: NDArray[np.float64], all_clicks: float
     ) -> NDArray[np.float64] | None:
-        """How much a user's recent clicks speak for each candidate.
+        """Scores of candidates by how often they were clicked after the user's recent clicks.
 
         With n(b, a) the counts, n(b) their sum over a, c(a) the clicks on a and c those on all articles:
 
@@ -101,12 +100,12 @@ class CoClicks:
 
         Args:
             ids: The candidates, distinct.
-            recent: What the user has lately clicked, distinct.
-            clicks: Shape (n,): on each candidate.
-            all_clicks: Those on all articles.
+            recent: The user's recent clicks, distinct.
+            clicks: Clicks on each candidate, shape (n,).
+            all_clicks: Clicks on all articles.
 
         Returns:
-            Surprise and cosine, shape (n, 2); None if no candidate shares anything.
+            Surprise and cosine, shape (n, 2); None if no candidate has any count with ``recent``.
         """
         numbers = kernels.rows_of(self._number_of, recent)
         get = self._contexts.get
@@ -115,7 +114,7 @@ class CoClicks:
         )
 
     def _numbers(self, names: Sequence[str]) -> NDArray[np.int64]:
-        """The numbers of contexts, given out where one has none."""
+        """Numbers (n,) of the contexts ``names``, assigned where one is new."""
         numbers = kernels.rows_of(self._number_of, names)
         for i in (numbers < 0).nonzero()[0].tolist():
             if self._free:
@@ -130,7 +129,7 @@ class CoClicks:
         return numbers
 
     def _take_out(self, counts: NDArray[np.int32]) -> None:
-        """Take counts (2, k) out of the sums, and forget contexts that have none left."""
+        """Subtract counts (2, k) from the sums, and forget contexts without any left."""
         numbers = counts[_NUMBER]
         self._clicks[numbers] -= counts[_COUNT]
         for number in numbers[self._clicks[numbers] == 0].tolist():

@@ -1,8 +1,8 @@
-"""An article's clicks, impressions and expected clicks, decayed at several half-lives, each counted once.
+"""Statistics of one article: clicks, impressions and expected clicks, decayed at several half-lives.
 
-The counts are sums of ``2 ** (-age / half_life)``, kept exactly: they do not depend on the order of events
-across sources (up to rounding), a late event counts with its true age, and an event at or before the last
-offset applied of its source changes nothing.
+The counts are sums of ``2 ** (-age / half_life)``. They do not depend on the order of events across sources
+(up to rounding), a late event counts with its true age, and an event at or before the last offset applied of
+its source changes nothing.
 
 Forward decay (Cormode, Shkapenyuk, Srivastava, Xu, "Forward decay", ICDE 2009): an event is added with the
 weight ``2 ** ((t - L) / half_life)`` for a landmark L before it, and the sums are scaled down when they are
@@ -85,7 +85,7 @@ def _shared(key: tuple[str, int]) -> tuple[str, int]:
 
 
 class ArticleCounts:
-    """The statistics of one article."""
+    """Decayed counts of one article; each event counts once."""
 
     __slots__ = ("_day", "_offsets", "_sums", "clicked_at_s", "contexts", "first_seen_s", "time_s")
 
@@ -124,8 +124,8 @@ class ArticleCounts:
             time_s: Event time, Unix seconds.
             shown: Impressions.
             clicked: Clicks.
-            slate: How many articles the slate showed; 0 where that is unknown: no click is expected then.
-            context: What the user had lately clicked before, distinct.
+            slate: Number of articles in the slate; 0 where it is unknown, and no click is expected then.
+            context: The user's recent clicks before this event, distinct.
 
         Returns:
             False if this source's offset has been applied already; nothing is changed then.
@@ -161,15 +161,15 @@ class ArticleCounts:
         return True
 
     def pass_over(self, source: Source) -> None:
-        """Take an event of ``source`` as applied, and count nothing of it."""
+        """Mark an event of ``source`` as applied without counting it."""
         stream, partition, offset = source
         key = _shared((stream, partition))
         self._offsets[key] = max(offset, self._offsets.get(key, offset))
 
     def settle(self, now_s: float) -> None:
-        """Take what is dated after ``now_s`` as of now: until then, nothing new would count for anything.
+        """Take events dated after ``now_s`` as of now; otherwise new events would weigh almost nothing.
 
-        What was counted before the events from the future stays as small as it is at their time.
+        Counts from before the events from the future stay decayed to their time.
         """
         if self.time_s > now_s:
             self._decay(self.time_s - now_s)
@@ -264,7 +264,7 @@ class ArticleCounts:
         return counts
 
     def _move_to(self, day: int) -> None:
-        """Make the sums relative to the start of a later day."""
+        """Rebase the sums on the start of a later day."""
         if self._day != _NO_DAY:
             self._decay((day - self._day) * _DAY_S)
         self._day = day

@@ -1,4 +1,4 @@
-"""The labels of every row of a catalog: what editors say of an article, as codes and flags.
+"""Label columns of a catalog: categories and languages as codes, and the withdrawn flag.
 
 A name gets its code when it is first seen and keeps it; code 0 is the empty name.
 """
@@ -19,7 +19,7 @@ class Names:
         self._codes = {"": 0}
 
     def code(self, name: str) -> int:
-        """The code of ``name``, given out if need be."""
+        """The code of ``name``, assigned if it is new."""
         code = self._codes.get(name)
         if code is None:
             code = self._codes[name] = len(self.by_code)
@@ -37,13 +37,13 @@ class LabelColumns:
     def __init__(self, capacity: int) -> None:
         self.categories, self.subcategories, self.languages = Names(), Names(), Names()
         self.category: NDArray[np.int32] = np.zeros(capacity, np.int32)
-        """Shape (capacity,), as the following."""
+        """Codes of categories; all columns have the shape (capacity,)."""
         self.subcategory: NDArray[np.int32] = np.zeros(capacity, np.int32)
         self.language: NDArray[np.int32] = np.zeros(capacity, np.int32)
         self.withdrawn: NDArray[np.bool_] = np.zeros(capacity, np.bool_)
 
     def put(self, row: int, category: str, subcategory: str, language: str) -> None:
-        """Label a row; whether it is withdrawn stays as it is."""
+        """Label a row; its withdrawn flag does not change."""
         self.category[row] = self.categories.code(category)
         self.subcategory[row] = self.subcategories.code(subcategory)
         self.language[row] = self.languages.code(language)

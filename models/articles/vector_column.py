@@ -1,4 +1,4 @@
-"""The vectors of every row of a catalog, of one bundle."""
+"""Vector column of a catalog: the articles' vectors of one bundle."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from freshet.models.articles.statistics_columns import doubled
 
 
 class VectorColumn:
-    """Vectors by row; index -1, the last row, is never written and has none.
+    """Vectors by row; the last row, index -1, is never written and has none.
 
     Args:
         d: The vectors' dimension.
-        capacity: Rows.
+        capacity: Number of rows.
     """
 
     def __init__(self, d: int, capacity: int) -> None:
@@ -22,7 +22,7 @@ class VectorColumn:
         self.vectors: NDArray[np.float32] = np.zeros((capacity, d), np.float32)
         self.has_vector: NDArray[np.bool_] = np.zeros(capacity, np.bool_)
         self.held = 0
-        """Rows that have a vector."""
+        """Number of rows that have a vector."""
         self.revision: object = object()
         """Token that changes whenever a row gets or loses a vector; no two columns share one."""
 
@@ -32,7 +32,7 @@ class VectorColumn:
         return int(self.vectors.shape[1])
 
     def checked(self, news_id: str, vector: ArrayLike) -> NDArray[np.float32]:
-        """``vector`` as this column holds it.
+        """Convert ``vector`` to float32 (d,).
 
         Raises:
             ValueError: It has another dimension or is not finite.
@@ -53,7 +53,7 @@ class VectorColumn:
             self.revision = object()
 
     def clear(self, row: int) -> None:
-        """Forget a row: its number may be another article's next."""
+        """Forget a row; its number may be given to another article."""
         self.put(row, None)
         self.revision = object()
 

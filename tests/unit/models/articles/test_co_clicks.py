@@ -31,7 +31,7 @@ def counted(
             found.replace(news_id, change)
             wanted[news_id] = dict(change)
             continue
-        found.add(news_id, change)
+        found.add_click(news_id, change)
         counts = wanted.setdefault(news_id, {})
         for before in change:
             if before != news_id:
@@ -70,7 +70,7 @@ def test_a_count_of_more_than_32_bits_is_held_as_a_large_one() -> None:
     found = CoClicks()
     found.replace("a", {"b": (1 << 63) - 1, "c": 1})
     assert found.contexts("a") == {"b": co_clicks.MAX_COUNT, "c": 1}
-    found.add("a", ["b", "c"])
+    found.add_click("a", ["b", "c"])
     assert found.contexts("a") == {"b": co_clicks.MAX_COUNT + 1, "c": 2}
     found.replace("a", {})
     assert not found._number_of
@@ -80,7 +80,7 @@ def test_what_is_forgotten_leaves_no_memory() -> None:
     found = CoClicks()
     for round_ in range(20):
         for i in range(200):
-            found.add(f"a{round_}", [f"b{round_} {i}"])
+            found.add_click(f"a{round_}", [f"b{round_} {i}"])
         found.replace(f"a{round_}", {})
 
     assert not found._contexts

@@ -201,7 +201,7 @@ class SeesOwnCoClicks(PrequentialEvaluation):
         state = self._users.get(shown.user_id)
         context = {name for name, _ in state.recent_clicks()} if state is not None else set()
         for news_id in shown.clicked:
-            self._catalog.co_clicks.add(news_id, context)
+            self._catalog.co_clicks.add_click(news_id, context)
         super().add_impression(shown, measured=measured)
 
 

@@ -63,7 +63,7 @@ def test_the_memory_of_a_co_click_is_what_plans_reckon_with() -> None:
 
     def count() -> None:
         for news_id in names[contexts:]:
-            known.co_clicks.add(news_id, names[:contexts])
+            known.co_clicks.add_click(news_id, names[:contexts])
 
     measured = memory_bytes(count) / (contexts * (len(names) - contexts))
     assert measured == pytest.approx(capacity.CO_CLICK_BYTES, rel=TOLERANCE)
