@@ -1,10 +1,10 @@
-"""What can go wrong for a client, as one small tree. Every message says what to do about it."""
+"""Errors of freshet's processes and clients. Every message says what to do about it."""
 
 from __future__ import annotations
 
 
 class FreshetError(RuntimeError):
-    """Something outside this program does not answer as it must."""
+    """Base of all errors whose cause lies outside this program."""
 
 
 class KafkaUnreachable(FreshetError):
@@ -12,11 +12,11 @@ class KafkaUnreachable(FreshetError):
 
 
 class PartitionsDiffer(FreshetError):
-    """Topics have another number of partitions than this process is told."""
+    """A topic's number of partitions differs from the settings."""
 
 
 class PartitionsLost(FreshetError):
-    """Others have been given this worker's partitions while it hung, and may have gone on with them."""
+    """This worker's partitions were given to others while it hung."""
 
 
 class PublishFailed(FreshetError):
@@ -24,7 +24,7 @@ class PublishFailed(FreshetError):
 
 
 class RecommendationTimeout(FreshetError, TimeoutError):
-    """No answer to a request arrived in time; it may still come, and is then ignored."""
+    """No answer to a request arrived in time; a late one is ignored."""
 
 
 class ClientClosed(FreshetError):
@@ -36,4 +36,4 @@ class PortUnavailable(FreshetError):
 
 
 class TracingUnavailable(FreshetError):
-    """Traces are asked for, and what makes them is not installed."""
+    """Traces are enabled, and OpenTelemetry is not installed."""

@@ -1,10 +1,8 @@
-"""freshet's Prometheus metrics: every name, unit and label in one place.
+"""Prometheus metrics of all processes: every name, unit and label in one place.
 
 Names follow Prometheus' conventions: a unit as suffix, ``_total`` for counters, base units (seconds, bytes).
-A counter whose labels are known beforehand begins at 0, because a series that begins at 1 has no increase:
-its first failure would raise no alert. A gauge of what is not measured yet is not a number, because 0 would
-be a measurement.
-Importing this module twice is harmless; the metrics are process-wide.
+A counter whose labels are known beforehand starts at 0, because a series that starts at 1 has no increase:
+its first failure would raise no alert. A gauge without a measurement is NaN, because 0 would be one.
 """
 
 from __future__ import annotations
@@ -32,7 +30,7 @@ FORWARDED = Counter(
 )
 UNCOUNTED = Counter(
     "freshet_uncounted_events_total",
-    "Events of which articles' statistics leave something out: published again, or one user's too many.",
+    "Events not fully counted in articles' statistics: published again, or beyond one user's share.",
     ["topic"],
 )
 DEAD_LETTERS = Counter("freshet_dead_letters_total", "Records that could not be handled.", ["topic"])
@@ -46,13 +44,13 @@ LAG = Gauge(
 )
 GROUP_LAG = Gauge(
     "freshet_group_lag_events",
-    "Events published and not yet done, as the broker tells: by any worker of a group, which all show alike; "
-    "of topics that every worker reads for itself, by this one.",
+    "Events published and not yet done, as the broker reports: by the whole group, alike on each worker; "
+    "on topics that every worker reads for itself, by this one.",
     ["topic"],
 )
 STALLED_SECONDS = Gauge(
     "freshet_consumer_stalled_seconds",
-    "Time that a partition of the topic has had events and no progress, of its worst partition.",
+    "Time that the topic's worst partition has had events and no progress.",
     ["topic"],
 )
 PROCESSING_SECONDS = Histogram(
@@ -64,23 +62,25 @@ BATCH_EVENTS = Histogram(
 COMMITTED = Counter("freshet_committed_events_total", "Events committed as done.", ["topic"])
 READABLE = Gauge(
     "freshet_readable_partitions",
-    "Partitions of events that this process may read; 0 while they are shared out or tables recover.",
+    "Partitions of events that this process may read; 0 during a rebalance or recovery.",
 )
 RECOVERY_SECONDS = Histogram(
     "freshet_recovery_seconds",
-    "From partitions being shared out anew, or the start, to the tables being up to date.",
+    "Time from a rebalance, or the start, to up-to-date tables.",
     buckets=_RECOVERY_S,
 )
-USER_UPDATES = Counter("freshet_user_updates_total", "Users whose vectors were moved and published.")
+USER_UPDATES = Counter("freshet_user_updates_total", "Users whose vectors were updated and published.")
 ERASED_USERS = Counter("freshet_erased_users_total", "Users whose state and vectors this worker deleted.")
 
 EMBED_DEVICE = Gauge(
-    "freshet_embed_device_info", "1: what this process embeds on, and with.", ["device", "encoder", "bundle"]
+    "freshet_embed_device_info",
+    "Always 1; the labels name the device, the encoder and the bundle of this process.",
+    ["device", "encoder", "bundle"],
 )
 GPU_MEMORY_USED_BYTES = Gauge(
     "freshet_gpu_memory_used_bytes", "Memory of the GPU in use, by all its processes.", ["device"]
 )
-GPU_MEMORY_BYTES = Gauge("freshet_gpu_memory_bytes", "Memory that the GPU has.", ["device"])
+GPU_MEMORY_BYTES = Gauge("freshet_gpu_memory_bytes", "Total memory of the GPU.", ["device"])
 GPU_UTILISATION = Gauge(
     "freshet_gpu_utilisation_ratio", "Share of the last moment in which the GPU computed.", ["device"]
 )
@@ -91,59 +91,59 @@ EMBED_BATCH_TEXTS = Histogram(
 )
 EMBED_BATCH_FILL_RATIO = Histogram(
     "freshet_embed_batch_fill_ratio",
-    "Tokens of text over tokens computed (padding included).",
+    "Tokens of text over tokens computed, padding included.",
     buckets=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
 )
-EMBED_OUT_OF_MEMORY = Counter("freshet_embed_out_of_memory_total", "Batches halved for want of memory.")
+EMBED_OUT_OF_MEMORY = Counter("freshet_embed_out_of_memory_total", "Batches halved because memory ran out.")
 
 PUBLISHED_TO_RECOMMENDABLE_SECONDS = Histogram(
     "freshet_published_to_recommendable_seconds",
-    "From an article's record on Kafka to its vector in the index.",
+    "Time from an article's record on Kafka to its vector in the index.",
     buckets=_FRESHNESS_S,
 )
 CLICK_TO_VECTOR_SECONDS = Histogram(
     "freshet_click_to_vector_seconds",
-    "From a click's record on Kafka to the user's changed vector.",
+    "Time from a click's record on Kafka to the user's updated vector.",
     buckets=_FRESHNESS_S,
 )
 REQUEST_SECONDS = Histogram(
     "freshet_request_seconds",
-    "From a request's record on Kafka to its answer handed to the producer.",
+    "Time from a request's record on Kafka to its answer at the producer.",
     ["kind"],
     buckets=_LATENCY_S,
 )
 CANDIDATES = Histogram("freshet_candidates", "Candidates ranked for one answer.", buckets=_SIZES)
 RECOMMENDED = Counter(
     "freshet_recommended_articles_total",
-    "Articles in answers to requests for recommendations: put there by an exploring policy, or not.",
+    "Recommended articles: chosen by an exploring policy, or by rank.",
     ["kind"],
 )
 DEGRADED = Counter("freshet_degraded_answers_total", "Answers given without the index.", ["kind"])
 INDEX_OPEN_BREAKERS = Gauge(
     "freshet_index_open_breakers",
-    "1 while answers are given without the bundle's index because it fails, hangs or is late; else 0.",
+    "1 while the bundle's index is bypassed because it fails, hangs or is late; else 0.",
     ["bundle"],
 )
 ROLLING_AUC = Gauge(
-    "freshet_rolling_auc_ratio", "AUC of answers whose impressions have clicks and skips, the last 1,000."
+    "freshet_rolling_auc_ratio", "Mean AUC of the last 1,000 answers whose impressions have clicks and skips."
 )
 RANKER_EXAMPLES = Counter(
     "freshet_ranker_examples_total", "Impressions and late clicks that the ranker learned from.", ["kind"]
 )
 RANKER_REFUSED = Counter(
-    "freshet_ranker_refused_total", "Examples and corrections that changed nothing, by reason.", ["reason"]
+    "freshet_ranker_refused_total", "Examples and corrections that were rejected, by reason.", ["reason"]
 )
 RANKER_ROLLBACKS = Counter(
-    "freshet_ranker_rollbacks_total", "Times that what was learned fell behind the start and was taken back."
+    "freshet_ranker_rollbacks_total", "Rollbacks of learned weights that ranked worse than the start."
 )
 RANKER_AUC = Gauge(
     "freshet_ranker_auc_ratio",
-    "AUC of examples ranked before they were learned from, the last 500: by what was learned, by the start.",
+    "Prequential AUC of the last 500 examples, by the learned and by the initial weights.",
     ["ranker"],
 )
 RANKER_EXAMPLES_LEARNED = Gauge(
     "freshet_ranker_learned_events",
-    "Examples and corrections that the weights this worker ranks with have learned from.",
+    "Examples and corrections behind the weights that this worker ranks with.",
 )
 EXPERIMENT_ANSWERS = Counter(
     "freshet_experiment_answers_total", "Answers by a variant of an experiment.", ["experiment", "variant"]
@@ -155,17 +155,17 @@ EXPERIMENT_IMPRESSIONS = Counter(
 )
 EXPERIMENT_CLICKS = Counter(
     "freshet_experiment_clicks_total",
-    "Clicks on what an answer by a variant of an experiment showed.",
+    "Clicks on articles answered by a variant of an experiment.",
     ["experiment", "variant"],
 )
 EXPERIMENT_ROLLING_AUC = Gauge(
     "freshet_experiment_rolling_auc_ratio",
-    "AUC of a variant's answered rank requests whose clicks are known, recent impressions.",
+    "Mean AUC of a variant's recent rank requests whose clicks are known.",
     ["experiment", "variant"],
 )
 EXPERIMENT_SAMPLE_RATIO = Gauge(
     "freshet_experiment_sample_ratio_p_value_ratio",
-    "Always-valid p-value of the users seen of each variant against the shares; below 0.001 they do not fit.",
+    "Always-valid p-value of the sample-ratio check; below 0.001 the shares are not kept.",
     ["experiment"],
 )
 DRIFT_CATEGORIES_PSI = Gauge(
@@ -186,14 +186,14 @@ DRIFT_NOVELTY = Gauge(
     ["articles"],
 )
 DRIFT_SAMPLED_ARTICLES = Gauge(
-    "freshet_drift_sampled_articles", "Articles that the shifts of vectors rest on.", ["articles"]
+    "freshet_drift_sampled_articles", "Articles sampled for the shifts of vectors.", ["articles"]
 )
 BURSTS = Gauge("freshet_bursting_articles", "Articles clicked far more than their past and exposure explain.")
 BURSTS_BEGUN = Counter("freshet_bursts_begun_total", "Bursts of clicks seen to begin.")
 CATALOG_ARTICLES = Gauge("freshet_catalog_articles", "Articles known to this process.", ["state"])
 CATCHING_UP_SECONDS = Gauge(
     "freshet_catalog_catching_up_seconds",
-    "How long this worker has been reading the catalog, before which it handles nothing; then 0.",
+    "Time that this worker has been reading the catalog, before it handles anything; then 0.",
 )
 CACHED_USERS = Gauge("freshet_cached_users", "User states decoded in memory.")
 
@@ -217,13 +217,13 @@ _begin()
 
 
 def count_from_zero(topics: Iterable[str], *, committed: bool) -> None:
-    """Have the counters of ``topics`` (by full name) begin at 0, before anything is read from them.
+    """Start the counters of ``topics`` (full names) at 0, before anything is read from them.
 
-    Args:
-        topics: Whose.
-        committed: Whether this process commits what it has read of them.
+    ``committed`` adds the counters of topics whose offsets this process commits.
     """
     for topic in topics:
-        counters = (EVENTS, DUPLICATES, UNCOUNTED, DEAD_LETTERS, UNDECODABLE_BATCHES)
-        for counter in (*counters, *((COMMITTED, FORWARDED) if committed else ())):
+        for counter in (EVENTS, DUPLICATES, UNCOUNTED, DEAD_LETTERS, UNDECODABLE_BATCHES):
             counter.labels(topic)
+        if committed:
+            COMMITTED.labels(topic)
+            FORWARDED.labels(topic)
