@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from freshet.models.ports import EVERYTHING, ArticleFilter, FloatMatrix, FloatVector, IndexedArticle
 from freshet.streams.index.edge_index import EdgeIndex
+from freshet.workers.bench.report import percentile_ms
 from freshet.workers.bench.vectors import clustered
 
 TARGET_RECALL = 0.99
@@ -71,10 +72,10 @@ class _Searches:
 
     def figures(self, prefix: str) -> dict[str, float]:
         return {
-            f"{prefix}_p50_ms": _ms(self.index_s, 50),
-            f"{prefix}_p99_ms": _ms(self.index_s, 99),
-            f"{prefix}_floor_p50_ms": _ms(self.exact_s, 50),
-            f"{prefix}_floor_p99_ms": _ms(self.exact_s, 99),
+            f"{prefix}_p50_ms": percentile_ms(self.index_s, 50),
+            f"{prefix}_p99_ms": percentile_ms(self.index_s, 99),
+            f"{prefix}_floor_p50_ms": percentile_ms(self.exact_s, 50),
+            f"{prefix}_floor_p99_ms": percentile_ms(self.exact_s, 99),
             f"{prefix}_recall_at_{_K}": self.recall,
         }
 
@@ -145,13 +146,13 @@ def _measured(folder: Path, corpus: _Corpus) -> dict[str, Any]:
         **quiet.figures("search"),
         **narrowed.figures("filtered_search"),
         **busy.figures("search_while_writing"),
-        f"set_popularity_{_POPULARITIES_PER_WRITE}_p50_ms": _ms(writes, 50),
-        "upsert_100_p50_ms": _ms(upsert_s, 50),
+        f"set_popularity_{_POPULARITIES_PER_WRITE}_p50_ms": percentile_ms(writes, 50),
+        "upsert_100_p50_ms": percentile_ms(upsert_s, 50),
         "disk_bytes_per_article": _disk_bytes(folder / "full") / n,
         "private_memory_bytes_per_article": private,
         "mapped_file_bytes_per_article": (full["RssFile"] - empty["RssFile"]) / n,
         "floor_memory_bytes_per_article": 4 * d,
-        "ratio_to_floor": _ms(quiet.index_s, 50) / _ms(quiet.exact_s, 50),
+        "ratio_to_floor": percentile_ms(quiet.index_s, 50) / percentile_ms(quiet.exact_s, 50),
     }
     recalls = [searches.recall for searches in (quiet, narrowed, busy)]
     small = n < FASTER_FROM_ARTICLES
@@ -293,7 +294,3 @@ def _timed(call: Callable[[], object]) -> float:
     started_s = time.perf_counter()
     call()
     return time.perf_counter() - started_s
-
-
-def _ms(times_s: Times, percentile: float) -> float:
-    return float(np.percentile(times_s, percentile) * 1e3)

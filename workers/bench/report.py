@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Group, RenderableType
 from rich.table import Table
 
@@ -140,11 +141,10 @@ def figures_table(title: str, figures: Sequence[Figure]) -> Table:
 
 
 def percentile_ms(times_s: Sequence[float], percentile: float) -> float:
-    """A percentile by the nearest rank, which was measured, in milliseconds; NaN of nothing."""
+    """Percentile by the nearest rank, a time that was measured, in milliseconds; NaN without times."""
     if not times_s:
         return math.nan
-    ordered = sorted(times_s)
-    return 1_000.0 * ordered[max(0, math.ceil(percentile / 100.0 * len(ordered)) - 1)]
+    return 1_000.0 * float(np.percentile(times_s, percentile, method="inverted_cdf"))
 
 
 def _number(value: float) -> str:

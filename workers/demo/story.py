@@ -11,8 +11,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from freshet.models.events.events import (
     Article,
     Filters,
@@ -179,11 +177,6 @@ def latencies_s(client: Freshet, user_ids: Sequence[str], now_s: float, k: int =
         client.recommend(user_id, k, time=from_unix_s(now_s), timeout_s=_TIMEOUT_S)
         measured.append(time.perf_counter() - started_s)
     return measured
-
-
-def quantile(values: Sequence[float], q: float) -> float:
-    """The ``q`` quantile of at least one value."""
-    return float(np.quantile(np.asarray(values), q))
 
 
 def last_minute_s(newspaper: Newspaper) -> float:
