@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.errors import KafkaTimeoutError
@@ -229,15 +230,10 @@ def _cluster_id(broker: LocalKafka) -> str:
 
 
 def _only_child(pid: int) -> int:
-    found = subprocess.run(
-        ["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True
-    ).stdout
-    (child,) = (int(line.split()[0]) for line in found.splitlines() if int(line.split()[1]) == pid)
-    return child
+    (child,) = psutil.Process(pid).children()
+    return child.pid
 
 
 def _lives(pid: int) -> bool:
     """Whether a process runs; one that has ended and waits for its parent to notice does not."""
-    found = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    state = found.stdout.strip()
-    return bool(state) and not state.startswith("Z")
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE

@@ -254,11 +254,13 @@ _MEMORY_SCRIPT = """
 import json, sys
 from pathlib import Path
 import numpy as np
+import psutil
 from freshet.streams.index.edge_index import EdgeIndex
 
 def resident():
-    fields = (line.split() for line in Path("/proc/self/status").read_text().splitlines())
-    return {name[0][:-1]: 1024 * int(name[1]) for name in fields if name and name[0].startswith("Rss")}
+    memory = psutil.Process().memory_info()
+    mapped = getattr(memory, "shared", float("nan"))
+    return {"RssAnon": memory.rss - mapped, "RssFile": mapped}
 
 folder, d, bundle = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 queries = np.random.default_rng(0).normal(size=(200, d)).astype(np.float32)
@@ -274,12 +276,10 @@ index.close()
 
 
 def _memory_bytes(folder: Path, d: int) -> dict[str, float]:
-    """Measure the memory that opening and searching the index adds to a fresh process: private and mapped.
+    """What opening and asking the index adds to a fresh process: ``RssAnon`` private, ``RssFile`` mapped.
 
-    NaN where the system does not report them (they are read from Linux's ``/proc``).
+    Both are not a number where the system does not distinguish them, unlike Linux.
     """
-    if not Path("/proc/self/status").exists():
-        return {"RssAnon": math.nan, "RssFile": math.nan}
     command = [sys.executable, "-c", _MEMORY_SCRIPT, str(folder), str(d), _BUNDLE]
     answer = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
     memory: dict[str, float] = json.loads(answer.stdout)

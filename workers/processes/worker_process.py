@@ -6,6 +6,7 @@ What a benchmark or a test sees of it from outside is its topics, its log and it
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -14,6 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+import psutil
 
 from freshet.streams.settings import Settings
 from freshet.workers.errors import WorkerError
@@ -74,14 +77,12 @@ class WorkerProcess:
             )
 
     def cpu_s(self) -> float:
-        """Processor seconds used so far; not a number where the system does not tell (Linux' ``/proc``)."""
-        stat = Path(f"/proc/{self.pid}/stat")
-        if not stat.exists():
-            return float("nan")
-        # The second field, the program's name, may hold blanks: count from its closing bracket.
-        fields = stat.read_text().rpartition(")")[2].split()
-        user, system = int(fields[11]), int(fields[12])
-        return (user + system) / os.sysconf("SC_CLK_TCK")
+        """Return the processor seconds used so far; not a number once the process is gone."""
+        try:
+            times = psutil.Process(self.pid).cpu_times()
+        except psutil.NoSuchProcess:
+            return math.nan
+        return float(times.user + times.system)
 
     def wait(self, timeout_s: float) -> int:
         """Wait until the worker ends by itself, and return its exit status.

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+import psutil
+
 from freshet.workers.errors import BrokerFailed
 from freshet.workers.processes.kafka.guard import STOP_TIMEOUT_S
 
@@ -31,7 +33,9 @@ def own_folder(folder: Path) -> Iterator[IO[str]]:
         deadline = time.monotonic() + STOP_TIMEOUT_S
         while not _locked(lock):
             owner = _read_owner(lock)
-            if _is_alive(owner.freshet_pid) or time.monotonic() > deadline:
+            if (
+                owner.freshet_pid > 0 and psutil.pid_exists(owner.freshet_pid)
+            ) or time.monotonic() > deadline:
                 raise BrokerFailed(
                     f"The data folder {folder} is in use by the broker of process {owner.freshet_pid}. "
                     "Stop it, choose another folder (--data-dir), or use that broker with "
@@ -69,16 +73,4 @@ def _locked(lock: IO[str]) -> bool:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    return True
-
-
-def _is_alive(pid: int) -> bool:
-    if pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
     return True
