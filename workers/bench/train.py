@@ -100,7 +100,7 @@ def _tasks(train: ImpressionLog, validation: ImpressionLog) -> dict[str, Callabl
 
     def content_tower() -> Task:
         settings = ContentTowerSettings(reference=True).resolved()
-        return SlateTask(ContentModel(settings, train, text_vectors), train, validation, settings.slates())
+        return SlateTask(ContentModel(settings, train, text_vectors), train, validation, settings)
 
     return {"mf": factorization, "content-tower": content_tower}
 

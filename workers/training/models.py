@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import Any, Literal
 
 from freshet.workers.errors import WorkerError
@@ -21,11 +21,10 @@ _WITHOUT_GENSIM = (3, 14)
 class Trainer:
     """The functions that train one model on one kind of data."""
 
-    module: str
-    """Below ``freshet.models.training``."""
     function: str
+    """Function that trains, as ``module:name`` below ``freshet.models.training``."""
     settings: str
-    """The class of its settings, in the same module."""
+    """Dataclass of the settings, as ``module:name``."""
     fit: Mapping[str, Any] | None = field(default_factory=dict)
     """What differs from the usual epochs, patience and learning rate; ``None`` where the model has a loop of
     its own and takes a seed instead."""
@@ -33,26 +32,27 @@ class Trainer:
     """Whether ratings are split at random, as rating prediction is measured, instead of in time."""
 
     def load_function(self) -> Callable[..., Any]:
-        """The function that trains."""
-        function: Callable[..., Any] = getattr(self._loaded(), self.function)
+        """Import the function that trains."""
+        function: Callable[..., Any] = _loaded(self.function)
         return function
 
     def load_settings(self) -> type[Any]:
-        """The dataclass of the settings."""
-        settings: type[Any] = getattr(self._loaded(), self.settings)
+        """Import the dataclass of the settings."""
+        settings: type[Any] = _loaded(self.settings)
         return settings
 
-    def _loaded(self) -> Any:
-        try:
-            return import_module(f"freshet.models.training.{self.module}")
-        except ModuleNotFoundError as error:
-            package = (error.name or "").partition(".")[0]
-            if package == "freshet":
-                raise
-            remedy = "pip install 'freshet[embed,train]'"
-            if package == "gensim" and sys.version_info >= _WITHOUT_GENSIM:
-                remedy = "there is none for Python 3.14 yet; train this model with Python 3.11 to 3.13"
-            raise WorkerError(f"training needs {package}, which is not installed: {remedy}") from error
+
+def _loaded(name: str) -> Any:
+    try:
+        return resolve_name(f"freshet.models.training.{name}")
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package == "freshet":
+            raise
+        remedy = "pip install 'freshet[embed,train]'"
+        if package == "gensim" and sys.version_info >= _WITHOUT_GENSIM:
+            remedy = "there is none for Python 3.14 yet; train this model with Python 3.11 to 3.13"
+        raise WorkerError(f"training needs {package}, which is not installed: {remedy}") from error
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,8 @@ MODELS: Mapping[str, TrainableModel] = {
         "texts and categories to vectors, users as decayed attentive pooling",
         {
             "mind": Trainer(
-                "towers.content_tower",
-                "train_content_tower",
-                "ContentTowerSettings",
+                "towers.content_tower:train_content_tower",
+                "towers.content_tower:ContentTowerSettings",
                 fit={"epochs": 20, "patience": 4},
             )
         },
@@ -86,15 +85,13 @@ MODELS: Mapping[str, TrainableModel] = {
         "matrix factorization by ids, with or without biases",
         {
             "mind": Trainer(
-                "factorization.matrix_factorization",
-                "train_matrix_factorization",
-                "MatrixFactorizationSettings",
+                "factorization.matrix_factorization:train_matrix_factorization",
+                "factorization.matrix_factorization:MatrixFactorizationSettings",
                 fit={"learning_rate": 0.005},
             ),
             "ratings": Trainer(
-                "ratings.factorization",
-                "train_matrix_factorization_ratings",
-                "RatingFactorizationSettings",
+                "ratings.factorization:train_matrix_factorization_ratings",
+                "ratings.factorization:RatingFactorizationSettings",
                 fit={"epochs": 40, "patience": 4, "learning_rate": 0.005},
                 random_split=True,
             ),
@@ -104,9 +101,8 @@ MODELS: Mapping[str, TrainableModel] = {
         "the plain dot product of two tables, as published for MovieLens",
         {
             "ratings": Trainer(
-                "ratings.two_tower",
-                "train_two_tower_ratings",
-                "TwoTowerSettings",
+                "ratings.task:train_ratings",
+                "ratings.two_tower:TwoTowerSettings",
                 fit={"epochs": 30, "patience": 30},
             )
         },
@@ -114,11 +110,14 @@ MODELS: Mapping[str, TrainableModel] = {
     "dssm": TrainableModel(
         "two towers of features, cosine, sampled softmax",
         {
-            "mind": Trainer("towers.dssm", "train_dssm", "DssmSettings", fit={"epochs": 20, "patience": 3}),
+            "mind": Trainer(
+                "towers.click_towers:train_click_towers",
+                "towers.dssm:DssmSettings",
+                fit={"epochs": 20, "patience": 3},
+            ),
             "ratings": Trainer(
-                "ratings.dssm",
-                "train_dssm_ratings",
-                "DssmRatingSettings",
+                "ratings.task:train_ratings",
+                "ratings.dssm:DssmRatingSettings",
                 fit={"epochs": 3, "patience": 3, "learning_rate": 2e-3, "weight_decay": 1e-5},
             ),
         },
@@ -127,11 +126,12 @@ MODELS: Mapping[str, TrainableModel] = {
     "youtube-dnn": TrainableModel(
         "history averaged or attended to, weighted logistic loss",
         {
-            "mind": Trainer("towers.youtube_dnn", "train_youtube_dnn", "YoutubeDnnSettings"),
+            "mind": Trainer(
+                "towers.click_towers:train_click_towers", "towers.youtube_dnn:YoutubeDnnSettings"
+            ),
             "ratings": Trainer(
-                "ratings.youtube_dnn",
-                "train_youtube_dnn_ratings",
-                "YoutubeDnnRatingSettings",
+                "ratings.task:train_ratings",
+                "ratings.youtube_dnn:YoutubeDnnRatingSettings",
                 fit={"epochs": 3, "patience": 3, "weight_decay": 1e-5},
             ),
         },
@@ -141,9 +141,8 @@ MODELS: Mapping[str, TrainableModel] = {
         "which headline of a test is clicked, from its text",
         {
             "headlines": Trainer(
-                "headlines.task",
-                "train_headlines",
-                "HeadlineSettings",
+                "headlines.task:train_headlines",
+                "headlines.task:HeadlineSettings",
                 fit={
                     "epochs": 3,
                     "patience": 3,
@@ -157,15 +156,23 @@ MODELS: Mapping[str, TrainableModel] = {
     "item2vec": TrainableModel(
         "word2vec on the sequences of a user's clicks",
         {
-            "mind": Trainer("item2vec.item2vec", "train_item2vec", "Item2VecSettings", fit=None),
-            "ratings": Trainer("item2vec.item2vec", "train_item2vec_ratings", "Item2VecSettings", fit=None),
+            "mind": Trainer(
+                "item2vec.item2vec:train_item2vec", "item2vec.item2vec:Item2VecSettings", fit=None
+            ),
+            "ratings": Trainer(
+                "item2vec.item2vec:train_item2vec_ratings", "item2vec.item2vec:Item2VecSettings", fit=None
+            ),
         },
     ),
     "node2vec": TrainableModel(
         "word2vec on biased walks over the graph of co-clicks",
         {
-            "mind": Trainer("item2vec.node2vec", "train_node2vec", "Node2VecSettings", fit=None),
-            "ratings": Trainer("item2vec.node2vec", "train_node2vec_ratings", "Node2VecSettings", fit=None),
+            "mind": Trainer(
+                "item2vec.node2vec:train_node2vec", "item2vec.node2vec:Node2VecSettings", fit=None
+            ),
+            "ratings": Trainer(
+                "item2vec.node2vec:train_node2vec_ratings", "item2vec.node2vec:Node2VecSettings", fit=None
+            ),
         },
     ),
 }

@@ -1,4 +1,4 @@
-"""The DSSM on ratings: see :mod:`freshet.models.training.towers.dssm`, which this is the MovieLens side of.
+"""DSSM on ratings; :mod:`freshet.models.training.towers.dssm` describes the model.
 
 The item tower reads id and genres, the user tower what the user liked (pooled over the item tower's vectors),
 the id, age, gender and occupation. The default settings were chosen on slices of time within the first 80 %
@@ -16,15 +16,9 @@ little taste to be seen that popularity does not know, and what there is varies 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from freshet.models.datasets.movielens import Ratings
-from freshet.models.training.loop import FitSettings, Observer
-from freshet.models.training.ratings.settings import RatingSettings
-from freshet.models.training.ratings.task import RatingOptions, train_ratings
-from freshet.models.training.ratings.towers import RatingTowerSizes
-from freshet.models.training.trained_model import TrainedModel
-
-MODEL = "dssm"
+from freshet.models.training.ratings.settings import RatingLoss, RatingSettings
 
 
 @dataclass(frozen=True)
@@ -40,7 +34,7 @@ class DssmRatingSettings(RatingSettings):
     popularity_half_lives_days: tuple[float, ...] = (2.0,)
     recency_half_life_days: float = 14.0
     widths: tuple[int, ...] = (64,)
-    """Of both towers' ReLU layers before the last."""
+    """Widths of both towers' ReLU layers, before the last layer, which gives ``d``."""
     genre_embedding: int = 16
     feature_embedding: int = 16
     batch_norm: bool = False
@@ -49,63 +43,15 @@ class DssmRatingSettings(RatingSettings):
     correct_sampling: bool = True
     """Subtract ``log q`` from the logits: in-batch and popularity negatives then stand for all items."""
 
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        super().__post_init__()
-        if not self.temperature > 0.0:
-            raise ValueError(f"temperature is {self.temperature}, must be positive")
-        if min((*self.widths, 1)) < 1 or self.genre_embedding < 0 or self.feature_embedding < 0:
-            raise ValueError("a width is not positive")
+    model: ClassVar[str] = "dssm"
+    loss: ClassVar[RatingLoss] = "softmax"
 
+    @property
+    def item_widths(self) -> tuple[int, ...]:
+        """The same widths in both towers."""
+        return self.widths
 
-def train_dssm_ratings(
-    train: Ratings,
-    validation: Ratings,
-    settings: DssmRatingSettings,
-    fit: FitSettings,
-    observer: Observer,
-) -> TrainedModel:
-    """Train on ratings in the order of time.
-
-    Args:
-        train: Earlier in time.
-        validation: Later; decides when to stop.
-        settings: The model's.
-        fit: The loop's.
-        observer: Is told of progress.
-
-    Raises:
-        ValueError: There is nothing to learn from or to validate on.
-    """
-    sizes = RatingTowerSizes(
-        d=settings.d,
-        item_widths=settings.widths,
-        user_widths=settings.widths,
-        id_embedding=settings.id_embedding,
-        genre_embedding=settings.genre_embedding,
-        feature_embedding=settings.feature_embedding,
-        user_ids=settings.user_ids,
-        pooling="decayed",
-        batch_norm=settings.batch_norm,
-        dropout=settings.dropout,
-        user_id_dropout=settings.user_id_dropout,
-        normalise=True,
-        temperature=settings.temperature,
-        learn_temperature=False,
-        half_life_s=settings.half_life_s,
-        popularity=len(settings.popularity_half_lives_days),
-    )
-    options = RatingOptions(
-        loss="softmax",
-        negatives=settings.negatives,
-        n_negatives=settings.n_negatives,
-        correct_sampling=settings.correct_sampling,
-        minimum_rating=settings.minimum_rating,
-        weigh_by_rating=False,
-        batch_size=settings.batch_size,
-        max_history=settings.max_history,
-        popularity_half_lives_days=settings.popularity_half_lives_days,
-        recency_half_life_days=settings.recency_half_life_days,
-        refit=settings.refit,
-    )
-    return train_ratings(MODEL, train, validation, sizes, options, fit, observer)
+    @property
+    def user_widths(self) -> tuple[int, ...]:
+        """The same widths in both towers."""
+        return self.widths

@@ -19,8 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -37,91 +36,61 @@ from freshet.models.training.loop import FitSettings, Observer, Unobserved, fit
 from freshet.models.training.negatives import (
     HardNegatives,
     MixedNegatives,
-    Negatives,
     NegativeSampler,
     PopularityNegatives,
     PositiveIndex,
     UniformNegatives,
 )
 from freshet.models.training.ratings.histories import NOTHING, PopularityInTime, RatingHistories
-from freshet.models.training.ratings.towers import RatingTowers, RatingTowerSizes
+from freshet.models.training.ratings.settings import RatingSettings
+from freshet.models.training.ratings.towers import RatingTowers
 from freshet.models.training.towers.feature_tower import to_numpy
 from freshet.models.training.trained_model import TrainedModel
 
-RatingLoss = Literal["softmax", "logistic"]
 _REFUSED = -1e9
 """A logit that has no part in a softmax, and is no number that overflows in half precision."""
 
 
-@dataclass(frozen=True)
-class RatingOptions:
-    """How the towers are trained on ratings; made by each model from its own settings."""
-
-    loss: RatingLoss
-    negatives: Negatives
-    n_negatives: int
-    correct_sampling: bool
-    minimum_rating: float
-    """From here on a rating is a like."""
-    weigh_by_rating: bool
-    batch_size: int
-    max_history: int
-    popularity_half_lives_days: tuple[float, ...]
-    recency_half_life_days: float
-    """0 lets all examples count alike."""
-    refit: bool
-    """Train once more, on the validation's ratings too, for as many epochs as were best."""
-    relevant_rating: float = 4.0
-    """What the validation looks for, whatever counts as a like."""
-
-
-def train_ratings(  # noqa: PLR0917 - as the models' own functions, with the two that they make
-    model: str,
+def train_ratings(
     train: Ratings,
     validation: Ratings,
-    sizes: RatingTowerSizes,
-    options: RatingOptions,
+    settings: RatingSettings,
     fit_settings: FitSettings,
     observer: Observer,
 ) -> TrainedModel:
-    """Train two towers, and export what they give at the end of the ratings.
+    """Train two towers, and export their vectors as of the end of the ratings.
 
     Args:
-        model: Its name.
         train: Earlier in time.
-        validation: Later; decides when to stop.
-        sizes: The towers.
-        options: The training.
-        fit_settings: The loop's settings.
-        observer: Is told of progress, that of the second training aside.
+        validation: Later; decides when to stop, and which epoch is kept.
+        settings: The model, a preset.
+        fit_settings: Settings of the training loop.
+        observer: Follows the first training, not that with the validation's ratings.
 
     Raises:
         ValueError: There is nothing to learn from or to validate on.
         TrainingInterrupted: A signal asked to stop; the checkpoint, where there is one, is kept.
     """
     torch.manual_seed(fit_settings.seed)
-    task = RatingTask(RatingTowers(train, sizes), train, validation, options)
+    task = RatingTask(RatingTowers(train, settings), train, validation, settings)
     result = fit(task, fit_settings, observer)
-    if options.refit:
+    if settings.refit:
         torch.manual_seed(fit_settings.seed)
-        task = RatingTask(RatingTowers(train, sizes), joined(train, validation), None, options)
+        task = RatingTask(RatingTowers(train, settings), joined(train, validation), None, settings)
         again = replace(
             fit_settings, epochs=result.best_epoch, patience=result.best_epoch, checkpoint=None, run=""
         )
         fit(task, again, Unobserved())
-    weights = task.export()
-    finite_half_life_s = sizes.half_life_s if math.isfinite(sizes.half_life_s) else 1e12
+    half_life_s = settings.half_life_s if math.isfinite(settings.half_life_s) else 1e12
     return TrainedModel(
-        model=model,
-        d=sizes.d + sizes.popularity,
+        model=settings.model,
+        d=settings.d + len(settings.popularity_half_lives_days),
         tower=TowerSpec(features=("news_id",)),
-        user=UserSpec(
-            half_lives_s=(finite_half_life_s,), negative_half_life_s=finite_half_life_s, prior_weight=1.0
-        ),
-        weights=weights,
+        user=UserSpec(half_lives_s=(half_life_s,), negative_half_life_s=half_life_s, prior_weight=1.0),
+        weights=task.export(),
         examples=task.examples,
         vocabularies={"news_id": train.item_ids, "user_id": train.user_ids},
-        settings={"towers": _json(asdict(sizes)), "training": _json(asdict(options))},
+        settings=settings.record(),
         curve=result.curve,
         figures=result.figures,
     )
@@ -146,33 +115,33 @@ class RatingTask:
         train: In the order of time.
         validation: Later ratings of the same users and items; without them every epoch is better than the
             one before.
-        options: How.
+        settings: Of the model and its training.
 
     Raises:
         ValueError: There is no like, or the negatives are skips, which ratings do not have.
     """
 
     def __init__(
-        self, towers: RatingTowers, train: Ratings, validation: Ratings | None, options: RatingOptions
+        self, towers: RatingTowers, train: Ratings, validation: Ratings | None, settings: RatingSettings
     ) -> None:
         self._towers = towers
         self._train = train
-        self._options = options
-        self._liked = np.flatnonzero(train.rating >= options.minimum_rating)
+        self._settings = settings
+        self._liked = np.flatnonzero(train.rating >= settings.minimum_rating)
         if not len(self._liked):
-            raise ValueError(f"none of {len(train)} ratings is at least {options.minimum_rating:g}")
-        self._histories = RatingHistories(train, options.minimum_rating)
+            raise ValueError(f"none of {len(train)} ratings is at least {settings.minimum_rating:g}")
+        self._histories = RatingHistories(train, settings.minimum_rating)
         self._index = PositiveIndex(
             train.user, train.item, n_users=len(train.user_ids), n_items=len(train.item_ids)
         )
-        half_lives_s = [days * SECONDS_PER_DAY for days in options.popularity_half_lives_days]
-        self._popularity = PopularityInTime(train, options.minimum_rating, half_lives_s)
+        half_lives_s = [days * SECONDS_PER_DAY for days in settings.popularity_half_lives_days]
+        self._popularity = PopularityInTime(train, settings.minimum_rating, half_lives_s)
         self._hard: HardNegatives | None = None
         self._sampler = self._negatives(np.unique(train.item))
         self._counts = np.bincount(train.item[self._liked], minlength=len(train.item_ids))
         self._weights = self._example_weights()
         self._split: TopNSplit | None = None
-        self._protocol = TopNProtocol(minimum_user_ratings=1, relevant_rating=options.relevant_rating)
+        self._protocol = TopNProtocol(minimum_user_ratings=1, relevant_rating=settings.relevant_rating)
         if validation is not None:
             self._split = TopNSplit.cut(train, validation, self._protocol)
         self._epochs = 0
@@ -192,7 +161,7 @@ class RatingTask:
         if self._hard is not None:
             self._hard.refresh(self._all_item_vectors())
         order = rng.permutation(self._liked)
-        size = self._options.batch_size
+        size = self._settings.batch_size
         for start in range(0, len(order), size):
             part = order[start : start + size]
             # Batch normalization has no variance of a single example.
@@ -214,7 +183,7 @@ class RatingTask:
         of_popularity = towers.popularity_weights(batch["tenure_s"])
         logits = logits.float() + torch.einsum("bcp,bp->bc", batch["popularity"], of_popularity)
         usable, target = batch["usable"], batch["target"]
-        if self._options.loss == "softmax":
+        if self._settings.loss == "softmax":
             logits = (logits - batch["log_q"]).masked_fill(~usable, _REFUSED)
             losses = functional.cross_entropy(logits, target, reduction="none")
             return (losses * batch["weights"]).mean()
@@ -267,7 +236,7 @@ class RatingTask:
         vectors = self._all_item_vectors()
         table = torch.from_numpy(vectors).to(self._towers.bias.device)
         everybody = np.arange(-1, len(self._train.user_ids))
-        size = self._options.batch_size
+        size = self._settings.batch_size
         rows = [
             self._users_at_the_end(everybody[start : start + size], table)
             for start in range(0, len(everybody), size)
@@ -278,7 +247,7 @@ class RatingTask:
         device, towers = vectors.device, self._towers
         known, known_users = users >= 0, np.maximum(users, 0)
         times_s = np.full(len(users), np.nextafter(self._train.time_s[-1], np.inf))
-        items, age_s = self._histories.before(known_users, times_s, self._options.max_history)
+        items, age_s = self._histories.before(known_users, times_s, self._settings.max_history)
         tenure_s = torch.from_numpy(self._histories.tenure_s(known_users, times_s) * known).to(device)
         of_users = towers.user_vectors(
             torch.from_numpy(users).to(device),
@@ -301,7 +270,7 @@ class RatingTask:
         return vectors
 
     def _batch(self, positions: NDArray[np.int64], rng: np.random.Generator) -> dict[str, Tensor]:
-        train, options = self._train, self._options
+        train, settings = self._train, self._settings
         user, item, times_s = train.user[positions], train.item[positions], train.time_s[positions]
         n = len(positions)
         if self._sampler is None:
@@ -310,12 +279,12 @@ class RatingTask:
             target = np.arange(n)
             log_q = in_batch_log_q(self._counts, candidates)
         else:
-            negatives = self._sampler.sample(user, options.n_negatives, rng, item)
+            negatives = self._sampler.sample(user, settings.n_negatives, rng, item)
             candidates = np.concatenate([item[:, None], negatives], axis=1)
             usable = np.ones(candidates.shape, np.bool_)
             target = np.zeros(n, np.int64)
             log_q = self._sampler.log_q(candidates)
-        history, age_s = self._histories.before(user, times_s, options.max_history)
+        history, age_s = self._histories.before(user, times_s, settings.max_history)
         used = history != NOTHING
         history = np.where(used, history, item[:, None])
         # Marks instead of np.unique, which sorts 70,000 numbers where there are 1,700 items.
@@ -330,20 +299,20 @@ class RatingTask:
             "candidates": number[candidates],
             "usable": usable,
             "target": target,
-            "log_q": (log_q if options.correct_sampling else np.zeros_like(log_q)).astype(np.float32),
+            "log_q": (log_q if settings.correct_sampling else np.zeros_like(log_q)).astype(np.float32),
             "popularity": self._popularity.at(times_s, candidates),
             "history": number[history],
             "age_s": age_s,
             "tenure_s": self._histories.tenure_s(user, times_s),
             "history_used": used,
-            "stars": train.rating[positions] if options.weigh_by_rating else np.ones(n, np.float32),
+            "stars": train.rating[positions] if settings.weigh_by_rating else np.ones(n, np.float32),
             "weights": self._weights[positions],
         }
         return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
 
     def _negatives(self, rated: NDArray[np.int32]) -> NegativeSampler | None:
         """The sampler; ``None`` for the batch's own."""
-        kind = self._options.negatives
+        kind = self._settings.negatives
         if kind == "skips":
             raise ValueError("ratings have no skips: choose negatives of another kind")
         if kind == "in-batch":
@@ -360,16 +329,8 @@ class RatingTask:
     def _example_weights(self) -> NDArray[np.float32]:
         """Shape (ratings,), 1 on average over the likes."""
         weights = np.ones(len(self._train))
-        if self._options.recency_half_life_days:
+        if self._settings.recency_half_life_days:
             age_days = (self._train.time_s[-1] - self._train.time_s) / SECONDS_PER_DAY
-            weights = np.exp2(-age_days / self._options.recency_half_life_days)
+            weights = np.exp2(-age_days / self._settings.recency_half_life_days)
             weights /= weights[self._liked].mean()
         return weights.astype(np.float32)
-
-
-def _json(values: dict[str, object]) -> dict[str, object]:
-    """The same without infinities, which JSON does not have."""
-    return {
-        name: None if isinstance(value, float) and math.isinf(value) else value
-        for name, value in values.items()
-    }

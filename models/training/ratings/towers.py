@@ -18,8 +18,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -28,9 +26,9 @@ from torch import Tensor, nn
 from freshet.models.datasets.movielens import Ratings
 from freshet.models.embedding.bundle import Activation
 from freshet.models.evaluation.ratings.baselines import SECONDS_PER_DAY
+from freshet.models.training.ratings.settings import RatingSettings
 from freshet.models.training.towers.feature_tower import MultiLayer
 
-HistoryPooling = Literal["none", "decayed", "attention"]
 ATTENTION_HEADS = 4
 _EMBEDDING_STD = 0.1
 _TINY = 1e-12
@@ -42,35 +40,6 @@ POPULARITY_SCALE = 10.0
 _FIRST_POPULARITY = 0.5
 _NUMBERS = ("age",)
 _CATEGORIES = ("gender", "occupation")
-
-
-@dataclass(frozen=True)
-class RatingTowerSizes:
-    """What the towers consist of."""
-
-    d: int
-    item_widths: tuple[int, ...]
-    """Of the item tower's layers before the last, which gives ``d``; without any there is none at all."""
-    user_widths: tuple[int, ...]
-    id_embedding: int
-    genre_embedding: int
-    """0 leaves the genres out."""
-    feature_embedding: int
-    """0 leaves the users' features out."""
-    user_ids: bool
-    pooling: HistoryPooling
-    batch_norm: bool
-    dropout: float
-    user_id_dropout: float
-    """The share of examples whose user is treated as unknown, so that row 0 learns to stand in."""
-    normalise: bool
-    temperature: float
-    """The first one, where it is learned."""
-    learn_temperature: bool
-    half_life_s: float
-    """Of the pooling; infinite for a plain average."""
-    popularity: int
-    """How many half-lives the popularity has."""
 
 
 def genre_marks(ratings: Ratings) -> Tensor:
@@ -102,40 +71,40 @@ class RatingTowers(nn.Module):
 
     Args:
         ratings: Whose users, items, genres and features; the ratings themselves are not looked at.
-        sizes: What the towers consist of.
+        settings: Parts and widths of the towers.
     """
 
-    def __init__(self, ratings: Ratings, sizes: RatingTowerSizes) -> None:
+    def __init__(self, ratings: Ratings, settings: RatingSettings) -> None:
         super().__init__()
-        self.sizes = sizes
+        self.settings = settings
         self.register_buffer("genres", genre_marks(ratings), persistent=False)
         self.register_buffer("features", user_marks(ratings), persistent=False)
         self.genres: Tensor
         self.features: Tensor
-        d = sizes.d
-        self.items = _table(len(ratings.item_ids), sizes.id_embedding)
-        self.users = _table(1 + len(ratings.user_ids), sizes.id_embedding) if sizes.user_ids else None
-        self.of_genres = _linear(self.genres.shape[1], sizes.genre_embedding)
-        self.of_features = _linear(self.features.shape[1], sizes.feature_embedding)
-        width = sizes.id_embedding + (sizes.genre_embedding if self.of_genres else 0)
-        self.item_layers = _layers(width, sizes.item_widths, sizes)
-        width = d if sizes.pooling != "none" else 0
-        width += sizes.id_embedding if sizes.user_ids else 0
-        width += sizes.feature_embedding if self.of_features else 0
-        width += 1 if sizes.popularity else 0
-        self.user_layers = _layers(width, sizes.user_widths, sizes)
+        d = settings.d
+        self.items = _table(len(ratings.item_ids), settings.id_embedding)
+        self.users = _table(1 + len(ratings.user_ids), settings.id_embedding) if settings.user_ids else None
+        self.of_genres = _linear(self.genres.shape[1], settings.genre_embedding)
+        self.of_features = _linear(self.features.shape[1], settings.feature_embedding)
+        width = settings.id_embedding + (settings.genre_embedding if self.of_genres else 0)
+        self.item_layers = _layers(width, settings.item_widths, settings)
+        width = d if settings.history_pooling != "none" else 0
+        width += settings.id_embedding if settings.user_ids else 0
+        width += settings.feature_embedding if self.of_features else 0
+        width += 1 if settings.popularity_half_lives_days else 0
+        self.user_layers = _layers(width, settings.user_widths, settings)
         self.population = nn.Parameter(torch.zeros(d))
         self.attention = (
             nn.MultiheadAttention(d, ATTENTION_HEADS, batch_first=True)
-            if sizes.pooling == "attention"
+            if settings.history_pooling == "attention"
             else None
         )
         self.log_scale = nn.Parameter(
-            torch.tensor(-np.log(sizes.temperature), dtype=torch.float32),
-            requires_grad=sizes.learn_temperature,
+            torch.tensor(-np.log(settings.temperature), dtype=torch.float32),
+            requires_grad=settings.learn_temperature,
         )
         self.bias = nn.Parameter(torch.zeros(()))
-        self.of_popularity = nn.Parameter(torch.zeros(2, sizes.popularity))
+        self.of_popularity = nn.Parameter(torch.zeros(2, len(settings.popularity_half_lives_days)))
 
     @property
     def scale(self) -> Tensor:
@@ -161,7 +130,7 @@ class RatingTowers(nn.Module):
         if self.users is None:
             return
         table = self.users.weight
-        if not self.sizes.user_id_dropout:
+        if not self.settings.user_id_dropout:
             table[0] = table[1:][trained].mean(dim=0)
         table[1:][~trained] = table[0]
 
@@ -183,18 +152,18 @@ class RatingTowers(nn.Module):
             used: (B, L), false where it is padding.
         """
         parts = []
-        if self.sizes.pooling != "none":
+        if self.settings.history_pooling != "none":
             parts.append(self._pooled(liked, age_s, used))
         if self.users is not None:
             rows = users + 1
-            if self.training and self.sizes.user_id_dropout:
-                hidden = torch.rand(len(rows), device=rows.device) < self.sizes.user_id_dropout
+            if self.training and self.settings.user_id_dropout:
+                hidden = torch.rand(len(rows), device=rows.device) < self.settings.user_id_dropout
                 rows = rows.masked_fill(hidden, 0)
             parts.append(self.users(rows))
         if self.of_features is not None:
             known = (users >= 0).unsqueeze(1)
             parts.append(self.of_features(self.features[users.clamp(min=0)] * known))
-        if self.sizes.popularity:
+        if self.settings.popularity_half_lives_days:
             parts.append(_scaled_tenure(tenure_s).unsqueeze(1))
         return self._normalised(self.user_layers(torch.cat(parts, dim=1)).float())
 
@@ -205,13 +174,13 @@ class RatingTowers(nn.Module):
             liked = (
                 liked + self.attention(liked, liked, liked, key_padding_mask=hidden, need_weights=False)[0]
             )
-        weights = torch.exp2(-age_s / self.sizes.half_life_s) * used
+        weights = torch.exp2(-age_s / self.settings.half_life_s) * used
         sums = torch.einsum("bl,bld->bd", weights, liked) + self.population
         pooled: Tensor = sums / (weights.sum(dim=1, keepdim=True) + 1.0)
         return pooled
 
     def _normalised(self, vectors: Tensor) -> Tensor:
-        if not self.sizes.normalise:
+        if not self.settings.normalise:
             return vectors
         unit: Tensor = vectors / vectors.norm(dim=1, keepdim=True).clamp_min(_TINY)
         return unit
@@ -231,15 +200,15 @@ def _linear(inputs: int, outputs: int) -> nn.Linear | None:
     return nn.Linear(inputs, outputs, bias=False) if inputs and outputs else None
 
 
-def _layers(width: int, widths: Sequence[int], sizes: RatingTowerSizes) -> nn.Module:
+def _layers(width: int, widths: Sequence[int], settings: RatingSettings) -> nn.Module:
     """ReLU layers and one to ``d`` without activation; nothing at all where the input has ``d`` as it is."""
-    if not widths and width == sizes.d:
+    if not widths and width == settings.d:
         return nn.Identity()
     activations: list[Activation] = ["relu"] * len(widths)
     return MultiLayer(
         width,
-        [*widths, sizes.d],
+        [*widths, settings.d],
         [*activations, "none"],
-        batch_norm=sizes.batch_norm,
-        dropout=sizes.dropout,
+        batch_norm=settings.batch_norm,
+        dropout=settings.dropout,
     )

@@ -1,4 +1,4 @@
-"""The plain two-tower model of ratings: a vector for each user and each item, and their dot product.
+"""Plain two-tower model of ratings: a vector for each user and each item, and their dot product.
 
     score(u, i) = e_u . e_i,   loss = log(1 + exp(-score)) of what was rated
                                     + log(1 + exp(score)) of each of 10 items drawn at random
@@ -15,22 +15,16 @@ known, but its figure is that of a model which has not learned popularity.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import ClassVar
 
-from freshet.models.datasets.movielens import Ratings
-from freshet.models.training.loop import FitSettings, Observer
-from freshet.models.training.ratings.settings import RatingSettings
-from freshet.models.training.ratings.task import RatingOptions, train_ratings
-from freshet.models.training.ratings.towers import RatingTowerSizes
-from freshet.models.training.trained_model import TrainedModel
-
-MODEL = "two-tower"
+from freshet.models.training.negatives import Negatives
+from freshet.models.training.ratings.settings import HistoryPooling, RatingSettings
 
 
 @dataclass(frozen=True)
-class TwoTowerSettings:
-    """The published setting.
+class TwoTowerSettings(RatingSettings):
+    """Settings of the plain two-tower model; the defaults are the published ones.
 
     Raises:
         ValueError: A value is out of range.
@@ -39,74 +33,29 @@ class TwoTowerSettings:
     d: int = 16
     n_negatives: int = 10
     minimum_rating: float = 0.0
-    """From here on a rating is a positive; 0: every rating is one, whatever its stars."""
-    batch_size: int = 512
-    refit: bool = True
+    """Lowest rating that counts as a positive; 0: every rating is one, whatever its stars."""
+
+    id_embedding: int = field(init=False, default=0)
+    negatives: Negatives = field(init=False, default="uniform")
+    max_history: int = field(init=False, default=1)
+    half_life_days: float = field(init=False, default=0.0)
+    popularity_half_lives_days: tuple[float, ...] = field(init=False, default=())
+    recency_half_life_days: float = field(init=False, default=0.0)
+    dropout: float = field(init=False, default=0.0)
+    user_ids: bool = field(init=False, default=True)
+    user_id_dropout: float = field(init=False, default=0.0)
+
+    model: ClassVar[str] = "two-tower"
+    normalise: ClassVar[bool] = False
+    genre_embedding = 0
+    feature_embedding = 0
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
-        self.checked()
+        """Give the embeddings ``d`` dimensions: without layers they are the vectors themselves."""
+        object.__setattr__(self, "id_embedding", self.d)
+        super().__post_init__()
 
-    def checked(self) -> RatingSettings:
-        """The same as settings of any two-tower model."""
-        return RatingSettings(
-            d=self.d,
-            id_embedding=self.d,
-            n_negatives=self.n_negatives,
-            minimum_rating=self.minimum_rating,
-            batch_size=self.batch_size,
-            refit=self.refit,
-        )
-
-
-def train_two_tower_ratings(
-    train: Ratings,
-    validation: Ratings,
-    settings: TwoTowerSettings,
-    fit: FitSettings,
-    observer: Observer,
-) -> TrainedModel:
-    """Train on ratings in the order of time.
-
-    Args:
-        train: Earlier in time.
-        validation: Later; decides when to stop, and which epoch is kept.
-        settings: The model's.
-        fit: The loop's; the published one has ``epochs=30``.
-        observer: Is told of progress.
-
-    Raises:
-        ValueError: There is nothing to learn from or to validate on.
-    """
-    sizes = RatingTowerSizes(
-        d=settings.d,
-        item_widths=(),
-        user_widths=(),
-        id_embedding=settings.d,
-        genre_embedding=0,
-        feature_embedding=0,
-        user_ids=True,
-        pooling="none",
-        batch_norm=False,
-        dropout=0.0,
-        user_id_dropout=0.0,
-        normalise=False,
-        temperature=1.0,
-        learn_temperature=False,
-        half_life_s=math.inf,
-        popularity=0,
-    )
-    options = RatingOptions(
-        loss="logistic",
-        negatives="uniform",
-        n_negatives=settings.n_negatives,
-        correct_sampling=False,
-        minimum_rating=settings.minimum_rating,
-        weigh_by_rating=False,
-        batch_size=settings.batch_size,
-        max_history=1,
-        popularity_half_lives_days=(),
-        recency_half_life_days=0.0,
-        refit=settings.refit,
-    )
-    return train_ratings(MODEL, train, validation, sizes, options, fit, observer)
+    @property
+    def history_pooling(self) -> HistoryPooling:
+        """No history: a user is an id."""
+        return "none"

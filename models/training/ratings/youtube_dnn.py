@@ -8,16 +8,10 @@ pooling are served here: a user's vector is computed when training ends and kept
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
-from freshet.models.datasets.movielens import Ratings
-from freshet.models.training.loop import FitSettings, Observer
-from freshet.models.training.ratings.settings import RatingSettings
-from freshet.models.training.ratings.task import RatingOptions, train_ratings
-from freshet.models.training.ratings.towers import ATTENTION_HEADS, RatingTowerSizes
-from freshet.models.training.trained_model import TrainedModel
-
-MODEL = "youtube-dnn"
+from freshet.models.training.ratings.settings import HistoryPooling, RatingSettings
+from freshet.models.training.ratings.towers import ATTENTION_HEADS
 
 
 @dataclass(frozen=True)
@@ -37,72 +31,25 @@ class YoutubeDnnRatingSettings(RatingSettings):
     genre_embedding: int = 16
     feature_embedding: int = 16
     user_widths: tuple[int, ...] = (256, 128)
+    """Widths of the user tower's ReLU layers, before the last layer, which gives ``d``."""
     item_widths: tuple[int, ...] = (128,)
-    """Before the last, which gives ``d``."""
+    """Widths of the item tower's ReLU layers, before the last layer, which gives ``d``."""
     pooling: Literal["average", "attention"] = "average"
     temperature: float = 0.1
-    """The first; it is learned."""
+    """Temperature that training starts from."""
     weigh_by_rating: bool = True
+    """Weight of a like in the loss: its stars instead of 1."""
+
+    model: ClassVar[str] = "youtube-dnn"
+    learn_temperature: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Check the ranges."""
         super().__post_init__()
-        if not self.temperature > 0.0:
-            raise ValueError(f"temperature is {self.temperature}, must be positive")
-        if min((*self.user_widths, *self.item_widths, 1)) < 1 or self.genre_embedding < 0:
-            raise ValueError("a width is not positive")
         if self.pooling == "attention" and self.d % ATTENTION_HEADS:
             raise ValueError(f"d is {self.d}, must be divisible by the {ATTENTION_HEADS} heads of attention")
 
-
-def train_youtube_dnn_ratings(
-    train: Ratings,
-    validation: Ratings,
-    settings: YoutubeDnnRatingSettings,
-    fit: FitSettings,
-    observer: Observer,
-) -> TrainedModel:
-    """Train on ratings in the order of time.
-
-    Args:
-        train: Earlier in time.
-        validation: Later; decides when to stop.
-        settings: The model's.
-        fit: The loop's.
-        observer: Is told of progress.
-
-    Raises:
-        ValueError: There is nothing to learn from or to validate on.
-    """
-    sizes = RatingTowerSizes(
-        d=settings.d,
-        item_widths=settings.item_widths,
-        user_widths=settings.user_widths,
-        id_embedding=settings.id_embedding,
-        genre_embedding=settings.genre_embedding,
-        feature_embedding=settings.feature_embedding,
-        user_ids=settings.user_ids,
-        pooling="attention" if settings.pooling == "attention" else "decayed",
-        batch_norm=False,
-        dropout=settings.dropout,
-        user_id_dropout=settings.user_id_dropout,
-        normalise=True,
-        temperature=settings.temperature,
-        learn_temperature=True,
-        half_life_s=settings.half_life_s,
-        popularity=len(settings.popularity_half_lives_days),
-    )
-    options = RatingOptions(
-        loss="logistic",
-        negatives=settings.negatives,
-        n_negatives=settings.n_negatives,
-        correct_sampling=False,
-        minimum_rating=settings.minimum_rating,
-        weigh_by_rating=settings.weigh_by_rating,
-        batch_size=settings.batch_size,
-        max_history=settings.max_history,
-        popularity_half_lives_days=settings.popularity_half_lives_days,
-        recency_half_life_days=settings.recency_half_life_days,
-        refit=settings.refit,
-    )
-    return train_ratings(MODEL, train, validation, sizes, options, fit, observer)
+    @property
+    def history_pooling(self) -> HistoryPooling:
+        """An average is decayed pooling with an infinite half-life."""
+        return "attention" if self.pooling == "attention" else "decayed"

@@ -1,4 +1,4 @@
-"""Two towers over clicks, in the shape that a stream can serve: what DSSM and YouTube DNN have in common.
+"""Two towers over clicks, in the form that a stream can serve: the common part of DSSM and YouTube DNN.
 
     v = normalise(article_layers(concatenate(text part, e_category, ...))), u_j = the decayed mean of the
     vectors v of what was clicked (:mod:`freshet.models.training.towers.user_encoder`), q_j =
@@ -12,92 +12,152 @@ the clicks of a history. Where vectors are normalised, the mix holds one over th
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from freshet.models.datasets.article_features import table_values
 from freshet.models.datasets.impression_log import ImpressionLog
 from freshet.models.embedding.bundle import Activation, Feature, TowerSpec, UserSpec
-from freshet.models.embedding.feature_tower import vocabulary
 from freshet.models.ports import FloatMatrix
 from freshet.models.training.loop import FitSettings, Observer, fit
-from freshet.models.training.negatives import shown_articles
+from freshet.models.training.negatives import Negatives
 from freshet.models.training.ranker_offsets import joined, ranker_offsets
-from freshet.models.training.towers.feature_tower import (
-    ArticleInputs,
-    FeatureTowerModule,
-    MultiLayer,
-    TowerSizes,
-)
-from freshet.models.training.towers.slate_task import SlateSettings, SlateTask, UserInputs
+from freshet.models.training.setting_ranges import check_at_least, check_positive, check_share
+from freshet.models.training.towers.feature_tower import MultiLayer
+from freshet.models.training.towers.slate_task import Loss, SlateSettings, SlateTask, UserInputs
+from freshet.models.training.towers.slate_towers import SlateTowers
 from freshet.models.training.towers.user_encoder import UserEncoder
 from freshet.models.training.trained_model import TrainedModel
 
 
 @dataclass(frozen=True)
-class ClickTowerSizes:
-    """What the towers consist of."""
+class ClickTowerSettings:
+    """Settings of both towers and their training; each model is a preset, a subclass with other defaults.
 
-    d: int
-    text_width: int
-    """Of the layer on the text vector; 0 leaves texts out."""
-    embedding: Mapping[Feature, int]
-    """Of each feature's table."""
-    article_widths: tuple[int, ...]
-    """Of the ReLU layers before the last, which gives ``d``."""
-    user_widths: tuple[int, ...] | None
-    """Likewise; ``None``: the pooled vectors are compared as they are."""
-    batch_norm: bool
-    dropout: float
-    news_id_dropout: float
-    temperature: float
-    half_lives_s: tuple[float, ...]
-    attention: bool
-    learn_decay: bool
-    """Train the half-lives."""
-    population: bool
-    """Train what users without events are; otherwise they are the zero vector, and score nothing."""
-    prior_weight: float
-    minimum: int
+    Raises:
+        ValueError: A value is out of range.
+    """
+
+    d: int = 128
+    """Dimension of the towers' outputs."""
+    use_text: bool = True
+    text_width: int = 128
+    """Outputs of the layer on the text vector."""
+    user_widths: tuple[int, ...] = (256, 128)
+    """Widths of the user tower's ReLU layers, before the last layer, which gives ``d``."""
+    news_id_dropout: float = 0.5
+    """Share of articles that are treated as new in training, where ids are embedded."""
+    dropout: float = 0.1
+    """Dropout rate after the towers' ReLU layers."""
+    temperature: float = 0.1
+    """Temperature that training starts from; the heads' mix, which holds its inverse, is trained."""
+    minimum: int = 2
     """Articles that a category or entity must have to get an embedding."""
+    negatives: Negatives = "skips"
+    n_negatives: int = 20
+    """Negatives for each click, where examples are clicks."""
+    max_clicks: int = 50
+    """Newest clicks that are pooled into a user's vector."""
+    batch: int = 128
+    """Examples of a batch."""
+
+    # Fixed, unless a preset makes a setting of it.
+    model: ClassVar[str]
+    loss: ClassVar[Loss]
+    user_layers = True
+    batch_norm = False
+    population = True
+    prior_weight = 1.0
+    residual = False
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        check_at_least(self, 1, "d", "text_width", "minimum", *self._embedding_settings)
+        if min((*self.article_widths, *self.user_widths, 1)) < 1:
+            raise ValueError("a width is not positive")
+        check_positive(self, "temperature")
+        check_share(self, "news_id_dropout")
+        if not (self.use_text or self.embeddings):
+            raise ValueError("a tower without text and features knows nothing")
+        self.slates()
+
+    _embedding_settings: ClassVar[tuple[str, ...]]
+    """Names of the settings that are dimensions of embeddings."""
+
+    @property
+    def article_widths(self) -> tuple[int, ...]:
+        """Widths of the article tower's ReLU layers, before the last layer, which gives ``d``."""
+        raise NotImplementedError
+
+    @property
+    def embeddings(self) -> Mapping[Feature, int]:
+        """Dimension of each feature's table."""
+        raise NotImplementedError
+
+    @property
+    def half_lives_s(self) -> tuple[float, ...]:
+        """Half-lives of the interest heads, which training starts from."""
+        raise NotImplementedError
+
+    @property
+    def attention(self) -> bool:
+        """Weigh a click by its article."""
+        raise NotImplementedError
+
+    @property
+    def learn_decay(self) -> bool:
+        """Train the half-lives."""
+        raise NotImplementedError
+
+    def slates(self) -> SlateSettings:
+        """Settings of an example; no skips are pooled."""
+        return SlateSettings(
+            loss=self.loss,
+            negatives=self.negatives,
+            n_negatives=self.n_negatives,
+            max_clicks=self.max_clicks,
+            max_skips=0,
+            batch=self.batch,
+            residual=self.residual and self.negatives == "skips",
+        )
 
     def tower(self) -> TowerSpec:
-        """The article tower."""
+        """Spec of the article tower."""
         return TowerSpec(
-            uses_text=self.text_width > 0,
-            text=("relu",) if self.text_width else (),
-            features=tuple(self.embedding),
+            uses_text=self.use_text,
+            text=("relu",) if self.use_text else (),
+            features=tuple(self.embeddings),
             layers=_activations(self.article_widths),
             normalise=True,
         )
 
     def user(self) -> UserSpec:
-        """The user's side."""
-        layers = () if self.user_widths is None else _activations(self.user_widths)
+        """Spec of the user's side; without layers the pooled vectors are compared as they are."""
         return UserSpec(
             half_lives_s=self.half_lives_s,
             negative_half_life_s=86_400.0,
             prior_weight=self.prior_weight,
             attention=self.attention,
             population=True,
-            layers=layers,
+            layers=_activations(self.user_widths) if self.user_layers else (),
             # A pooled vector is as long as its evidence is strong; the order by cosine is the same.
-            normalise=self.user_widths is not None,
+            normalise=self.user_layers,
         )
 
 
-class ClickTowers(nn.Module):
+class ClickTowers(SlateTowers):
     """Both towers; a :class:`~freshet.models.training.towers.slate_task.SlateModel`.
 
     Args:
-        sizes: What they consist of.
-        train: Which articles and values there are to learn of.
-        text_vectors: Shape (articles, d_text); not looked at without a text layer.
+        settings: Parts and widths of the towers.
+        train: Impressions; their articles and labels get embeddings.
+        text_vectors: Shape (articles, d_text); not read without a text layer.
 
     Raises:
         ValueError: ``text_vectors`` is missing or too short.
@@ -106,46 +166,32 @@ class ClickTowers(nn.Module):
     centred = True
 
     def __init__(
-        self, sizes: ClickTowerSizes, train: ImpressionLog, text_vectors: FloatMatrix | None
+        self, settings: ClickTowerSettings, train: ImpressionLog, text_vectors: FloatMatrix | None
     ) -> None:
-        super().__init__()
-        spec = sizes.tower()
-        shown = shown_articles(train)
-        self.vocabularies = _vocabularies(train, spec.features, sizes.minimum)
-        inputs = ArticleInputs.of(train.articles, spec, self.vocabularies, text_vectors)
-        self._features = tuple(inputs.rows)
-        for feature, rows in inputs.rows.items():
-            self.register_buffer(f"rows_{feature}", rows, persistent=False)
-        self.register_buffer("text", inputs.text, persistent=False)
-        self.tower = FeatureTowerModule(
-            spec,
-            TowerSizes(
-                d_text=0 if inputs.text is None else inputs.text.shape[1],
-                text=(sizes.text_width,) if sizes.text_width else (),
-                entries={feature: len(entries) for feature, entries in self.vocabularies.items()},
-                embedding={feature: sizes.embedding[feature] for feature in spec.features},
-                layers=(*sizes.article_widths, sizes.d),
-            ),
-            batch_norm=sizes.batch_norm,
-            dropout=sizes.dropout,
-            news_id_dropout=sizes.news_id_dropout,
+        super().__init__(
+            settings.tower(),
+            train,
+            text_vectors,
+            minimum=settings.minimum,
+            text_width=settings.text_width,
+            embedding=settings.embeddings,
+            layers=(*settings.article_widths, settings.d),
+            batch_norm=settings.batch_norm,
+            dropout=settings.dropout,
+            news_id_dropout=settings.news_id_dropout,
         )
-        if inputs.text is not None:
-            seen = inputs.text[torch.from_numpy(shown)]
-            self.tower.standardise(seen[seen.any(dim=1)].numpy())
-        user = sizes.user()
-        widths = () if sizes.user_widths is None else (*sizes.user_widths, sizes.d)
-        self.users = UserEncoder(sizes.d, user, layer_widths=widths, learn_decay=sizes.learn_decay)
-        if sizes.batch_norm and widths:
-            self.users.layers = MultiLayer(
-                sizes.d, widths, user.layers, batch_norm=True, dropout=sizes.dropout
-            )
+        d, user = settings.d, settings.user()
+        widths = (*settings.user_widths, d) if settings.user_layers else ()
+        self.users = UserEncoder(d, user, layer_widths=widths, learn_decay=settings.learn_decay)
+        if settings.batch_norm and widths:
+            self.users.layers = MultiLayer(d, widths, user.layers, batch_norm=True, dropout=settings.dropout)
         with torch.no_grad():
-            self.users.mix.div_(sizes.temperature)
-            if sizes.population:
+            self.users.mix.div_(settings.temperature)
+            if settings.population:
                 # Vectors of zeros have no direction, and no gradient once normalised.
                 nn.init.normal_(self.users.population, std=0.1)
-        self.users.population.requires_grad_(sizes.population)
+        # Without training, a user without events is the zero vector, and all scores are 0.
+        self.users.population.requires_grad_(settings.population)
         # Skips are not pooled in training: what a stream pools of them must not count.
         interests = torch.ones(user.heads)
         interests[-1] = 0.0
@@ -154,30 +200,15 @@ class ClickTowers(nn.Module):
         self.bias = nn.Parameter(torch.zeros(()))
         self.log_offset_scale = nn.Parameter(torch.zeros(()))
 
-    @property
-    def module(self) -> nn.Module:
-        """All that is trained."""
-        return self
-
-    @property
-    def offset_scale(self) -> Tensor:
-        """What the ranker's score by ids is multiplied by."""
-        return self.log_offset_scale.exp()
-
-    def article_vectors(self, numbers: Tensor) -> Tensor:
-        """Vectors (n, d) of articles (n,)."""
-        rows = {feature: self.get_buffer(f"rows_{feature}")[numbers] for feature in self._features}
-        text = self.get_buffer("text")[numbers] if self.tower.spec.uses_text else None
-        vectors: Tensor = self.tower(ArticleInputs(rows, text))
-        return vectors
-
     def own_scores(self, numbers: Tensor) -> Tensor | None:
-        """Nothing beside the vectors."""
+        """No score beside the vectors."""
         return None
 
     def user_vectors(self, users: Tensor, events: UserInputs) -> Tensor:
         """One vector (B, d) for each user's events."""
-        queries = self.users(events.clicks, events.click_age_s, events.skips, events.skip_age_s)
+        queries = self.users(
+            events.clicks, events.click_age_s, events.skips, events.skip_age_s
+        )  # (B, heads, d)
         return torch.einsum("h,bhd->bd", self.users.mix * self.interests, queries)
 
     def export(self) -> dict[str, NDArray[np.float32]]:
@@ -187,13 +218,10 @@ class ClickTowers(nn.Module):
         return weights
 
 
-def train_click_towers(  # noqa: PLR0917 - as the models' own functions, with the three that they make
-    model: str,
+def train_click_towers(  # noqa: PLR0917 - the signature that every model's training has
     train: ImpressionLog,
     validation: ImpressionLog,
-    sizes: ClickTowerSizes,
-    slates: SlateSettings,
-    settings: Mapping[str, object],
+    settings: ClickTowerSettings,
     fit_settings: FitSettings,
     observer: Observer,
     text_vectors: FloatMatrix | None,
@@ -201,14 +229,11 @@ def train_click_towers(  # noqa: PLR0917 - as the models' own functions, with th
     """Train both towers on impressions, stop by later ones.
 
     Args:
-        model: Its name.
         train: To train on.
         validation: Later ones of the same log.
-        sizes: The towers.
-        slates: What an example is.
-        settings: For the record.
-        fit_settings: The loop's.
-        observer: Is told how it goes.
+        settings: The model, a preset.
+        fit_settings: Settings of the training loop.
+        observer: Follows the training.
         text_vectors: Shape (articles, d_text), zeros without text.
 
     Raises:
@@ -216,39 +241,26 @@ def train_click_towers(  # noqa: PLR0917 - as the models' own functions, with th
         TrainingError: The loss is not finite, or the device cannot be used.
     """
     torch.manual_seed(fit_settings.seed)
-    towers = ClickTowers(sizes, train, text_vectors)
+    towers = ClickTowers(settings, train, text_vectors)
+    slates = settings.slates()
     offsets = ranker_offsets(joined(train, validation)) if slates.residual else None
     task = SlateTask(towers, train, validation, slates, offsets)
     result = fit(task, fit_settings, observer)
     return TrainedModel(
-        model=model,
-        d=sizes.d,
+        model=settings.model,
+        d=settings.d,
         tower=towers.tower.exported_spec(),
         user=towers.users.exported_spec(),
         weights=towers.export(),
         examples=task.examples,
         vocabularies=towers.vocabularies,
-        settings=dict(settings),
+        settings=dataclasses.asdict(settings),
         curve=result.curve,
         figures=result.figures,
     )
 
 
 def _activations(widths: Sequence[int]) -> tuple[Activation, ...]:
-    """ReLU after each of ``widths``, nothing after the last layer."""
+    """ReLU after each of ``widths``, no activation after the last layer."""
     hidden: list[Activation] = ["relu"] * len(widths)
     return (*hidden, "none")
-
-
-def _vocabularies(
-    train: ImpressionLog, features: Sequence[Feature], minimum: int
-) -> dict[str, tuple[str, ...]]:
-    """Of what was shown in training: an entry that only later articles have would stay untrained."""
-    values = table_values(train.articles)
-    numbers = shown_articles(train).tolist()
-    return {
-        feature: vocabulary(
-            (values[feature][number] for number in numbers), minimum=1 if feature == "news_id" else minimum
-        )
-        for feature in features
-    }

@@ -23,7 +23,7 @@ one who comes later is their mean.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,25 +31,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from freshet.models.datasets.article_features import table_values
 from freshet.models.datasets.impression_log import ImpressionLog
 from freshet.models.embedding.bundle import Activation, Feature, TowerSpec, UserSpec
-from freshet.models.embedding.feature_tower import vocabulary
 from freshet.models.evaluation.ranking_metrics import RankedSlates
 from freshet.models.ports import FloatMatrix
 from freshet.models.ranking.linear import DEFAULT_WEIGHTS
 from freshet.models.training.loop import FitSettings, Observer
 from freshet.models.training.loop import fit as run_fit
-from freshet.models.training.negatives import Negatives, shown_articles
 from freshet.models.training.ranker_offsets import joined, ranker_offsets
+from freshet.models.training.setting_ranges import check_at_least, check_share
 from freshet.models.training.towers.feature_tower import (
-    ArticleInputs,
     FeatureTowerModule,
-    TowerSizes,
     to_numpy,
 )
-from freshet.models.training.towers.slate_model import Loss, SlateSettings, UserInputs
+from freshet.models.training.towers.slate_model import SlateSettings, UserInputs
 from freshet.models.training.towers.slate_task import SlateTask
+from freshet.models.training.towers.slate_towers import SlateTowers
 from freshet.models.training.towers.user_encoder import UserEncoder
 from freshet.models.training.trained_model import TrainedModel
 
@@ -60,8 +57,8 @@ _FIRST_BIAS = -1.4
 
 
 @dataclass(frozen=True)
-class ContentTowerSettings:
-    """What is trained.
+class ContentTowerSettings(SlateSettings):
+    """Settings of the content tower; those of the examples are in the base class.
 
     Raises:
         ValueError: A value is out of range.
@@ -97,43 +94,19 @@ class ContentTowerSettings:
     attention: bool = True
     population: bool = True
     learn_decay: bool = True
-    loss: Loss = "listwise"
-    negatives: Negatives = "skips"
-    n_negatives: int = 4
-    max_slate: int = 50
-    max_clicks: int = 50
-    max_skips: int = 50
-    batch: int = 128
     residual: bool = True
     """Learn beside the ranker's score by ids: what popularity, age and fatigue do not say."""
     reference: bool = False
     """The tutorial's configuration, which sets all of the above but the sizes of batches."""
 
     def __post_init__(self) -> None:
-        for name in ("d", "text_width", "embedding", "minimum"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1")
-        for name in ("news_id_dropout", "dropout"):
-            if not 0.0 <= getattr(self, name) < 1.0:
-                raise ValueError(f"{name} is {getattr(self, name)}, must be from 0 to below 1")
+        super().__post_init__()
+        check_at_least(self, 1, "d", "text_width", "embedding", "minimum")
+        check_share(self, "news_id_dropout", "dropout")
         if "news_id" in self.features:
             raise ValueError("news_id is no feature of a served article: set news_id instead")
         if not (self.use_text or self.features):
             raise ValueError("a tower without text and features knows nothing")
-        self.slates()
-
-    def slates(self) -> SlateSettings:
-        """What an example is."""
-        return SlateSettings(
-            self.loss,
-            self.negatives,
-            self.n_negatives,
-            self.max_slate,
-            self.max_clicks,
-            self.max_skips,
-            self.batch,
-            self.residual,
-        )
 
     def resolved(self) -> ContentTowerSettings:
         """These settings, or the tutorial's where ``reference`` is set."""
@@ -184,7 +157,7 @@ class ContentTowerSettings:
         )
 
 
-class ContentModel(nn.Module):
+class ContentModel(SlateTowers):
     """Both sides of the content tower; a :class:`~freshet.models.training.towers.slate_task.SlateModel`.
 
     Args:
@@ -199,30 +172,20 @@ class ContentModel(nn.Module):
     def __init__(
         self, settings: ContentTowerSettings, train: ImpressionLog, text_vectors: FloatMatrix | None
     ) -> None:
-        super().__init__()
-        self.settings = settings
         spec = settings.tower
-        shown = shown_articles(train)
-        self.vocabularies = _vocabularies(train, spec.features, shown, settings.minimum)
-        # Tensors that never change: not in checkpoints, and on the module's device from the first batch on.
-        inputs = ArticleInputs.of(train.articles, spec, self.vocabularies, text_vectors)
-        self._features = tuple(inputs.rows)
-        for feature, rows in inputs.rows.items():
-            self.register_buffer(f"rows_{feature}", rows, persistent=False)
-        self.register_buffer("text", inputs.text, persistent=False)
-        sizes = TowerSizes(
-            d_text=0 if inputs.text is None else inputs.text.shape[1],
-            text=(settings.text_width,) if settings.use_text else (),
-            entries={feature: len(entries) for feature, entries in self.vocabularies.items()},
+        super().__init__(
+            spec,
+            train,
+            text_vectors,
+            minimum=settings.minimum,
+            text_width=settings.text_width,
             embedding=dict.fromkeys(spec.features, settings.embedding),
             layers=(settings.d,),
+            standardise=settings.standardise,
+            text_dropout=settings.dropout,
+            news_id_dropout=settings.news_id_dropout,
         )
-        self.tower = FeatureTowerModule(
-            spec, sizes, text_dropout=settings.dropout, news_id_dropout=settings.news_id_dropout
-        )
-        if settings.standardise and inputs.text is not None:
-            seen = inputs.text[torch.from_numpy(shown)]
-            self.tower.standardise(seen[seen.any(dim=1)].numpy())
+        self.settings = settings
         if settings.similarity_start and settings.use_text:
             _start_from_similarity(self.tower)
         self.users = UserEncoder(settings.d, settings.user, learn_decay=settings.learn_decay)
@@ -241,30 +204,9 @@ class ContentModel(nn.Module):
             nn.init.uniform_(self.table.weight, -0.05, 0.05)
 
     @property
-    def module(self) -> nn.Module:
-        """All that is trained."""
-        return self
-
-    @property
-    def offset_scale(self) -> Tensor:
-        """What the ranker's score by ids is multiplied by."""
-        return self.log_offset_scale.exp()
-
-    @property
     def centred(self) -> bool:
         """Whether scores are taken less that of the average clicked article."""
         return not self.settings.reference
-
-    def text_vectors(self, numbers: Tensor) -> Tensor | None:
-        """Text vectors (n, d_text) of articles (n,); where an encoder is tuned with the tower, its output."""
-        text = self.get_buffer("text") if self.settings.use_text else None
-        return None if text is None else text[numbers]
-
-    def article_vectors(self, numbers: Tensor) -> Tensor:
-        """Vectors (n, d) of articles (n,)."""
-        rows = {feature: self.get_buffer(f"rows_{feature}")[numbers] for feature in self._features}
-        vectors: Tensor = self.tower(ArticleInputs(rows, self.text_vectors(numbers)))
-        return vectors
 
     def own_scores(self, numbers: Tensor) -> Tensor | None:
         """What articles (n,) are liked for beside what the tower reads of them, in training only."""
@@ -318,7 +260,7 @@ def train_content_tower(  # noqa: PLR0917 - the signature that every model's tra
     torch.manual_seed(fit.seed)
     model = ContentModel(resolved, train, text_vectors)
     offsets = None if resolved.reference else ranker_offsets(joined(train, validation))
-    task = SlateTask(model, train, validation, resolved.slates(), offsets)
+    task = SlateTask(model, train, validation, resolved, offsets)
     result = run_fit(task, fit, observer)
     chosen, found = (None, {}) if offsets is None else _ranker_weights(task, model)
     tower, user, weights = model.cpu().export(train.user_ids)
@@ -383,17 +325,3 @@ def _start_from_similarity(tower: FeatureTowerModule) -> None:
         part = last.weight[:, : text.out_features]
         nn.init.orthogonal_(part)
         last.bias.copy_(-0.5 * part.sum(dim=1))
-
-
-def _vocabularies(
-    train: ImpressionLog, features: Sequence[Feature], shown: NDArray[np.int64], minimum: int
-) -> dict[str, tuple[str, ...]]:
-    """Of what was shown in training: an entry that only later articles have would stay untrained."""
-    values: Mapping[Feature, Sequence[str]] = table_values(train.articles)
-    numbers = shown.tolist()
-    return {
-        feature: vocabulary(
-            (values[feature][number] for number in numbers), minimum=1 if feature == "news_id" else minimum
-        )
-        for feature in features
-    }

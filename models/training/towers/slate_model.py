@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 from torch import Tensor, nn
 
 from freshet.models.training.negatives import Negatives
+from freshet.models.training.setting_ranges import check_at_least
 
 Loss = Literal["bce", "listwise"]
 
@@ -84,11 +85,9 @@ class SlateSettings:
     """Train beside the ranker's score by ids, where examples are slates."""
 
     def __post_init__(self) -> None:
-        for name, low in (("n_negatives", 1), ("max_slate", 2), ("max_clicks", 1), ("batch", 2)):
-            if getattr(self, name) < low:
-                raise ValueError(f"{name} is {getattr(self, name)}, must be at least {low}")
-        if self.max_skips < 0:
-            raise ValueError(f"max_skips is {self.max_skips}, must not be negative")
+        check_at_least(self, 1, "n_negatives", "max_clicks")
+        check_at_least(self, 2, "max_slate", "batch")
+        check_at_least(self, 0, "max_skips")
         if self.loss == "bce" and self.negatives == "in-batch":
             raise ValueError("in-batch negatives need the loss listwise: their number is not their rate")
         if self.residual and not self.by_slate:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,11 @@ from freshet.models.embedding.bundle import Manifest, TrainingRecord, save_bundl
 from freshet.models.evaluation.ratings.top_n import TopNProtocol, bundle_item_scorer, evaluate_bundle_topn
 from freshet.models.training.loop import FitSettings, Unobserved
 from freshet.models.training.negatives import Negatives
-from freshet.models.training.ratings.dssm import DssmRatingSettings, train_dssm_ratings
+from freshet.models.training.ratings.dssm import DssmRatingSettings
 from freshet.models.training.ratings.settings import RatingSettings
-from freshet.models.training.ratings.two_tower import TwoTowerSettings, train_two_tower_ratings
-from freshet.models.training.ratings.youtube_dnn import YoutubeDnnRatingSettings, train_youtube_dnn_ratings
+from freshet.models.training.ratings.task import train_ratings
+from freshet.models.training.ratings.two_tower import TwoTowerSettings
+from freshet.models.training.ratings.youtube_dnn import YoutubeDnnRatingSettings
 from freshet.models.training.trained_model import TrainedModel
 
 USERS, ITEMS = 40, 24
@@ -55,9 +55,9 @@ def ratings() -> Ratings:
     )
 
 
-def _trained(train: Callable[..., TrainedModel], settings: Any, ratings: Ratings) -> TrainedModel:
+def _trained(settings: Any, ratings: Ratings) -> TrainedModel:
     seen, _ = time_split(ratings, 0.8)
-    return train(*time_split(seen, 0.85), settings, FIT, Unobserved())
+    return train_ratings(*time_split(seen, 0.85), settings, FIT, Unobserved())
 
 
 def _separation(trained: TrainedModel) -> float:
@@ -70,23 +70,23 @@ def _separation(trained: TrainedModel) -> float:
 
 @pytest.mark.parametrize("kind", ["uniform", "popularity", "in-batch", "hard", "mixed"])
 def test_dssm_learns_from_every_kind_of_negatives(kind: Negatives, ratings: Ratings) -> None:
-    assert _separation(_trained(train_dssm_ratings, replace(DSSM, negatives=kind), ratings)) > 0.9
+    assert _separation(_trained(replace(DSSM, negatives=kind), ratings)) > 0.9
 
 
 @pytest.mark.parametrize("pooling", ["average", "attention"])
 def test_youtube_dnn_learns_with_either_pooling(pooling: Any, ratings: Ratings) -> None:
-    trained = _trained(train_youtube_dnn_ratings, replace(YOUTUBE, pooling=pooling), ratings)
+    trained = _trained(replace(YOUTUBE, pooling=pooling), ratings)
     assert _separation(trained) > 0.9
 
 
 def test_the_plain_two_towers_learn(ratings: Ratings) -> None:
     settings = TwoTowerSettings(d=8, batch_size=64)
-    assert _separation(_trained(train_two_tower_ratings, settings, ratings)) > 0.8
+    assert _separation(_trained(settings, ratings)) > 0.8
 
 
 def test_popularity_becomes_dimensions_of_the_vectors(ratings: Ratings) -> None:
     settings = replace(DSSM, popularity_half_lives_days=(1.0, 30.0), recency_half_life_days=5.0)
-    trained = _trained(train_dssm_ratings, settings, ratings)
+    trained = _trained(settings, ratings)
     items, users = trained.weights["article.news_id.weight"], trained.weights["user.table.weight"]
     assert trained.d == items.shape[1] == users.shape[1] == DSSM.d + 2
     assert np.linalg.norm(items[1:, : DSSM.d], axis=1) == pytest.approx(1.0, abs=1e-5)
@@ -96,23 +96,22 @@ def test_popularity_becomes_dimensions_of_the_vectors(ratings: Ratings) -> None:
     assert np.abs(users[0, DSSM.d :]).min() > 0.0
 
 
-@pytest.mark.parametrize("train", [train_dssm_ratings, train_two_tower_ratings])
-def test_a_user_without_ratings_is_as_an_unknown_one(train: Any, ratings: Ratings) -> None:
-    settings = replace(DSSM, feature_embedding=0) if train is train_dssm_ratings else TwoTowerSettings(d=8)
+@pytest.mark.parametrize("settings", [replace(DSSM, feature_embedding=0), TwoTowerSettings(d=8)])
+def test_a_user_without_ratings_is_as_an_unknown_one(settings: Any, ratings: Ratings) -> None:
     late = ratings.take(ratings.user != 7)
-    users = _trained(train, settings, late).weights["user.table.weight"]
+    users = _trained(settings, late).weights["user.table.weight"]
     assert users[1 + 7] == pytest.approx(users[0], abs=1e-5)
     assert np.abs(users[1 + 8] - users[0]).max() > 1e-3
 
 
 def test_the_same_seed_gives_the_same_weights(ratings: Ratings) -> None:
-    one, other = (_trained(train_dssm_ratings, DSSM, ratings) for _ in range(2))
+    one, other = (_trained(DSSM, ratings) for _ in range(2))
     for name, weight in one.weights.items():
         assert np.array_equal(weight, other.weights[name]), name
 
 
 def test_an_exported_bundle_is_measured_by_the_published_protocol(tmp_path: Path, ratings: Ratings) -> None:
-    trained = _trained(train_dssm_ratings, DSSM, ratings)
+    trained = _trained(DSSM, ratings)
     seen, _ = time_split(ratings, 0.8)
     manifest = Manifest(
         name="films",
@@ -155,4 +154,4 @@ def test_settings_out_of_range_are_refused() -> None:
 
 def test_ratings_without_a_like_are_refused(ratings: Ratings) -> None:
     with pytest.raises(ValueError, match="none of"):
-        _trained(train_dssm_ratings, replace(DSSM, minimum_rating=6.0), ratings)
+        _trained(replace(DSSM, minimum_rating=6.0), ratings)

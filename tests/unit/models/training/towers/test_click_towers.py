@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,10 @@ from freshet.models.embedding.feature_tower import FeatureTower
 from freshet.models.evaluation.bundle_scorer import BundleScorer
 from freshet.models.training.loop import FitSettings, Unobserved, fit
 from freshet.models.training.negatives import Negatives
-from freshet.models.training.towers.click_towers import ClickTowers
-from freshet.models.training.towers.dssm import DssmSettings, train_dssm
+from freshet.models.training.towers.click_towers import ClickTowers, train_click_towers
+from freshet.models.training.towers.dssm import DssmSettings
 from freshet.models.training.towers.slate_task import SlateTask
-from freshet.models.training.towers.youtube_dnn import YoutubeDnnSettings, train_youtube_dnn
+from freshet.models.training.towers.youtube_dnn import YoutubeDnnSettings
 from freshet.models.training.trained_model import TrainedModel
 from tests.logs import log_of
 
@@ -70,34 +69,33 @@ def texts(log: ImpressionLog) -> np.ndarray:
 
 
 def _trained(
-    train: Callable[..., TrainedModel],
     settings: Any,
     log: ImpressionLog,
     texts: Any,
     fit_settings: FitSettings = FIT,
 ) -> TrainedModel:
-    return train(log.slice(0, 150), log.slice(150, 200), settings, fit_settings, Unobserved(), texts)
+    return train_click_towers(
+        log.slice(0, 150), log.slice(150, 200), settings, fit_settings, Unobserved(), texts
+    )
 
 
 @pytest.mark.parametrize("kind", ["skips", "uniform", "popularity", "in-batch", "hard", "mixed"])
 def test_dssm_learns_a_taste_from_every_kind_of_negatives(
     kind: Negatives, log: ImpressionLog, texts: np.ndarray
 ) -> None:
-    assert _trained(train_dssm, replace(DSSM, negatives=kind), log, texts).figures["auc"] > 0.9
+    assert _trained(replace(DSSM, negatives=kind), log, texts).figures["auc"] > 0.9
 
 
 @pytest.mark.parametrize("pooling", ["average", "attentive"])
 def test_youtube_dnn_learns_a_taste(pooling: Any, log: ImpressionLog, texts: np.ndarray) -> None:
     settings = replace(YOUTUBE, pooling=pooling)
-    trained = _trained(
-        train_youtube_dnn, settings, log, texts, replace(FIT, epochs=40, patience=40, learning_rate=3e-3)
-    )
+    trained = _trained(settings, log, texts, replace(FIT, epochs=40, patience=40, learning_rate=3e-3))
     assert trained.figures["auc"] > 0.9
     assert len(trained.user.half_lives_s) == (1 if pooling == "average" else 4)
 
 
 def test_texts_can_be_left_out(log: ImpressionLog) -> None:
-    assert _trained(train_dssm, replace(DSSM, use_text=False), log, None).figures["auc"] > 0.9
+    assert _trained(replace(DSSM, use_text=False), log, None).figures["auc"] > 0.9
 
 
 def test_self_attention_is_refused_and_says_what_to_choose() -> None:
@@ -113,7 +111,7 @@ def test_a_served_bundle_scores_as_training_did(
 ) -> None:
     train, later = log.slice(0, 150), log.slice(150, 200)
     torch.manual_seed(0)
-    towers = ClickTowers(settings.sizes(), train, texts)
+    towers = ClickTowers(settings, train, texts)
     slates = replace(settings.slates(), residual=False)
     task = SlateTask(towers, train, later, slates)
     fit(task, FIT, Unobserved())
