@@ -68,6 +68,8 @@ class ArticleCatalog:
         self._rates_of_categories = CurrentRates(self.labels, self.statistics)
         self.row_of: dict[str, int] = {}
         """Row of each known article; kernels read it, only the catalog writes it."""
+        self.order_keys: dict[str, int] = {}
+        """Hashes by news id that order candidates of equal score; whoever fills it in bounds it."""
         self._free: list[int] = []
         self._undecayed = half_lives_s.index(None) if None in half_lives_s else -1
 
@@ -118,6 +120,11 @@ class ArticleCatalog:
     def has_vector(self) -> NDArray[np.bool_]:
         """Shape (capacity,)."""
         return self._vectors.has_vector
+
+    @property
+    def sample_mean(self) -> NDArray[np.float32]:
+        """Mean (d,) of the vectors of up to 256 articles from all over the catalog."""
+        return self._vectors.sample_mean(len(self.ids))
 
     @property
     def vectors_held(self) -> int:

@@ -7,6 +7,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from freshet.models.articles.statistics_columns import doubled
 
+_SAMPLE = 256
+"""Rows that :meth:`VectorColumn.sample_mean` averages: all of 100,000 would take longer than an answer."""
+
 
 class VectorColumn:
     """Vectors by row; the last row, index -1, is never written and has none.
@@ -25,6 +28,7 @@ class VectorColumn:
         """Number of rows that have a vector."""
         self.revision: object = object()
         """Token that changes whenever a row gets or loses a vector; no two columns share one."""
+        self._sample_mean: NDArray[np.float32] | None = None
 
     @property
     def d(self) -> int:
@@ -50,14 +54,27 @@ class VectorColumn:
         if self.has_vector[row] != (vector is not None):
             self.has_vector[row] = vector is not None
             self.held += 1 if vector is not None else -1
-            self.revision = object()
+            self._revise()
 
     def clear(self, row: int) -> None:
         """Forget a row; its number may be given to another article."""
         self.put(row, None)
-        self.revision = object()
+        self._revise()
 
     def grow(self) -> None:
         """Double the capacity."""
         self.vectors = doubled(self.vectors, 0.0)
         self.has_vector = doubled(self.has_vector, False)
+
+    def sample_mean(self, rows_in_use: int) -> NDArray[np.float32]:
+        """Mean (d,) of vectors from all over the rows in use; measured once for each revision."""
+        if self._sample_mean is None:
+            rows = np.unique(np.linspace(0, max(0, rows_in_use - 1), _SAMPLE).astype(np.intp))
+            rows = rows[self.has_vector[rows]]
+            zero: NDArray[np.float32] = np.zeros(self.d, np.float32)
+            self._sample_mean = self.vectors[rows].mean(axis=0) if len(rows) else zero
+        return self._sample_mean
+
+    def _revise(self) -> None:
+        self.revision = object()
+        self._sample_mean = None

@@ -7,7 +7,7 @@ which candidates were named nor that in which ids were given out (often that of 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -18,9 +18,11 @@ from freshet.models.articles.catalog import ArticleCatalog
 from freshet.models.ranking.features import features
 from freshet.models.users.view import UserView
 
+_MAX_ORDER_KEYS = 1 << 16
+
 
 class Ranker(Protocol):
-    """What turns features into scores."""
+    """Turns features into scores."""
 
     def score(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         """Scores (n,) of candidates with features (n, len(FEATURES))."""
@@ -43,37 +45,23 @@ class ScoredSlate:
         """Positions by falling score; ties keep the canonical order."""
         return np.argsort(-self.scores, kind="stable")
 
-    def take(self, positions: NDArray[np.intp]) -> ScoredSlate:
-        """Only the candidates at ``positions`` (m,); rising ones keep the canonical order."""
-        return replace(
-            self,
-            ids=[self.ids[i] for i in positions.tolist()],
-            rows=self.rows[positions],
-            features=self.features[positions],
-            scores=self.scores[positions],
-        )
-
-
-_MAX_KEYS = 1 << 16
-_keys: dict[str, int] = {}
-"""Hashes that order candidates, of ids lately seen."""
-
 
 def score_slate(
     candidates: Iterable[str], user: UserView, catalog: ArticleCatalog, ranker: Ranker, now_s: float
 ) -> ScoredSlate:
-    """Score each distinct candidate; what :func:`rank` serves and the evaluation measures.
+    """Scores each distinct candidate, for answers, for learning and for the evaluation alike.
 
     Args:
-        candidates: News ids in any order; that of the result does not depend on it.
-        user: For whom.
-        catalog: What is known of articles.
-        ranker: How features add up.
+        candidates: News ids in any order; the result does not depend on it.
+        user: The reader for whom the candidates are ranked.
+        catalog: Vectors, labels and statistics of the articles.
+        ranker: Turns features into scores.
         now_s: Event time, Unix seconds.
     """
-    if len(_keys) >= _MAX_KEYS:
-        _keys.clear()
-    ids = kernels.canonical_order(candidates, _keys)
-    rows = catalog.rows(ids)
-    x = features(catalog, rows, ids, user, now_s)
+    keys = catalog.order_keys
+    if len(keys) >= _MAX_ORDER_KEYS:
+        keys.clear()
+    ids = kernels.canonical_order(candidates, keys)  # n distinct ids
+    rows = catalog.rows(ids)  # (n,)
+    x = features(catalog, rows, ids, user, now_s)  # (n, F)
     return ScoredSlate(ids, rows, x, ranker.score(x))

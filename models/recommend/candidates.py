@@ -1,12 +1,14 @@
-"""Candidates: which articles may answer a request, and where they come from.
+"""Candidates: which articles may answer a request, and the sources that find them.
 
-Guarantee: what a request excludes, and what is withdrawn, is no candidate, even where the index is behind the
-catalog. Candidates carry their sources by news id, in the order in which they were found.
+A source is an index (:func:`from_index`), an earlier answer (:func:`from_cache`) or the catalog
+(:func:`from_catalog`). Guarantee: articles that are withdrawn or that the request excludes are no candidates,
+even where the index is behind the catalog.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Self
 
@@ -19,7 +21,8 @@ from freshet.models.events.editorial_rules import MaxAge, Quota
 from freshet.models.events.events import RecommendationRequest
 from freshet.models.ports import ArticleFilter, ArticleSearch, Hit
 from freshet.models.recommend.editorial.enforcement import least_of
-from freshet.models.recommend.editorial.rule_book import ActiveRules, RuledArticles, meant
+from freshet.models.recommend.editorial.rule_book import ActiveRules, RuledArticles, matches
+from freshet.models.recommend.slate import Candidates, Slate
 from freshet.models.users.view import UserView
 
 TRENDING: Final = "trending"
@@ -30,23 +33,20 @@ BURST: Final = "burst"
 PINNED: Final = "pinned"
 QUOTA: Final = "quota"
 OF_ONE_LIST: Final = frozenset({EXPLORATION, PINNED, QUOTA})
-"""Sources that say what put an article on a list, not where it would be found again."""
+"""Sources that put an article on one list only and would not find it again."""
 
 PER_HEAD: Final = 100
-"""Candidates asked of the index for each interest head; at least ``k``."""
+"""Candidates that the index is asked for by each interest head; at least ``k``."""
 PER_LIST: Final = 50
-"""Candidates asked of the trending and of the newest; at least ``k``."""
+"""Trending and newest candidates that the index is asked for, each; at least ``k``."""
 
 _MAX_DROPPED: Final = 100
-"""Excluded articles that are asked of the index and dropped; more are excluded by the index."""
-
-Candidates = Mapping[str, Sequence[str]]
-"""Where each candidate came from, by news id."""
+"""Most excluded articles that are dropped here; the index excludes larger numbers itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Eligibility:
-    """Which articles may answer one request."""
+    """Conditions that an article must meet to answer one request."""
 
     where: ArticleFilter
     excluded: frozenset[str]
@@ -54,7 +54,7 @@ class Eligibility:
 
     @classmethod
     def of(cls, request: RecommendationRequest, user: UserView, now_s: float) -> Self:
-        """What ``request`` allows of articles published until ``now_s`` (Unix seconds)."""
+        """The filter of ``request``, for articles published until ``now_s`` (Unix seconds)."""
         wanted = request.filters
         excluded = set(wanted.exclude_ids)
         if request.exclude_seen:
@@ -71,7 +71,7 @@ class Eligibility:
         return cls(where, frozenset(excluded))
 
     def narrowed(self, rules: ActiveRules, now_s: float) -> Self:
-        """Without most of what ``rules`` hide, so that it takes no candidate's place.
+        """A stricter filter, without most articles that ``rules`` hide: they would take candidates' places.
 
         Rules that the index cannot check are left to :mod:`freshet.models.recommend.editorial.enforcement`.
         """
@@ -94,10 +94,10 @@ class Eligibility:
         return replace(self, where=where, excluded=frozenset(excluded))
 
     def allows(self, catalog: ArticleCatalog, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which ``rows`` (n,) satisfy the filter, its ids aside.
+        """Whether each of ``rows`` (n,) passes the filter, its ids aside.
 
-        -1, an article that the catalog does not know, is left to the index. An unknown date is neither too
-        early nor too late.
+        Row -1, an article that the catalog does not know, passes: the index decides. An unknown date is
+        neither too early nor too late.
         """
         where = self.where
         allowed: NDArray[np.bool_] = ~catalog.withdrawn[rows]
@@ -119,98 +119,91 @@ class Eligibility:
         return allowed
 
     def admit(self, candidates: Candidates, catalog: ArticleCatalog) -> list[str]:
-        """The candidates that may answer, in their order."""
+        """News ids of the candidates that may answer, in their order."""
         ids = [news_id for news_id in candidates if news_id not in self.excluded]
         allowed = self.allows(catalog, catalog.rows(ids)).tolist()
         return [news_id for news_id, keep in zip(ids, allowed, strict=True) if keep]
 
 
-def index_candidates(
-    k: int,
-    eligibility: Eligibility,
-    *,
-    user: UserView,
-    catalog: ArticleCatalog,
-    index: ArticleSearch,
-    now_s: float,
-) -> Candidates:
-    """The nearest to each interest head, the trending and the newest.
+Source = Callable[[Slate, Eligibility], Candidates]
+"""Finds candidates for a slate's request among the eligible articles."""
+
+
+def from_index(index: ArticleSearch, bursts: Sequence[str] = ()) -> Source:
+    """The nearest to each interest head, the trending and the newest of ``index``, and articles in a burst.
 
     Args:
-        k: The length of the list wanted; no source is asked for fewer.
-        eligibility: What may answer.
-        user: For whom.
-        catalog: What is known of articles.
-        index: Where they are found.
-        now_s: Event time, Unix seconds.
+        index: Where articles are searched.
+        bursts: Articles that are clicked far more than expected just now; the index may not have found them.
 
-    Raises:
-        IndexUnavailable: The index did not answer.
+    The source raises ``IndexUnavailable`` where the index does not answer.
     """
-    asked, more = _asked(eligibility.where, catalog, now_s)
-    per_head, per_list = max(k, PER_HEAD), max(k, PER_LIST)
-    lists: list[tuple[str, list[Hit], int]] = []
-    heads = [head for head in range(len(user.vectors) - 1) if user.vectors[head].any()]
-    if heads:
-        found = index.search(user.vectors[heads], per_head + more, asked)
-        lists += [(user.head_names[head], hits, per_head) for head, hits in zip(heads, found, strict=True)]
-    lists.append((TRENDING, index.trending(per_list + more, asked), per_list))
-    lists.append((NEWEST, index.newest(per_list + more, asked), per_list))
-    merged: dict[str, list[str]] = {}
-    excluded = eligibility.excluded
-    for source, hits, wanted in lists:
-        for news_id in [news_id for news_id, _ in hits if news_id not in excluded][:wanted]:
-            sources = merged.get(news_id)
-            if sources is None:
-                merged[news_id] = [source]
-            elif source not in sources:
-                sources.append(source)
-    return merged
+
+    def source(slate: Slate, eligible: Eligibility) -> Candidates:
+        user, excluded = slate.user, eligible.excluded
+        asked, more = _index_filter(eligible.where, slate.catalog, slate.now_s)
+        per_head, per_list = max(slate.request.k, PER_HEAD), max(slate.request.k, PER_LIST)
+        lists: list[tuple[str, list[Hit], int]] = []
+        heads = [head for head in range(len(user.vectors) - 1) if user.vectors[head].any()]
+        if heads:
+            found = index.search(user.vectors[heads], per_head + more, asked)
+            lists += [
+                (user.head_names[head], hits, per_head) for head, hits in zip(heads, found, strict=True)
+            ]
+        lists.append((TRENDING, index.trending(per_list + more, asked), per_list))
+        lists.append((NEWEST, index.newest(per_list + more, asked), per_list))
+        merged: dict[str, list[str]] = {}
+        for name, hits, wanted in lists:
+            for news_id in [news_id for news_id, _ in hits if news_id not in excluded][:wanted]:
+                sources = merged.setdefault(news_id, [])
+                if name not in sources:
+                    sources.append(name)
+        if bursts:
+            announced = ~np.isnan(slate.catalog.published_at_s[slate.catalog.rows(bursts)])
+            for news_id in itertools.compress(bursts, announced):
+                merged.setdefault(news_id, []).append(BURST)
+        return merged
+
+    return source
 
 
-def with_bursts(found: Candidates, bursts: Sequence[str], catalog: ArticleCatalog) -> Candidates:
-    """``found``, and those of ``bursts`` that have been announced: the index may not have found them."""
-    if not bursts:
-        return found
-    merged = {news_id: list(sources) for news_id, sources in found.items()}
-    dated = ~np.isnan(catalog.published_at_s[catalog.rows(bursts)])
-    for news_id, announced in zip(bursts, dated.tolist(), strict=True):
-        if announced:
-            merged.setdefault(news_id, []).append(BURST)
-    return merged
+def from_cache(found: Candidates) -> Source:
+    """Candidates found for an earlier answer."""
+    return lambda slate, eligible: found
 
 
-def catalog_candidates(
-    k: int, eligibility: Eligibility, *, catalog: ArticleCatalog, now_s: float, topic: Quota | None = None
-) -> Candidates:
-    """The trending and the newest of the catalog's dated articles, of one topic or all, without an index."""
+def from_catalog(slate: Slate, eligible: Eligibility, topic: Quota | None = None) -> Candidates:
+    """The trending and the newest of the catalog's dated articles, of one topic or all; needs no index."""
+    catalog = slate.catalog
     n = len(catalog.ids)
-    allowed = eligibility.allows(catalog, np.arange(n))
+    allowed = eligible.allows(catalog, np.arange(n))  # (n,)
     if topic is not None and topic.category is not None:
         allowed &= catalog.category[:n] == _code(catalog.category_names, topic.category)
     elif topic is not None:
         allowed &= catalog.subcategory[:n] == _code(catalog.subcategory_names, topic.subcategory)
     allowed &= ~np.isnan(catalog.published_at_s[:n])
-    for row in catalog.rows(sorted(eligibility.excluded)):
-        if row >= 0:
-            allowed[row] = False
+    excluded = catalog.rows(list(eligible.excluded))
+    allowed[excluded[excluded >= 0]] = False
     rows = np.flatnonzero(allowed)
-    popularity = trending_scores(catalog, now_s)[rows]
+    popularity = trending_scores(catalog, slate.now_s)[rows]
     clicked = popularity > 0
     merged: dict[str, list[str]] = {}
     for source, values, among in (
         (TRENDING, popularity[clicked], rows[clicked]),
         (NEWEST, catalog.published_at_s[rows], rows),
     ):
-        for row in among[largest(values, max(k, PER_HEAD))].tolist():
+        for row in among[largest(values, max(slate.request.k, PER_HEAD))].tolist():
             merged.setdefault(catalog.ids[row], []).append(source)
     return merged
 
 
 def largest(values: NDArray[np.float64], count: int) -> NDArray[np.intp]:
-    """The positions (count,) of the largest of ``values``, best first; of equal ones the first.
+    """Positions (count,) of the largest of ``values`` (n,), largest first; the first of equal ones.
 
-    Sorting all of a catalog takes longer than everything else that a degraded answer needs.
+    Sorting a whole catalog takes longer than everything else that a degraded answer needs.
+
+    >>> largest(np.array([1.0, 3.0, 2.0, 3.0]), 2).tolist()
+    [1, 3]
     """
     among = np.arange(len(values))
     if count < len(values):
@@ -219,43 +212,35 @@ def largest(values: NDArray[np.float64], count: int) -> NDArray[np.intp]:
     return best
 
 
-def editorial_candidates(
-    found: Candidates,
-    rules: ActiveRules,
-    k: int,
-    eligibility: Eligibility,
-    *,
-    catalog: ArticleCatalog,
-    now_s: float,
-) -> Candidates:
-    """``found``, and what rules want beside it: pinned articles, and more of a topic that has too few."""
+def editorial_candidates(slate: Slate, found: Candidates, eligible: Eligibility) -> Candidates:
+    """``found``, the articles that rules pin, and more of each topic of which a quota demands more."""
+    catalog, rules = slate.catalog, slate.rules
     merged = {news_id: list(sources) for news_id, sources in found.items()}
     for pin in rules.pins:
         if catalog.row(pin.news_id) >= 0:
             merged.setdefault(pin.news_id, []).append(PINNED)
     if rules.quotas:
-        ids = eligibility.admit(merged, catalog)
-        articles = RuledArticles.of(ids, catalog.rows(ids), catalog, now_s)
-        apart = rules.removed(articles).keys() | rules.buried(articles).keys()
+        ids = eligible.admit(merged, catalog)
+        articles = RuledArticles.of(ids, catalog.rows(ids), catalog, slate.now_s)
+        not_counted = rules.removed(articles).keys() | rules.buried(articles).keys()
         for quota in rules.quotas:
-            have = sum(i not in apart for i in meant(quota, articles))
-            if have < least_of(quota, k):
-                wanted = eligibility.narrowed(rules, now_s)
-                for news_id in catalog_candidates(k, wanted, catalog=catalog, now_s=now_s, topic=quota):
+            have = sum(i not in not_counted for i in matches(quota, articles))
+            if have < least_of(quota, slate.request.k):
+                for news_id in from_catalog(slate, eligible.narrowed(rules, slate.now_s), quota):
                     merged.setdefault(news_id, [QUOTA])
     return merged
 
 
 def _code(names: Sequence[str], name: str | None) -> int:
-    """A category's or subcategory's code; -1, which no article has, where the catalog has none of it."""
+    """Code of a category or subcategory; -1, which no article has, where the catalog does not know it."""
     return names.index(name) if name in names else -1
 
 
-def _asked(where: ArticleFilter, catalog: ArticleCatalog, now_s: float) -> tuple[ArticleFilter, int]:
-    """What to ask the index for ``where``, and how many articles more, for those that are dropped here.
+def _index_filter(where: ArticleFilter, catalog: ArticleCatalog, now_s: float) -> tuple[ArticleFilter, int]:
+    """The filter for the index, and how many extra articles to ask for because some are dropped here.
 
-    The few articles that a user has clicked, and a date that excludes nothing, take the index longer than all
-    else (a search of 10,000 articles 5.5 ms instead of 2 ms); the result is the same.
+    The few articles that a user has clicked, and a date that excludes nothing, slow the index down more than
+    all else (a search of 10,000 articles takes 5.5 ms instead of 2 ms); the result is the same.
     """
     more = len(where.exclude_ids)
     if more > _MAX_DROPPED:

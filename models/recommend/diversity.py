@@ -20,7 +20,11 @@ def maximal_marginal_relevance(
     k: int,
     diversity: float,
 ) -> list[int]:
-    """Positions of the ``k`` picks, in the order picked; of equal candidates the first is picked.
+    """Positions of the ``k`` picks, in the order picked; the first of equal candidates is picked.
+
+    >>> vectors = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
+    >>> maximal_marginal_relevance(np.array([3.0, 2.9, 2.0]), vectors, k=2, diversity=0.5)
+    [0, 2]
 
     Args:
         scores: Shape (n,), larger is better.
@@ -44,10 +48,10 @@ def maximal_marginal_relevance(
     lowest, highest = float(scores.min()), float(scores.max())
     span = highest - lowest
     relevance = (scores - lowest) / span if span > 0 else np.zeros(n)
-    unit = to_unit_norm(vectors)
-    marginal = (1.0 - diversity) * relevance
-    similarity = np.zeros(n)
-    # Of the scores themselves: scaled ones may tie by rounding.
+    unit = to_unit_norm(vectors)  # (n, d)
+    marginal = (1.0 - diversity) * relevance  # (n,)
+    similarity = np.zeros(n)  # (n,): the largest cosine with any pick so far
+    # By the raw scores: scaled ones may tie by rounding.
     pick = int(np.argmax(scores))
     picks = [pick]
     free = np.ones(n, np.bool_)

@@ -1,327 +1,197 @@
-"""From a request to a ranked answer, with nothing but a catalog, an index, a ranker and the time.
+"""The way from a request to an answer, with nothing but a catalog, candidates, a ranker and the time.
 
-The steps, each a function of its own: candidates, filters, scores, maximal marginal relevance, exploration,
-editorial rules, items. The same code serves the stream and the offline evaluation. Guarantees:
+One function per step: candidates, scores, maximal marginal relevance, exploration, editorial rules, items.
+The stream and the offline evaluation run the same code. Guarantees:
 
 - The answer does not depend on the order in which a request names its candidates: they are ranked in a
   fixed order of their ids' hashes, which also orders candidates of equal score.
-- Withdrawn articles, and those that a request's filters exclude, are never recommended, even where the index
-  is behind the catalog. Given candidates are all ranked: whoever names them has chosen them.
-- Exploration depends on nothing that is random: its seed is a hash of the request's id.
-- Editorial rules have the last word, see :mod:`freshet.models.recommend.editorial.enforcement`. What is
-  pinned, buried or hidden has no part in diversity and exploration, so the propensities of all other items
-  stay right. Where rules count topics, what exploration drew is not all that decides, and the propensities
-  are left out.
+- Articles that are withdrawn or that the request's filters exclude are never recommended, even where the
+  index is behind the catalog. Candidates that the request names are all ranked: the caller has chosen them.
+- Exploration depends on nothing random: its seed is a hash of the request's id.
+- Editorial rules have the last word, see :mod:`freshet.models.recommend.editorial.enforcement`. Articles that
+  are pinned, buried or hidden take no part in diversity and exploration, so that the propensities of all
+  others stay exact. Where rules count topics, exploration alone does not decide the list, and the
+  propensities are left out.
 - Without an explanation (``explain`` of the request) an item is its id, its score and, where it was chosen,
-  its propensity, nothing else.
+  its propensity.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from freshet.models.articles.catalog import ArticleCatalog
-from freshet.models.events.editorial_rules import UnmetRule
-from freshet.models.events.events import MAX_CANDIDATES, RecommendationRequest, RecommendedArticle
-from freshet.models.ports import ArticleSearch
+from freshet.models.events.events import MAX_CANDIDATES, RecommendationRequest
 from freshet.models.ranking.linear import LinearRanker
-from freshet.models.ranking.scored_slate import ScoredSlate, score_slate
-from freshet.models.recommend.candidates import (
-    REQUEST,
-    Candidates,
-    Eligibility,
-    catalog_candidates,
-    editorial_candidates,
-    index_candidates,
-    with_bursts,
-)
+from freshet.models.ranking.scored_slate import score_slate
+from freshet.models.recommend.candidates import REQUEST, Eligibility, Source, editorial_candidates
 from freshet.models.recommend.diversity import maximal_marginal_relevance
 from freshet.models.recommend.editorial.enforcement import enforce, reorder
-from freshet.models.recommend.editorial.rule_book import EMPTY_BOOK, ActiveRules, RuleBook, RuledArticles
-from freshet.models.recommend.exploration.policy import Explored, Explorer
-from freshet.models.recommend.items import Shown, bare_items, detailed_items, explained_items
+from freshet.models.recommend.editorial.rule_book import EMPTY_BOOK, RuleBook, RuledArticles
+from freshet.models.recommend.exploration.policy import Explorer
+from freshet.models.recommend.items import items_of
+from freshet.models.recommend.slate import Slate
 from freshet.models.users.view import UserView
 
-Lap = Callable[[str], object]
-"""Told the name of each step when it is over."""
+OnStep = Callable[[str], object]
+"""Receives the name of each step when it is over."""
 
 
-def unmeasured(step: str) -> None:
-    """Nobody asks how long the steps take."""
+def ignore_step(step: str) -> None:
+    """Measures nothing."""
 
 
 _POOL_PER_PICK: Final = 5
-"""Only this many times ``k`` of the best candidates are diversified: one far down the ranking is no pick."""
+"""Only the best ``k`` times this many candidates are diversified: one further down is never picked."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What was recommended, and what it was chosen from."""
-
-    items: list[RecommendedArticle]
-    """In the order shown."""
-    slate: ScoredSlate
-    """All candidates that were ranked."""
-    picks: NDArray[np.intp]
-    """Shape (len(items),): the items' positions in ``slate``."""
-    unmet: tuple[UnmetRule, ...] = ()
-    """Editorial rules that could not be fulfilled."""
-    drawn_from: tuple[str, ...] = ()
-    """What exploration could choose from, in the slate's order; empty where nothing was drawn."""
-
-
-def rank(
+def recommend(
     request: RecommendationRequest,
     user: UserView,
     catalog: ArticleCatalog,
     ranker: LinearRanker,
     now_s: float,
     *,
-    book: RuleBook = EMPTY_BOOK,
-    lap: Lap = unmeasured,
-) -> Answer:
-    """Every distinct candidate that ``request`` names, best first, but for the rules about single articles.
-
-    Raises:
-        ValueError: The request names no candidates.
-    """
-    if request.candidates is None:
-        raise ValueError(f"request {request.request_id} names no candidates to rank")
-    rules = book.active(now_s, request.rules)
-    slate = score_slate(request.candidates, user, catalog, ranker, now_s)
-    lap("rank")
-    picks = slate.best_first()
-    unknown = [None] * len(picks)
-    shown = Shown(picks, unknown)
-    if rules:
-        articles = RuledArticles.of(slate.ids, slate.rows, catalog, now_s)
-        enforced = reorder(articles, picks.tolist(), rules)
-        picks = np.array(enforced.order, np.intp)
-        shown = Shown(picks, unknown, moved_by=enforced.moved_by, unmet=enforced.unmet)
-    sources = {news_id: (REQUEST,) for news_id in slate.ids} if request.explain else {}
-    return _answer(_Question(request, user, catalog, ranker, now_s, rules, lap), slate, shown, sources)
-
-
-def recommend(  # noqa: PLR0917 - with an index, one more than its two siblings
-    request: RecommendationRequest,
-    user: UserView,
-    catalog: ArticleCatalog,
-    index: ArticleSearch,
-    ranker: LinearRanker,
-    now_s: float,
-    *,
+    source: Source | None = None,
     explorer: Explorer | None = None,
     book: RuleBook = EMPTY_BOOK,
-    bursts: Sequence[str] = (),
-    lap: Lap = unmeasured,
-) -> Answer:
-    """The user's best ``request.k`` articles; the candidates' ranking where the request names some.
+    on_step: OnStep = ignore_step,
+) -> Slate:
+    """The user's best ``request.k`` articles, or a ranking of the candidates that the request names.
 
-    Candidates are the nearest to each interest head, the trending and the newest; they are ranked, and the
-    best of them diversified. The order of the answer is that of maximal marginal relevance, but for what
-    exploration and the rules change; an item's score is the ranker's, before all that.
+    Maximal marginal relevance orders the list, except for what exploration and editorial rules change. The
+    score of an item is the ranker's, before all of these. A ranking of named candidates keeps all of them,
+    best first, except for rules about single articles; it needs no source.
 
     Args:
-        request: What is wanted.
-        user: For whom.
-        catalog: What is known of articles.
-        index: Where candidates are found.
-        ranker: How features add up.
+        request: What is asked for.
+        user: The reader.
+        catalog: Vectors, labels and statistics of the articles.
+        ranker: Turns features into scores.
         now_s: Event time, Unix seconds.
-        explorer: Which slots go to articles that little is known of.
-        book: The editorial rules in force; the request's own come after them.
-        bursts: Articles that are clicked far more than expected just now: candidates too.
-        lap: Told when the steps "candidates", "rank", "choose" and "explain" are over.
+        source: Finds candidates: :func:`~freshet.models.recommend.candidates.from_index`, ``from_cache`` or
+            ``from_catalog``.
+        explorer: Chooses slots for articles that little is known about.
+        book: Editorial rules for all answers; the request's own come after them.
+        on_step: Called when each of "candidates", "rank", "choose" and "explain" is over.
 
     Raises:
-        IndexUnavailable: The index did not answer.
+        IndexUnavailable: The source's index did not answer.
+        ValueError: The request names no candidates, and there is no source.
+
+    >>> from freshet.models.events.events import from_unix_s
+    >>> from freshet.models.recommend.candidates import from_catalog
+    >>> catalog = ArticleCatalog(d=2)
+    >>> for hour, news_id in enumerate(["N1", "N2", "N3"]):
+    ...     catalog.put_article(news_id, None, published_at_s=hour * 3_600.0)
+    >>> user = UserView.of(None, 10_800.0, np.zeros(2, np.float32))
+    >>> request = RecommendationRequest(request_id="R1", user_id="U1", time=from_unix_s(10_800.0), k=2)
+    >>> slate = recommend(request, user, catalog, LinearRanker(), 10_800.0, source=from_catalog)
+    >>> [item.news_id for item in slate.items]
+    ['N3', 'N2']
     """
+    slate = Slate(request, user, catalog, ranker, now_s, book.active(now_s, request.rules))
     if request.candidates is not None:
-        return rank(request, user, catalog, ranker, now_s, book=book, lap=lap)
-    rules = book.active(now_s, request.rules)
-    question = _Question(request, user, catalog, ranker, now_s, rules, lap)
-    eligibility = Eligibility.of(request, user, now_s)
-    wanted = eligibility.narrowed(rules, now_s)
-    found = index_candidates(request.k, wanted, user=user, catalog=catalog, index=index, now_s=now_s)
-    lap("candidates")
-    return _chosen(question, with_bursts(found, bursts, catalog), eligibility, explorer)
-
-
-def recommend_from(  # noqa: PLR0917 - as its siblings
-    request: RecommendationRequest,
-    candidates: Candidates,
-    user: UserView,
-    catalog: ArticleCatalog,
-    ranker: LinearRanker,
-    now_s: float,
-    *,
-    explorer: Explorer | None = None,
-    book: RuleBook = EMPTY_BOOK,
-    lap: Lap = unmeasured,
-) -> Answer:
-    """As :func:`recommend`, without an index: the best of ``candidates`` found earlier.
-
-    The request's filters and exclusions hold here too.
-    """
-    rules = book.active(now_s, request.rules)
-    question = _Question(request, user, catalog, ranker, now_s, rules, lap)
-    return _chosen(question, candidates, Eligibility.of(request, user, now_s), explorer)
-
-
-def trending_fallback(
-    request: RecommendationRequest,
-    user: UserView,
-    catalog: ArticleCatalog,
-    ranker: LinearRanker,
-    now_s: float,
-    *,
-    explorer: Explorer | None = None,
-    book: RuleBook = EMPTY_BOOK,
-    lap: Lap = unmeasured,
-) -> Answer:
-    """As :func:`recommend`, without an index: from the catalog's trending and newest articles."""
-    if request.candidates is not None:
-        return rank(request, user, catalog, ranker, now_s, book=book, lap=lap)
-    rules = book.active(now_s, request.rules)
-    question = _Question(request, user, catalog, ranker, now_s, rules, lap)
-    eligibility = Eligibility.of(request, user, now_s)
-    wanted = eligibility.narrowed(rules, now_s)
-    found = catalog_candidates(request.k, wanted, catalog=catalog, now_s=now_s)
-    lap("candidates")
-    return _chosen(question, found, eligibility, explorer)
-
-
-@dataclass(frozen=True, slots=True)
-class _Question:
-    """A request, with all that its answer depends on beside the candidates."""
-
-    request: RecommendationRequest
-    user: UserView
-    catalog: ArticleCatalog
-    ranker: LinearRanker
-    now_s: float
-    rules: ActiveRules
-    lap: Lap
-
-
-def _chosen(
-    question: _Question, candidates: Candidates, eligibility: Eligibility, explorer: Explorer | None
-) -> Answer:
-    """Filter the candidates found, score, diversify, explore, obey, describe."""
-    request, catalog, now_s, rules = question.request, question.catalog, question.now_s, question.rules
-    if rules:
-        candidates = editorial_candidates(
-            candidates, rules, request.k, eligibility, catalog=catalog, now_s=now_s
-        )
-    admitted = eligibility.admit(candidates, catalog)
-    slate = score_slate(admitted, question.user, catalog, question.ranker, now_s)
-    question.lap("rank")
-    drawn_from = slate.ids
-    if rules:
-        shown, drawn_from = _obedient(slate, question, explorer)
+        slate = replace(slate, sources=dict.fromkeys(request.candidates, (REQUEST,)))
+        slate = _score(slate, request.candidates)
+        on_step("rank")
+        return _with_items(_rank_all(slate))
+    if source is None:
+        raise ValueError(f"request {request.request_id} names no candidates to rank")
+    eligible = Eligibility.of(request, user, now_s)
+    found = source(slate, eligible.narrowed(slate.rules, now_s))
+    on_step("candidates")
+    if slate.rules:
+        found = editorial_candidates(slate, found, eligible)
+    slate = _score(replace(slate, sources=found), eligible.admit(found, catalog))
+    on_step("rank")
+    if slate.rules:
+        slate = _choose_under_rules(slate, explorer)
     else:
-        order = _diversified(slate, question)
-        explored = _explored(slate, order, request.k, question, explorer)
-        tried = frozenset(explored.picks[explored.explored].tolist())
-        shown = Shown(explored.picks, explored.propensities.tolist(), tried)
-    question.lap("choose")
-    answer = _answer(question, slate, shown, candidates)
-    question.lap("explain")
-    if explorer is None or len(drawn_from) > MAX_CANDIDATES:
-        return answer
-    return replace(answer, drawn_from=tuple(drawn_from))
+        slate = _explore(_diversify(slate), request.k, explorer)
+    on_step("choose")
+    slate = _with_items(slate)
+    on_step("explain")
+    return slate
 
 
-def _diversified(slate: ScoredSlate, question: _Question) -> NDArray[np.intp]:
-    """All positions of ``slate``: first the ``k`` picks of maximal marginal relevance, then the best."""
-    order, request = slate.best_first(), question.request
+def _score(slate: Slate, candidates: Iterable[str]) -> Slate:
+    scored = score_slate(candidates, slate.user, slate.catalog, slate.ranker, slate.now_s)
+    ruled = RuledArticles()
+    if slate.rules:
+        ruled = RuledArticles.of(scored.ids, scored.rows, slate.catalog, slate.now_s)
+    return replace(slate, scored=scored, ruled=ruled, order=scored.best_first())
+
+
+def _rank_all(slate: Slate) -> Slate:
+    """Shows every candidate; nothing is chosen, so no propensity is known."""
+    ranked = reorder(slate) if slate.rules else replace(slate, picks=slate.order)
+    m = len(ranked.picks)
+    return replace(ranked, propensities=np.full(m, np.nan), explored=np.zeros(m, np.bool_))
+
+
+def _diversify(slate: Slate) -> Slate:
+    """Moves the ``k`` picks of maximal marginal relevance to the front of the order."""
+    request, scored, order = slate.request, slate.scored, slate.order
     if request.diversity == 0:
-        return order
-    pool = order[: request.k * _POOL_PER_PICK]
-    vectors = question.catalog.vectors[slate.rows[pool]]
-    picks = pool[maximal_marginal_relevance(slate.scores[pool], vectors, request.k, request.diversity)]
-    return np.concatenate([picks, _without(order, picks)])
+        return slate
+    pool = order[: request.k * _POOL_PER_PICK]  # (p,)
+    vectors = slate.catalog.vectors[scored.rows[pool]]  # (p, d)
+    picks = pool[maximal_marginal_relevance(scored.scores[pool], vectors, request.k, request.diversity)]
+    return replace(slate, order=np.concatenate([picks, _without(slate, picks)]))
 
 
-def _without(order: NDArray[np.intp], picks: NDArray[np.intp]) -> NDArray[np.intp]:
-    """``order``, a permutation, without ``picks``."""
-    left = np.ones(len(order), np.bool_)
+def _without(slate: Slate, picks: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The order without ``picks``."""
+    left = np.ones(len(slate.scored.ids), np.bool_)
     left[picks] = False
-    return order[left[order]]
+    return slate.order[left[slate.order]]
 
 
-def _explored(
-    slate: ScoredSlate, order: NDArray[np.intp], k: int, question: _Question, explorer: Explorer | None
-) -> Explored:
-    """The ``k`` to show; without an explorer the first of ``order``, for certain."""
-    if explorer is not None and k > 0:
-        seed = seed_of(question.request.request_id)
-        return explorer.choose(slate, order, k, question.catalog, question.now_s, seed)
-    picks = order[:k]
-    return Explored(picks, np.ones(len(picks)), np.zeros(len(picks), np.bool_))
+def _explore(slate: Slate, k: int, explorer: Explorer | None) -> Slate:
+    """Picks ``k`` articles of the order: the first ones, or the explorer's choice."""
+    if explorer is None:
+        return slate.exploit(k)
+    chosen = explorer.choose(slate, k, seed_of(slate.request.request_id)) if k > 0 else slate.exploit(0)
+    if len(slate.order) > MAX_CANDIDATES:
+        return chosen
+    ids = slate.scored.ids
+    return replace(chosen, drawn_from=tuple(ids[i] for i in np.sort(slate.order).tolist()))
 
 
-def _obedient(slate: ScoredSlate, question: _Question, explorer: Explorer | None) -> tuple[Shown, list[str]]:
-    """What is shown under rules: all that they are silent about diversified and explored, then the rules.
+def _choose_under_rules(slate: Slate, explorer: Explorer | None) -> Slate:
+    """Diversifies and explores the articles that no rule places, then applies the rules to the ranking."""
+    rules, k = slate.rules, slate.request.k
+    hidden_or_buried = rules.removed(slate.ruled).keys() | rules.buried(slate.ruled).keys()
+    to_pin = {pin.news_id for pin in rules.pins if pin.position <= k}
+    pinned = {i for i, news_id in enumerate(slate.scored.ids) if news_id in to_pin} - hidden_or_buried
+    placed = np.isin(slate.order, [*pinned, *hidden_or_buried])  # (n,)
 
-    Gives also the ids of those that exploration could choose from.
-    """
-    rules, k = question.rules, question.request.k
-    articles = RuledArticles.of(slate.ids, slate.rows, question.catalog, question.now_s)
-    apart = rules.removed(articles).keys() | rules.buried(articles).keys()
-    wanted = {pin.news_id for pin in rules.pins if pin.position <= k}
-    pinned = {i for i, news_id in enumerate(slate.ids) if news_id in wanted and i not in apart}
-    plain = np.array([i for i in range(len(slate.ids)) if i not in apart and i not in pinned], np.intp)
-    part = slate.take(plain)
-    order = _diversified(part, question)
-    explored = _explored(part, order, max(0, k - len(pinned)), question, explorer)
-    chosen = plain[explored.picks].tolist()
-    rest = plain[_without(order, explored.picks)].tolist()
-    ranking = [*chosen, *rest, *(i for i in slate.best_first().tolist() if i in apart or i in pinned)]
-    enforced = enforce(articles, ranking, k, rules)
-    propensities: list[float | None] = [
-        1.0 if explorer is None or i in pinned else None for i in enforced.order
-    ]
-    if not (rules.limits or rules.quotas) and [i for i in enforced.order if i not in pinned] == chosen:
-        drawn = iter(explored.propensities.tolist())
-        propensities = [1.0 if i in pinned else next(drawn) for i in enforced.order]
-    shown = Shown(
-        np.array(enforced.order, np.intp),
-        propensities,
-        frozenset(plain[explored.picks[explored.explored]].tolist()),
-        enforced.moved_by,
-        enforced.unmet,
-    )
-    return shown, part.ids
+    free = replace(slate, order=slate.order[~placed])
+    chosen = _explore(_diversify(free), max(0, k - len(pinned)), explorer)
+    rest = _without(chosen, chosen.picks)
+    edited = enforce(replace(chosen, order=np.concatenate([chosen.picks, rest, slate.order[placed]])))
+
+    is_free = ~np.isin(edited.picks, list(pinned))  # (m,)
+    propensities = np.ones(len(edited.picks))
+    if not (rules.limits or rules.quotas) and np.array_equal(edited.picks[is_free], chosen.picks):
+        propensities[is_free] = chosen.propensities
+    elif explorer is not None:
+        propensities[is_free] = np.nan  # the rules have changed what exploration drew
+    explored = np.isin(edited.picks, chosen.picks[chosen.explored])
+    return replace(edited, propensities=propensities, explored=explored)
 
 
-def _answer(question: _Question, slate: ScoredSlate, shown: Shown, sources: Candidates) -> Answer:
-    """Describe what is shown, as far as the request asks for it."""
-    request = question.request
-    if not request.explain:
-        return Answer(bare_items(slate, shown), slate, shown.picks, shown.unmet)
-    user, catalog, ranker = question.user, question.catalog, question.ranker
-    items = explained_items(slate, shown, sources, user=user, catalog=catalog, ranker=ranker)
-    if request.details:
-        items = detailed_items(
-            items,
-            slate,
-            shown,
-            question.rules,
-            user=user,
-            catalog=catalog,
-            ranker=ranker,
-            now_s=question.now_s,
-        )
-    return Answer(items, slate, shown.picks, shown.unmet)
+def _with_items(slate: Slate) -> Slate:
+    return replace(slate, items=items_of(slate))
 
 
 def seed_of(request_id: str) -> int:
-    """A number from 0 to 2 ** 64 - 1 that is the same for a request whenever and wherever it is answered."""
+    """A number from 0 to 2 ** 64 - 1, the same for a request whenever and wherever it is answered."""
     return int.from_bytes(hashlib.blake2b(request_id.encode(), digest_size=8).digest())

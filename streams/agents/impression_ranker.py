@@ -25,7 +25,7 @@ from freshet.models.ports import FloatVector
 from freshet.models.ranking.attribution import Attribution, RankedSlate
 from freshet.models.ranking.example_codec import FINGERPRINT, encoded
 from freshet.models.ranking.scored_slate import score_slate
-from freshet.models.recommend.pipeline import Answer
+from freshet.models.recommend.slate import Slate
 from freshet.models.users.state import UserState
 from freshet.models.users.view import UserView
 from freshet.streams.kafka import topics
@@ -79,15 +79,15 @@ class ImpressionRanker:
         self._on_example = on_example
 
     def answered(
-        self, request: RecommendationRequest, time_s: float, answer: Answer, model: str | None = None
+        self, request: RecommendationRequest, time_s: float, slate: Slate, model: str | None = None
     ) -> None:
         """Remember the answer to a request at ``time_s`` (event time, Unix seconds).
 
         ``model`` learns from its impression; ``None`` stands for the model of the bundle in service.
         """
-        slate, picks = answer.slate, answer.picks
-        ids = tuple(slate.ids[i] for i in picks.tolist())
-        ranked = RankedSlate(ids, slate.features[picks], slate.scores[picks], model or self._rankers.model)
+        scored, picks = slate.scored, slate.picks
+        ids = tuple(scored.ids[i] for i in picks.tolist())
+        ranked = RankedSlate(ids, scored.features[picks], scored.scores[picks], model or self._rankers.model)
         self._attribution.answered(f"{request.user_id} {request.request_id}", time_s, ranked)
 
     def forget(self, user_id: str) -> None:

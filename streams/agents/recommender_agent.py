@@ -17,6 +17,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from freshet.models.articles.catalog import ArticleCatalog
@@ -30,17 +31,10 @@ from freshet.models.events.events import (
 )
 from freshet.models.ports import FloatVector, IndexUnavailable
 from freshet.models.ranking.linear import LinearRanker
-from freshet.models.recommend.candidates import EXPLORATION, OF_ONE_LIST
+from freshet.models.recommend.candidates import EXPLORATION, OF_ONE_LIST, from_cache, from_catalog, from_index
 from freshet.models.recommend.exploration.policy import Explorer
-from freshet.models.recommend.pipeline import (
-    Answer,
-    Lap,
-    rank,
-    recommend,
-    recommend_from,
-    trending_fallback,
-    unmeasured,
-)
+from freshet.models.recommend.pipeline import OnStep, ignore_step, recommend
+from freshet.models.recommend.slate import Slate
 from freshet.models.users.state import Pooling, UserState
 from freshet.models.users.view import UserView
 from freshet.streams import metrics
@@ -258,7 +252,7 @@ class RecommenderAgent:
         pushed: bool = False,
         trace: RecordTrace | None = None,
     ) -> Recommendation:
-        lap = unmeasured if trace is None else trace.end_step
+        on_step = ignore_step if trace is None else trace.end_step
         now_s = to_unix_s(request.time)
         treatment = self._experiments.treatment(request.user_id, request.time)
         ranker = self._rankers.get() if treatment is None else treatment.ranker
@@ -273,13 +267,13 @@ class RecommenderAgent:
             state = UserState.empty(vectors.pooling)
             state.seed_history(now_s, request.history, vectors.catalog)
         user = UserView.of(state, now_s, vectors.population(now_s), vectors.pooling_of_strangers)
-        lap("state")
+        on_step("state")
         degraded: Degraded = None
         if request.candidates is not None:
             book = self.editorial_rules.book
-            found = rank(request, user, vectors.catalog, ranker, now_s, book=book, lap=lap)
+            found = recommend(request, user, vectors.catalog, ranker, now_s, book=book, on_step=on_step)
         else:
-            found, degraded = await self._recommended(request, user, vectors, ranker, now_s, lap=lap)
+            found, degraded = await self._recommended(request, user, vectors, ranker, now_s, on_step=on_step)
             explored = sum(EXPLORATION in item.sources for item in found.items)
             metrics.RECOMMENDED.labels("explored").inc(explored)
             metrics.RECOMMENDED.labels("ranked").inc(len(found.items) - explored)
@@ -317,39 +311,28 @@ class RecommenderAgent:
         ranker: LinearRanker,
         now_s: float,
         *,
-        lap: Lap,
-    ) -> tuple[Answer, Degraded]:
-        book = self.editorial_rules.book
+        on_step: OnStep,
+    ) -> tuple[Slate, Degraded]:
+        answer = partial(
+            recommend, request, user, vectors.catalog, ranker, now_s, book=self.editorial_rules.book
+        )
         bursts = self._bursts()
 
-        def search(deadline_s: float) -> Answer:
-            def lap_in_time(step: str) -> None:
+        def search(deadline_s: float) -> Slate:
+            def on_step_in_time(step: str) -> None:
                 if time.monotonic() < deadline_s:  # else the answer is on its way without this one
-                    lap(step)
+                    on_step(step)
 
             with vectors.index.answering(deadline_s) as index:
-                return recommend(
-                    request,
-                    user,
-                    vectors.catalog,
-                    index,
-                    ranker,
-                    now_s,
-                    explorer=self._explorer,
-                    book=book,
-                    bursts=bursts,
-                    lap=lap_in_time,
-                )
+                source = from_index(index, bursts)
+                return answer(source=source, explorer=self._explorer, on_step=on_step_in_time)
 
         try:
             found = await self._in_time(search, vectors.index.answer_timeout_s)
         except IndexUnavailable as error:
             log.debug("answered without the index: %s", error)
-            candidates = self._cache.get(request.user_id, {})
-            found = recommend_from(request, candidates, user, vectors.catalog, ranker, now_s, book=book)
-            if found.items:
-                return found, "cached"
-            return trending_fallback(request, user, vectors.catalog, ranker, now_s, book=book), "trending"
+            found = answer(source=from_cache(self._cache.get(request.user_id, {})))
+            return (found, "cached") if found.items else (answer(source=from_catalog), "trending")
         self._cache[request.user_id] = {
             item.news_id: again
             for item in found.items
@@ -361,7 +344,7 @@ class RecommenderAgent:
             self._cache.popitem(last=False)
         return found, None
 
-    async def _in_time(self, search: Callable[[float], Answer], timeout_s: float) -> Answer:
+    async def _in_time(self, search: Callable[[float], Slate], timeout_s: float) -> Slate:
         """What ``search`` finds until a deadline, which it is given.
 
         Raises:

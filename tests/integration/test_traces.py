@@ -48,12 +48,12 @@ _OLD_TRACE = "00000000000000000000000000000017"
 _READER, _FAILS = "U-who-reads", "U-whose-requests-fail"
 _WORKER = f"""
 from freshet.streams.agents import recommender_agent
-answer = recommender_agent.rank
-def rank(request, *args, **options):
+answer = recommender_agent.recommend
+def recommend(request, *args, **options):
     if request.user_id == {_FAILS!r}:
         raise ArithmeticError("as the test wants it")
     return answer(request, *args, **options)
-recommender_agent.rank = rank
+recommender_agent.recommend = recommend
 from freshet.workers.cli.main import main
 main(["stream", "--verbose"])
 """

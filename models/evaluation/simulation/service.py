@@ -23,8 +23,10 @@ from freshet.models.events.events import RecommendationRequest, RecommendedArtic
 from freshet.models.ports import IndexedArticle
 from freshet.models.ranking.online_ranker import OnlineRanker
 from freshet.models.ranking.scored_slate import ScoredSlate
-from freshet.models.recommend.exploration.policy import Explored, Explorer, LearningExplorer
+from freshet.models.recommend.candidates import from_index
+from freshet.models.recommend.exploration.policy import Explorer, LearningExplorer
 from freshet.models.recommend.pipeline import recommend
+from freshet.models.recommend.slate import Slate
 from freshet.models.users.pooling import Pooling
 from freshet.models.users.state import UserState
 from freshet.models.users.view import UserView
@@ -154,19 +156,19 @@ class SimulatedService:
             diversity=self._diversity,
             explain=False,
         )
-        answer = recommend(
-            request, view, self.catalog, self._index, self._ranker.ranker, now_s, explorer=self._policy
-        )
+        source = from_index(self._index)
+        ranker = self._ranker.ranker
+        slate = recommend(request, view, self.catalog, ranker, now_s, source=source, explorer=self._policy)
         return ShownList(
             request,
-            answer.items,
-            self._rows(answer.slate, answer.picks),
+            slate.items,
+            self._rows(slate.scored, slate.picks),
             self._policy.explored,
-            self._rows(answer.slate, self._policy.greedy),
-            answer.slate.features[answer.picks],
-            tuple(answer.slate.ids),
+            self._rows(slate.scored, self._policy.greedy),
+            slate.scored.features[slate.picks],
+            tuple(slate.scored.ids),
             view.clicks,
-            self._ranker.ranker.id,
+            ranker.id,
         )
 
     def learn(self, user: int, shown: ShownList, clicked: NDArray[np.bool_], now_s: float) -> None:
@@ -202,19 +204,8 @@ class _Watched:
         self.greedy: NDArray[np.intp] = np.zeros(0, np.intp)
         self.explored: NDArray[np.bool_] = np.zeros(0, np.bool_)
 
-    def choose(  # noqa: PLR0917 - the port's arguments
-        self,
-        slate: ScoredSlate,
-        order: NDArray[np.intp],
-        k: int,
-        catalog: ArticleCatalog,
-        now_s: float,
-        seed: int,
-    ) -> Explored:
-        self.greedy = order[:k]
-        if self.explorer is None:
-            chosen = Explored(self.greedy, np.ones(len(self.greedy)), np.zeros(len(self.greedy), np.bool_))
-        else:
-            chosen = self.explorer.choose(slate, order, k, catalog, now_s, seed)
+    def choose(self, slate: Slate, k: int, seed: int) -> Slate:
+        self.greedy = slate.order[:k]
+        chosen = slate.exploit(k) if self.explorer is None else self.explorer.choose(slate, k, seed)
         self.explored = chosen.explored
         return chosen

@@ -1,117 +1,110 @@
-"""Editorial rules, enforced on a ranking after all else.
+"""Editorial rules, applied to a ranking after every other step.
 
-Which rule gives way to which, the strongest first:
+Precedence of the rules, the strongest first:
 
 1. ``withdraw``, ``embargo`` and ``max-age``: the article is not shown.
-2. ``at-most`` and a quota's upper bounds: no list holds more, be it empty. Pins and lower bounds use
-   a limit's places before the ranking does.
-3. ``bury``: the article stands below all that is not buried, pinned articles included.
-4. ``pin``: the article stands at its position, if 1 to 3 allow it to be there.
+2. ``at-most`` and a quota's upper bounds: no list holds more, even if it stays empty. Pins and lower bounds
+   use a limit's places before the ranking does.
+3. ``bury``: the article ranks below all articles that are not buried, pinned ones included.
+4. ``pin``: the article takes its position, if 1 to 3 allow it.
 5. A quota's lower bounds: the best of the topic replace the last of the list, if 1 to 4 leave room.
 
-Of two rules of one rank the one in force for all answers comes before a request's, then the one whose name
-comes first. Guarantees, for any ranking and any rules:
+Between two rules of one rank, a rule for all answers precedes a request's, then the names' alphabetical order
+decides. Guarantees, for any ranking and any rules:
 
-- 1 to 3 hold in every answer. Where 4, 5 or the length asked for give way, the answer says so
-  (:attr:`Enforced.unmet`).
+- 1 to 3 hold in every answer. Where 4, 5 or the requested length give way, ``unmet`` of the slate says so.
 - Articles that no rule moves keep their order among themselves.
-- The same ranking and rules give the same answer, in whatever order the rules come.
+- The same ranking and rules give the same answer, whatever the order of the rules.
 
-A ranking of given candidates keeps all of them, so rules of rank 1 put an article at its end, below what is
-buried, and rules about how many articles a list holds do not apply.
+A ranking of candidates that the request names keeps all of them: rules of rank 1 put an article at its end,
+below the buried ones, and rules about how many articles a list holds do not apply.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Final, Self
 
+import numpy as np
+
 from freshet.models.events.editorial_rules import AtMost, Pin, Quota, UnmetRule
-from freshet.models.recommend.editorial.rule_book import ActiveRules, RuledArticles, meant, topics
+from freshet.models.recommend.editorial.rule_book import ActiveRules, RuledArticles, matches, topics
+from freshet.models.recommend.slate import Slate
 
 _ROUNDING: Final = 1e-9
 """A share of 0.3 of 10 articles is 3 of them, whatever the product in floating point."""
 
 
-@dataclass(frozen=True, slots=True)
-class Enforced:
-    """A list after the rules."""
+def enforce(slate: Slate) -> Slate:
+    """Picks the first ``k`` of the slate's order that the rules in force allow.
 
-    order: list[int]
-    """Positions in the candidates, in the order shown."""
-    moved_by: Mapping[int, tuple[str, ...]]
-    """Names of the rules that put a candidate where it is; the others are not in it."""
-    unmet: tuple[UnmetRule, ...]
-
-
-def enforce(articles: RuledArticles, order: Sequence[int], k: int, rules: ActiveRules) -> Enforced:
-    """The first ``k`` of a ranking that the rules allow.
-
-    Args:
-        articles: The n candidates.
-        order: All or some of the positions 0 to n - 1, best first.
-        k: How many to show; fewer where the rules or the candidates leave fewer.
-        rules: What holds.
+    Fewer than ``k`` are picked where the rules or the candidates leave fewer. Reads ``order``, ``rules`` and
+    ``ruled``; sets ``picks``, ``moved_by`` and ``unmet``.
     """
-    tiers = _Tiers.of(articles, order, rules)
+    k, tiers = slate.request.k, _Tiers.of(slate)
     length = min(k, len(tiers.plain) + len(tiers.buried))
     while True:
-        draft = _Draft(articles, tiers, rules, k, length)
+        draft = _Draft(slate.ruled, tiers, slate.rules, k, length)
         draft.pin()
         draft.meet_quotas()
         draft.fill()
         if len(draft.chosen) == length:
-            return draft.enforced()
+            picks, moved_by, unmet = draft.arranged()
+            return replace(slate, picks=np.array(picks, np.intp), moved_by=moved_by, unmet=unmet)
         # Shares are of the list as it is: a shorter one may hold fewer of a topic.
         length = len(draft.chosen)
 
 
-def reorder(articles: RuledArticles, order: Sequence[int], rules: ActiveRules) -> Enforced:
-    """A ranking of given candidates, all of them: pins, what is buried, and last what is not to be shown."""
-    tiers = _Tiers.of(articles, order, rules)
-    draft = _Draft(articles, tiers, ActiveRules(pins=rules.pins), len(order), len(order))
+def reorder(slate: Slate) -> Slate:
+    """Picks all of the slate's order: pins at their places, then buried articles, then hidden ones.
+
+    Reads and sets the same fields as :func:`enforce`.
+    """
+    ruled, rules, tiers = slate.ruled, slate.rules, _Tiers.of(slate)
+    length = len(slate.order)
+    draft = _Draft(ruled, tiers, ActiveRules(pins=rules.pins), length, length)
     draft.pin()
     draft.fill()
-    shown = draft.enforced()
-    present = {articles.ids[i] for i in order}
+    picks, moved_by, unmet = draft.arranged()
+    present = {ruled.ids[i] for i in slate.order.tolist()}
     named = {pin.name for pin in rules.pins if pin.news_id in present}
     counting = dict.fromkeys(rule.name for rule in (*rules.limits, *rules.quotas))
-    return Enforced(
-        shown.order + list(tiers.removed),
-        {**shown.moved_by, **{i: (name,) for i, name in tiers.removed.items()}},
-        tuple(unmet for unmet in shown.unmet if unmet.rule in named)
-        + tuple(UnmetRule(rule=name, reason="a ranking keeps all its candidates") for name in counting),
+    return replace(
+        slate,
+        picks=np.array([*picks, *tiers.removed], np.intp),
+        moved_by=moved_by | {i: (name,) for i, name in tiers.removed.items()},
+        unmet=(
+            *(rule for rule in unmet if rule.rule in named),
+            *(UnmetRule(rule=name, reason="a ranking keeps all its candidates") for name in counting),
+        ),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Tiers:
-    """Candidates in the order of the ranking, by what the rules leave of them."""
+    """Positions of the candidates, best first, by how the rules restrict them."""
 
-    plain: list[int] = field(default_factory=list)
-    buried: dict[int, str] = field(default_factory=dict)
-    """With the rule's name, as in ``removed``."""
-    removed: dict[int, str] = field(default_factory=dict)
+    plain: list[int]
+    buried: dict[int, str]
+    """Names of the rules that bury, by position."""
+    removed: dict[int, str]
+    """Names of the rules that hide, by position."""
 
     @classmethod
-    def of(cls, articles: RuledArticles, order: Sequence[int], rules: ActiveRules) -> Self:
-        removed, buried = rules.removed(articles), rules.buried(articles)
-        tiers = cls()
-        for i in order:
-            if i in removed:
-                tiers.removed[i] = removed[i]
-            elif i in buried:
-                tiers.buried[i] = buried[i]
-            else:
-                tiers.plain.append(i)
-        return tiers
+    def of(cls, slate: Slate) -> Self:
+        removed, buried = slate.rules.removed(slate.ruled), slate.rules.buried(slate.ruled)
+        order = slate.order.tolist()
+        return cls(
+            [i for i in order if i not in removed and i not in buried],
+            {i: buried[i] for i in order if i in buried and i not in removed},
+            {i: removed[i] for i in order if i in removed},
+        )
 
 
 class _Draft:
-    """A list of a given length under way: whoever comes first takes the places that limits leave."""
+    """A list of a given length under construction: first come, first served, within the limits."""
 
     def __init__(
         self, articles: RuledArticles, tiers: _Tiers, rules: ActiveRules, k: int, length: int
@@ -123,9 +116,9 @@ class _Draft:
         self._length = length
         self.chosen: dict[int, None] = {}
         self._pinned: dict[int, tuple[int, Pin]] = {}
-        """By position, from 1."""
+        """Candidate and pin by place on the list, from 1."""
         self._wanted: defaultdict[int, list[str]] = defaultdict(list)
-        """Chosen for a quota, with the quotas' names."""
+        """Names of the quotas for which a candidate was chosen."""
         self._counts: Counter[tuple[int, str]] = Counter()
         self._topics = [topics(rule, articles) for rule in rules.limits]
         self._refused: dict[str, None] = {}
@@ -133,7 +126,7 @@ class _Draft:
         self._unmet: dict[str, str] = {}
 
     def pin(self) -> None:
-        """Place what is pinned, as far as it may be shown."""
+        """Places the pinned articles that may be shown."""
         position_of = {self._articles.ids[i]: i for i in (*self._tiers.plain, *self._tiers.buried)}
         hidden = {self._articles.ids[i]: name for i, name in self._tiers.removed.items()}
         for pin in self._rules.pins:
@@ -162,10 +155,10 @@ class _Draft:
             self._pinned[position] = (i, pin)
 
     def meet_quotas(self) -> None:
-        """Choose the best of each topic of which the list must hold some."""
+        """Chooses the best of each topic of which the list must hold some."""
         for quota in self._rules.quotas:
             least = least_of(quota, self._length)
-            members = set(meant(quota, self._articles))
+            members = set(matches(quota, self._articles))
             have = len(members & self.chosen.keys())
             for i in self._tiers.plain:
                 if have >= least or len(self.chosen) >= self._length:
@@ -178,15 +171,15 @@ class _Draft:
                 self._miss(quota, f"{have} of {least} articles of {topic}: no other may be shown")
 
     def fill(self) -> None:
-        """Fill up with the best, and where they do not suffice with what is buried."""
+        """Fills up with the best articles, and where they do not suffice with buried ones."""
         for i in (*self._tiers.plain, *self._tiers.buried):
             if len(self.chosen) >= self._length:
                 break
             if i not in self.chosen:
                 self._take(i)
 
-    def enforced(self) -> Enforced:
-        """The list, with what is pinned in its places."""
+    def arranged(self) -> tuple[list[int], dict[int, tuple[str, ...]], tuple[UnmetRule, ...]]:
+        """The list, pinned articles in their places; the rules that moved each position; unmet rules."""
         pinned = {i for i, _ in self._pinned.values()}
         free = [i for i in self._tiers.plain if i in self.chosen and i not in pinned]
         buried = [i for i in self._tiers.buried if i in self.chosen]
@@ -207,10 +200,10 @@ class _Draft:
             for name in self._refused:
                 self._unmet.setdefault(name, f"for its limit the list has {len(order)} of {self._k} articles")
         unmet = tuple(UnmetRule(rule=rule, reason=reason) for rule, reason in self._unmet.items())
-        return Enforced(order, moved_by, unmet)
+        return order, moved_by, unmet
 
     def _brought_by_quotas(self, free: list[int]) -> dict[int, tuple[str, ...]]:
-        """Of the articles chosen for a quota those that the ranking alone would have left out."""
+        """Articles chosen for a quota that the ranking alone would have left out, with the quotas' names."""
         if not self._wanted:
             return {}
         alone = _Draft(self._articles, self._tiers, self._rules, self._k, self._length)
@@ -219,7 +212,7 @@ class _Draft:
         return {i: tuple(self._wanted[i]) for i in free if i in self._wanted and i not in alone.chosen}
 
     def _take(self, i: int, pin: Pin | None = None) -> bool:
-        """Choose a candidate, unless a limit is reached."""
+        """Chooses a candidate, unless a limit is reached."""
         touched = []
         for number, (rule, of_all) in enumerate(zip(self._rules.limits, self._topics, strict=True)):
             topic = of_all[i]
@@ -239,7 +232,7 @@ class _Draft:
 
 
 def _most(rule: AtMost | Quota, length: int) -> int:
-    """How many of its topic a list of ``length`` articles may hold."""
+    """The most articles of its topic that a list of ``length`` articles may hold."""
     most = length if rule.at_most is None else rule.at_most
     if isinstance(rule, Quota) and rule.at_most_share is not None:
         most = min(most, math.floor(rule.at_most_share * length + _ROUNDING))
@@ -247,6 +240,6 @@ def _most(rule: AtMost | Quota, length: int) -> int:
 
 
 def least_of(quota: Quota, length: int) -> int:
-    """How many of its topic a list of ``length`` articles must hold."""
+    """The fewest articles of its topic that a list of ``length`` articles must hold."""
     share = quota.at_least_share or 0.0
     return max(quota.at_least or 0, math.ceil(share * length - _ROUNDING))

@@ -1,10 +1,11 @@
-"""Editorial rules: which of them hold at a moment, and which articles each of them means.
+"""Editorial rules: which are in force at a moment, and which articles each of them matches.
 
-:mod:`freshet.models.recommend.editorial.enforcement` says what they do to a list.
+:mod:`freshet.models.recommend.editorial.enforcement` applies them to a list.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
@@ -27,18 +28,19 @@ from freshet.models.events.editorial_rules import (
 
 @dataclass(frozen=True, slots=True)
 class RuledArticles:
-    """What rules look at, of n candidates."""
+    """Labels and ages of n candidates: all that editorial rules look at."""
 
-    ids: Sequence[str]
-    categories: Sequence[str]
-    """Empty where unknown, here and in the next."""
-    subcategories: Sequence[str]
-    ages_s: Sequence[float]
-    """Infinite where unknown."""
+    ids: Sequence[str] = ()
+    categories: Sequence[str] = ()
+    """Categories, empty where unknown."""
+    subcategories: Sequence[str] = ()
+    """Subcategories, empty where unknown."""
+    ages_s: Sequence[float] = ()
+    """Seconds since published, else since first seen; infinite where unknown."""
 
     @classmethod
     def of(cls, ids: Sequence[str], rows: NDArray[np.int64], catalog: ArticleCatalog, now_s: float) -> Self:
-        """Of ``ids`` (n), with their ``rows`` (n,) in ``catalog``, at ``now_s`` (Unix seconds)."""
+        """Looks up ``ids`` by their ``rows`` (n,) in ``catalog``, with ages at ``now_s`` (Unix seconds)."""
         published_at_s = catalog.published_at_s[rows]
         since_s = np.where(np.isnan(published_at_s), catalog.first_seen_s[rows], published_at_s)
         ages_s = np.where(np.isnan(since_s), np.inf, now_s - since_s)
@@ -52,52 +54,57 @@ class RuledArticles:
 
 @dataclass(frozen=True, slots=True)
 class ActiveRules:
-    """The rules that hold at one moment, by what they do, each kind in the order of precedence."""
+    """Rules in force at one moment, by kind, each kind in the order of precedence."""
 
     removals: tuple[Withdraw | Embargo | MaxAge, ...] = ()
     limits: tuple[AtMost | Quota, ...] = ()
-    """Upper bounds."""
+    """Upper bounds on topics."""
     burials: tuple[Bury, ...] = ()
     pins: tuple[Pin, ...] = ()
     quotas: tuple[Quota, ...] = ()
-    """Lower bounds."""
+    """Lower bounds on topics."""
 
     def __bool__(self) -> bool:
         return bool(self.removals or self.limits or self.burials or self.pins or self.quotas)
 
     def removed(self, articles: RuledArticles) -> dict[int, str]:
-        """Which candidates are not shown, with the name of the strongest rule that says so."""
-        return _first_to_mean(self.removals, articles)
+        """Positions of candidates that are not shown, with the name of the strongest rule for each."""
+        return _first_match(self.removals, articles)
 
     def buried(self, articles: RuledArticles) -> dict[int, str]:
-        """Which candidates stand below all others, likewise."""
-        return _first_to_mean(self.burials, articles)
+        """Positions of candidates that rank below all others, with the strongest rule's name."""
+        return _first_match(self.burials, articles)
 
-    def concerning(self, articles: RuledArticles) -> list[tuple[str, ...]]:
-        """For each candidate the names of all rules that mean it, the strongest first."""
-        names: list[dict[str, None]] = [{} for _ in articles.ids]
+    def matching(self, articles: RuledArticles) -> dict[int, list[str]]:
+        """Names of all rules that match a candidate, by its position, the strongest first."""
+        names: defaultdict[int, list[str]] = defaultdict(list)
         for rule in (*self.removals, *self.limits, *self.burials, *self.pins, *self.quotas):
-            for i in meant(rule, articles):
-                names[i][rule.name] = None
-        return [tuple(each) for each in names]
+            for i in matches(rule, articles):
+                names[i].append(rule.name)
+        return names
 
 
 class RuleBook:
-    """Rules in force, prepared once for many answers.
+    """Editorial rules, sorted once for many answers.
 
     Args:
-        rules: In any order.
+        rules: Rules in any order.
+
+    >>> from freshet.models.events.editorial_rules import Pin
+    >>> book = RuleBook([Pin(name="lead", news_id="N1")])
+    >>> [pin.news_id for pin in book.active(now_s=0.0).pins]
+    ['N1']
     """
 
     def __init__(self, rules: Iterable[EditorialRule] = ()) -> None:
         self.rules = tuple(sorted(rules, key=_by_name))
 
     def active(self, now_s: float, request_rules: Iterable[EditorialRule] = ()) -> ActiveRules:
-        """What holds at ``now_s`` (Unix seconds), with the rules of a request after these."""
+        """The rules in force at ``now_s`` (Unix seconds); those of a request come after the book's own."""
         rules = (*self.rules, *sorted(request_rules, key=_by_name))
         if not rules:
             return NO_RULES
-        rules = tuple(rule for rule in rules if _holds(rule, now_s))
+        rules = tuple(rule for rule in rules if _is_in_force(rule, now_s))
         return ActiveRules(
             removals=tuple(rule for rule in rules if isinstance(rule, Withdraw | Embargo | MaxAge)),
             limits=tuple(
@@ -115,14 +122,14 @@ def _by_name(rule: EditorialRule) -> tuple[str, str]:
     return rule.name, rule.model_dump_json()
 
 
-def _holds(rule: EditorialRule, now_s: float) -> bool:
+def _is_in_force(rule: EditorialRule, now_s: float) -> bool:
     return (rule.since is None or rule.since.timestamp() <= now_s) and (
         rule.until is None or now_s < rule.until.timestamp()
     )
 
 
-def meant(rule: EditorialRule, articles: RuledArticles) -> list[int]:
-    """The candidates that a rule is about, rising."""
+def matches(rule: EditorialRule, articles: RuledArticles) -> list[int]:
+    """Positions of the candidates that a rule matches, in rising order."""
     if isinstance(rule, Pin):
         return [i for i, news_id in enumerate(articles.ids) if news_id == rule.news_id]
     if isinstance(rule, AtMost | Quota):
@@ -144,7 +151,7 @@ def meant(rule: EditorialRule, articles: RuledArticles) -> list[int]:
 
 
 def topics(rule: AtMost | Quota, articles: RuledArticles) -> Sequence[str]:
-    """The category or subcategory that a rule counts each candidate as; empty where it does not count it."""
+    """The category or subcategory under which a rule counts each candidate; empty where it does not count."""
     if isinstance(rule, AtMost):
         return articles.categories if rule.per == "category" else articles.subcategories
     if rule.category is not None:
@@ -152,13 +159,13 @@ def topics(rule: AtMost | Quota, articles: RuledArticles) -> Sequence[str]:
     return [name if name == rule.subcategory else "" for name in articles.subcategories]
 
 
-def _first_to_mean(
+def _first_match(
     rules: Sequence[Withdraw | Embargo | MaxAge | Bury], articles: RuledArticles
 ) -> dict[int, str]:
-    """The candidates that any of ``rules`` means, with the name of the first that does."""
+    """Positions of the candidates that any of ``rules`` matches, with the name of the first that does."""
     names: dict[int, str] = {}
     for rule in rules:
-        for i in meant(rule, articles):
+        for i in matches(rule, articles):
             names.setdefault(i, rule.name)
     return names
 

@@ -13,14 +13,14 @@ constant for the article's own features)
 .. math:: s = \frac{1}{\lambda + n} + \Bigl(z - \frac{B}{\lambda + n}\Bigr)^{\!\top} A_0^{-1}
    \Bigl(z - \frac{B}{\lambda + n}\Bigr).
 
-So an article never shown is valued by what articles with features like its own got, and gets the
-benefit of a doubt that each impression makes smaller.
+So an article never shown is valued like articles with similar features, and gets the benefit of a doubt that
+each impression makes smaller.
 
-What it cannot do: its choice is certain given what it has learned, so that in its log only the position of an
-explored article is random; other policies can be estimated from it only where they agree with it. It learns
-from what this process is told, keeps that in memory, and starts anew with the process.
+Limits: its choice is certain given what it has learned, so that in its log only the position of an explored
+article is random; other policies can be estimated from it only where they agree with it. It learns from the
+lists of its own process, keeps what it learned in memory, and starts anew with the process.
 
-Memory is bounded: the articles shown longest ago lose their constants (what they taught of the features
+Memory is bounded: the articles shown longest ago lose their constants (what the features learned from them
 stays).
 """
 
@@ -33,11 +33,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from freshet.models.articles.catalog import ArticleCatalog
 from freshet.models.ranking.features import FEATURES
-from freshet.models.ranking.scored_slate import ScoredSlate
-from freshet.models.recommend.exploration.policy import Explored
 from freshet.models.recommend.exploration.slots import ExplorationSlots
+from freshet.models.recommend.slate import Slate
 
 _SOLVED_EVERY = 20
 """Lists learned from between two solutions of the regression: a solution takes as long as ten lists."""
@@ -49,10 +47,10 @@ class LinUcbExplorer:
     Safe for calls from several threads.
 
     Args:
-        slots: Which slots, and who competes.
+        slots: Limits on exploration.
         alpha: Standard deviations above the expected click rate, where a click's variance is 1.
-        ridge: Of the features' weights, and of an article's own constant (lambda).
-        max_articles: That have a constant of their own.
+        ridge: Regularisation (lambda) of the features' weights and of an article's own constant.
+        max_articles: The most articles that have a constant of their own.
 
     Raises:
         ValueError: An argument is not positive.
@@ -87,52 +85,44 @@ class LinUcbExplorer:
 
     @property
     def articles(self) -> int:
-        """Articles that have a constant of their own."""
+        """Number of articles that have a constant of their own."""
         return len(self._row_of)
 
-    def choose(  # noqa: PLR0917 - the port's arguments
-        self,
-        slate: ScoredSlate,
-        order: NDArray[np.intp],
-        k: int,
-        catalog: ArticleCatalog,
-        now_s: float,
-        seed: int,
-    ) -> Explored:
-        """See :class:`freshet.models.recommend.exploration.policy.Explorer`; only the positions are drawn."""
-        competitors = self._slots.competitors(slate, order, k, catalog, now_s)
-        m = min(self._slots.slots(k, len(order)), len(competitors))
+    def choose(self, slate: Slate, k: int, seed: int) -> Slate:
+        """Fills the slots with the best bounds; only their positions are random."""
+        competitors = self._slots.competitors(slate, k)
+        m = min(self._slots.slots(k, len(slate.order)), len(competitors))
         best = competitors[:0]
         if m:
-            ids = [slate.ids[i] for i in competitors.tolist()]
-            bounds = self.upper_bounds(ids, slate.features[competitors])
+            ids = [slate.scored.ids[i] for i in competitors.tolist()]
+            bounds = self.upper_bounds(ids, slate.scored.features[competitors])
             best = competitors[np.argsort(-bounds, kind="stable")[:m]]
-        return self._slots.fill(order, k, best, np.eye(m), np.random.default_rng(seed))
+        return self._slots.fill(slate, k, best, np.eye(m), np.random.default_rng(seed))
 
     def upper_bounds(self, ids: Sequence[str], x: NDArray[np.float32]) -> NDArray[np.float64]:
         """Upper confidence bounds (n,) of the click rates of articles with the features ``x``.
 
         Args:
-            ids: The articles.
+            ids: News ids of n articles.
             x: Shape (n, len(FEATURES)).
         """
-        z = _with_constant(x)
+        z = _with_constant(x)  # (n, f), f = F + 1
         with self._lock:
             rows = np.array([self._row_of.get(news_id, 0) for news_id in ids], np.intp)
             shown, features, clicks = self._shown[rows], self._features[rows], self._clicks[rows]
             inverse, beta = self._inverse, self._beta
-        rest = z - features / shown[:, None]
-        expected = z @ beta + (clicks - features @ beta) / shown
+        rest = z - features / shown[:, None]  # (n, f)
+        expected = z @ beta + (clicks - features @ beta) / shown  # (n,)
         variance = 1.0 / shown + np.einsum("nf,fg,ng->n", rest, inverse, rest)
         bounds: NDArray[np.float64] = expected + self._alpha * np.sqrt(np.maximum(variance, 0.0))
         return bounds
 
     def learn(self, ids: Sequence[str], x: NDArray[np.float32], clicked: NDArray[np.bool_]) -> None:
-        """Take in a list that was shown; a feature that is not finite makes it nothing to learn from.
+        """Learns from a list that was shown; a list with a feature that is not finite is ignored.
 
         Args:
             ids: Distinct articles.
-            x: Shape (n, len(FEATURES)), as they were when the list was made.
+            x: Shape (n, len(FEATURES)): features as they were when the list was made.
             clicked: Shape (n,).
         """
         if not np.isfinite(x).all():
@@ -154,7 +144,7 @@ class LinUcbExplorer:
                 self._beta = self._inverse @ self._b0
 
     def _add_shared(self, rows: NDArray[np.intp], sign: float) -> None:
-        """Add (1) or take out (-1) what the articles' own constants explain."""
+        """Adds (1) or subtracts (-1) the part of ``A_0`` and ``b_0`` that the articles' constants explain."""
         scaled = self._features[rows] / self._shown[rows, None]
         self._a0 += sign * (self._features[rows].T @ scaled)
         self._b0 += sign * (self._clicks[rows] @ scaled)

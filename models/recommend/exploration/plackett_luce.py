@@ -21,19 +21,17 @@ Diversity has no say in a list that is drawn by scores.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from freshet.models.articles.catalog import ArticleCatalog
-from freshet.models.ranking.scored_slate import ScoredSlate
-from freshet.models.recommend.exploration.policy import Explored
 from freshet.models.recommend.exploration.rank_probabilities import (
     exceedance_counts,
     polynomial_product,
     rank_probabilities,
 )
+from freshet.models.recommend.slate import Slate
 
 _HIGHEST_TAIL = 15.0
 """Above the largest noise expected; what lies higher has a probability of exp(-15)."""
@@ -57,23 +55,19 @@ class PlackettLuceExplorer:
         if not LEAST_TEMPERATURE <= self.temperature < np.inf:
             raise ValueError(f"the temperature must be at least {LEAST_TEMPERATURE}, got {self.temperature}")
 
-    def choose(  # noqa: PLR0917 - the port's arguments
-        self,
-        slate: ScoredSlate,
-        order: NDArray[np.intp],
-        k: int,
-        catalog: ArticleCatalog,
-        now_s: float,
-        seed: int,
-    ) -> Explored:
-        """Draw a whole list; every slot counts as explored."""
-        del catalog, now_s
-        # In the slate's canonical order: neither the exploitation order nor its length can reach the draw.
-        candidates = np.sort(order)
-        scores = slate.scores[candidates]
+    def choose(self, slate: Slate, k: int, seed: int) -> Slate:
+        """Draws the whole list; every slot counts as explored."""
+        # In the slate's canonical order: the order without exploration cannot influence the draw.
+        candidates = np.sort(slate.order)
+        scores = slate.scored.scores[candidates]  # (n,)
         drawn = plackett_luce_order(scores, self.temperature, np.random.default_rng(seed))[:k]
         propensities = plackett_luce_propensities(scores, self.temperature, drawn)
-        return Explored(candidates[drawn], propensities, np.ones(len(drawn), np.bool_))
+        return replace(
+            slate,
+            picks=candidates[drawn],
+            propensities=propensities,
+            explored=np.ones(len(drawn), np.bool_),
+        )
 
 
 def plackett_luce_order(

@@ -1,4 +1,4 @@
-r"""Which slots of a list are for exploration, who competes for them, and how likely what was shown was.
+r"""Slots of a list that explore, the articles that compete for them, and the propensities of what was shown.
 
 A list of k has at most ``budget`` explored slots. Which of the positions from ``first`` on they are is drawn
 for each list, uniformly without replacement: what is explored is then looked at as much as the average of
@@ -19,33 +19,32 @@ that an article is its first, second, ... choice.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import comb
 
 import numpy as np
 from numpy.typing import NDArray
 
 from freshet.models.articles.catalog import ArticleCatalog
-from freshet.models.ranking.scored_slate import ScoredSlate
-from freshet.models.recommend.exploration.policy import Explored
+from freshet.models.recommend.slate import Slate
 
 
 @dataclass(frozen=True, slots=True)
 class ExplorationSlots:
-    """How much of a list explores, and what may be explored.
+    """Limits on exploration: the slots of a list that explore, and the articles that may be explored.
 
     Raises:
         ValueError: A bound is not positive, or a position or budget negative.
     """
 
     budget: int = 1
-    """The most slots of one list."""
+    """The most explored slots of one list."""
     first: int = 1
-    """The first position (from 0) that may explore."""
+    """First position (from 0) that may explore."""
     max_age_s: float = 6 * 3_600.0
-    """Since published, else since first seen; an article that is not dated counts as new."""
+    """Greatest age of a competitor, since published, else first seen; an undated article counts as new."""
     max_impressions: float = 100.0
-    """Of all time."""
+    """Impressions of all time, without decay, at which an article stops competing."""
 
     def __post_init__(self) -> None:
         if self.budget < 0 or self.first < 0:
@@ -56,56 +55,55 @@ class ExplorationSlots:
                 f"and {self.max_impressions}"
             )
 
-    def competitors(
-        self,
-        slate: ScoredSlate,
-        order: NDArray[np.intp],
-        k: int,
-        catalog: ArticleCatalog,
-        now_s: float,
-    ) -> NDArray[np.intp]:
-        """Positions (c,) in ``slate`` of those who compete, in the order of ``order``."""
+    def competitors(self, slate: Slate, k: int) -> NDArray[np.intp]:
+        """Positions (c,) of the articles that compete, in the slate's order."""
+        catalog, order = slate.catalog, slate.order
         if not self.slots(k, len(order)):
             return order[:0]
         rest = order[k:]
-        rows = slate.rows[rest]
+        rows = slate.scored.rows[rest]
         published_at_s = catalog.published_at_s[rows]
         since_s = np.where(np.isnan(published_at_s), catalog.first_seen_s[rows], published_at_s)
         undecayed = undecayed_count(catalog)
-        young = ~(now_s - since_s >= self.max_age_s)
+        young = ~(slate.now_s - since_s >= self.max_age_s)
         fresh = young & (catalog.impressions[rows, undecayed] < self.max_impressions)
         return np.asarray(rest[fresh])
 
     def slots(self, k: int, candidates: int) -> int:
-        """How many slots of a list of ``k`` may explore, where there are ``candidates``."""
+        """The number of slots of a list of ``k`` that may explore, given the number of candidates.
+
+        >>> ExplorationSlots(budget=2, first=1).slots(k=10, candidates=2)
+        1
+        """
         return max(0, min(self.budget, min(k, candidates) - self.first))
 
     def fill(
         self,
-        order: NDArray[np.intp],
+        slate: Slate,
         k: int,
         choices: NDArray[np.intp],
         probabilities: NDArray[np.float64],
         rng: np.random.Generator,
-    ) -> Explored:
-        """The list: ``choices`` in explored slots, the first of ``order`` in all others.
+    ) -> Slate:
+        """The slate that shows ``choices`` in explored slots and the first of its order in all others.
 
         Args:
-            order: Shape (n,): the order without exploration.
-            k: The list's length.
+            slate: A scored slate.
+            k: Length of the list.
             choices: Shape (m,), m at most :meth:`slots`: competitors, the first choice first.
-            probabilities: Shape (m, m): that each of them is the first, second, ... choice.
-            rng: Draws the positions.
+            probabilities: Shape (m, m): probability that each choice is the first, second, ... choice.
+            rng: Draws the positions of the explored slots.
         """
-        length = min(k, len(order))
-        m, room = len(choices), length - self.first
+        m = len(choices)
         if m == 0:
-            return Explored(order[:length], np.ones(length), np.zeros(length, np.bool_))
+            return slate.exploit(k)
+        length = min(k, len(slate.order))
+        room = length - self.first
         explored = np.zeros(length, np.bool_)
         explored[self.first + rng.choice(room, m, replace=False)] = True
         picks = np.empty(length, np.intp)
         picks[explored] = choices
-        picks[~explored] = order[: length - m]
+        picks[~explored] = slate.order[: length - m]
         propensities = np.ones(length)
         nth = kept = 0
         for position in range(length):
@@ -120,9 +118,9 @@ class ExplorationSlots:
                     e = position - kept
                     propensities[position] = comb(before, e) * comb(after, m - e) / comb(room, m)
                 kept += 1
-        return Explored(picks, propensities, explored)
+        return replace(slate, picks=picks, propensities=propensities, explored=explored)
 
 
 def undecayed_count(catalog: ArticleCatalog) -> int:
-    """Which of the catalog's counts decays least."""
+    """Index of the catalog's count that decays least."""
     return max(range(len(catalog.half_lives_s)), key=lambda j: catalog.half_lives_s[j] or np.inf)

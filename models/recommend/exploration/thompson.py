@@ -28,10 +28,9 @@ from numpy.typing import NDArray
 
 from freshet.models.articles.catalog import ArticleCatalog
 from freshet.models.kernels.priors import GLOBAL_PRIOR_CLICKS, GLOBAL_PRIOR_IMPRESSIONS
-from freshet.models.ranking.scored_slate import ScoredSlate
-from freshet.models.recommend.exploration.policy import Explored
 from freshet.models.recommend.exploration.rank_probabilities import exceedance_counts, rank_probabilities
 from freshet.models.recommend.exploration.slots import ExplorationSlots
+from freshet.models.recommend.slate import Slate
 
 _LEAST_PARAMETER = 0.05
 _MAX_GRID = 2_048
@@ -64,29 +63,21 @@ class ThompsonExplorer:
         if self.relevance < 0:
             raise ValueError(f"relevance must not be negative, got {self.relevance}")
 
-    def choose(  # noqa: PLR0917 - the port's arguments
-        self,
-        slate: ScoredSlate,
-        order: NDArray[np.intp],
-        k: int,
-        catalog: ArticleCatalog,
-        now_s: float,
-        seed: int,
-    ) -> Explored:
-        """See :class:`freshet.models.recommend.exploration.policy.Explorer`."""
-        rng = np.random.default_rng(seed)
-        competitors = self.slots.competitors(slate, order, k, catalog, now_s)
-        m = min(self.slots.slots(k, len(order)), len(competitors))
+    def choose(self, slate: Slate, k: int, seed: int) -> Slate:
+        """Fills the slots with the competitors of the largest draws, at random positions."""
+        competitors = self.slots.competitors(slate, k)
+        m = min(self.slots.slots(k, len(slate.order)), len(competitors))
         if m == 0:
-            return self.slots.fill(order, k, competitors[:0], np.empty((0, 0)), rng)
-        clicks, skips = self._posteriors(slate.rows[competitors], catalog, now_s)
-        offsets = self.relevance * slate.scores[competitors]
+            return slate.exploit(k)
+        rng = np.random.default_rng(seed)
+        clicks, skips = self._posteriors(slate.scored.rows[competitors], slate.catalog, slate.now_s)
+        offsets = self.relevance * slate.scored.scores[competitors]  # (c,)
         # A draw may round to 0 or 1, whose log-odds are infinite.
         draws = np.clip(rng.beta(clicks, skips), 1e-300, 1.0 - 1e-16)
         values = np.log(draws) - np.log1p(-draws) + offsets
         best = np.argsort(-values, kind="stable")[:m]
         probabilities = _choice_probabilities(clicks, skips, offsets, best, m)
-        return self.slots.fill(order, k, competitors[best], probabilities, rng)
+        return self.slots.fill(slate, k, competitors[best], probabilities, rng)
 
     def _posteriors(
         self, rows: NDArray[np.int64], catalog: ArticleCatalog, now_s: float

@@ -20,7 +20,7 @@ from freshet.models.events.events import Impression, RecommendationRequest, from
 from freshet.models.ranking.features import FEATURES
 from freshet.models.ranking.linear import LinearRanker
 from freshet.models.ranking.scored_slate import ScoredSlate
-from freshet.models.recommend.pipeline import rank
+from freshet.models.recommend.pipeline import recommend
 from freshet.models.users.pooling import Pooling
 from freshet.models.users.state import UserState
 from freshet.models.users.view import UserView
@@ -106,7 +106,7 @@ def test_each_impression_is_ranked_as_the_server_would_before_it_is_learned_from
         asked = RecommendationRequest(
             request_id="r", user_id=impression.user_id, time=impression.time, candidates=impression.candidates
         )
-        items = rank(asked, UserView.of(state, now_s, population), served, RANKER, now_s).items
+        items = recommend(asked, UserView.of(state, now_s, population), served, RANKER, now_s).items
         assert {item.news_id: item.score for item in items} == pytest.approx(measured[position], abs=1e-5)
 
         source = ("impressions", 0, position)

@@ -16,8 +16,8 @@ from freshet.models.articles.trending import population_vector
 from freshet.models.events.events import Filters, RecommendationRequest, RecommendedArticle, from_unix_s
 from freshet.models.ports import EVERYTHING, ArticleFilter, FloatMatrix, Hit, IndexedArticle, IndexUnavailable
 from freshet.models.ranking.linear import LinearRanker
-from freshet.models.recommend.candidates import largest
-from freshet.models.recommend.pipeline import rank, recommend, trending_fallback
+from freshet.models.recommend.candidates import from_catalog, from_index, largest
+from freshet.models.recommend.pipeline import recommend
 from freshet.models.users.pooling import Pooling
 from freshet.models.users.state import UserState
 from freshet.models.users.view import UserView
@@ -96,6 +96,12 @@ def reader(catalog: ArticleCatalog, clicked: tuple[str, ...] = ("N3", "N50")) ->
     return UserView.of(state, NOW_S, population_vector(catalog, NOW_S))
 
 
+def answered(
+    asked: RecommendationRequest, user: UserView, catalog: ArticleCatalog, index: ExactIndex
+) -> list[RecommendedArticle]:
+    return recommend(asked, user, catalog, RANKER, NOW_S, source=from_index(index)).items
+
+
 def ids(items: list[RecommendedArticle]) -> list[str]:
     return [item.news_id for item in items]
 
@@ -105,10 +111,10 @@ def ids(items: list[RecommendedArticle]) -> list[str]:
 def test_the_order_of_candidates_changes_nothing(candidates: list[str]) -> None:
     user = reader(CATALOG)
 
-    items = rank(request(candidates=tuple(candidates)), user, CATALOG, RANKER, NOW_S).items
+    items = recommend(request(candidates=tuple(candidates)), user, CATALOG, RANKER, NOW_S).items
 
     named_in_order = tuple(sorted(candidates))
-    assert items == rank(request(candidates=named_in_order), user, CATALOG, RANKER, NOW_S).items
+    assert items == recommend(request(candidates=named_in_order), user, CATALOG, RANKER, NOW_S).items
     assert sorted(ids(items)) == sorted(candidates)
 
 
@@ -116,7 +122,7 @@ def test_ties_follow_neither_the_position_nor_the_name(world: tuple[ArticleCatal
     catalog, _ = world
     unknown = tuple(f"U{i:03}" for i in range(200))
 
-    items = rank(request(candidates=unknown), reader(catalog), catalog, RANKER, NOW_S).items
+    items = recommend(request(candidates=unknown), reader(catalog), catalog, RANKER, NOW_S).items
 
     assert len({item.score for item in items}) == 1
     order = np.array([int(news_id[1:]) for news_id in ids(items)])
@@ -133,7 +139,7 @@ def test_candidates_are_all_ranked_once_whatever_k_and_the_filters(
         candidates=("N1", "N2", "N3", "N2", "unknown"), k=1, filters=Filters(categories=("travel",))
     )
 
-    items = recommend(asked, reader(catalog), catalog, index, RANKER, NOW_S).items
+    items = answered(asked, reader(catalog), catalog, index)
 
     assert sorted(ids(items)) == ["N1", "N2", "N3", "unknown"]
     assert all(item.sources == ("request",) for item in items)
@@ -145,7 +151,7 @@ def test_reasons_sum_to_the_score_and_articles_are_described(
 ) -> None:
     catalog, index = world
 
-    items = recommend(request(k=20), reader(catalog), catalog, index, RANKER, NOW_S).items
+    items = answered(request(k=20), reader(catalog), catalog, index)
 
     for item in items:
         i = int(item.news_id[1:])
@@ -164,8 +170,8 @@ def test_without_an_explanation_the_ranking_is_the_same_and_the_items_are_bare(
     catalog, index = world
     user = reader(catalog)
 
-    full = recommend(request(), user, catalog, index, RANKER, NOW_S).items
-    bare = recommend(request(explain=False), user, catalog, index, RANKER, NOW_S).items
+    full = answered(request(), user, catalog, index)
+    bare = answered(request(explain=False), user, catalog, index)
 
     assert bare == [
         RecommendedArticle(news_id=item.news_id, score=item.score, propensity=1.0) for item in full
@@ -178,11 +184,11 @@ def test_an_answer_has_k_distinct_articles_that_the_user_has_not_clicked(
     catalog, index = world
     user = reader(catalog)
 
-    items = recommend(request(k=N - 10), user, catalog, index, RANKER, NOW_S).items
+    items = answered(request(k=N - 10), user, catalog, index)
     assert len(set(ids(items))) == len(items) == N - 10
     assert not {"N3", "N50"} & set(ids(items))
 
-    everything = recommend(request(k=N, exclude_seen=False), user, catalog, index, RANKER, NOW_S).items
+    everything = answered(request(k=N, exclude_seen=False), user, catalog, index)
     assert {"N3", "N50"} <= set(ids(everything))
 
 
@@ -194,9 +200,9 @@ def test_filters_hold(world: tuple[ArticleCatalog, ExactIndex], answer: str) -> 
     def numbers(filters: Filters) -> set[int]:
         asked = request(k=50, filters=filters)
         items = (
-            recommend(asked, user, catalog, index, RANKER, NOW_S).items
+            answered(asked, user, catalog, index)
             if answer == "index"
-            else trending_fallback(asked, user, catalog, RANKER, NOW_S).items
+            else recommend(asked, user, catalog, RANKER, NOW_S, source=from_catalog).items
         )
         assert items
         return {int(news_id[1:]) for news_id in ids(items)}
@@ -219,9 +225,9 @@ def test_what_is_withdrawn_or_not_yet_published_never_appears(
     user, asked = reader(catalog), request(k=N)
 
     items = (
-        recommend(asked, user, catalog, index, RANKER, NOW_S).items
+        answered(asked, user, catalog, index)
         if answer == "index"
-        else trending_fallback(asked, user, catalog, RANKER, NOW_S).items
+        else recommend(asked, user, catalog, RANKER, NOW_S, source=from_catalog).items
     )
 
     assert len(items) > 10
@@ -237,29 +243,22 @@ def test_a_click_brings_articles_like_it(world: tuple[ArticleCatalog, ExactIndex
     asked = request(k=10, diversity=0.0)
 
     def place(user: UserView) -> int:
-        order = ids(recommend(request(k=N, diversity=0.0), user, catalog, index, RANKER, NOW_S).items)
+        order = ids(answered(request(k=N, diversity=0.0), user, catalog, index))
         return min(order.index(f"like-{i}") for i in range(3))
 
     before = reader(catalog, ("N60",))
     after = reader(catalog, ("N60", "N0"))
 
     assert place(after) < place(before)
-    assert recommend(asked, after, catalog, index, RANKER, NOW_S).items
+    assert answered(asked, after, catalog, index)
 
 
 def test_a_user_never_seen_gets_the_populations_answer(world: tuple[ArticleCatalog, ExactIndex]) -> None:
     catalog, index = world
     population = population_vector(catalog, NOW_S)
 
-    stranger = recommend(request(), UserView.of(None, NOW_S, population), catalog, index, RANKER, NOW_S).items
-    blank = recommend(
-        request(),
-        UserView.of(UserState.empty(POOLING), NOW_S, population),
-        catalog,
-        index,
-        RANKER,
-        NOW_S,
-    ).items
+    stranger = answered(request(), UserView.of(None, NOW_S, population), catalog, index)
+    blank = answered(request(), UserView.of(UserState.empty(POOLING), NOW_S, population), catalog, index)
 
     assert len(stranger) == 10
     assert ids(stranger) == ids(blank)
@@ -273,7 +272,12 @@ def test_an_index_ahead_of_the_catalog_is_answered_with_what_is_known(
     empty = ArticleCatalog(D)
 
     items = recommend(
-        request(), UserView.of(None, NOW_S, np.zeros(D, np.float32)), empty, index, RANKER, NOW_S
+        request(),
+        UserView.of(None, NOW_S, np.zeros(D, np.float32)),
+        empty,
+        RANKER,
+        NOW_S,
+        source=from_index(index),
     ).items
 
     assert len(items) == 10
@@ -286,7 +290,7 @@ def test_diversity_changes_the_list_but_not_its_first_item(
     user = reader(catalog)
 
     def spread(diversity: float) -> tuple[list[str], float]:
-        found = ids(recommend(request(diversity=diversity), user, catalog, index, RANKER, NOW_S).items)
+        found = ids(answered(request(diversity=diversity), user, catalog, index))
         vectors = catalog.vectors[catalog.rows(found)]
         return found, float((vectors @ vectors.T)[np.triu_indices(len(found), 1)].mean())
 
@@ -308,8 +312,8 @@ def test_an_index_that_is_down_is_told_and_the_catalog_still_answers(
     user = reader(catalog)
 
     with pytest.raises(IndexUnavailable):
-        recommend(request(), user, catalog, _NoIndex(D), RANKER, NOW_S)
-    items = trending_fallback(request(), user, catalog, RANKER, NOW_S).items
+        recommend(request(), user, catalog, RANKER, NOW_S, source=from_index(_NoIndex(D)))
+    items = recommend(request(), user, catalog, RANKER, NOW_S, source=from_catalog).items
 
     assert len(items) == 10
     assert {source for item in items for source in item.sources} <= {"trending", "newest"}
@@ -318,13 +322,13 @@ def test_an_index_that_is_down_is_told_and_the_catalog_still_answers(
 def test_an_empty_catalog_is_answered_with_nothing() -> None:
     user = UserView.of(None, NOW_S, np.zeros(D, np.float32))
 
-    assert recommend(request(), user, ArticleCatalog(D), ExactIndex(D), RANKER, NOW_S).items == []
-    assert trending_fallback(request(), user, ArticleCatalog(D), RANKER, NOW_S).items == []
+    assert answered(request(), user, ArticleCatalog(D), ExactIndex(D)) == []
+    assert recommend(request(), user, ArticleCatalog(D), RANKER, NOW_S, source=from_catalog).items == []
 
 
 def test_ranking_needs_candidates(world: tuple[ArticleCatalog, ExactIndex]) -> None:
     with pytest.raises(ValueError, match="names no candidates"):
-        rank(request(), reader(world[0]), world[0], RANKER, NOW_S)
+        recommend(request(), reader(world[0]), world[0], RANKER, NOW_S)
 
 
 @given(st.lists(st.integers(0, 5).map(float), max_size=40), st.integers(1, 50))

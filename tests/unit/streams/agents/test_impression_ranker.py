@@ -12,7 +12,7 @@ from freshet.models.events.events import Click, Impression, RankerExample, Recom
 from freshet.models.ranking.example_codec import decoded
 from freshet.models.ranking.features import FEATURES
 from freshet.models.ranking.linear import LinearRanker
-from freshet.models.recommend.pipeline import rank
+from freshet.models.recommend.pipeline import recommend
 from freshet.models.users.state import UserState
 from freshet.models.users.view import UserView
 from freshet.streams import metrics
@@ -80,7 +80,8 @@ class World:
             request_id=request_id, user_id="U", time=from_unix_s(NOW_S), candidates=SLATE
         )
         user = UserView.of(self.state, NOW_S, POPULATION)
-        self.ranker.answered(request, NOW_S, rank(request, user, self.catalog, self.rankers.get(), NOW_S))
+        slate = recommend(request, user, self.catalog, self.rankers.get(), NOW_S)
+        self.ranker.answered(request, NOW_S, slate)
 
     def records(self) -> list[RankerExample]:
         outbox = Records(self.settings)

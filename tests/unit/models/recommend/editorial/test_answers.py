@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from freshet.models.articles.catalog import ArticleCatalog
 from freshet.models.articles.exact_index import ExactIndex
@@ -16,11 +16,12 @@ from freshet.models.events.editorial_rules import AtMost, Bury, Embargo, MaxAge,
 from freshet.models.events.events import RecommendationRequest, RecommendedArticle, from_unix_s
 from freshet.models.ports import IndexedArticle
 from freshet.models.ranking.linear import LinearRanker
-from freshet.models.ranking.scored_slate import ScoredSlate, score_slate
+from freshet.models.ranking.scored_slate import score_slate
+from freshet.models.recommend.candidates import from_cache, from_catalog, from_index
 from freshet.models.recommend.editorial.rule_book import RuleBook
-from freshet.models.recommend.explanations import head_contributions, likest_clicks
-from freshet.models.recommend.exploration.policy import Explored
-from freshet.models.recommend.pipeline import Answer, rank, recommend, recommend_from, trending_fallback
+from freshet.models.recommend.explanations import head_contributions, most_similar_clicks
+from freshet.models.recommend.pipeline import recommend
+from freshet.models.recommend.slate import Slate
 from freshet.models.users.pooling import Pooling
 from freshet.models.users.state import UserState
 from freshet.models.users.view import UserView
@@ -92,16 +93,16 @@ def request(**fields: Any) -> RecommendationRequest:
     return RecommendationRequest(**values)
 
 
-def answer(way: str, asked: RecommendationRequest, book: RuleBook, **more: Any) -> Answer:
-    if way == "index":
-        return recommend(asked, USER, CATALOG, INDEX, RANKER, NOW_S, book=book, **more)
-    if way == "fallback":
-        return trending_fallback(asked, USER, CATALOG, RANKER, NOW_S, book=book, **more)
-    found = {f"N{i}": ("2h",) for i in range(N)}
-    return recommend_from(asked, found, USER, CATALOG, RANKER, NOW_S, book=book, **more)
+def answer(way: str, asked: RecommendationRequest, book: RuleBook, **more: Any) -> Slate:
+    source = {
+        "index": from_index(INDEX),
+        "cache": from_cache({f"N{i}": ("2h",) for i in range(N)}),
+        "fallback": from_catalog,
+    }[way]
+    return recommend(asked, USER, CATALOG, RANKER, NOW_S, source=source, book=book, **more)
 
 
-def ids(found: Answer) -> list[str]:
+def ids(found: Slate) -> list[str]:
     return [item.news_id for item in found.items]
 
 
@@ -158,7 +159,7 @@ def test_a_maximum_age_of_all_leaves_a_full_list_of_younger_ones() -> None:
 
 def test_given_candidates_are_all_ranked_and_only_rules_of_single_articles_move_them() -> None:
     named = tuple(f"N{i}" for i in range(10))
-    plain = ids(rank(request(candidates=named), USER, CATALOG, RANKER, NOW_S))
+    plain = ids(recommend(request(candidates=named), USER, CATALOG, RANKER, NOW_S))
     book = RuleBook(
         [
             Pin(name="lead", news_id=plain[5]),
@@ -168,7 +169,7 @@ def test_given_candidates_are_all_ranked_and_only_rules_of_single_articles_move_
         ]
     )
 
-    found = rank(request(candidates=named), USER, CATALOG, RANKER, NOW_S, book=book)
+    found = recommend(request(candidates=named), USER, CATALOG, RANKER, NOW_S, book=book)
 
     moved = {plain[5], plain[1], plain[0]}
     kept = [news_id for news_id in plain if news_id not in moved]
@@ -183,26 +184,18 @@ def test_given_candidates_are_all_ranked_and_only_rules_of_single_articles_move_
 
 def test_without_rules_a_ranking_is_one_by_score() -> None:
     named = tuple(f"N{i}" for i in range(30))
-    scores = [item.score for item in rank(request(candidates=named), USER, CATALOG, RANKER, NOW_S).items]
+    scores = [item.score for item in recommend(request(candidates=named), USER, CATALOG, RANKER, NOW_S).items]
     assert scores == sorted(scores, reverse=True)
 
 
 class _SwapsTheFirstTwo:
     """An explorer that has always the same idea, and says that it is one of two."""
 
-    def choose(  # noqa: PLR0917 - as Explorer
-        self,
-        slate: ScoredSlate,
-        order: NDArray[np.intp],
-        k: int,
-        catalog: ArticleCatalog,
-        now_s: float,
-        seed: int,
-    ) -> Explored:
-        picks = order[:k].copy()
+    def choose(self, slate: Slate, k: int, seed: int) -> Slate:
+        picks = slate.order[:k].copy()
         picks[[0, 1]] = picks[[1, 0]]
-        explored = np.arange(k) == 1
-        return Explored(picks, np.where(np.arange(k) < 2, 0.5, 1.0), explored)
+        places = np.arange(k)
+        return replace(slate, picks=picks, propensities=np.where(places < 2, 0.5, 1.0), explored=places == 1)
 
 
 def test_exploration_has_a_place_in_the_list_and_keeps_its_propensities_beside_a_pin() -> None:
@@ -260,17 +253,18 @@ def test_what_is_like_a_recent_click_names_it_and_what_is_not_names_none() -> No
     user = reader("N3", "N50")
     rows = catalog.rows(["like", "unlike", "no vector", "unknown", "N50"])
 
-    because = likest_clicks(rows, user, catalog)
+    because = most_similar_clicks(rows, user, catalog)
 
     assert because[0] == "N50"
     assert because[1] != "N50"
     assert because[2:4] == [None, None]
     assert because[4] != "N50", "an article is not like itself"
-    assert likest_clicks(rows, reader(), catalog) == [None] * 5
+    assert most_similar_clicks(rows, reader(), catalog) == [None] * 5
 
 
 def test_heads_of_one_name_are_added_up() -> None:
     stranger = UserView.of(None, NOW_S, CATALOG.vectors[5].copy())
-    slate = score_slate(["N1", "N2"], stranger, CATALOG, RANKER, NOW_S)
-    for of_heads in head_contributions(slate, np.arange(2), stranger, CATALOG, RANKER):
+    scored = score_slate(["N1", "N2"], stranger, CATALOG, RANKER, NOW_S)
+    slate = Slate(request(), stranger, CATALOG, RANKER, NOW_S, scored=scored, picks=np.arange(2))
+    for of_heads in head_contributions(slate):
         assert set(of_heads) == {"population", "skips"}

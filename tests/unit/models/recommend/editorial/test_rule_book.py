@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from freshet.models.articles.catalog import ArticleCatalog
 from freshet.models.events.editorial_rules import (
     AtMost,
     Bury,
@@ -24,9 +28,12 @@ from freshet.models.events.editorial_rules import (
     Withdraw,
     parse_rule,
 )
-from freshet.models.events.events import Control, EventError, from_unix_s
-from freshet.models.recommend.editorial.enforcement import Enforced, enforce, reorder
+from freshet.models.events.events import Control, EventError, RecommendationRequest, from_unix_s
+from freshet.models.ranking.linear import LinearRanker
+from freshet.models.recommend.editorial.enforcement import enforce, reorder
 from freshet.models.recommend.editorial.rule_book import RuleBook, RuledArticles
+from freshet.models.recommend.slate import Slate
+from freshet.models.users.view import UserView
 
 NOW_S = 1_700_000_000.0
 HOUR_S = 3_600.0
@@ -45,14 +52,36 @@ def listing(*categories: str, ages_h: list[float] | None = None) -> RuledArticle
     return RuledArticles(IDS[:n], categories, [""] * n, ages_s)
 
 
+def slate_of(
+    articles: RuledArticles,
+    order: Sequence[int],
+    rules: Iterable[EditorialRule],
+    k: int = 5,
+    now_s: float = NOW_S,
+) -> Slate:
+    """A ranking that rules are applied to; nothing else of the slate matters."""
+    request = RecommendationRequest(request_id="r", user_id="u", time=from_unix_s(now_s), k=k)
+    user = UserView.of(None, now_s, np.zeros(1, np.float32))
+    return Slate(
+        request,
+        user,
+        ArticleCatalog(1),
+        LinearRanker(),
+        now_s,
+        RuleBook(rules).active(now_s),
+        ruled=articles,
+        order=np.array(order, np.intp),
+    )
+
+
 def shown(
     articles: RuledArticles, *rules: EditorialRule, k: int = 5, now_s: float = NOW_S
-) -> tuple[list[int], Enforced]:
-    enforced = enforce(articles, range(len(articles.ids)), k, RuleBook(rules).active(now_s))
-    return enforced.order, enforced
+) -> tuple[list[int], Slate]:
+    enforced = enforce(slate_of(articles, range(len(articles.ids)), rules, k, now_s))
+    return enforced.picks.tolist(), enforced
 
 
-def reasons(enforced: Enforced) -> dict[str, str]:
+def reasons(enforced: Slate) -> dict[str, str]:
     return {unmet.rule: unmet.reason for unmet in enforced.unmet}
 
 
@@ -184,9 +213,9 @@ def test_no_hard_rule_is_broken_and_nothing_else_changes_its_order(
     ranking = list(range(len(articles.ids)))
     random.shuffle(ranking)
 
-    enforced = enforce(articles, ranking, k, RuleBook(rules).active(NOW_S))
+    enforced = enforce(slate_of(articles, ranking, rules, k))
 
-    order = enforced.order
+    order = enforced.picks.tolist()
     unmet = {unmet.rule for unmet in enforced.unmet}
     below = buried(articles, rules)
     assert len(set(order)) == len(order) <= k
@@ -217,9 +246,10 @@ def test_the_order_in_which_rules_come_changes_nothing(
     articles: RuledArticles, rules: list[EditorialRule], k: int
 ) -> None:
     ranking = range(len(articles.ids))
-    assert enforce(articles, ranking, k, RuleBook(rules).active(NOW_S)) == enforce(
-        articles, ranking, k, RuleBook(reversed(rules)).active(NOW_S)
-    )
+    forwards, backwards = (enforce(slate_of(articles, ranking, of, k)) for of in (rules, reversed(rules)))
+    assert forwards.picks.tolist() == backwards.picks.tolist()
+    assert forwards.moved_by == backwards.moved_by
+    assert forwards.unmet == backwards.unmet
 
 
 @given(listings(), any_rules)
@@ -228,7 +258,7 @@ def test_a_ranking_of_given_candidates_keeps_them_all(
 ) -> None:
     ranking = list(range(len(articles.ids)))
 
-    order = reorder(articles, ranking, RuleBook(rules).active(NOW_S)).order
+    order = reorder(slate_of(articles, ranking, rules)).picks.tolist()
 
     assert sorted(order) == ranking
     below, last = buried(articles, rules), hidden(articles, rules)
@@ -243,8 +273,8 @@ def test_a_ranking_of_given_candidates_keeps_them_all(
 @given(listings(), st.integers(1, 8))
 def test_without_rules_the_list_is_the_ranking(articles: RuledArticles, k: int) -> None:
     ranking = list(range(len(articles.ids)))[::-1]
-    enforced = enforce(articles, ranking, k, RuleBook().active(NOW_S))
-    assert enforced == Enforced(ranking[:k], {}, ())
+    enforced = enforce(slate_of(articles, ranking, [], k))
+    assert (enforced.picks.tolist(), enforced.moved_by, enforced.unmet) == (ranking[:k], {}, ())
 
 
 def test_a_pin_stands_at_its_position_and_says_so() -> None:
@@ -340,13 +370,13 @@ def test_the_rules_of_a_request_come_after_those_in_force() -> None:
     articles = listing(*["news"] * 4)
     book = RuleBook([Pin(name="z", news_id="N3")])
     rules = book.active(NOW_S, [Pin(name="a", news_id="N2")])
-    assert enforce(articles, range(4), 4, rules).order == [3, 2, 0, 1]
+    assert enforce(replace(slate_of(articles, range(4), [], 4), rules=rules)).picks.tolist() == [3, 2, 0, 1]
 
 
 def test_rules_about_numbers_do_not_apply_to_given_candidates() -> None:
-    rules = RuleBook([Quota(name="q", category="news", at_most=0), Pin(name="p", news_id="elsewhere")])
-    enforced = reorder(listing("news", "news"), [1, 0], rules.active(NOW_S))
-    assert enforced.order == [1, 0]
+    rules = [Quota(name="q", category="news", at_most=0), Pin(name="p", news_id="elsewhere")]
+    enforced = reorder(slate_of(listing("news", "news"), [1, 0], rules))
+    assert enforced.picks.tolist() == [1, 0]
     assert reasons(enforced) == {"q": "a ranking keeps all its candidates"}
 
 

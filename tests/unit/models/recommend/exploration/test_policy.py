@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from freshet.models.articles.catalog import ArticleCatalog
+from freshet.models.events.events import RecommendationRequest, from_unix_s
 from freshet.models.ranking.features import FEATURES
+from freshet.models.ranking.linear import LinearRanker
 from freshet.models.ranking.scored_slate import ScoredSlate
 from freshet.models.recommend.exploration.linucb import LinUcbExplorer
 from freshet.models.recommend.exploration.plackett_luce import (
@@ -22,9 +25,11 @@ from freshet.models.recommend.exploration.plackett_luce import (
     plackett_luce_order,
     plackett_luce_propensities,
 )
-from freshet.models.recommend.exploration.policy import Explored, Explorer, LearningExplorer
+from freshet.models.recommend.exploration.policy import Explorer, LearningExplorer
 from freshet.models.recommend.exploration.slots import ExplorationSlots
 from freshet.models.recommend.exploration.thompson import ThompsonExplorer
+from freshet.models.recommend.slate import Slate
+from freshet.models.users.view import UserView
 
 NOW_S = 1_767_592_800.0
 HOUR_S = 3_600.0
@@ -32,7 +37,7 @@ K = 5
 OLD, FRESH = 8, 5
 
 
-def fresh_and_old() -> tuple[ScoredSlate, NDArray[np.intp], ArticleCatalog]:
+def fresh_and_old() -> Slate:
     """Old articles with the best scores, fresh ones (the last ``FRESH``) with the worst."""
     catalog = ArticleCatalog(1)
     ids = [f"N{i}" for i in range(OLD + FRESH)]
@@ -45,8 +50,10 @@ def fresh_and_old() -> tuple[ScoredSlate, NDArray[np.intp], ArticleCatalog]:
         catalog.put_stats(news_id, NOW_S, [clicks] * 4, [shown] * 4, published_s)
     rng = np.random.default_rng(3)
     features = rng.normal(size=(len(ids), len(FEATURES))).astype(np.float32)
-    slate = ScoredSlate(ids, catalog.rows(ids), features, np.linspace(1.0, -1.0, len(ids)))
-    return slate, slate.best_first(), catalog
+    scored = ScoredSlate(ids, catalog.rows(ids), features, np.linspace(1.0, -1.0, len(ids)))
+    request = RecommendationRequest(request_id="r", user_id="u", time=from_unix_s(NOW_S), k=K)
+    user = UserView.of(None, NOW_S, np.zeros(1, np.float32))
+    return Slate(request, user, catalog, LinearRanker(), NOW_S, scored=scored, order=scored.best_first())
 
 
 def slots(budget: int) -> ExplorationSlots:
@@ -61,9 +68,8 @@ SLOT_EXPLORERS: dict[str, Callable[[int], Explorer]] = {
 EXPLORERS = {**SLOT_EXPLORERS, "plackett-luce": lambda budget: PlackettLuceExplorer(0.5)}
 
 
-def chosen(explorer: Explorer, seed: int, k: int = K) -> Explored:
-    slate, order, catalog = fresh_and_old()
-    return explorer.choose(slate, order, k, catalog, NOW_S, seed)
+def chosen(explorer: Explorer, seed: int, k: int = K) -> Slate:
+    return explorer.choose(fresh_and_old(), k, seed)
 
 
 @pytest.mark.parametrize("name", EXPLORERS)
@@ -92,46 +98,46 @@ def test_the_same_seed_gives_the_same_list(name: str) -> None:
 def test_the_budget_is_kept_and_all_other_slots_keep_their_order(
     name: str, seed: int, budget: int, k: int
 ) -> None:
-    slate, order, catalog = fresh_and_old()
-    found = SLOT_EXPLORERS[name](budget).choose(slate, order, k, catalog, NOW_S, seed)
+    slate = fresh_and_old()
+    found = SLOT_EXPLORERS[name](budget).choose(slate, k, seed)
     explored = int(found.explored.sum())
     assert explored == min(budget, k - 1, FRESH)
     assert not found.explored[0]
     kept = found.picks[~found.explored]
-    assert kept.tolist() == order[: k - explored].tolist()
+    assert kept.tolist() == slate.order[: k - explored].tolist()
     assert (found.picks[found.explored] >= OLD).all()
 
 
 @pytest.mark.parametrize("name", SLOT_EXPLORERS)
 def test_without_a_fresh_article_nothing_changes(name: str) -> None:
-    slate, order, catalog = fresh_and_old()
-    later_s = NOW_S + 10 * HOUR_S
-    found = SLOT_EXPLORERS[name](3).choose(slate, order, K, catalog, later_s, 1)
-    assert found.picks.tolist() == order[:K].tolist()
+    slate = fresh_and_old()
+    later = replace(slate, now_s=NOW_S + 10 * HOUR_S)
+    found = SLOT_EXPLORERS[name](3).choose(later, K, 1)
+    assert found.picks.tolist() == slate.order[:K].tolist()
     assert found.propensities.tolist() == [1.0] * K
     assert not found.explored.any()
 
 
 def test_an_article_shown_often_enough_competes_no_more() -> None:
-    slate, order, catalog = fresh_and_old()
+    slate = fresh_and_old()
     bounds = ExplorationSlots(max_age_s=3 * HOUR_S, max_impressions=9.0)
-    assert sorted(bounds.competitors(slate, order, K, catalog, NOW_S).tolist()) == [8, 9, 10]
+    assert sorted(bounds.competitors(slate, K).tolist()) == [8, 9, 10]
 
 
 def test_what_the_list_shows_anyway_does_not_compete() -> None:
-    slate, order, catalog = fresh_and_old()
-    assert len(slots(1).competitors(slate, order, OLD + 2, catalog, NOW_S)) == FRESH - 2
+    slate = fresh_and_old()
+    assert len(slots(1).competitors(slate, OLD + 2)) == FRESH - 2
 
 
 @pytest.mark.parametrize("name", EXPLORERS)
 def test_propensities_are_the_frequencies_over_many_seeds(name: str) -> None:
     explorer = EXPLORERS[name](2)
     draws = 2_500
-    slate, order, catalog = fresh_and_old()
+    slate = fresh_and_old()
     counts: Counter[tuple[int, int]] = Counter()
     told: dict[tuple[int, int], float] = {}
     for seed in range(draws):
-        found = explorer.choose(slate, order, K, catalog, NOW_S, seed)
+        found = explorer.choose(slate, K, seed)
         for position, (pick, propensity) in enumerate(
             zip(found.picks.tolist(), found.propensities.tolist(), strict=True)
         ):
@@ -195,27 +201,27 @@ def test_plackett_luce_propensities_are_probabilities_whatever_the_scores(
 
 
 def test_a_low_temperature_is_nearly_the_order_of_scores() -> None:
-    slate, order, catalog = fresh_and_old()
-    found = PlackettLuceExplorer(0.01).choose(slate, order, K, catalog, NOW_S, 1)
-    assert found.picks.tolist() == order[:K].tolist()
+    slate = fresh_and_old()
+    found = PlackettLuceExplorer(0.01).choose(slate, K, 1)
+    assert found.picks.tolist() == slate.order[:K].tolist()
     assert found.propensities == pytest.approx(np.ones(K), abs=0.01)
 
 
 def test_plackett_luce_does_not_depend_on_the_order_without_exploration() -> None:
-    slate, order, catalog = fresh_and_old()
+    slate = fresh_and_old()
     explorer = PlackettLuceExplorer(0.5)
-    shuffled = np.random.default_rng(0).permutation(order)
-    lists = [explorer.choose(slate, o, K, catalog, NOW_S, 9).picks.tolist() for o in (order, shuffled)]
+    shuffled = replace(slate, order=np.random.default_rng(0).permutation(slate.order))
+    lists = [explorer.choose(each, K, 9).picks.tolist() for each in (slate, shuffled)]
     assert lists[0] == lists[1]
 
 
 def test_thompson_prefers_what_was_clicked_and_still_tries_the_unknown() -> None:
-    slate, order, catalog = fresh_and_old()
-    catalog.put_stats("N12", NOW_S, [12.0] * 4, [20.0] * 4, NOW_S)
+    slate = fresh_and_old()
+    slate.catalog.put_stats("N12", NOW_S, [12.0] * 4, [20.0] * 4, NOW_S)
     explorer = ThompsonExplorer(slots(1), relevance=0.0)
     tried = Counter(
         int(found.picks[found.explored][0])
-        for found in (explorer.choose(slate, order, K, catalog, NOW_S, seed) for seed in range(300))
+        for found in (explorer.choose(slate, K, seed) for seed in range(300))
     )
     assert tried.most_common(1)[0][0] == 12
     assert tried[8] > 0
