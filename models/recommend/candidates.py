@@ -101,15 +101,14 @@ class Eligibility:
         """
         where = self.where
         allowed: NDArray[np.bool_] = ~catalog.withdrawn[rows]
-        for names, column, keep in (
-            (where.categories, "category", True),
-            (where.exclude_categories, "category", False),
-            (where.languages, "language", True),
+        for names, column, by_code, keep in (
+            (where.categories, catalog.category, catalog.category_names, True),
+            (where.exclude_categories, catalog.category, catalog.category_names, False),
+            (where.languages, catalog.language, catalog.labels.languages.by_code, True),
         ):
             if names:
-                known: Sequence[str] = getattr(catalog, f"{column}_names")
-                codes = [code for code, name in enumerate(known) if name in names]
-                allowed &= np.isin(getattr(catalog, column)[rows], codes) == keep
+                codes = [code for code, name in enumerate(by_code) if name in names]
+                allowed &= np.isin(column[rows], codes) == keep
         published_at_s = catalog.published_at_s[rows]
         if where.published_after_s is not None:
             allowed &= ~(published_at_s < where.published_after_s)
