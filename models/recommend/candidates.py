@@ -157,13 +157,20 @@ def from_index(index: ArticleSearch, bursts: Sequence[str] = ()) -> Source:
                 sources = merged.setdefault(news_id, [])
                 if name not in sources:
                     sources.append(name)
-        if bursts:
-            announced = ~np.isnan(slate.catalog.published_at_s[slate.catalog.rows(bursts)])
-            for news_id in itertools.compress(bursts, announced):
-                merged.setdefault(news_id, []).append(BURST)
-        return merged
+        return with_bursts(merged, bursts, slate.catalog)
 
     return source
+
+
+def with_bursts(found: Candidates, bursts: Sequence[str], catalog: ArticleCatalog) -> Candidates:
+    """``found``, and those of ``bursts`` that have been announced."""
+    if not bursts:
+        return found
+    merged = {news_id: list(sources) for news_id, sources in found.items()}
+    announced = ~np.isnan(catalog.published_at_s[catalog.rows(bursts)])
+    for news_id in itertools.compress(bursts, announced):
+        merged.setdefault(news_id, []).append(BURST)
+    return merged
 
 
 def from_cache(found: Candidates) -> Source:
