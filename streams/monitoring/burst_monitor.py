@@ -1,7 +1,7 @@
-"""Which articles burst just now, for the metrics and as candidates.
+"""Detection of bursting articles, for the metrics and as candidates.
 
-Time is event time: the newest of the statistics. Everything comes from the catalog, so all workers of a
-cluster see the same bursts, a few seconds apart.
+Time is event time: the newest of the statistics. All data comes from the catalog, so all workers of a cluster
+see the same bursts, a few seconds apart.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ log = logging.getLogger(__name__)
 
 
 class BurstMonitor:
-    """Looks every ``interval_s``.
+    """Detects bursts every ``interval_s``.
 
     Args:
-        catalog: Whose statistics.
-        interval_s: Seconds from one look to the next; 0 looks for nothing.
+        catalog: Statistics of the articles.
+        interval_s: Seconds between two detections; 0 turns them off.
     """
 
     def __init__(self, catalog: ArticleCatalog, interval_s: float) -> None:
@@ -31,16 +31,16 @@ class BurstMonitor:
         self._interval_s = interval_s
         self._detector = BurstDetector()
         self.ids: tuple[str, ...] = ()
-        """The articles that burst, the most surprising first."""
+        """News ids of bursting articles, the most surprising first."""
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Detect until cancelled."""
         while self._interval_s:
-            self.look()
+            self.detect()
             await asyncio.sleep(self._interval_s)
 
-    def look(self) -> tuple[Burst, ...]:
-        """Look once; gives the bursts that have begun. 100,000 articles take about 30 ms."""
+    def detect(self) -> tuple[Burst, ...]:
+        """Detect once and return the bursts that have begun. 100,000 articles take about 30 ms."""
         times_s = self._catalog.stats_time_s[: len(self._catalog.ids)]
         known = ~np.isnan(times_s)
         if not known.any():

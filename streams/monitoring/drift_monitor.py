@@ -1,14 +1,14 @@
-"""Gauges of drift on a running worker: what is clicked, and what new articles' vectors are like.
+"""Drift gauges of a running worker: the categories of clicks and the vectors of new articles.
 
-- The population stability index of the categories of clicks: those of about the last day (a half-life of 24
-  hours) against all older ones (:mod:`freshet.models.evaluation.drift.categories`). It is not a number while
-  so few are known that chance alone could look like a shift.
+- Population stability index of the clicks' categories: about the last day (a half-life of 24 hours) against
+  all older clicks (:mod:`freshet.models.evaluation.drift.categories`). It is NaN while clicks are so few
+  that chance alone could look like a shift.
 - Vectors of articles published in the last 24 hours against older ones
   (:mod:`freshet.models.evaluation.drift.vectors`).
 
-Time is event time: the newest of the statistics. Everything comes from the catalog, so every worker of a
-cluster shows the same, and shows it again after a restart. The event loop only picks a sample, a few
-milliseconds for 100,000 articles; a thread computes.
+Time is event time: the newest of the statistics. All data comes from the catalog, so every worker of a
+cluster shows the same, also after a restart. The event loop only takes a sample, a few milliseconds for
+100,000 articles; a thread computes.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from freshet.models.ports import FloatMatrix
 from freshet.streams import metrics
 
 NEW_S = 86_400.0
-"""An article is new for this long."""
+"""Age up to which an article is new."""
 SAMPLE = 1_000
-"""Vectors of each kind that are looked at."""
+"""Number of vectors of each kind in a sample."""
 _CLICKS_HALF_LIFE_S = 86_400.0
 _LEAST = 2
 
 
 @dataclass(frozen=True, slots=True)
 class DriftSample:
-    """What one measurement rests on; nothing of it changes any more."""
+    """Data of one measurement, copied from the catalog."""
 
     recent_clicks: NDArray[np.float64]
     """Shape (categories,): decayed clicks; entry 0, the unknown category, is left out."""
@@ -48,18 +48,18 @@ class DriftSample:
 
 @dataclass(frozen=True, slots=True)
 class DriftGauges:
-    """One measurement; ``None`` where there is too little to say."""
+    """One measurement; ``None`` where there is too little data."""
 
     psi: float | None
     vectors: PeriodDrift | None
 
 
 class DriftMonitor:
-    """Measures every ``interval_s``.
+    """Measures drift every ``interval_s``.
 
     Args:
-        catalog: Whose articles and statistics.
-        interval_s: Seconds from one measurement to the next; 0 measures nothing.
+        catalog: Articles and their statistics.
+        interval_s: Seconds between two measurements; 0 turns them off.
     """
 
     def __init__(self, catalog: ArticleCatalog, interval_s: float) -> None:
@@ -75,7 +75,7 @@ class DriftMonitor:
 
 
 def sampled(catalog: ArticleCatalog, rng: np.random.Generator) -> DriftSample:
-    """Copy what a measurement needs out of the catalog, in time linear in its articles."""
+    """Copy the data of a measurement from the catalog, in time linear in its articles."""
     n = len(catalog.ids)
     stats_time_s = catalog.stats_time_s[:n]
     has_stats = ~np.isnan(stats_time_s)
@@ -90,7 +90,7 @@ def sampled(catalog: ArticleCatalog, rng: np.random.Generator) -> DriftSample:
 
 
 def measured(sample: DriftSample) -> DriftGauges:
-    """The gauges of a sample; safe in any thread."""
+    """Gauges of a sample. Thread-safe."""
     psi = None
     if sample.recent_clicks.sum() > 0 and sample.older_clicks.sum() > 0:
         shift = category_shift(_by_code(sample.older_clicks), _by_code(sample.recent_clicks))
@@ -114,9 +114,9 @@ def show(found: DriftGauges) -> None:
 
 
 def _clicks(catalog: ArticleCatalog, now_s: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Clicks (categories,) by code, of about the last day and older.
+    """Recent and older clicks by category code, both (categories,).
 
-    A click of age t counts 2^(-t / 24 h) of itself as recent, and the rest of itself as older.
+    A click of age t is recent by 2^(-t / 24 h), and older by the rest.
     """
     n, bins = len(catalog.ids), len(catalog.category_names)
     half_lives_s = catalog.half_lives_s
@@ -134,7 +134,7 @@ def _clicks(catalog: ArticleCatalog, now_s: float) -> tuple[NDArray[np.float64],
 
 
 def _some(catalog: ArticleCatalog, where: NDArray[np.bool_], rng: np.random.Generator) -> FloatMatrix:
-    """Vectors (at most ``SAMPLE``, d) of random rows of those that are ``where``, none of them 0."""
+    """Non-zero vectors (at most ``SAMPLE``, d) of random rows that are True in ``where`` (n,)."""
     rows = np.flatnonzero(where)
     if len(rows) > SAMPLE:
         rows = rng.choice(rows, SAMPLE, replace=False)

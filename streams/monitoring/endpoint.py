@@ -1,14 +1,14 @@
-"""What a process serves over HTTP: its metrics, whether it is healthy, whether it is ready.
+"""HTTP endpoint of a process: metrics, health and readiness.
 
-- ``/metrics``: Prometheus' metrics.
-- ``/healthz``: 200 while nothing is known against the process; 503 with the reason when it should be
-  restarted, as one whose consumer hangs (:mod:`freshet.streams.monitoring.watchdog`).
-- ``/readyz``: 503 until the process has read what it needs and can do its work, when it has been without its
-  partitions for longer than sharing them out takes, when it is not healthy, and while the broker has not
-  answered for a while; ``/healthz`` says so too, with 200: no restart would help. A spare worker, to which
-  the group gives no partitions, is ready.
+- ``/metrics``: Prometheus metrics.
+- ``/healthz``: 503 with the reason when the process should be restarted, such as when its consumer hangs
+  (:mod:`freshet.streams.monitoring.watchdog`); else 200.
+- ``/readyz``: 503 until the process has started, when it has been without its partitions for longer than a
+  rebalance takes, when it is not healthy, and while the broker has not answered for a while. ``/healthz``
+  reports the last with 200: no restart would help. A spare worker, to which the group gives no partitions,
+  is ready.
 
-Probes and Prometheus are answered from threads of their own, so that a busy worker still answers.
+Threads of their own answer probes and Prometheus, so that a busy worker still answers.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _OK = "200 OK"
 _UNAVAILABLE = "503 Service Unavailable"
 _CLIENT_TIMEOUT_S = 10.0
 _UNREADY_S = 10.0
-"""A broker that is restarted in an orderly way hands its partitions over sooner."""
+"""A broker in an orderly restart hands its partitions over sooner."""
 
 StartResponse = Callable[[str, list[tuple[str, str]]], object]
 
@@ -46,12 +46,12 @@ def serve(
     """Serve the three pages at ``http://host:port`` from daemon threads; port 0 serves nothing.
 
     Args:
-        host: The address to listen on, IPv4 or IPv6.
-        port: The port.
-        ready: Whether the process can do its work; from any thread.
-        unhealthy: Why it should be restarted, or ``None``; from any thread.
-        unready: Why it can do no work now though it is :attr:`ready`, or ``None``; from any thread.
-        silent_s: For how long the broker has not answered; from any thread.
+        host: Address to listen on, IPv4 or IPv6.
+        port: Port to listen on.
+        ready: Whether the process has started. Thread-safe, as are the next three.
+        unhealthy: Reason to restart the process, or ``None``.
+        unready: Reason why a started process cannot work now, or ``None``.
+        silent_s: Seconds for which the broker has not answered.
 
     Raises:
         PortUnavailable: The address cannot be listened on.
@@ -118,7 +118,7 @@ class _IPv6Server(_Server):
 
 class _Handler(WSGIRequestHandler):
     timeout: ClassVar[float] = _CLIENT_TIMEOUT_S
-    """A client that connects and says nothing holds its thread no longer."""
+    """Time after which a silent client is disconnected, which frees its thread."""
 
     def log_message(self, format: str, *args: object) -> None:
-        """A probe every few seconds is no news."""
+        """Log nothing: probes come every few seconds."""

@@ -1,4 +1,4 @@
-"""How well recent answers were ordered, as soon as their clicks are known: a gauge for dashboards."""
+"""Rolling AUC of recent answers whose clicks are known: a gauge for dashboards."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _WINDOW = 1_000
 
 
 class RollingAuc:
-    """The mean AUC of the last 1,000 answers whose impressions have both clicks and skips."""
+    """Mean AUC of the last 1,000 answers whose impressions have both clicks and skips."""
 
     def __init__(self) -> None:
         self._recent: deque[float] = deque(maxlen=_WINDOW)
 
     def add_answer(self, clicked: NDArray[np.bool_], scores: NDArray[np.float64]) -> None:
-        """Count an answer.
+        """Add an answer's AUC; an answer without clicks, or without skips, has none.
 
         Args:
-            clicked: Shape (n,): what of it was clicked; without a click, or without a skip, it says nothing.
-            scores: Shape (n,), as they were answered.
+            clicked: Labels of the answered articles, shape (n,).
+            scores: Scores of the answered articles, shape (n,).
         """
         if clicked.any() and not clicked.all():
             self._recent.append(auc(clicked, scores))

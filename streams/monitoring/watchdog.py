@@ -1,20 +1,19 @@
-"""Notices a worker that no longer gets its records done, although there are some: nobody else would.
+"""Watchdog of a worker: detects partitions that have records and make no progress.
 
-aiokafka's consumers can hang after a broker's restart, with no sign of it: no error, no log, heartbeats as
-ever. So a thread of its own, which neither a hanging consumer nor a busy event loop holds up, asks the broker
-every three seconds what the groups have committed and what was published.
+aiokafka's consumers can hang after a broker's restart without any sign: no error, no log line, heartbeats as
+usual. So a thread, which neither a hanging consumer nor a busy event loop delays, asks the broker every three
+seconds for the groups' committed offsets and the partitions' ends.
 
-- ``freshet_group_lag_events``: what is published and not committed, by topic, whichever worker owns it. The
-  lag of a worker that is stopped is seen on the metrics of all others. Of topics that every worker reads for
-  itself, what this one has not applied.
-- ``freshet_consumer_stalled_seconds``: for how long a partition of a topic has had records and no progress.
-- :func:`unhealthy_reason`: why this process should be restarted, for a health check: a partition that is its
-  own has stalled for a minute, or it has lost its place in its group
-  (:mod:`freshet.streams.kafka.group_place`). A broker that does not answer is no reason, a restart would not
-  help.
-- :func:`unready_reason`: why it can do no work now: it has lost its place for longer than sharing partitions
-  out takes.
-- :func:`broker_silent_s`: for how long the broker has not answered, for those who would send work here.
+- ``freshet_group_lag_events``: records published and not committed, by topic, whichever worker owns them. All
+  other workers show the lag of a stopped one. On topics that every worker reads for itself: records that this
+  one has not applied.
+- ``freshet_consumer_stalled_seconds``: time that a partition of a topic has had records and no progress.
+- :func:`unhealthy_reason`: reason to restart this process, for a health check: one of its partitions has
+  stalled for a minute, or it has lost its place in its group (:mod:`freshet.streams.kafka.group_place`). A
+  silent broker is no reason: a restart would not help.
+- :func:`unready_reason`: reason why it cannot work now: it has lost its place for longer than a rebalance
+  takes.
+- :func:`broker_silent_s`: time for which the broker has not answered.
 """
 
 from __future__ import annotations
@@ -37,69 +36,69 @@ from freshet.streams.settings import Settings
 log = logging.getLogger(__name__)
 
 INTERVAL_S = 3.0
-"""From one look to the next, which takes 9 ms of a processor with 8 partitions."""
+"""Interval between two looks; each takes 9 ms of CPU time with 8 partitions."""
 UNHEALTHY_S = 60.0
-"""A batch takes a second, and a reader that finds itself stalled begins anew after five."""
+"""Stall that makes a worker unhealthy: a batch takes a second, and a stalled reader restarts after five."""
 _SESSIONS_TO_SHARE_OUT = 3
-"""Sharing partitions out waits until the sessions of members that are gone have ended."""
+"""Longest rebalance: it waits until the sessions of lost members have ended."""
 _SESSIONS_TO_RETURN = 6
-"""A member that was thrown out and can go on is back in a few heartbeats."""
+"""Longest return: an expelled member that can go on is back in a few heartbeats."""
 _STOP_TIMEOUT_S = 2.0
-"""It may be connecting to a broker that is gone, which takes long; a daemon thread ends with the process."""
+"""Wait for the thread, which may be connecting to a lost broker; it is a daemon and ends with the process."""
 
 Groups = Mapping[str, Collection[str]]
-"""The topics (full names) that each consumer group reads."""
+"""Topics (full names) that each consumer group reads."""
 
 
 class Stalls:
-    """For how long each partition has had records and no progress."""
+    """Time that each partition has had records and no progress."""
 
     def __init__(self) -> None:
         self._positions: dict[TopicPartition, Position] = {}
         self._since_s: dict[TopicPartition, float] = {}
 
     def note(self, positions: Mapping[TopicPartition, Position], now_s: float) -> None:
-        """Take in where groups stand at ``now_s``, on any clock; forget what is not in ``positions``."""
+        """Record the groups' positions at ``now_s``, on any clock; forget all other partitions."""
         for tp in self._positions.keys() - positions.keys():
             del self._since_s[tp]
         for tp, position in positions.items():
             before = self._positions.get(tp)
-            # Any move is progress, back too: somebody has set the group's offsets.
+            # Any move is progress, also backwards: somebody has set the group's offsets.
             if before is None or not position.lag or position.done != before.done:
                 self._since_s[tp] = now_s
         self._positions = dict(positions)
 
     def lag_events(self, topic: str) -> int:
-        """Records of ``topic`` that are not done."""
+        """Number of records of ``topic`` that are not done."""
         return sum(position.lag for tp, position in self._positions.items() if tp.topic == topic)
 
     def stalled_s(self, topic: str, now_s: float) -> float:
-        """Seconds without progress, of the partition of ``topic`` that has the most."""
+        """Longest time without progress of a partition of ``topic``, in seconds."""
         return max((self.of(tp, now_s) for tp in self._positions if tp.topic == topic), default=0.0)
 
     def of(self, tp: TopicPartition, now_s: float) -> float:
-        """Seconds that ``tp`` has had records and no progress; 0 for one that is not known."""
+        """Seconds that ``tp`` has had records and no progress; 0 for an unknown partition."""
         position = self._positions.get(tp)
         return 0.0 if position is None or not position.lag else now_s - self._since_s[tp]
 
     def worst(self, among: Collection[tuple[str, int]], now_s: float) -> tuple[TopicPartition, float]:
-        """Which partition ``among``, which is not empty, has had no progress for longest; the seconds."""
+        """Partition with the longest stall, and its seconds; ``among`` must not be empty."""
         stalled = {TopicPartition(*tp): self.of(TopicPartition(*tp), now_s) for tp in among}
         worst = max(stalled, key=lambda tp: stalled[tp])
         return worst, stalled[worst]
 
 
 class Watchdog:
-    """Looks after the partitions of one worker, and at the lag of all; a context manager.
+    """Watches the partitions of one worker, and the lag of all groups; a context manager.
 
     Args:
         settings: Where Kafka is.
-        groups: The groups to look at, asked anew each time.
-        mine: The partitions that this worker has to get done now; from any thread.
-        followed: Of partitions that it reads outside a group, the first offset not yet applied; as ``mine``.
-        member: Its place in its group; as ``mine``.
-        interval_s: From one look to the next.
-        unhealthy_s: A partition stalled for so long makes the worker unhealthy.
+        groups: The groups to watch, asked at each look.
+        mine: Partitions that this worker owns now. Thread-safe, as are the next two.
+        followed: First offset not yet applied, of each partition that it reads outside a group.
+        member: Its place in its group.
+        interval_s: Seconds between two looks.
+        unhealthy_s: Stall of a partition that makes the worker unhealthy, in seconds.
     """
 
     def __init__(
@@ -122,8 +121,10 @@ class Watchdog:
         self._unhealthy_s = unhealthy_s
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
-        self._reason: str | None = None
-        self._unready: str | None = None
+        self.reason: str | None = None
+        """Reason to restart the worker; ``None`` while it is healthy."""
+        self.unready: str | None = None
+        """Reason why the worker cannot work now; ``None`` while it can, or is a spare."""
         self._blind = False
         self._answered_s = time.monotonic()
         self._stalls = Stalls()
@@ -142,18 +143,8 @@ class Watchdog:
         self._thread.join(_STOP_TIMEOUT_S)
 
     @property
-    def reason(self) -> str | None:
-        """Why the worker should be restarted; ``None`` while it need not."""
-        return self._reason
-
-    @property
-    def unready(self) -> str | None:
-        """Why the worker can do no work now; ``None`` while it can, or has none to do."""
-        return self._unready
-
-    @property
     def broker_silent_s(self) -> float:
-        """For how long the broker has not answered; 0 for what passes between two looks."""
+        """Seconds for which the broker has not answered; 0 within two looks."""
         silent_s = time.monotonic() - self._answered_s
         return silent_s if silent_s > 2 * self._interval_s else 0.0
 
@@ -163,7 +154,7 @@ class Watchdog:
         now_s: float,
         place: tuple[Member, GroupDescription] | None = None,
     ) -> None:
-        """Take in where everybody stands at ``now_s``, on any clock that never goes back."""
+        """Judge the positions at ``now_s``, on any monotonic clock."""
         self._blind = False
         if place is not None:
             self._place.note(*place, now_s)
@@ -174,13 +165,13 @@ class Watchdog:
         self._judge(now_s)
 
     def blind(self) -> None:
-        """The broker does not answer: nothing is known against the worker."""
+        """Withdraw all reasons, because the broker does not answer."""
         self._blind = True
-        self._reason = self._unready = None
+        self.reason = self.unready = None
         self._place.unknown()
 
     def _judge(self, now_s: float) -> None:
-        self._unready = self._without_share(_SESSIONS_TO_SHARE_OUT)
+        self.unready = self._without_share(_SESSIONS_TO_SHARE_OUT)
         waiting = self._place.loss is not None and self._place.loss.waiting
         reason = None if waiting else self._without_share(_SESSIONS_TO_RETURN)
         mine = self._mine() | self._followed().keys()
@@ -191,12 +182,12 @@ class Watchdog:
                     f"no record of {topic}[{partition}] was done for {stalled_s:.0f} s, and some wait: "
                     "the consumer hangs, restart this worker"
                 )
-        if reason is not None and self._reason is None:
+        if reason is not None and self.reason is None:
             log.error("unhealthy: %s", reason)
-        self._reason = reason
+        self.reason = reason
 
     def _without_share(self, sessions: int) -> str | None:
-        """What is amiss with the place in the group, if it has been so for longer than ``sessions`` last."""
+        """Loss of the place in the group, if it has lasted longer than ``sessions``."""
         place = self._place
         if place.loss is None or place.lost_s < sessions * self._settings.session_timeout_s:
             return None
@@ -210,7 +201,7 @@ class Watchdog:
                 positions = broker.positions(self._groups()) | broker.positions_at(self._followed())
                 place = None
                 if self._member is not None:
-                    # The member before the group: what it reads it was given before that.
+                    # The member before the group: it was given its partitions earlier.
                     member = self._member()
                     place = member, broker.describe(member.group, member.topics)
             except (KafkaError, OSError) as error:
@@ -221,11 +212,9 @@ class Watchdog:
                     broker.close()
                 broker = None
             except Exception as error:
-                # A watchdog that ends says for ever what it said last.
+                # A watchdog that ended would report its last finding for ever.
                 log.exception("the watchdog failed")
-                self._reason = self._unready = (
-                    f"the watchdog failed, its worker is not looked after: {error!r}"
-                )
+                self.reason = self.unready = f"the watchdog failed, its worker is not looked after: {error!r}"
             else:
                 self._answered_s = time.monotonic()
                 self.look(positions, self._answered_s, place)
@@ -238,15 +227,15 @@ _running: list[Watchdog] = []
 
 
 def unhealthy_reason() -> str | None:
-    """Why this process should be restarted, in words; ``None`` while it is healthy. From any thread."""
+    """Reason to restart this process; ``None`` while it is healthy. Thread-safe."""
     return next((watchdog.reason for watchdog in list(_running) if watchdog.reason is not None), None)
 
 
 def unready_reason() -> str | None:
-    """Why this process can do no work now, in words; ``None`` while it can. From any thread."""
+    """Reason why this process cannot work now; ``None`` while it can. Thread-safe."""
     return next((watchdog.unready for watchdog in list(_running) if watchdog.unready is not None), None)
 
 
 def broker_silent_s() -> float:
-    """For how long this process' broker has not answered; 0 while it does. From any thread."""
+    """Seconds for which this process' broker has not answered. Thread-safe."""
     return max((watchdog.broker_silent_s for watchdog in list(_running)), default=0.0)

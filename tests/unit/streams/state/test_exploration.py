@@ -64,7 +64,7 @@ def bursting() -> ArticleCatalog:
 def test_a_burst_is_shown_as_a_gauge_and_offered_as_a_candidate() -> None:
     catalog = bursting()
     monitor = BurstMonitor(catalog, 10.0)
-    assert [burst.news_id for burst in monitor.look()] == ["N1"]
+    assert [burst.news_id for burst in monitor.detect()] == ["N1"]
     assert monitor.ids == ("N1",)
     assert REGISTRY.get_sample_value("freshet_bursting_articles") == 1.0
     found = with_bursts({"M1": ["newest"]}, monitor.ids, catalog)
@@ -79,4 +79,4 @@ def test_an_article_that_was_never_announced_is_no_candidate_however_it_bursts()
 
 
 def test_before_the_first_click_there_is_nothing_to_see() -> None:
-    assert BurstMonitor(ArticleCatalog(1), 10.0).look() == ()
+    assert BurstMonitor(ArticleCatalog(1), 10.0).detect() == ()
