@@ -1,4 +1,4 @@
-"""Records on their way in and out: intake, dead letters, log context and traces.
+"""Intake of records, dead letters, log context and traces.
 
 Imports kafka. Begin with :mod:`~freshet.streams.records.intake`.
 """

@@ -1,7 +1,7 @@
-"""What is being handled just now, for whatever is logged meanwhile: a record's place, a request, a trace.
+"""Context of log lines: the record, the request and the trace that are being handled.
 
-Guarantee: a line that is logged while a record is handled can say which, whoever logs it, freshet or a
-library. A record is named by topic, partition and offset, never by its key: that is a user's id.
+Guarantee: a line that freshet or a library logs while a record is handled can name it, by topic, partition
+and offset. The key is left out: it is a user's id.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ T = TypeVar("T")
 
 
 class TraceIds(Protocol):
-    """What a log line says of a trace: hexadecimal, as W3C writes them."""
+    """Ids of a trace and its span, in the hexadecimal form of W3C Trace Context."""
 
     trace_id: str
     span_id: str
 
 
 HANDLED: ContextVar[tuple[Any, str | None, TraceIds | None] | None] = ContextVar("handled", default=None)
-"""The record (anything with ``topic``, ``partition`` and ``offset``), the request's id, the trace.
+"""The record (any object with ``topic``, ``partition`` and ``offset``), the request's id and the trace.
 
-Set directly where every record passes: a context manager would cost ten times the 0.1 µs.
+The intake of records sets it directly: a context manager would cost ten times the 0.1 µs.
 """
 
 
@@ -32,7 +32,7 @@ Set directly where every record passes: a context manager would cost ten times t
 def handling(
     message: Any = None, request_id: str | None = None, trace: TraceIds | None = None
 ) -> Iterator[None]:
-    """What is logged inside is about ``message``, or about the request."""
+    """Attribute all log lines of the block to ``message``, or to the request."""
     token = HANDLED.set((message, request_id, trace))
     try:
         yield
@@ -43,15 +43,15 @@ def handling(
 async def handled(
     work: Awaitable[T], message: Any = None, request_id: str | None = None, trace: TraceIds | None = None
 ) -> T:
-    """Await ``work``; what it logs is about ``message``, or about the request."""
+    """Await ``work`` with its log lines attributed to ``message``, or to the request."""
     with handling(message, request_id, trace):
         return await work
 
 
 def fields() -> dict[str, str | int]:
-    """What is known of what is being handled; empty where nothing is.
+    """Known fields of the current context: those of a record, a request and a trace.
 
-    Of ``topic``, ``partition``, ``offset``, ``request_id``, ``trace_id`` and ``span_id``.
+    The keys are among ``topic``, ``partition``, ``offset``, ``request_id``, ``trace_id`` and ``span_id``.
     """
     found: dict[str, str | int] = {}
     handled = HANDLED.get()

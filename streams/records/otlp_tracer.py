@@ -1,9 +1,9 @@
-"""Spans of records by OpenTelemetry, exported by OTLP over HTTP; the only module that imports it.
+"""OpenTelemetry spans of records, exported by OTLP over HTTP; the only module that imports OpenTelemetry.
 
 Names and attributes follow the semantic conventions of messaging and of Kafka
-(https://opentelemetry.io/docs/specs/semconv/messaging/kafka/), but for ``messaging.kafka.message.key``: it is
-a user's id. Guarantee: whatever happens to the collector, no record waits for it; spans that find the queue
-full are dropped, and so are those that it does not take within seconds.
+(https://opentelemetry.io/docs/specs/semconv/messaging/kafka/), except ``messaging.kafka.message.key``, which
+would be a user's id. Guarantee: no record ever waits for the collector; spans are dropped when the queue is
+full, or when the collector does not accept them within seconds.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ from freshet.streams.kafka.headers import MAX_CAUSES, Headers
 
 _W3C = TraceContextTextMapPropagator()
 _EXPORT_TIMEOUT_S = 3.0
-"""For one request to the collector, retries included; ``OTEL_EXPORTER_OTLP_TIMEOUT`` wins."""
+"""Timeout of an export, retries included; ``OTEL_EXPORTER_OTLP_TIMEOUT`` takes precedence."""
 _MAX_LAST_CLICKS = 10_000
 _MAX_TRACESTATE_BYTES = 512
-"""As much as W3C asks everyone to pass on."""
+"""Size of a ``tracestate`` that W3C Trace Context asks everyone to propagate."""
 
 
 class RecordTrace:
-    """The span of one record, or of what it causes; its steps are children without gaps."""
+    """Span of one record, or of an effect of it; its steps are child spans without gaps."""
 
     __slots__ = ("_context", "_headers", "_span", "_step_ns", "_tracer", "span_id", "trace_id")
 
@@ -60,7 +60,7 @@ class RecordTrace:
 
     @property
     def headers(self) -> Headers:
-        """Of a record that this one causes."""
+        """Headers of a record that this one causes."""
         if self._headers is None:
             carrier: dict[str, str] = {}
             _W3C.inject(carrier, self._context)
@@ -69,30 +69,30 @@ class RecordTrace:
 
     @property
     def at(self) -> SpanContext:
-        """Where another span may link to."""
+        """Context for links from other spans."""
         return self._span.get_span_context()
 
     def end_step(self, step: str) -> None:
-        """``step`` is over; it began where the one before ended. From any thread, one at a time."""
+        """End ``step``; it began when the previous one ended. Not for two threads at once."""
         now_ns = time.time_ns()
         span = self._tracer.start_span(step, self._context, start_time=self._step_ns)
         span.end(now_ns)
         self._step_ns = now_ns
 
     def child(self, name: str) -> RecordTrace:
-        """Something larger that this record causes, with steps of its own; end it."""
+        """Begin a child span with steps of its own; the caller ends it."""
         start_ns = time.time_ns()
         span = self._tracer.start_span(name, self._context, start_time=start_ns)
         return RecordTrace(self._tracer, span, start_ns)
 
     def describe(self, **values: str | int | float | bool | None) -> None:
-        """Attributes ``freshet.NAME``; those that are ``None`` are left out. No user ids."""
+        """Set attributes ``freshet.NAME``, except ``None``. User ids are not allowed."""
         for name, value in values.items():
             if value is not None:
                 self._span.set_attribute(f"freshet.{name}", value)
 
     def end_with(self, sent: Any, answer: Future[Any] | None) -> None:
-        """End when ``sent``, kafka-python's future of the record, is acknowledged, or ``answer`` is there."""
+        """End the span when kafka-python acknowledges ``sent``, or when ``answer`` arrives."""
 
         def acknowledged(record: Any) -> None:
             if self._span.is_recording():  # the answer may have come first
@@ -116,26 +116,26 @@ class RecordTrace:
             answer.add_done_callback(answered)
 
     def follows(self, cause: SpanContext | None, why: str) -> None:
-        """Link to what else has led here, if there is such."""
+        """Link to another cause, if there is one."""
         if cause is not None:
             self._span.add_link(cause, {"freshet.link": why})
 
     def fail(self, reason: str) -> None:
-        """The record could not be handled."""
+        """Mark the record as failed."""
         self._span.set_status(Status(StatusCode.ERROR, reason))
 
     def end(self) -> None:
-        """Nothing more is to come."""
+        """End the span."""
         self._span.end()
 
 
 class Tracer:
-    """Begins the spans of records, and remembers where each user's last click was traced.
+    """Begins the spans of records, and remembers the trace of each user's last click.
 
     Args:
-        endpoint: The receiver's base address; ``/v1/traces`` is added. Headers and certificates for it come
-            from OpenTelemetry's own variables, ``OTEL_EXPORTER_OTLP_*``.
-        share: Of the records that bring no trace: how many begin one.
+        endpoint: Base URL of the receiver; ``/v1/traces`` is added. Headers and certificates come from
+            OpenTelemetry's own variables, ``OTEL_EXPORTER_OTLP_*``.
+        share: Share of records without a trace that begin one.
         service: The process' name.
     """
 
@@ -148,7 +148,7 @@ class Tracer:
                 "service.instance.id": instance,
             }
         )
-        # Who begins a trace is decided here; everything else follows the parent.
+        # This class decides which records begin a trace; all other spans follow their parent.
         self._provider = TracerProvider(
             resource=resource, sampler=ParentBased(ALWAYS_ON), shutdown_on_exit=False
         )
@@ -160,9 +160,9 @@ class Tracer:
         self._last_clicks: OrderedDict[str, SpanContext] = OrderedDict()
 
     def receive(self, message: Any, *, may_begin: bool) -> RecordTrace | None:
-        """Begin the span of a record just about to be handled; ``None`` if it is not to be traced.
+        """Begin the span of a record before it is handled; ``None`` if it is not sampled.
 
-        The last ``traceparent`` of the record is its parent, the others are linked.
+        The record's last ``traceparent`` becomes the parent, the others become links.
         """
         causes = _causes(message.headers)
         parent: Context = Context()
@@ -189,7 +189,7 @@ class Tracer:
         return RecordTrace(self._tracer, span, start_ns)
 
     def send(self, topic: str) -> RecordTrace | None:
-        """Begin the span of a record about to be sent: in the caller's trace, or a share of the others."""
+        """Begin the span of a record to be sent: in the caller's trace, or for a share of the others."""
         caller = trace.get_current_span().get_span_context()
         if not (caller.trace_flags.sampled if caller.is_valid else random.random() < self._share):
             return None
@@ -203,29 +203,29 @@ class Tracer:
         return RecordTrace(self._tracer, span, start_ns)
 
     def close(self) -> None:
-        """Export what is left; at the end of the process at the latest. Nothing is traced any more."""
+        """Export the remaining spans and stop tracing; also called when the process exits."""
         self._exporter.ending = True
         self._provider.shutdown()
         atexit.unregister(self.close)
 
     def clicked(self, user_id: str, click: RecordTrace) -> None:
-        """``click`` has moved the state of this user."""
+        """Remember the trace of a user's last click."""
         self._last_clicks[user_id] = click.at
         self._last_clicks.move_to_end(user_id)
         if len(self._last_clicks) > _MAX_LAST_CLICKS:
             self._last_clicks.popitem(last=False)
 
     def last_click(self, user_id: str) -> SpanContext | None:
-        """Where the last traced click of this user was handled, if this process did and remembers."""
+        """Span of the user's last traced click, if this process handled and remembers it."""
         return self._last_clicks.get(user_id)
 
     def forget_clicks(self) -> None:
-        """Users may have moved to another worker, and clicked there."""
+        """Forget all last clicks: users may have moved to another worker, and clicked there."""
         self._last_clicks.clear()
 
 
 class PromptExporter(OTLPSpanExporter):
-    """OTLP over HTTP, which gives up early: a collector that is gone must not hold up the process' end."""
+    """OTLP exporter that gives up early: a lost collector must not delay the process' exit."""
 
     def __init__(self, url: str) -> None:
         told = os.environ.keys() & {OTEL_EXPORTER_OTLP_TIMEOUT, OTEL_EXPORTER_OTLP_TRACES_TIMEOUT}
@@ -234,7 +234,7 @@ class PromptExporter(OTLPSpanExporter):
         self._given_up = False
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Send ``spans``, with retries; once the process is ending, nothing more after the first failure."""
+        """Send ``spans``, with retries; while the process exits, only until the first failure."""
         if self._given_up:
             return SpanExportResult.FAILURE
         result = super().export(spans)
@@ -243,7 +243,7 @@ class PromptExporter(OTLPSpanExporter):
 
 
 def _causes(headers: Sequence[tuple[str, bytes]]) -> list[SpanContext]:
-    """What the valid ``traceparent`` headers name, the latest few; a ``tracestate`` belongs to the last."""
+    """Contexts of the latest valid ``traceparent`` headers; a ``tracestate`` belongs to the last."""
     parents = [value for name, value in headers if name == "traceparent" and value is not None]
     if not parents:
         return []

@@ -1,8 +1,8 @@
-"""Traces of records, where ``FRESHET_OTLP_ENDPOINT`` says where they go: from one record to its effects.
+"""Traces from a record to its effects, sent to ``FRESHET_OTLP_ENDPOINT``.
 
-Guarantee: where it says nothing, nothing of OpenTelemetry is imported and no record's headers are looked at.
-A record that brings a W3C ``traceparent`` is traced if that is sampled; of those that bring none, a share
-begins a trace where events enter freshet, and nowhere else.
+Guarantee: without an endpoint, OpenTelemetry is not imported and no record's headers are read. A record with
+a W3C ``traceparent`` is traced if that is sampled; of those without one, a share begins a trace where events
+enter freshet, and nowhere else.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 from freshet.streams.kafka.headers import NO_HEADERS, Headers, joined
 
 STREAM = "freshet-stream"
-"""The names by which traces know the processes, here and below; one process may be two of them."""
+"""Service names in traces, here and below; one process may act as two of them."""
 EMBED = "freshet-embed"
 CLIENT = "freshet-client"
 
@@ -30,7 +30,7 @@ _ENTRIES = (topics.CLICKS, topics.IMPRESSIONS, topics.REQUESTS, topics.ARTICLES)
 
 
 def tracer_of(settings: Settings, service: str) -> Tracer | None:
-    """The process' tracer under the name ``service``; ``None`` where traces are off.
+    """Tracer of the process as ``service``; ``None`` where traces are off.
 
     Raises:
         TracingUnavailable: OpenTelemetry is not installed.
@@ -53,15 +53,10 @@ def _tracer(endpoint: str, share: float, service: str) -> Tracer:
 
 
 def caller_headers() -> Headers:
-    """The trace that the calling program is in, as headers of a record; none if it is in none.
-
-    A program that has never imported OpenTelemetry is in none.
-    """
-    if "opentelemetry.trace" not in sys.modules:
+    """Headers of a record that continue the calling program's trace, if it has one."""
+    if "opentelemetry.trace" not in sys.modules:  # without OpenTelemetry the program has no trace
         return NO_HEADERS
-    from opentelemetry.trace.propagation.tracecontext import (
-        TraceContextTextMapPropagator,
-    )
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
     carrier: dict[str, str] = {}
     TraceContextTextMapPropagator().inject(carrier)
@@ -69,11 +64,11 @@ def caller_headers() -> Headers:
 
 
 class RecordTraces:
-    """The traces of the records that an agent is handling. Empty, and of no cost, where traces are off.
+    """Traces of the records that an agent is handling; empty and without cost where traces are off.
 
     Args:
-        settings: Whether there are traces, and which topics begin some.
-        service: The process' name in traces; ``None``: nothing is traced.
+        settings: The endpoint, the share of records that begin a trace, and topic names.
+        service: The process' name in traces; ``None`` turns them off.
     """
 
     def __init__(self, settings: Settings, service: str | None) -> None:
@@ -81,10 +76,10 @@ class RecordTraces:
         self._prefix = settings.topic_prefix
         self._entries: Collection[str] = {topic_name(settings, topic.name) for topic in _ENTRIES}
         self._traces: dict[tuple[str, int, int], RecordTrace] = {}
-        """By topic (short), partition and offset."""
+        """Traces by topic (short name), partition and offset."""
 
     def begin(self, message: Any) -> RecordTrace | None:
-        """Begin the trace of ``message``, just about to be handled, if it is to be traced."""
+        """Begin the trace of ``message`` before it is handled; ``None`` if it is not sampled."""
         if self.tracer is None:
             return None
         trace = self.tracer.receive(message, may_begin=message.topic in self._entries)
@@ -93,27 +88,27 @@ class RecordTraces:
         return trace
 
     def of(self, message: Any) -> RecordTrace | None:
-        """The trace of ``message``, if it is traced and under way."""
+        """Trace of ``message``, unless it is not traced or done."""
         return self._traces.get(self._place(message)) if self._traces else None
 
     def headers(self, message: Any) -> Headers:
-        """The headers of a record that ``message`` causes."""
+        """Headers of a record that ``message`` causes."""
         return headers_of(self.of(message))
 
     def headers_of(self, topic: str, partition: int, offsets: Iterable[int]) -> Headers:
-        """The headers of a record that the events of ``topic`` (short) at ``offsets`` cause together."""
+        """Headers of a record that the events of ``topic`` (short name) at ``offsets`` cause together."""
         if not self._traces:
             return NO_HEADERS
         causes = (self._traces.get((topic, partition, offset)) for offset in offsets)
         return joined(trace.headers for trace in causes if trace is not None)
 
     def end_step(self, step: str) -> None:
-        """Each trace's ``step`` is over; it began where the one before ended."""
+        """End ``step`` in each trace; it began when the previous one ended."""
         for trace in self._traces.values():
             trace.end_step(step)
 
     def done(self, step: str = "deliver") -> None:
-        """All effects of all records are there, by ``step`` as the last."""
+        """End all traces, with ``step`` as the last."""
         if self._traces:
             traces, self._traces = self._traces, {}
             for trace in traces.values():
@@ -125,5 +120,5 @@ class RecordTraces:
 
 
 def headers_of(trace: RecordTrace | None) -> Headers:
-    """The headers of a record that ``trace`` causes."""
+    """Headers of a record that ``trace`` causes."""
     return NO_HEADERS if trace is None else trace.headers

@@ -1,4 +1,4 @@
-"""From a record of ``article-vectors`` to what a catalog and an index hold."""
+"""Conversion of ``article-vectors`` records into the entries of a catalog and an index."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from freshet.models.ports import FloatVector, IndexedArticle
 
 
 def checked_vector(numbers: Sequence[float], d: int) -> FloatVector:
-    """The vector (d,) of a record.
+    """Vector (d,) of a record, float32.
 
     Raises:
-        EventError: It has another dimension, or is not finite in float32.
+        EventError: The vector has another dimension, or is not finite in float32.
     """
     if len(numbers) != d:
         raise EventError(
             f"ArticleVector: {len(numbers)} dimensions, this worker is set to {d} (FRESHET_DIMENSION)"
         )
-    with np.errstate(over="ignore"):  # what overflows is refused
+    with np.errstate(over="ignore"):  # an overflow is refused below
         vector = np.array(numbers, np.float32)
     if not np.isfinite(vector).all():
         raise EventError("ArticleVector: the vector is not finite in float32")
@@ -28,7 +28,7 @@ def checked_vector(numbers: Sequence[float], d: int) -> FloatVector:
 
 
 def indexed_article(article: ArticleVector, vector: FloatVector, *, withdrawn: bool) -> IndexedArticle:
-    """What an index holds of an article; its popularity is yet to be filled in."""
+    """Index entry of an article, without its popularity."""
     return IndexedArticle(
         article.news_id,
         vector,

@@ -1,9 +1,7 @@
-"""Keeps a process's catalog in step with the compacted topics that describe articles.
+"""Follower of the compacted topics that describe articles: keeps a process' catalog in step.
 
-Every stream worker reads all of ``article-vectors``, ``article-stats`` and ``control``, from the beginning
-and without a consumer group: each needs the whole of them. ``caught_up`` is set when everything that was
-there at the start has been read; agents wait for it, so that no click is parked for want of a vector that is
-long known.
+Every stream worker reads all of ``article-vectors``, ``article-stats``, ``co-clicks`` and ``control``. Agents
+wait for ``caught_up``, so that no click is parked because the vector of an old article has not been read.
 """
 
 from __future__ import annotations
@@ -41,22 +39,24 @@ log = logging.getLogger(__name__)
 
 _RETRY_S = 1.0
 _POPULARITY_STEP = 0.02
-"""Of the logarithm of clicks: one more of a hundred. A write costs the index more than the order gains."""
+"""Smallest change of a popularity that is written to the index, about one click more in a hundred."""
 
 
 class CatalogFollower(CompactedTopics):
-    """Applies the article topics and ``control`` to a catalog, and to an index where that is asked for.
+    """Applies the article topics and ``control`` to a catalog and to its index.
 
     Args:
-        index: Told of withdrawn articles; with ``replicate`` also given every vector.
-        replicate: For an embedded index that no embedding worker of this process fills.
-        known: Whether what a topic's, partition's and offset's record says is in the catalog already.
-        publish_popularity: Told how popular articles are that the index holds, where it may not know; what
-            an index of this process' own gets with an article, it knows.
-        bundle: Whose vectors to take; unset: those of the first vector read that is not of ``other_bundles``.
-        other_bundles: Whose vectors not to take.
-        on_bundle: Told of that bundle, once.
-        on_control: Told of every control record.
+        settings: Where Kafka is, and topic names.
+        catalog: Receives vectors, statistics and withdrawals.
+        outbox: Receives the dead letters of records that cannot be decoded.
+        index: Receives withdrawals; with ``replicate`` also every vector.
+        replicate: Fill the index: it is embedded, and no embedding worker of this process fills it.
+        publish_popularity: Receives popularities that the index may not know.
+        known: Whether the catalog already has the record at a topic, partition and offset.
+        bundle: Bundle whose vectors to apply; ``None``: that of the first vector not in ``other_bundles``.
+        other_bundles: Bundles whose vectors to ignore.
+        on_bundle: Called once with the id of the bundle.
+        on_control: Called with every control record.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class CatalogFollower(CompactedTopics):
         self._to_index: dict[str, IndexedArticle | None] = {}
         self._changed_popularity: set[str] = set()
         self._popularity: dict[str, float] = {}
-        """As the index has it, or is about to."""
+        """Popularities that the index has, or is about to receive."""
         self._next_write = 0.0
         self._refused = False
         self._withdrawn: set[str] = set()
@@ -136,7 +136,7 @@ class CatalogFollower(CompactedTopics):
             return
         article = keyed(record, ArticleVector, "key")
         if article.bundle != (self._bundle or article.bundle) or article.bundle in self._other_bundles:
-            return  # of another version: never mixed, its own rollout announces it
+            return  # vectors of two bundles are never mixed
         vector = checked_vector(article.vector, self._catalog.d)
         if self._bundle is None:
             self._bundle = article.bundle
@@ -144,7 +144,7 @@ class CatalogFollower(CompactedTopics):
         published_at_s = to_unix_s(article.published_at)
         withdrawn = article.news_id in self._withdrawn
         if withdrawn:
-            self._to_hide.add(article.news_id)  # whoever replaced it in the index has shown it again
+            self._to_hide.add(article.news_id)  # a new entry in the index is visible again
         self._catalog.put_article(
             article.news_id,
             vector,
@@ -156,7 +156,7 @@ class CatalogFollower(CompactedTopics):
         )
         self._catalog.set_withdrawn(article.news_id, withdrawn)
         if not self._replicate and self.caught_up.is_set():
-            self._tell_popularity(article.news_id)  # its clicks may be older than its vector of this bundle
+            self._publish_popularity_of(article.news_id)  # its clicks may be older than its vector
         if self._replicate:
             self._to_index[article.news_id] = indexed_article(article, vector, withdrawn=withdrawn)
 
@@ -192,7 +192,7 @@ class CatalogFollower(CompactedTopics):
         counts = keyed(record, CoClickCounts, "news_id")
         self._catalog.co_clicks.replace(counts.news_id, counts.contexts)
 
-    def _tell_popularity(self, news_id: str) -> None:
+    def _publish_popularity_of(self, news_id: str) -> None:
         value = popularity_of(self._catalog, news_id)
         if value > 0.0:
             self._publish_popularity({news_id: value})
@@ -208,7 +208,7 @@ class CatalogFollower(CompactedTopics):
         self._on_control(control)
 
     async def _write_index(self) -> None:
-        """Write what has changed; without an answer it is kept for later, and the catalog goes on."""
+        """Write all changes; while the index is unavailable they are kept for later."""
         if (self._to_index or self._to_hide) and time.monotonic() >= self._next_write:
             try:
                 await asyncio.to_thread(self._write)

@@ -1,8 +1,8 @@
-"""The editorial rules in force, as ``control`` tells of them.
+"""Editorial rules in force, as the records on ``control`` define them.
 
-Guarantee: ``control`` is compacted by the rule's name and read from its beginning before the first answer,
-so every worker obeys the same rules, before and after any restart. Whether a rule holds is decided by the
-time of the request that is answered, not by the clock.
+Guarantee: ``control`` is compacted by the rule's name and read from its beginning before the first answer, so
+every worker applies the same rules, before and after any restart. The time of a request, not the clock,
+decides whether a rule holds for its answer.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from freshet.streams.settings import Settings
 
 
 class EditorialRules:
-    """Rules by name; the last that was set of a name counts."""
+    """Rules by name; the last one set under a name counts."""
 
     def __init__(self) -> None:
         self._rules: dict[str, EditorialRule] = {}
         self.book = RuleBook()
-        """All of them, those whose time is over or yet to come included."""
+        """All rules, including expired and future ones."""
 
     def apply(self, control: Control) -> None:
-        """Set, replace or remove a rule; what is no such instruction is ignored."""
+        """Set, replace or remove a rule; other controls are ignored."""
         if control.kind == "rule-set" and control.rule is not None:
             self._rules[control.subject] = control.rule
         elif control.kind == "rule-removed":
@@ -36,7 +36,7 @@ class EditorialRules:
 
 
 def rules_of(controls: Iterable[Control]) -> tuple[EditorialRule, ...]:
-    """The rules that are left of what was set and removed, by name."""
+    """Rules that remain after ``controls``."""
     rules = EditorialRules()
     for control in controls:
         rules.apply(control)
@@ -44,7 +44,7 @@ def rules_of(controls: Iterable[Control]) -> tuple[EditorialRule, ...]:
 
 
 def read_rules(settings: Settings) -> tuple[EditorialRule, ...]:
-    """The rules that are set now, by name, whether their time is now or not.
+    """All rules that are set now, including expired and future ones.
 
     Raises:
         KafkaUnreachable: No broker answers in time, or the topic ``control`` does not exist.

@@ -1,11 +1,11 @@
-"""The experiments that run: which variant serves a user, and live figures of each.
+"""Running experiments: the assignment of users to variants, and live metrics of each variant.
 
 Guarantee: every worker serves a user by the same variant, before and after any restart, because the
-assignment is a function of the records on ``control`` and the user's id. Where two experiments want a user,
-the one created first has them, so that a new experiment moves nobody who is in another.
+assignment is a function of the records on ``control`` and the user's id. Where two experiments claim a user,
+the older one keeps them, so that a new experiment moves nobody who is in another.
 
-The figures are those of this process since it started, for dashboards and alarms: sums over workers are right
-for counters, the others are each worker's own. ``freshet experiment report`` reads the topics instead.
+The metrics cover this process since its start, for dashboards and alerts: counters may be summed over
+workers, gauges are each worker's own. ``freshet experiment report`` reads the topics instead.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ from freshet.streams.state.variant_bundles import VariantBundle, VariantBundles
 log = logging.getLogger(__name__)
 
 _MAX_OPEN = 20_000
-"""Answers that wait for their impressions and clicks."""
+"""Number of answers that wait for their impressions and clicks."""
 _WINDOW = 1_000
-"""Impressions that a rolling AUC is the mean of."""
+"""Number of impressions in a rolling AUC."""
 _MAX_USERS = 100_000
-"""Of one experiment that are told apart in memory; a sample ratio of these is precise to half a percent."""
+"""Number of distinct users kept for each experiment; enough for a sample ratio within half a percent."""
 _CHECK_EVERY = 100
-"""New users from one sample-ratio check to the next."""
+"""Number of new users between two sample-ratio checks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Treatment:
-    """How an experiment has a user served."""
+    """Ranker and bundle by which an experiment serves a user."""
 
     experiment: str
     variant: str
     ranker: LinearRanker
     bundle: VariantBundle | None = None
-    """Beside the one in service; unset: that one."""
+    """Bundle of the variant; ``None``: the bundle in service."""
 
 
 @dataclass(slots=True)
@@ -63,24 +63,24 @@ class _Running:
 
 @dataclass(slots=True)
 class _Open:
-    """An answer whose clicks may yet come."""
+    """Answer that waits for its impression and clicks."""
 
     experiment: str
     variant: str
     scores: dict[str, float]
-    """By news id."""
+    """Scores by news id."""
     ranked: bool
-    """Whether the request named the candidates."""
+    """True if the request named the candidates."""
     clicked: set[str] = field(default_factory=set)
 
 
 class Experiments:
-    """Running experiments, as ``control`` tells of them.
+    """Running experiments, as the records on ``control`` define them.
 
     Args:
-        rankers: Where variants' rankers come from.
-        bundles: Where variants' bundles come from; told which are needed.
-        in_service: The bundle whose vectors everybody else is served by.
+        rankers: Rankers of the variants.
+        bundles: Bundles of the variants; opens those that are needed.
+        in_service: Id of the bundle that serves all other users.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Experiments:
         self._warned: set[tuple[str, str]] = set()
 
     def apply(self, control: Control) -> None:
-        """Start, change or stop an experiment; what is no such instruction is ignored."""
+        """Start, change or stop an experiment; other controls are ignored."""
         if control.experiment is None:
             return
         if control.kind == "experiment-stopped":
@@ -121,15 +121,14 @@ class Experiments:
             self._bundles.need(named - {self._in_service()})
 
     def names(self) -> tuple[str, ...]:
-        """Those that run, in the order of their precedence."""
+        """Names of the running experiments, in order of precedence."""
         return tuple(self._running)
 
     def treatment(self, user_id: str, time: datetime) -> Treatment | None:
-        """How to serve a user at the event time ``time``; none where no experiment has them.
+        """Treatment of a user at the event time ``time``; ``None`` outside all experiments.
 
-        A variant whose ranker is not on ``ranker-weights``, or whose bundle is not here or not read yet,
-        serves nobody: its users are served as if there were no experiment and not counted, which the
-        sample-ratio check shows.
+        A variant whose ranker or bundle is not available serves nobody: its users are served as if there were
+        no experiment and are not counted, which the sample-ratio check shows.
         """
         for running in self._running.values():
             if not running.experiment.runs_at(time):
@@ -148,10 +147,10 @@ class Experiments:
         return None
 
     def _by(self, experiment: str, variant: Variant) -> Treatment:
-        """How ``variant`` serves.
+        """Treatment by ``variant``.
 
         Raises:
-            LookupError: Its ranker or its bundle is not here.
+            LookupError: Its ranker or its bundle is not available.
         """
         if variant.bundle is None or variant.bundle == self._in_service():
             return Treatment(experiment, variant.name, self._rankers.get(variant.ranker))
@@ -164,7 +163,7 @@ class Experiments:
         return Treatment(experiment, variant.name, self._rankers.get(name), bundle)
 
     def answered(self, answer: Recommendation, *, ranked: bool) -> None:
-        """Count an answer, and wait for what becomes of it; ``ranked``: its request named the candidates."""
+        """Count an answer, and await its impression; ``ranked`` if its request named the candidates."""
         if answer.experiment is None or answer.variant is None:
             return
         metrics.EXPERIMENT_ANSWERS.labels(answer.experiment, answer.variant).inc()
@@ -222,7 +221,7 @@ def _score(running: _Running, found: _Open, impression: Impression) -> None:
 
 
 def _count_from_zero(experiment: Experiment) -> None:
-    """Show that it runs, and that nothing speaks against its shares yet, before anybody is served by it."""
+    """Create the series of an experiment before it serves anybody."""
     for variant in experiment.variants:
         for counter in (
             metrics.EXPERIMENT_ANSWERS,
@@ -234,7 +233,7 @@ def _count_from_zero(experiment: Experiment) -> None:
 
 
 def _forget_gauges(experiment: Experiment) -> None:
-    """A gauge of what is over would stay as it was for ever."""
+    """Remove the gauges of a stopped experiment, which would keep their last value."""
     for variant in experiment.variants:
         metrics.EXPERIMENT_ROLLING_AUC.remove(experiment.name, variant.name)
     metrics.EXPERIMENT_SAMPLE_RATIO.remove(experiment.name)

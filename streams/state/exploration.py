@@ -1,4 +1,4 @@
-"""The exploration policy that the settings name."""
+"""Exploration policy of the settings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from freshet.streams.settings import Settings
 
 
 def explorer_of(settings: Settings) -> Explorer | None:
-    """A new explorer; ``None`` where the best are shown, whatever is known of the others."""
+    """A new explorer; ``None`` where exploration is off."""
     if settings.exploration == "none":
         return None
     if settings.exploration == "plackett-luce":

@@ -1,4 +1,4 @@
-"""The mean of what is being clicked: the prior of every user, measured anew once a second."""
+"""Mean vector of clicked articles: the prior of every user, updated once a second."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _INTERVAL_S = 1.0
 
 
 class Population:
-    """The population's vector (d,) of a catalog, at most a second old.
+    """Population vector (d,) of a catalog, at most a second old.
 
     Args:
-        catalog: Whose vectors and clicks.
+        catalog: Vectors and clicks of articles.
     """
 
     def __init__(self, catalog: ArticleCatalog) -> None:
@@ -26,7 +26,7 @@ class Population:
         self._measured_at = -np.inf
 
     def __call__(self, now_s: float) -> FloatVector:
-        """The vector as of ``now_s`` (Unix seconds)."""
+        """Vector (d,) as of ``now_s`` (Unix seconds)."""
         now = time.monotonic()
         if now - self._measured_at >= _INTERVAL_S:
             self._vector = population_vector(self._catalog, now_s)

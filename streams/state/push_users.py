@@ -1,7 +1,7 @@
 """Users who want a fresh list after each of their clicks, as ``control`` says.
 
-Guarantee: who is in does not depend on the order in which its partitions are read, although an erasure is
-another key than the ``push-on`` that it takes back.
+Guarantee: the result does not depend on the order in which partitions of ``control`` are read, although an
+erasure has another key than the ``push-on`` that it revokes.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from freshet.models.users.erasures import Erasures
 
 
 class PushUsers:
-    """A container of user ids.
+    """Container of user ids; an erasure revokes what its user wanted before.
 
     Args:
-        erasures: What users wanted before they were erased does not count.
+        erasures: Erasures of users.
     """
 
     def __init__(self, erasures: Erasures) -> None:
@@ -25,7 +25,7 @@ class PushUsers:
         self._since_s: dict[str, float] = {}
 
     def apply(self, control: Control) -> None:
-        """Take a user in or out; other instructions are ignored."""
+        """Add or remove a user; other controls are ignored."""
         if control.kind == "push-on":
             self._since_s[control.subject] = to_unix_s(control.time)
         elif control.kind == "push-off":
@@ -36,7 +36,6 @@ class PushUsers:
                 del self._since_s[control.subject]
 
     def __contains__(self, user_id: object) -> bool:
-        """Whether the user wants it."""
-        if not isinstance(user_id, str) or user_id not in self._since_s:
-            return False
-        return not self._erasures.covers(user_id, self._since_s[user_id])
+        """Whether the user wants fresh lists."""
+        since_s = self._since_s.get(user_id) if isinstance(user_id, str) else None
+        return since_s is not None and not self._erasures.covers(str(user_id), since_s)

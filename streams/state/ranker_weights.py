@@ -1,13 +1,13 @@
-"""The rankers that a worker can rank with, by name, kept in step with ``ranker-weights``.
+"""Rankers of a worker by name, kept in step with ``ranker-weights``.
 
-Guarantee: whoever asks gets the latest weights that this worker has read, whole: a ranker never changes, a
-new one takes its place. :attr:`RankerWeightsFollower.caught_up` is set when everything that was on the topic
-at the start has been read; the worker answers nothing before.
+Guarantee: a lookup returns the latest weights that this worker has read, and always a complete ranker: a
+ranker never changes, a new one replaces it. The worker answers no request before
+:attr:`RankerWeightsFollower.caught_up` is set.
 
 A model's name is the bundle that its weights were learned for, ``default`` where none is trained. So weights
-that are on the topic for another bundle are another model's, and a bundle without any begins with its own.
-Three names need no record on the topic: the model's, ``default``, which always is the model served, and
-``start``, which is what that began with.
+of another bundle belong to another model, and a bundle without records on the topic starts with its own
+weights. Three names need no record on the topic: the model's; ``default``, which is the model in service; and
+``start``, its initial weights.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from freshet.streams.settings import Settings
 log = logging.getLogger(__name__)
 
 DEFAULT: Final = "default"
-"""The ranker of the model being served."""
+"""Name of the ranker of the model in service."""
 START: Final = "start"
-"""What that one was before it learned anything."""
+"""Name of that ranker with its initial weights."""
 
 _MAX_WEIGHT = 1e6
-"""Weights are of roughly unit size, as features are."""
+"""Largest magnitude of a weight: weights are of roughly unit size, like the features."""
 
 
 class Rankers:
-    """Rankers by name.
+    """Rankers by name: of the model in service, and of the bundles of experiments.
 
     Args:
-        start: How the model being served ranks until it has learned.
-        model: Its name on ``ranker-weights``.
+        start: Initial ranker of the model in service.
+        model: Name of that model on ``ranker-weights``.
     """
 
     def __init__(self, start: LinearRanker, model: str = DEFAULT) -> None:
@@ -60,10 +60,10 @@ class Rankers:
         self._warned: set[tuple[str, tuple[str, ...]]] = set()
 
     def get(self, name: str = DEFAULT) -> LinearRanker:
-        """The latest ranker called ``name``: a model's name, ``default`` or ``start``.
+        """Latest ranker of a model, or ``default`` or ``start``.
 
         Raises:
-            KeyError: There is none; :meth:`names` are those there are.
+            KeyError: There is no ranker of that name; :meth:`names` lists those there are.
         """
         try:
             return self._rankers[name]
@@ -71,7 +71,7 @@ class Rankers:
             raise KeyError(f"no ranker is called {name!r}; there are {', '.join(self.names())}") from None
 
     def begin(self, model: str, start: LinearRanker) -> None:
-        """Know how another model ranks until it has learned: that of a bundle beside the one in service."""
+        """Add the initial ranker of another model: of a bundle beside the one in service."""
         self._starts[model] = replace(start, name=model)
         record = self._latest.get(model)
         if record is None:
@@ -80,26 +80,26 @@ class Rankers:
             self.apply(record)
 
     def start_of(self, model: str) -> LinearRanker | None:
-        """How a model ranks before it has learned anything; ``None`` where that is not known here."""
+        """Initial ranker of a model; ``None`` for an unknown model."""
         return self._starts.get(model)
 
     def names(self) -> tuple[str, ...]:
-        """What :meth:`get` knows, sorted."""
+        """Names of all rankers, sorted."""
         return tuple(sorted(self._rankers))
 
     def latest(self, model: str) -> RankerWeights | None:
-        """The latest record of ``model`` on the topic."""
+        """Latest record of ``model`` on the topic."""
         return self._latest.get(model)
 
     def apply(self, record: RankerWeights) -> None:
-        """Rank with ``record`` from now on, where its model is asked for.
+        """Replace its model's ranker by ``record``.
 
-        Features that this version does not have are ignored, with a warning; those that the record does not
-        know keep the start's weight, where that is known.
+        Unknown features are ignored, with a warning; features that the record lacks keep their initial
+        weight, where that is known.
 
         Raises:
-            EventError: The record's name is one that no model may have, a weight is so large that scores
-                would not be finite, or its curvature is not one.
+            EventError: The model's name is reserved, a weight is so large that scores would not be finite, or
+                the curvature is invalid.
         """
         if record.model == START:
             raise EventError(f"RankerWeights: no model may be called {START!r}")

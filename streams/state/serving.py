@@ -1,4 +1,4 @@
-"""What a bundle changes in a stream worker: whose vectors it takes, how it pools clicks, how it ranks."""
+"""The bundle that a stream worker serves: its vectors, its pooling of clicks and its ranker."""
 
 from __future__ import annotations
 
@@ -12,42 +12,42 @@ from freshet.streams.settings import Settings
 from freshet.streams.state.ranker_weights import DEFAULT
 
 NO_BUNDLE = "none"
-"""The bundle of states made before any article vector was known; they are rebuilt when one is."""
+"""Bundle id of states made before the first article vector; they are rebuilt when one arrives."""
 
 
 @dataclass(frozen=True)
 class Serving:
-    """How to serve one bundle, or vectors of no trained one."""
+    """Configuration for serving one trained bundle, or untrained vectors."""
 
     bundle: str | None
-    """Whose vectors to serve; unset: those of the first vector on the topic that is not of ``others``."""
+    """Bundle id; ``None``: the bundle of the first vector on the topic that is not among ``others``."""
     pooling: Pooling
     ranker: LinearRanker
     others: frozenset[str] = frozenset()
-    """Trained bundles, which this is not about to serve."""
+    """Ids of trained bundles that must not be served instead."""
 
     @property
     def model(self) -> str:
-        """Whose weights of the ranker to serve, by their name on ``ranker-weights``."""
+        """Name of the ranker's model on ``ranker-weights``."""
         return DEFAULT if self.bundle is None else self.bundle
 
     @property
     def d(self) -> int:
-        """The vectors' dimension."""
+        """Dimension of the vectors."""
         return self.pooling.d
 
     @classmethod
     def untrained(cls, settings: Settings, others: frozenset[str] = frozenset()) -> Self:
-        """Vectors of no trained bundle, pooled as ``settings`` say and ranked by the default weights."""
+        """Untrained vectors, pooled as in ``settings`` and ranked by the default weights."""
         return cls(None, pooling(settings), LinearRanker(), others)
 
     @classmethod
     def of_bundle(cls, bundle: Bundle, settings: Settings) -> Self:
-        """A trained bundle; of ``settings`` only the bounds of a user's state count.
+        """A trained bundle; ``settings`` give only the bounds of a user's state.
 
         Raises:
             BundleError: The bundle's weights do not fit its manifest.
-            ValueError: Its ranker has a weight for something that is no feature.
+            ValueError: Its ranker has a weight for an unknown feature.
         """
         weights = bundle.manifest.ranker_weights
         return cls(
@@ -62,7 +62,7 @@ class Serving:
 
 
 def pooling(settings: Settings) -> Pooling:
-    """How ``settings`` pool clicks into user vectors while no bundle is known."""
+    """Pooling of clicks into user vectors while no bundle is known."""
     return Pooling(
         d=settings.dimension,
         half_lives_s=settings.half_lives_s,

@@ -1,12 +1,12 @@
-"""The decoded states of the users whose partitions this worker owns: a bounded cache over the table.
+"""Decoded states of the users whose partitions this worker owns: a bounded cache over the table.
 
-Guarantee: a state of before its user's erasure is never given out, whether or not the table still has it.
+Guarantee: a state from before its user's erasure is never returned, whether or not the table still has it.
 """
 
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Collection, Mapping
 
 from freshet.models.articles.catalog import ArticleCatalog
@@ -21,7 +21,7 @@ UserKey = tuple[int, str]
 
 
 class UserStates:
-    """Reads states from the table when first asked, keeps those used last decoded, writes on demand."""
+    """Least-recently-used cache of decoded states, which writes them on demand."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class UserStates:
         self._cache: OrderedDict[UserKey, UserState] = OrderedDict()
 
     def get(self, partition: int, user_id: str) -> UserState | None:
-        """The user's state, clicks on articles known by now folded in.
+        """State of the user, including clicks on articles that have become known since.
 
         ``None`` if the user was never seen, or not since an erasure.
         """
@@ -62,7 +62,7 @@ class UserStates:
         return state
 
     def get_or_create(self, partition: int, user_id: str) -> UserState:
-        """The user's state, an empty one if never seen."""
+        """State of the user, an empty one if the user was never seen."""
         state = self.get(partition, user_id)
         if state is None:
             state = UserState.empty(self.pooling, self.erasures.latest_ms(user_id))
@@ -72,36 +72,31 @@ class UserStates:
     async def write(self, changed: Collection[UserKey], outbox: Outbox) -> None:
         """Make the states of ``changed`` durable: changelog first, then the local store.
 
-        Everything else in ``outbox`` is delivered with them. Returns when all of it is.
+        All other records in ``outbox`` are delivered with them.
         """
-        items: dict[int, list[tuple[bytes, bytes | None]]] = {}
-        for partition, user_id in changed:
-            items.setdefault(partition, []).append(
-                (user_id.encode(), self._cache[partition, user_id].to_bytes())
-            )
-        await self._deliver(items, outbox)
+        await self._deliver({user: self._cache[user].to_bytes() for user in changed}, outbox)
         while len(self._cache) > self._max_cached:
             self._cache.popitem(last=False)
         metrics.CACHED_USERS.set(len(self._cache))
 
     def stored(self, partition: int, user_id: str) -> UserState | None:
-        """The state as the table has it, even one of before an erasure."""
+        """State as the table has it, even from before an erasure."""
         stored = self._table.get(partition, user_id.encode())
         return None if stored is None else UserState.from_bytes(stored, self.pooling)
 
     async def erase(self, users: Collection[UserKey], outbox: Outbox) -> None:
-        """Delete the states of ``users``: a tombstone on the changelog first, then from the local store.
+        """Delete the states of ``users``: tombstones on the changelog first, then in the local store.
 
-        Everything else in ``outbox`` is delivered with the tombstones.
+        All other records in ``outbox`` are delivered with them.
         """
-        items: dict[int, list[tuple[bytes, bytes | None]]] = {}
-        for partition, user_id in users:
-            items.setdefault(partition, []).append((user_id.encode(), None))
-        await self._deliver(items, outbox)
+        await self._deliver(dict.fromkeys(users), outbox)
         for user in users:
             self._cache.pop(user, None)
 
-    async def _deliver(self, items: Mapping[int, list[tuple[bytes, bytes | None]]], outbox: Outbox) -> None:
+    async def _deliver(self, stored: Mapping[UserKey, bytes | None], outbox: Outbox) -> None:
+        items: defaultdict[int, list[tuple[bytes, bytes | None]]] = defaultdict(list)
+        for (partition, user_id), value in stored.items():
+            items[partition].append((user_id.encode(), value))
         for partition, states in items.items():
             self._table.write_changelog(outbox, partition, states)
         offsets = await outbox.flush()
@@ -109,5 +104,5 @@ class UserStates:
             self._table.write_store(partition, states, offsets[self._table.changelog, partition])
 
     def forget(self) -> None:
-        """Drop what is decoded: after a rebalance another worker may have moved the states on."""
+        """Drop all decoded states: after a rebalance another worker may have changed them."""
         self._cache.clear()

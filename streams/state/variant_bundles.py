@@ -1,15 +1,15 @@
-"""The bundles that variants of experiments serve, beside the bundle in service.
+"""Bundles that variants of experiments serve, beside the bundle in service.
 
-A worker answers a user of such a variant by the other bundle's vectors, found in that bundle's own index,
-ranked by its own ranker, with the statistics that all bundles share. Guarantees:
+A worker answers a user of such a variant with the other bundle's vectors, index and ranker, and with the
+statistics that all bundles share. Guarantees:
 
-- No second consumer group and no second answer: which bundle answers a request is decided by the worker that
-  has it, so that an experiment starts, changes and stops at one record.
-- The user's vectors are made of the same state as ever, anew for each answer: of the recent clicks and the
-  exposures (:meth:`freshet.models.users.state.UserState.rebuild`). Nothing of the other bundle is stored, so
-  that nothing is to be recovered, and the bundle in service answers all others as if there were none beside.
-- A bundle serves when all of its vectors that were on the topic have been read; until then, and where its
-  folder is not here, its variant serves nobody.
+- There is no second consumer group and no second answer: the worker that owns a request chooses the bundle,
+  so that an experiment starts, changes and stops at one record.
+- Each answer rebuilds the user's vectors from the recent clicks and exposures of the user's one state
+  (:meth:`freshet.models.users.state.UserState.rebuild`). Nothing of the other bundle is stored or recovered,
+  and the bundle in service is not affected.
+- A bundle serves once all of its vectors that were on the topic have been read; until then, and without its
+  folder, its variant serves nobody.
 """
 
 from __future__ import annotations
@@ -48,15 +48,15 @@ log = logging.getLogger(__name__)
 
 _RETRY_S = 1.0
 _LOOK_AGAIN_S = 10.0
-"""For a bundle's folder that is not here yet."""
+"""Interval between two looks for a missing bundle's folder."""
 
 
 @dataclass(slots=True)
 class _Writes:
-    """What an index is yet to be told."""
+    """Changes to be written to an index."""
 
     articles: dict[str, IndexedArticle | None] = field(default_factory=dict)
-    """By news id; ``None`` where one is to be forgotten."""
+    """Entries by news id; ``None`` deletes one."""
     withdrawn: set[str] = field(default_factory=set)
     popularity: dict[str, float] = field(default_factory=dict)
 
@@ -64,7 +64,7 @@ class _Writes:
         return bool(self.articles or self.withdrawn or self.popularity)
 
     def followed_by(self, later: _Writes) -> _Writes:
-        """These, and then ``later``."""
+        """These changes, overridden by ``later``."""
         return _Writes(
             self.articles | later.articles,
             self.withdrawn | later.withdrawn,
@@ -73,13 +73,13 @@ class _Writes:
 
 
 class VariantBundle:
-    """One such bundle: its vectors, its index, its way to make vectors of users.
+    """One bundle beside the one in service: its vectors, its index and its pooling.
 
     Args:
         settings: Where Kafka is.
         serving: The bundle.
-        catalog: Of the bundle in service; this one's vectors are held beside.
-        index: This bundle's, closed by :meth:`run`.
+        catalog: Catalog of the bundle in service; the two share everything except vectors.
+        index: Index of this bundle, closed by :meth:`run`.
     """
 
     def __init__(
@@ -110,19 +110,19 @@ class VariantBundle:
 
     @property
     def pooling(self) -> Pooling:
-        """How this bundle makes vectors of users."""
+        """Pooling of clicks into user vectors."""
         return self.serving.pooling
 
     def state(self, state: UserState | None) -> UserState | None:
-        """A user's state of the bundle in service, made again for this one."""
+        """Rebuild a user's state for this bundle."""
         return None if state is None else state.rebuild(self.pooling, self.catalog)
 
     def hide(self, news_id: str) -> None:
-        """Tell the index of a withdrawn article."""
+        """Hide a withdrawn article in the index."""
         self._writes.withdrawn.add(news_id)
 
     def set_popularity(self, values: Mapping[str, float]) -> None:
-        """Tell the index how popular articles are."""
+        """Write popularities to the index."""
         self._writes.popularity.update(values)
 
     async def run(self) -> None:
@@ -178,14 +178,14 @@ class VariantBundle:
                 subcategory=article.subcategory,
                 language=article.language,
             )
-        else:  # what else is known of it may be newer than this bundle's record
+        else:  # its metadata may be newer than this record
             self.catalog.put_vector(news_id, vector)
         if self._settings.qdrant_url is None:  # a server's index is filled by the embedding workers
             withdrawn = bool(self.catalog.withdrawn[row])
             self._writes.articles[news_id] = indexed_article(article, vector, withdrawn=withdrawn)
 
     async def _write_index(self) -> None:
-        """Write what has changed; without an answer it is kept for later."""
+        """Write all changes; while the index is unavailable they are kept for later."""
         writes, self._writes = self._writes, _Writes()
         try:
             await asyncio.to_thread(self._write, writes)
@@ -217,13 +217,13 @@ class VariantBundle:
 
 
 class VariantBundles:
-    """Opens the bundles that experiments need, and closes those that none needs any more.
+    """Opens the bundles that experiments need, and closes the others.
 
     Args:
         settings: Where Kafka is, and the index.
-        catalog: Of the bundle in service.
-        rankers: Told how each bundle's ranker begins.
-        find: How to serve the bundle of an id; may raise :class:`FreshetError`.
+        catalog: Catalog of the bundle in service.
+        rankers: Receives the initial ranker of each bundle.
+        find: Finds a bundle by its id; may raise :class:`FreshetError`.
     """
 
     def __init__(
@@ -238,48 +238,48 @@ class VariantBundles:
         self._rankers = rankers
         self._find = find
         self._settled: dict[str, asyncio.Event] = {}
-        """Of each bundle needed: set when it is ready, or known not to be here."""
+        """Events by needed bundle: set when it is ready, or known to be missing."""
         self._open: dict[str, VariantBundle] = {}
         self._following: dict[str, asyncio.Task[None]] = {}
         self._missing: set[str] = set()
         self._changed = asyncio.Event()
 
     def need(self, bundles: Collection[str]) -> None:
-        """From now on exactly these bundles are to be open."""
+        """Set the bundles to be open."""
         self._settled = {bundle: self._settled.get(bundle) or asyncio.Event() for bundle in bundles}
         self._changed.set()
 
     def get(self, bundle: str) -> VariantBundle | None:
-        """A bundle that is needed and ready."""
+        """The bundle, if it is needed and ready."""
         found = self._open.get(bundle)
         return found if found is not None and found.ready.is_set() and bundle in self._settled else None
 
     @property
     def read(self) -> dict[TopicPartition, int]:
-        """The first offset that some bundle has not yet applied, of each partition; from any thread."""
+        """First offset that some bundle has not yet applied, of each partition. Thread-safe."""
         every = [bundle.read for bundle in list(self._open.values())]
         return {tp: min(read[tp] for read in every if tp in read) for tp in set().union(*every)}
 
     def hide(self, news_id: str) -> None:
-        """Tell every index of a withdrawn article."""
+        """Hide a withdrawn article in every index."""
         for bundle in self._open.values():
             bundle.hide(news_id)
 
     def set_popularity(self, values: Mapping[str, float]) -> None:
-        """Tell every index how popular articles are."""
+        """Write popularities to every index."""
         for bundle in self._open.values():
             bundle.set_popularity(values)
 
     async def caught_up(self) -> None:
-        """Wait until each bundle that is needed is ready, or is known not to be here."""
+        """Wait until each needed bundle is ready, or known to be missing."""
         while waiting := [settled for settled in self._settled.values() if not settled.is_set()]:
             await waiting[0].wait()
 
     async def run(self) -> None:
-        """Open and close until cancelled.
+        """Open and close bundles until cancelled.
 
         Raises:
-            ExceptionGroup: A bundle's vectors cannot be read any more.
+            ExceptionGroup: A bundle's vectors can no longer be read.
         """
         async with asyncio.TaskGroup() as tasks:
             while True:
