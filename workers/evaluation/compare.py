@@ -1,7 +1,7 @@
-"""Every model on one MIND folder: trained on its earlier part, measured on the rest, in one table.
+"""Trains models on the earlier part of a MIND folder, and measures all of them on the rest.
 
-The baselines and, of a folder that ``freshet synth`` wrote, the oracle are measured on the same impressions.
-Settings are the models' defaults unless given: nothing is chosen by what is measured here.
+The baselines are measured on the same impressions, as is the oracle of a folder that ``freshet synth`` wrote.
+Settings are the models' defaults unless given: no hyperparameter is chosen on the test data.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from freshet.streams.settings import Settings
 from freshet.workers.errors import WorkerError
 from freshet.workers.evaluation.mind import EvaluateOptions, evaluate
 from freshet.workers.evaluation.report import Evaluation
+from freshet.workers.terminal.figure_table import figure_table
 from freshet.workers.terminal.stage_progress import StageProgress
 from freshet.workers.training.models import MODELS
 from freshet.workers.training.progress import TrainingProgress
@@ -31,26 +32,26 @@ _SEEN, _UNSEEN = "shown before the cut", "not shown before the cut"
 
 @dataclass(frozen=True)
 class CompareOptions:
-    """What to compare."""
+    """Options of the comparison."""
 
     folder: Path
     models: tuple[str, ...]
     until: float = 0.8
     seed: int = 0
     keep: Path | None = None
-    """Where the bundles are left; by default they are removed."""
+    """Folder that keeps the bundles; by default they are removed."""
     skip_bad_lines: bool = False
 
 
 @dataclass(frozen=True)
 class ComparedMethod:
-    """One way of ranking."""
+    """Figures of a model or a baseline."""
 
     name: str
     metrics: Mapping[str, Estimate]
     """Metrics over all impressions after the cut."""
     auc_seen_articles: Estimate | None
-    """AUC among the candidates shown before the cut; ``None`` where no slate has both a click and a skip."""
+    """AUC among the candidates shown before the cut; ``None`` if no slate has a click and a skip."""
     auc_unseen_articles: Estimate | None
     """AUC among the candidates that were not shown before the cut."""
     training_examples_per_s: float | None = None
@@ -61,7 +62,7 @@ class ComparedMethod:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was found, the best AUC first."""
+    """Methods by falling AUC."""
 
     folder: str
     cut: str
@@ -70,11 +71,15 @@ class Comparison:
     methods: tuple[ComparedMethod, ...]
 
     def render(self) -> Table:
-        """For a terminal."""
-        table = Table(title=f"{self.folder}: {self.impressions:,} impressions after the cut")
-        table.add_column("ranked by", no_wrap=True)
-        for column in ("AUC", "±", "MRR", "nDCG@10", "seen", "unseen", "train/s", "rank/s"):
-            table.add_column(column, justify="right", no_wrap=True)
+        """Render a table for a terminal."""
+        table = figure_table(
+            *("ranked by", "AUC", "±", "MRR", "nDCG@10", "seen", "unseen", "train/s", "rank/s"),
+            no_wrap=True,
+            title=f"{self.folder}: {self.impressions:,} impressions after the cut",
+            caption="±: half of the AUC's 95 % interval. seen, unseen: AUC among the candidates that were, "
+            "and were not, shown before the cut. train/s: training examples. rank/s: impressions by the "
+            "model only.",
+        )
         for method in self.methods:
             auc = method.metrics["auc"]
             table.add_row(
@@ -88,15 +93,11 @@ class Comparison:
                 "" if method.training_examples_per_s is None else f"{method.training_examples_per_s:,.0f}",
                 "" if method.impressions_per_s is None else f"{method.impressions_per_s:,.0f}",
             )
-        table.caption = (
-            "±: half of the AUC's 95 % interval. seen, unseen: AUC among the candidates that were, and were "
-            "not, shown before the cut. train/s: training examples. rank/s: impressions by the model only."
-        )
         return table
 
 
 def compare(options: CompareOptions, settings: Settings) -> Comparison:
-    """Train and measure, one model after another.
+    """Train and measure the models, one after another.
 
     Raises:
         WorkerError: A model cannot be trained on the folder, or the folder cannot be read.
@@ -105,7 +106,7 @@ def compare(options: CompareOptions, settings: Settings) -> Comparison:
     if unknown:
         raise WorkerError(f"{unknown[0]} does not train on impressions")
     for name in options.models:
-        # A package that is missing is missed now, not when other models have been trained for hours.
+        # Fails now if a package is missing, not after hours of training other models.
         MODELS[name].trainers["mind"].load_function()
     methods: list[ComparedMethod] = []
     last: Evaluation | None = None

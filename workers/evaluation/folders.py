@@ -1,7 +1,6 @@
-"""Which evaluation a folder of data gets, by what the folder is.
+"""Evaluates bundles on folders of ratings and of headline tests, by the protocol of each kind.
 
-A MIND folder is evaluated by :mod:`freshet.workers.evaluation.mind`; the entries of :data:`EVALUATORS`
-measure bundles that were trained on other data, each by the protocol of its kind.
+Module :mod:`freshet.workers.evaluation.mind` evaluates MIND folders.
 """
 
 from __future__ import annotations
@@ -12,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
-from rich.table import Table
 
 from freshet.models.embedding.bundle import Bundle, BundleError
 from freshet.streams.settings import Settings
 from freshet.workers.errors import WorkerError
+from freshet.workers.terminal.figure_table import figure_table
 from freshet.workers.terminal.stage_progress import StageProgress
 from freshet.workers.training.models import DataKind
 
@@ -36,13 +35,13 @@ class FolderReport:
 
 
 FolderEvaluator = Callable[[Path, Bundle, Settings, StageProgress], FolderReport]
-"""Folder, bundle, settings, progress to a report; raises :class:`~freshet.workers.errors.WorkerError`."""
+"""Function that evaluates a bundle on a folder; raises :class:`~freshet.workers.errors.WorkerError`."""
 
 
 def evaluate_movielens(
     folder: Path, bundle: Bundle, settings: Settings, progress: StageProgress
 ) -> FolderReport:
-    """Errors of predicted ratings where the bundle predicts any, else lists of films after the cut."""
+    """Measure the RMSE of a bundle that predicts ratings, or else its lists of films after the cut."""
     from freshet.models.datasets.movielens import MovieLensError, read_movielens
 
     try:
@@ -60,13 +59,13 @@ def _rating_errors(bundle: Bundle, ratings: Ratings) -> FolderReport:
     from freshet.models.evaluation.ratings.evaluation import evaluate_ratings
 
     report = evaluate_ratings(bundle, ratings)
-    table = Table(title=f"RMSE of {report.ratings:,} ratings that training did not see, in stars")
-    table.add_column("method")
-    table.add_column("RMSE", justify="right")
-    table.add_column("95 % interval", justify="right")
+    table = figure_table(
+        *("method", "RMSE", "95 % interval"),
+        title=f"RMSE of {report.ratings:,} ratings that training did not see, in stars",
+        caption=f"{report.new_users:,} of new users, {report.new_items:,} of new films",
+    )
     for name, estimate in report.methods.items():
         table.add_row(name, f"{estimate.mean:.4f}", f"{estimate.low:.4f} to {estimate.high:.4f}")
-    table.caption = f"{report.new_users:,} of new users, {report.new_items:,} of new films"
     described: dict[str, object] = {
         "bundle": bundle.id,
         "ratings": report.ratings,
@@ -92,9 +91,12 @@ def _film_lists(bundle: Bundle, ratings: Ratings) -> FolderReport:
     split = TopNSplit.of(ratings, protocol)
     popular = evaluate_topn(split, popularity_scorer(split.before), protocol)
     k = protocol.k
-    table = Table(title=f"Lists of {k} films, ratings of the last {1 - protocol.until:.0%} in time")
-    for column in ("scorer", "users", "who", f"NDCG@{k}", f"hit rate@{k}", f"recall@{k}", f"coverage@{k}"):
-        table.add_column(column, justify="left" if column in {"scorer", "users"} else "right")
+    table = figure_table(
+        *("scorer", "users", "who", f"NDCG@{k}", f"hit rate@{k}", f"recall@{k}", f"coverage@{k}"),
+        names=2,
+        title=f"Lists of {k} films, ratings of the last {1 - protocol.until:.0%} in time",
+        caption="known: users with ratings before the cut, as published",
+    )
     for name, found in (("bundle", report), ("popularity", popular)):
         for segment, figures in found.segments.items():
             metrics = figures.metrics
@@ -109,7 +111,6 @@ def _film_lists(bundle: Bundle, ratings: Ratings) -> FolderReport:
                 f"{metrics[f'recall@{k}'].mean:.4f}",
                 f"{figures.coverage:.3f}",
             )
-    table.caption = "known: users with ratings before the cut, as published"
     described: dict[str, object] = {
         "bundle": bundle.id,
         **asdict(report),
@@ -125,7 +126,7 @@ def _with_interval(estimate: Estimate) -> str:
 def evaluate_headline_tests(
     folder: Path, bundle: Bundle, settings: Settings, progress: StageProgress
 ) -> FolderReport:
-    """How many pairs of headlines are in the right order, in the weeks after training."""
+    """Measure the pairwise accuracy on headline tests of the weeks after training."""
     from freshet.models.datasets.headline_tests import read_headline_tests
     from freshet.models.evaluation.headlines.evaluation import evaluate_headlines
 
@@ -136,12 +137,12 @@ def evaluate_headline_tests(
             report = evaluate_headlines(bundle, tests)
     except ValueError as error:
         raise WorkerError(str(error)) from error
-    table = Table(
+    table = figure_table(
+        *("scorer", "pairs", "number", "accuracy", "95 % interval"),
+        names=2,
         title=f"{report.tests:,} headline tests, weeks {report.first_week} to {report.last_week}: "
-        "pairs in order"
+        "pairs in order",
     )
-    for column in ("scorer", "pairs", "number", "accuracy", "95 % interval"):
-        table.add_column(column, justify="left" if column in {"scorer", "pairs"} else "right")
     for name, pairs, found in (
         ("bundle", "significant", report.significant_pairs),
         ("ridge on frozen vectors", "significant", report.ridge.significant_pairs),
@@ -157,4 +158,4 @@ EVALUATORS: Mapping[DataKind, FolderEvaluator] = {
     "ratings": evaluate_movielens,
     "headlines": evaluate_headline_tests,
 }
-"""By kind of data other than MIND's."""
+"""Evaluators by the kind of data."""

@@ -1,8 +1,7 @@
-"""An evaluation as one HTML file that needs nothing else: no script, no font, no address.
+"""Writes an evaluation as a self-contained HTML file, without scripts, fonts or external addresses.
 
-It reads on a phone (tables scroll by themselves), and without sight: every figure says in words what it
-shows, every table has a caption and headed rows and columns. Its size is bounded by what is drawn, not by the
-data.
+The page is responsive (tables scroll by themselves) and accessible: every figure has a description in words,
+every table has a caption and headed rows and columns. Its size depends on what is drawn, not on the data.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from freshet.workers.evaluation.report import ORACLE, Evaluation
 from freshet.workers.evaluation.text import METRIC_NAMES, space_rows
 
 MAX_REPORT_BYTES = 2_000_000
-"""A report is a third of it with every figure full."""
+"""Upper bound; the largest report has a third of it."""
 
 _TEMPLATE = files("freshet.workers.evaluation") / "report.html.jinja"
 
@@ -32,10 +31,10 @@ class ReportUnwritable(WorkerError):
 
 
 def check_report(path: Path) -> None:
-    """See to it that a report could be written, before an evaluation spends minutes on what goes into it.
+    """Check that a report can be written, before an evaluation takes minutes.
 
     Raises:
-        ReportUnwritable: matplotlib is not installed, or the folder is not there or not writable.
+        ReportUnwritable: A package is not installed, or the folder does not exist or is not writable.
     """
     for module, package in (("matplotlib", "matplotlib"), ("jinja2", "Jinja2")):
         if find_spec(module) is None:
@@ -48,7 +47,7 @@ def check_report(path: Path) -> None:
 
 
 def write_report(evaluation: Evaluation, path: Path) -> int:
-    """Write the report, all of it or nothing; gives its bytes.
+    """Write the report atomically, and return its size in bytes.
 
     Raises:
         ReportUnwritable: The file cannot be written.
@@ -59,7 +58,7 @@ def write_report(evaluation: Evaluation, path: Path) -> int:
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(text)
-            # A temporary file is its owner's alone; a report is for others too.
+            # Only the owner can read a temporary file; a report is for others too.
             Path(partial).chmod(0o644)
             os.replace(partial, path)
         except BaseException:

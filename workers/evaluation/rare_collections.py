@@ -1,7 +1,7 @@
-"""A block in which Python seldom looks for unreachable cycles, for work that makes millions of objects.
+"""Makes garbage collection rare in work that creates millions of objects.
 
-Reference counts free all else at once, as ever. Looking through all that an evaluation has learned took an
-eighth of its time.
+Reference counting still frees everything outside cycles. Searching the state of an evaluation for cycles took
+an eighth of its time.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _OBJECTS = 1_000_000
 
 @contextmanager
 def rare_collections() -> Iterator[None]:
-    """Collect cycles once in a million new objects, and never look at those made before the block."""
+    """Collect cycles once in a million new objects, and ignore the objects made before the block."""
     thresholds = gc.get_threshold()
     gc.freeze()
     gc.set_threshold(_OBJECTS, *thresholds[1:])

@@ -1,4 +1,4 @@
-"""What an evaluation of a MIND folder found, as one JSON object."""
+"""Findings of an evaluation of a MIND folder."""
 
 from __future__ import annotations
 
@@ -16,100 +16,100 @@ from freshet.models.evaluation.ranking_metrics import DEFAULT_CONFIDENCE, Estima
 from freshet.models.evaluation.segments import SegmentTable
 
 ORACLE = "oracle"
-"""The method that knows what a synthetic folder's clicks were drawn from."""
+"""Method that ranks by the true attraction of a synthetic folder."""
 
 ProtocolName = Literal["prequential", "frozen"]
 
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """How fast an evaluation was, in one process."""
+    """Speed of an evaluation, in one process."""
 
     read_s: float
-    """Reading and parsing the folder."""
+    """Time to read and parse the folder."""
     texts_s: float
-    """Text vectors, encoded or read from the cache, and article vectors."""
+    """Time for the text vectors, encoded or read from the cache, and the article vectors."""
     learn_s: float
-    """What the training period's impressions, or those of the warm-up, taught."""
+    """Time to learn from the impressions of the training period or of the warm-up."""
     evaluate_s: float
-    """Ranking by all methods, measuring and learning, from the first measured impression to the last."""
+    """Time to rank by all methods, measure and learn, over the measured impressions."""
     impressions: int
-    """Evaluated in that time."""
+    """Number of impressions ranked in ``evaluate_s``."""
     model_s: float | None = None
-    """Of it, the bundle's own part: user vectors and scores (frozen protocol)."""
+    """Part of ``evaluate_s`` for the bundle: user vectors and scores (frozen protocol)."""
     dot_products_s: float | None = None
-    """A plain loop over the same impressions and tensors that only multiplies."""
+    """Time of a plain loop that only computes the dot products of the same impressions."""
 
     @property
     def impressions_per_s(self) -> float:
-        """All of it: ranking by every method, measuring, learning."""
+        """Impressions per second, with ranking by every method, measuring and learning."""
         return self.impressions / self.evaluate_s if self.evaluate_s else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class ArticleMap:
-    """Article vectors on their two principal axes, of a sample."""
+    """Projection of a sample of article vectors on their two principal axes."""
 
     places: NDArray[np.float64]
-    """Shape (n, 2)."""
+    """Coordinates, shape (n, 2)."""
     categories: Sequence[str]
     shares: tuple[float, float]
-    """Of the variance, by axis."""
+    """Share of the variance of each axis."""
     articles: int
-    """From which the sample was drawn."""
+    """Number of articles that the sample was drawn from."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Everything that is reported."""
+    """Report of an evaluation."""
 
     folder: str
     data_sha256: str
     protocol: ProtocolName
     manifest: Manifest | None
-    """Of the bundle that ranked; ``None``: by ids alone."""
+    """Manifest of the evaluated bundle; ``None`` if articles are known by id only."""
     impressions: int
-    """Of the folder."""
+    """Number of impressions in the folder."""
     users: int
     articles: int
     unannounced: int
-    """Articles without a line in ``news.tsv``."""
+    """Number of articles without a line in ``news.tsv``."""
     without_vector: int | None
-    """Articles that the bundle has no vector for; ``None`` without a bundle."""
+    """Number of articles without a vector; ``None`` without a bundle."""
     bad_lines: int
-    """Left out (``--skip-bad-lines``)."""
+    """Number of skipped lines (``--skip-bad-lines``)."""
     cut: str
-    """Where the measuring begins, and why."""
+    """Text on where the measuring begins, and why."""
     measured: int
     left_out: int
-    """Impressions whose candidates are all clicked or all skipped."""
+    """Number of impressions without a metric: all candidates clicked, or all skipped."""
     main: str
-    """The method that the others are compared with."""
+    """Method that the others are compared with."""
     overall: Mapping[str, Mapping[str, Estimate]]
-    """By method and metric."""
+    """Estimates by method and metric."""
     differences: Mapping[str, Estimate]
-    """Of the main method's AUC, to each other method's."""
+    """AUC of the main method less that of each other method, by paired bootstrap."""
     coverage: Mapping[str, float]
     tables: tuple[SegmentTable, ...]
     over_time: SegmentTable
     click_rates: Mapping[str, Sequence[float]]
-    """By method, of the candidates at each rank, the best first."""
+    """Click-through rate at each rank, the first rank first, by method."""
     slates_at_rank: Sequence[int]
-    """How many slates those rest on."""
+    """Number of slates with a candidate at each rank."""
     space: SpaceReport | None
     speed: Speed
     learner: str | None = None
-    """How the ranker's weights were learned; ``None`` in the frozen protocol."""
+    """Learning rule of the ranker's weights; ``None`` in the frozen protocol."""
     weights: Mapping[str, float] | None = None
-    """Of the ranker at the end, by feature."""
+    """Final weights of the ranker, by feature."""
     ablation: tuple[AblatedGroup, ...] = ()
     notes: tuple[str, ...] = ()
-    """What a reader must know to read the figures."""
+    """Remarks for interpreting the figures."""
     map: ArticleMap | None = field(default=None, repr=False)
-    """For the HTML report only."""
+    """Map of the articles, for the HTML report only."""
 
     def as_json(self) -> dict[str, object]:
-        """The report for orjson, which writes the dataclasses in it."""
+        """Return the JSON object of the report, for orjson."""
         return {
             "folder": self.folder,
             "data_sha256": self.data_sha256,

@@ -1,4 +1,4 @@
-"""An evaluation's report for people, on a terminal."""
+"""Renders the report of an evaluation for a terminal."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from freshet.models.evaluation.drift.space import SpaceReport
 from freshet.models.evaluation.ranking_metrics import DEFAULT_CONFIDENCE, Estimate
 from freshet.models.evaluation.segments import SegmentTable
 from freshet.workers.evaluation.report import Evaluation
+from freshet.workers.terminal.figure_table import figure_table
 
 METRIC_NAMES = {
     "auc": "AUC",
@@ -32,7 +33,7 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 
 def render(evaluation: Evaluation) -> RenderableType:
-    """Everything that a terminal has room for; ``--json`` and ``--report`` hold the rest."""
+    """Render the main figures; ``--json`` and ``--report`` have all of them."""
     return Group(*_parts(evaluation))
 
 
@@ -68,14 +69,10 @@ def _parts(evaluation: Evaluation) -> Iterator[RenderableType]:
 
 
 def _metrics(evaluation: Evaluation, title: str, metrics: tuple[str, ...]) -> Table:
-    table = _new_table(title)
-    table.add_column("ranked by")
     shown = [metric for metric in metrics if any(metric in found for found in evaluation.overall.values())]
-    for metric in shown:
-        table.add_column(METRIC_NAMES[metric], justify="right")
     with_coverage = "auc" not in metrics
-    if with_coverage:
-        table.add_column("coverage@5", justify="right")
+    headers = [*(METRIC_NAMES[metric] for metric in shown), *(["coverage@5"] if with_coverage else [])]
+    table = _new_table(title, "ranked by", *headers)
     for method, found in evaluation.overall.items():
         cells: list[RenderableType] = [_cell(found[metric]) if metric in found else "" for metric in shown]
         if with_coverage:
@@ -85,9 +82,8 @@ def _metrics(evaluation: Evaluation, title: str, metrics: tuple[str, ...]) -> Ta
 
 
 def _ablation(evaluation: Evaluation) -> Table:
-    table = _new_table(f"AUC of {evaluation.main} without each group of features, and with nothing else")
-    for column in ("group", "without", "loss", "95 % interval", "alone"):
-        table.add_column(column, justify="left" if column == "group" else "right")
+    title = f"AUC of {evaluation.main} without each group of features, and with nothing else"
+    table = _new_table(title, "group", "without", "loss", "95 % interval", "alone")
     for group in evaluation.ablation:
         loss = group.loss
         table.add_row(
@@ -101,15 +97,12 @@ def _ablation(evaluation: Evaluation) -> Table:
 
 
 def _over_time(evaluation: Evaluation) -> Table:
-    """A bar for each stretch of equally many impressions, of one scale for all methods."""
+    """Draw a bar for each segment of equally many impressions, on the same scale for all methods."""
     segments = evaluation.over_time.segments
     curves = {m: [segment.methods[m].mean for segment in segments] for m in evaluation.overall}
     least, most = min(map(min, curves.values())), max(map(max, curves.values()))
-    table = _new_table(
-        f"AUC over time, from {segments[0].name} (UTC) on; bars from {least:.3f} to {most:.3f}"
-    )
-    for column in ("ranked by", "", "first", "last"):
-        table.add_column(column, justify="right" if column in {"first", "last"} else "left", no_wrap=True)
+    title = f"AUC over time, from {segments[0].name} (UTC) on; bars from {least:.3f} to {most:.3f}"
+    table = _new_table(title, "ranked by", "", "first", "last", names=2, no_wrap=True)
     for method, curve in curves.items():
         heights = [(auc - least) / max(most - least, 1e-9) * (len(_BARS) - 1) for auc in curve]
         bars = "".join(_BARS[round(height)] for height in heights)
@@ -119,11 +112,7 @@ def _over_time(evaluation: Evaluation) -> Table:
 
 def _segments(evaluation: Evaluation, segments: SegmentTable) -> Table:
     what = "AUC within the slate's candidates of each kind" if segments.of_candidates else "AUC"
-    table = _new_table(f"{what}, {segments.title}")
-    table.add_column(segments.title)
-    table.add_column("impressions", justify="right")
-    for method in evaluation.overall:
-        table.add_column(method, justify="right")
+    table = _new_table(f"{what}, {segments.title}", segments.title, "impressions", *evaluation.overall)
     for segment in segments.segments[:_ROWS_SHOWN]:
         cells = [_cell(segment.methods[method]) for method in evaluation.overall]
         table.add_row(segment.name, f"{segment.impressions:,}", *cells)
@@ -134,7 +123,7 @@ def _segments(evaluation: Evaluation, segments: SegmentTable) -> Table:
 
 
 def space_rows(space: SpaceReport) -> Iterator[tuple[str, str, str]]:
-    """Name, figure and figure by chance of each measure of the embedding space, as text."""
+    """Yield name, figure and figure by chance of each measure of the embedding space, as text."""
     k = space.k
     for name, figure, by_chance in (
         (f"silhouette of {space.clusters} k-means clusters", space.silhouette_clusters, None),
@@ -155,10 +144,8 @@ def space_rows(space: SpaceReport) -> Iterator[tuple[str, str, str]]:
 
 
 def _space(space: SpaceReport) -> Table:
-    table = _new_table(f"The space of {space.articles:,} article vectors, on {space.sampled:,} of them")
-    table.add_column("what")
-    table.add_column("figure", justify="right")
-    table.add_column("by chance", justify="right")
+    title = f"The space of {space.articles:,} article vectors, on {space.sampled:,} of them"
+    table = _new_table(title, "what", "figure", "by chance")
     for row in space_rows(space):
         table.add_row(*row)
     return table
@@ -178,8 +165,9 @@ def _speed(evaluation: Evaluation) -> Iterator[str]:
         )
 
 
-def _new_table(title: str) -> Table:
-    return Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), pad_edge=False)
+def _new_table(title: str, *headers: str, names: int = 1, no_wrap: bool = False) -> Table:
+    layout = {"title_justify": "left", "box": None, "padding": (0, 2, 0, 0), "pad_edge": False}
+    return figure_table(*headers, names=names, no_wrap=no_wrap, title=title, **layout)
 
 
 def _cell(estimate: Estimate) -> Text:
