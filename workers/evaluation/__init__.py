@@ -1,4 +1,4 @@
-"""``freshet evaluate``, ``compare``, ``drift`` and ``simulate``: measures as text, JSON and HTML.
+"""Reports of ``freshet evaluate``, ``compare``, ``drift`` and ``simulate``, as text, JSON and HTML.
 
 Begin with :mod:`~freshet.workers.evaluation.protocols`.
 """

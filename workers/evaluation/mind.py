@@ -1,8 +1,7 @@
-"""``freshet evaluate`` on a MIND folder: reads, cuts in time, ranks, measures; no broker is needed.
+"""Evaluates a MIND folder for ``freshet evaluate``: reads, splits in time, ranks and measures, without Kafka.
 
-Two protocols that are never mixed: **frozen** (:mod:`freshet.models.evaluation.frozen`) and **prequential**
-(:mod:`freshet.models.evaluation.prequential_log`). Neither measures a bundle on an impression that it was
-trained on.
+There are two protocols: **frozen** (:mod:`freshet.models.evaluation.frozen`) and **prequential**
+(:mod:`freshet.models.evaluation.prequential_log`). Neither measures a bundle on its own training data.
 """
 
 from __future__ import annotations
@@ -39,39 +38,40 @@ from freshet.workers.terminal.stage_progress import StageProgress
 from freshet.workers.training.text_vectors import CACHE_FOLDER, ChosenEncoder, text_vectors_of
 
 FROZEN_FROM, PREQUENTIAL_FROM = 0.8, 0.2
-"""Where measuring begins by default, as a share of the impressions."""
+"""Default start of the measurement, as a share of the impressions."""
 MAP_ARTICLES = 1_500
-"""Drawn on the map: a few kB each thousand."""
+"""Number of articles on the map; a thousand take a few kB."""
 
 
 class EvaluateError(WorkerError):
-    """A folder or a bundle cannot be evaluated as asked; the text says why and what to do."""
+    """A folder or a bundle cannot be evaluated; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """What the command line asks for."""
+    """Options of the command line."""
 
     folder: Path
     bundle: Path | None = None
     protocol: ProtocolName = "prequential"
     start: float | None = None
-    """A share of the impressions from 0 to 1, or Unix seconds."""
+    """Start of the measurement: a share of the impressions from 0 to 1, or Unix seconds."""
     skip_bad_lines: bool = False
     seed: int = 0
     learner: Learning | None = None
-    """Of the prequential protocol, as the two following; ``None``: as the workers do."""
+    """Learning rule of the prequential protocol; ``None`` takes that of the workers."""
     feedback_delay_s: float = 0.0
+    """Event time from an impression to its feedback (prequential protocol)."""
     ablation: bool = False
     trees: bool = False
 
 
 def evaluate(options: EvaluateOptions, settings: Settings, progress: StageProgress) -> Evaluation:
-    """Evaluate one folder.
+    """Evaluate a folder.
 
     Raises:
-        EvaluateError: Something does not fit; the text says what to do.
-        WorkerError: The text encoder is not here.
+        EvaluateError: The folder or the bundle cannot be evaluated.
+        WorkerError: The text encoder is not available.
     """
     try:
         return _evaluate(options, settings, progress)
@@ -156,7 +156,7 @@ def _model(
 
 
 def _notes(log: ImpressionLog, model: EvaluatedBundle | None) -> tuple[str, ...]:
-    """What a reader must know of the data to read the figures."""
+    """Collect the remarks on the data that matter for interpreting the figures."""
     notes = []
     if log.unannounced:
         notes.append(
@@ -184,9 +184,9 @@ def _learning_notes(learning: PrequentialOptions) -> Iterator[str]:
 
 
 def _oracle(folder: Path, log: ImpressionLog, progress: StageProgress) -> Mapping[str, NDArray[np.float64]]:
-    """What the clicks of a synthetic folder were drawn from, of every slot; nothing of any other folder.
+    """Read the oracle's score of every slot of a synthetic folder; other folders have none.
 
-    ``freshet synth`` writes its lines in the order of time, so that the slots stand as in the log.
+    ``freshet synth`` writes lines in the order of time, so the slots have the order of the log.
     """
     if not (folder / TRUTH_FILE).exists():
         return {}

@@ -1,9 +1,8 @@
-"""The two protocols on a log: what each ranks with, what it measures, and how long it takes.
+"""Ranks a log by the frozen or the prequential protocol, and measures quality and time.
 
-In the **frozen** one nothing of the evaluation period is learned (:mod:`freshet.models.evaluation.frozen`).
-In the **prequential** one each impression is ranked by the code that serves, and learned from afterwards
-(:mod:`freshet.models.evaluation.prequential_log`): users, statistics and, unless told otherwise, the ranker's
-weights.
+The **frozen** protocol learns nothing from the evaluation period (:mod:`freshet.models.evaluation.frozen`).
+The **prequential** protocol ranks each impression with the code that serves, and learns from it afterwards
+(:mod:`freshet.models.evaluation.prequential_log`): users, statistics and, by default, the ranker's weights.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ Learning = Literal["newton", "adagrad", "none"]
 
 @dataclass(frozen=True)
 class EvaluatedBundle:
-    """A bundle with the vectors of a log's articles."""
+    """Bundle with the vectors of a log's articles."""
 
     bundle: Bundle
     scorer: BundleScorer
@@ -52,7 +51,7 @@ class EvaluatedBundle:
 
 @dataclass(frozen=True)
 class Ranked:
-    """What one protocol measured, and how long it took."""
+    """Scores of a protocol, and the time it took."""
 
     scores: SlateScores
     main: str
@@ -62,25 +61,25 @@ class Ranked:
     dot_products_s: float | None = None
     learner: Learning | None = None
     weights: Mapping[str, float] | None = None
-    """Of the ranker at the end, by feature."""
+    """Final weights of the ranker, by feature."""
     ablation: tuple[AblatedGroup, ...] = ()
 
 
 @dataclass(frozen=True)
 class PrequentialOptions:
-    """How the prequential protocol learns."""
+    """Options of the prequential protocol."""
 
     learner: Learning = "newton"
     feedback_delay_s: float = 0.0
-    """Event time from an impression to what it teaches."""
+    """Event time from an impression to its feedback."""
     ablation: bool = False
-    """Rankers that learn without each group of features, beside."""
+    """Also measures rankers that learn without each group of features."""
     seed: int = 0
     trees: bool = False
-    """The same ranker with boosted trees as one more input, beside."""
+    """Also measures the ranker with boosted trees as another input."""
 
 
-def rank_frozen(  # noqa: PLR0917 - on what, with what, from where
+def rank_frozen(  # noqa: PLR0917 - data, methods, cut
     log: ImpressionLog,
     model: EvaluatedBundle | None,
     baselines: Baselines,
@@ -88,22 +87,22 @@ def rank_frozen(  # noqa: PLR0917 - on what, with what, from where
     given: Mapping[str, NDArray[np.float64]],
     progress: StageProgress,
 ) -> Ranked:
-    """Rank what comes after ``begin`` with what was known there.
+    """Rank the impressions after ``begin`` with the knowledge at ``begin``.
 
     Args:
         log: The whole log.
-        model: What ranks, if anything but the baselines does.
-        baselines: At ``begin``.
+        model: Bundle to evaluate; ``None`` measures the baselines only.
+        baselines: Baselines fitted at ``begin``.
         begin: The cut.
-        given: By name, scores known beforehand (slots,) of every slot of the log's slates.
-        progress: Told how far it is.
+        given: Scores (slots,) of every slot of the log, by the name of the method.
+        progress: Shows the progress.
     """
     start, n = begin.position, len(log)
     scorer = None if model is None else model.scorer
     learn_s = 0.0
     if scorer is not None:
         before = perf_counter()
-        users: NDArray[np.bool_] = np.zeros(len(log.user_ids), np.bool_)
+        users: NDArray[np.bool_] = np.zeros(len(log.user_ids), np.bool_)  # users to be ranked for
         users[log.user[start:]] = True
         with progress.stage("user states") as told:
             for first in range(0, start, BATCH):
@@ -113,7 +112,7 @@ def rank_frozen(  # noqa: PLR0917 - on what, with what, from where
         learn_s = perf_counter() - before
     own = () if scorer is None else (BUNDLE,)
     scores = _scores((*own, *BASELINES, *given), log, model, baselines)
-    model_s, dot_products_s, compared = 0.0, 0.0, 0
+    model_s = 0.0
     before = perf_counter()
     with progress.stage("ranking") as told:
         for first in range(start, n, BATCH):
@@ -136,16 +135,16 @@ def rank_frozen(  # noqa: PLR0917 - on what, with what, from where
 
 
 def _dot_products_s(scorer: BundleScorer, log: ImpressionLog, start: int, stop: int) -> float:
-    """How long a plain loop takes that multiplies each slate's vectors with its user's, and nothing else."""
+    """Time a plain loop that only computes the dot products of each slate's vectors and its user's."""
     users, vectors = scorer.user_vectors(log, start, stop), scorer.articles.vectors
     slates: Sequence[NDArray[np.int32]] = [log.slate(position)[0] for position in range(start, stop)]
     before = perf_counter()
     for user, slate in zip(users, slates, strict=True):
-        vectors[slate] @ user
+        vectors[slate] @ user  # (c, d) @ (d,)
     return perf_counter() - before
 
 
-def rank_prequential(  # noqa: PLR0917 - as its sibling, and what a server is set to
+def rank_prequential(  # noqa: PLR0917 - data, methods, cut, settings
     log: ImpressionLog,
     model: EvaluatedBundle | None,
     baselines: Baselines,
@@ -155,20 +154,20 @@ def rank_prequential(  # noqa: PLR0917 - as its sibling, and what a server is se
     options: PrequentialOptions,
     progress: StageProgress,
 ) -> Ranked:
-    """Rank each impression with what was known before it, and learn from it; measure from ``begin`` on.
+    """Rank each impression with the knowledge before it, then learn from it; measure from ``begin`` on.
 
     Args:
         log: The whole log.
-        model: Whose vectors and start weights to use; ``None``: by ids, from the default weights.
-        baselines: At ``begin``.
-        begin: The cut: what comes before it is learned from only.
-        given: As in :func:`rank_frozen`.
-        settings: How users are kept.
-        options: How to learn.
-        progress: Told how far it is.
+        model: Bundle with vectors and start weights; ``None`` takes ids and the default weights.
+        baselines: Baselines fitted at ``begin``.
+        begin: The cut; impressions before it are the warm-up.
+        given: Scores (slots,) of every slot of the log, by the name of the method.
+        settings: Settings of the user states.
+        options: Options of learning.
+        progress: Shows the progress.
 
     Raises:
-        WorkerError: The bundle's weights are no ranker's.
+        WorkerError: The bundle's ranker weights are invalid.
     """
     recent, shown = settings.max_recent_clicks, settings.max_exposures
     if model is None:
@@ -215,7 +214,7 @@ def rank_prequential(  # noqa: PLR0917 - as its sibling, and what a server is se
 
 
 class _Unchanging:
-    """A ranker that learns nothing, to stand among those that do."""
+    """Ranker with fixed weights and the interface of a learner."""
 
     def __init__(self, ranker: LinearRanker) -> None:
         self.score = ranker.score
@@ -229,7 +228,7 @@ class _Unchanging:
 def _rankers(
     start: LinearRanker, options: PrequentialOptions
 ) -> tuple[LinearRanker | OnlineRanker, Mapping[str, Learner], Mapping[str, Learner]]:
-    """What ranks, what is measured beside it, and what its AUC is compared with."""
+    """Return the main ranker, further rankers to measure, and rankers to compare its AUC with."""
     if options.learner == "none":
         return start, {}, {}
     settings = OnlineSettings(rule=options.learner)

@@ -1,8 +1,8 @@
-"""From the options of ``freshet experiment start`` to the records that start an experiment.
+"""Converts the options of ``freshet experiment start`` to the records that start an experiment.
 
-A variant is written ``NAME=RANKER:SHARE``, with a ranker's name or a file of weights for ``RANKER``. Weights
-of a file get a name of their own on ``ranker-weights``: ``EXPERIMENT-VARIANT``. ``bundle:ID`` for ``RANKER``
-is another bundle's vectors, ranked by that bundle's own ranker; a bundle's folder may stand for its id.
+The syntax of a variant is ``NAME=RANKER:SHARE``. ``RANKER`` is the name of a ranker, a file of weights, or
+``bundle:ID`` for the vectors and the ranker of another bundle, whose folder may replace the id. Weights from
+a file are published on ``ranker-weights`` as ``EXPERIMENT-VARIANT``.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ _BUNDLE = "bundle:"
 
 
 class VariantRefused(FreshetError):
-    """A variant on the command line is not one."""
+    """A variant on the command line is invalid."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to serve, and the weights that have to be published for it."""
+    """Variants, and the weights to publish for them."""
 
     variants: tuple[Variant, ...]
     weights: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """Of files: by the name of the ranker, weights by the names of features."""
+    """Weights from files, by ranker and feature."""
 
 
 def plan(experiment: str, written: Sequence[str], bundle_id: Callable[[str], str] = str) -> Plan:
-    """Read variants as written, and the files that they name.
+    """Parse variants, and read the files that they name.
 
     Args:
-        experiment: Its name.
-        written: A variant each.
-        bundle_id: Gives the id of a bundle as written; may raise :class:`FreshetError`.
+        experiment: Name of the experiment.
+        written: Text of each variant.
+        bundle_id: Resolves the text of a bundle to its id; may raise :class:`FreshetError`.
 
     Raises:
-        VariantRefused: One is not ``NAME=RANKER:SHARE``, or its file holds no weights of this version's
-            features; the text says which.
+        VariantRefused: A variant is not ``NAME=RANKER:SHARE``, or its file does not hold weights of this
+            version's features.
     """
     variants: list[Variant] = []
     weights: dict[str, Mapping[str, float]] = {}
@@ -76,10 +76,10 @@ def plan(experiment: str, written: Sequence[str], bundle_id: Callable[[str], str
 
 
 def read_weights(file: Path) -> Mapping[str, float]:
-    """A file's weights by the names of features: such an object, or a record of ``ranker-weights``.
+    """Read weights by feature from a JSON object, or from a record of ``ranker-weights``.
 
     Raises:
-        VariantRefused: The file cannot be read, is not that, or names something that is no feature.
+        VariantRefused: The file cannot be read, has another format, or names an unknown feature.
     """
     try:
         read = json.loads(file.read_bytes())
@@ -92,7 +92,7 @@ def read_weights(file: Path) -> Mapping[str, float]:
 
 
 def served_by(variant: Variant) -> str:
-    """What serves a variant, as it would be written."""
+    """Format what serves a variant in the syntax of the command line."""
     if variant.bundle is None:
         return variant.ranker
     own = variant.ranker == DEFAULT
@@ -100,13 +100,13 @@ def served_by(variant: Variant) -> str:
 
 
 def latest(controls: Iterable[Control]) -> dict[str, Control]:
-    """Of each experiment the last instruction, by name."""
+    """Return the last control of each experiment, by its name."""
     kinds = {"experiment-started", "experiment-stopped"}
     return {control.subject: control for control in controls if control.kind in kinds}
 
 
 def running(controls: Iterable[Control]) -> dict[str, Experiment]:
-    """The experiments that are started and not stopped, in the order of their precedence."""
+    """Return the running experiments by name, in the order of precedence."""
     found = [
         control.experiment
         for control in latest(controls).values()
@@ -116,7 +116,7 @@ def running(controls: Iterable[Control]) -> dict[str, Experiment]:
 
 
 def share_left(experiment: Experiment, others: Iterable[Experiment]) -> float:
-    """The share of users that no earlier experiment has, assignments being independent."""
+    """Compute the share of users that no earlier experiment takes; assignments are independent."""
     left = 1.0
     for other in others:
         if (other.created_at, other.name) < (experiment.created_at, experiment.name):
@@ -125,7 +125,7 @@ def share_left(experiment: Experiment, others: Iterable[Experiment]) -> float:
 
 
 def published_weights(settings: Settings) -> dict[str, RankerWeights]:
-    """The latest weights of each model on ``ranker-weights``.
+    """Read the latest weights of each model on ``ranker-weights``.
 
     Raises:
         KafkaUnreachable: No broker answers, or the topic does not exist.
@@ -145,7 +145,7 @@ def published_weights(settings: Settings) -> dict[str, RankerWeights]:
 def new_weights(
     wanted: Mapping[str, Mapping[str, float]], published: Mapping[str, RankerWeights], now: datetime
 ) -> list[RankerWeights]:
-    """The records to publish so that workers have ``wanted``; those that they have already are left out."""
+    """Return the records to publish for ``wanted``, without those that are published already."""
     records = []
     for model, weights in wanted.items():
         before = published.get(model)

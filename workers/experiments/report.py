@@ -1,7 +1,7 @@
-"""What came of an experiment, read from the topics: see :mod:`freshet.models.experiments.outcomes`.
+"""Reads the outcome of an experiment from the topics (:mod:`freshet.models.experiments.outcomes`).
 
-Reads four topics once, from when the experiment got its present shares (by Kafka's timestamps) to their ends,
-without a consumer group; the system that is measured notices nothing.
+Reads four topics once, from the time at which the experiment got its present shares (by Kafka's timestamps)
+to their ends, without a consumer group, so the running system is not affected.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ from freshet.streams.settings import Settings
 E = TypeVar("E", bound=Event)
 
 _ASKED_BEFORE: Final = timedelta(minutes=1)
-"""A request may be this much older than its answer; so may the clocks of two producers differ."""
+"""Longest time from a request to its answer, and largest difference of two producers' clocks."""
 
 
 class OnStage(Protocol):
-    """Told how far a stage has come."""
+    """Callback for the progress of a stage."""
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        """Of ``total`` records, ``done`` are read."""
+        """Report that ``done`` of ``total`` records are read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """An experiment's outcome, and what is not in it."""
+    """Outcome of an experiment, and what is not in it."""
 
     outcome: ExperimentOutcome
     running: bool
     answers_kept_since: datetime | None
-    """Set where answers of the experiment may have been deleted: those before this are gone."""
+    """Time before which answers of the experiment may have been deleted; ``None`` if none were."""
     unreadable: int
-    """Records that were skipped; they are among the dead letters."""
+    """Number of records that cannot be read, which are among the dead letters."""
 
 
 def report(
@@ -58,17 +58,17 @@ def report(
     *,
     alpha: float = 0.05,
 ) -> Report:
-    """Read what came of the experiment that ``control`` started or stopped.
+    """Read the outcome of the experiment that ``control`` started or stopped.
 
     Args:
-        settings: Where Kafka is.
-        control: The experiment's last instruction.
-        on_stage: Told of the progress.
-        alpha: The false-positive rate of the comparisons.
+        settings: Settings of the connection to Kafka.
+        control: Last control of the experiment.
+        on_stage: Callback for the progress.
+        alpha: False-positive rate of the comparisons.
 
     Raises:
         KafkaUnreachable: No broker answers, or a topic does not exist.
-        ValueError: ``control`` is of no experiment.
+        ValueError: ``control`` does not belong to an experiment.
     """
     experiment = control.experiment
     if experiment is None:
@@ -103,7 +103,7 @@ def report(
 
 
 def verdict(outcome: ExperimentOutcome, treatment: str) -> str:
-    """One sentence on a treatment against the control, by the metric that decides the experiment."""
+    """Summarize the comparison of a treatment with the control, by the deciding metric."""
     metric = outcome.experiment.metric
     control = outcome.experiment.variants[0].name
     found = outcome.comparisons[treatment][metric]
@@ -116,20 +116,20 @@ def verdict(outcome: ExperimentOutcome, treatment: str) -> str:
 
 
 def report_json(found: Report) -> dict[str, Any]:
-    """The report as one object; what is not known is NaN or infinite, null in JSON."""
+    """Return the JSON object of the report; unknown figures are NaN or infinite, which JSON has as null."""
     outcome = found.outcome
     return {
         "experiment": experiment_json(outcome.experiment),
         "running": found.running,
-        "variants": [asdict(variant) for variant in outcome.variants],
+        "variants": outcome.variants,
         "users_of_two_variants": outcome.users_of_two_variants,
         "answers_sent_twice": outcome.answers_sent_twice,
         "unreadable": found.unreadable,
         "answers_kept_since": found.answers_kept_since,
         "sample_ratio": {
             "mismatch": outcome.mismatch,
-            "answered": asdict(outcome.answered),
-            "seen": asdict(outcome.seen),
+            "answered": outcome.answered,
+            "seen": outcome.seen,
         },
         "comparisons": {
             name: {
@@ -142,5 +142,5 @@ def report_json(found: Report) -> dict[str, Any]:
 
 
 def experiment_json(experiment: Experiment) -> dict[str, Any]:
-    """An experiment as on the wire, without its segments."""
+    """Return an experiment as a JSON object, without its segments."""
     return experiment.model_dump(mode="json", exclude_none=True, exclude={"segments"})

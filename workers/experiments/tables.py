@@ -1,4 +1,4 @@
-"""The report of an experiment, for people."""
+"""Renders the report of an experiment for a terminal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from freshet.workers.experiments.report import Report, verdict
 
 
 def report_tables(found: Report) -> RenderableType:
-    """Variants, the sample-ratio check, the comparisons, the verdicts."""
+    """Render the variants, the check of the sample ratio, the comparisons and the verdicts."""
     outcome = found.outcome
     experiment = outcome.experiment
     state = "running" if found.running else "stopped"
@@ -39,7 +39,7 @@ def report_tables(found: Report) -> RenderableType:
 
 
 def experiments_table(running: list[tuple[Experiment, bool]]) -> Table:
-    """Experiments, each with whether it runs."""
+    """Render a table of experiments and whether each is running."""
     table = Table("experiment", "state", "since", "variants", "decided by")
     for experiment, runs in running:
         variants = ", ".join(

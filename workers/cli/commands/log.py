@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,7 +60,7 @@ def command(
                 "without theirs"
             )
     if as_json:
-        say(orjson.dumps({"version": 1, "folder": str(folder), **written.as_json()}).decode())
+        say(orjson.dumps({"version": 1, "folder": str(folder), **asdict(written)}).decode())
     else:
         Terminal().print(_table(folder, written))
 

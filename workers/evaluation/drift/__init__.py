@@ -1,1 +1,4 @@
-"""``freshet drift``: two bundles or two periods compared."""
+"""Drift between two bundles or two periods.
+
+Begin with :mod:`~freshet.workers.evaluation.drift.report`.
+"""

@@ -1,12 +1,13 @@
-"""What ``freshet drift`` finds out: between two bundles on a folder's articles, or two periods of a folder.
+"""Measures drift between two bundles on a folder's articles, or between two periods of a folder.
 
-Of periods: how often each category is shown, and clicked; where a bundle makes vectors, those of the articles
-first shown in the later period against those of all shown in the earlier one. Slots of articles without a
-category say nothing of categories: they are left out of their shares, and their own share is told.
+Periods are compared by the shares of the categories among shown and clicked slots and, given a bundle, by the
+vectors of the articles first shown in the later period and of all articles shown in the earlier one. Slots of
+articles without a category are left out of the shares, and counted.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC
@@ -29,9 +30,9 @@ from freshet.workers.errors import WorkerError
 from freshet.workers.training.bundle_vectors import bundle_vectors
 
 Progress = Callable[[str, int, int], None]
-"""Told of a stage, how much of it is done, and of how much."""
+"""Callback with a stage, how much of it is done, and of how much."""
 OnBadLine = Callable[[BadLine], None]
-"""Told of a line that is left out."""
+"""Callback for each skipped line."""
 
 
 class DriftUnmeasurable(WorkerError):
@@ -40,26 +41,26 @@ class DriftUnmeasurable(WorkerError):
 
 @dataclass(frozen=True, slots=True)
 class Slots:
-    """One kind of slot, shown or clicked, in two periods."""
+    """Slots of one kind, shown or clicked, in two periods."""
 
     shift: CategoryShift | None
-    """``None`` where one period has no slot of a known category."""
+    """Shift of the categories; ``None`` if a period has no slot of a known category."""
     before: int
-    """Slots, those of unknown categories included."""
+    """Number of slots, including those of unknown categories."""
     after: int
     unknown_before: int
-    """Slots of articles without a category."""
+    """Number of slots of articles without a category."""
     unknown_after: int
 
 
 @dataclass(frozen=True, slots=True)
 class FolderDrift:
-    """Two periods of one folder."""
+    """Drift between two periods of a folder."""
 
     split_s: float
-    """Unix seconds: the later period begins here."""
+    """Start of the later period, Unix seconds."""
     before: int
-    """Impressions."""
+    """Number of impressions."""
     after: int
     shown: Slots
     clicked: Slots
@@ -69,17 +70,17 @@ class FolderDrift:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Where the later period begins: at a time, or after a fraction of the impressions."""
+    """Start of the later period: a time, or a fraction of the impressions."""
 
     time_s: float | None = None
     fraction: float | None = None
 
     @classmethod
     def parse(cls, text: str) -> Split:
-        """A number between 0 and 1 is a fraction; anything else a time, in UTC without an offset.
+        """Parse a fraction between 0 and 1, or a time, which is UTC without an offset.
 
         Raises:
-            ValueError: It is neither.
+            ValueError: The text is neither.
         """
         try:
             number = float(text)
@@ -93,7 +94,7 @@ class Split:
         return cls(fraction=number)
 
     def position(self, log: ImpressionLog) -> int:
-        """The first impression of the later period."""
+        """Find the first impression of the later period."""
         if self.fraction is not None:
             return log.position_at(self.fraction)
         assert self.time_s is not None
@@ -110,13 +111,13 @@ def bundle_drift(
     k: int = 10,
     on_bad_line: OnBadLine | None = None,
 ) -> tuple[Bundle, Bundle, BundleDrift]:
-    """Compare the vectors of two bundles on a MIND folder's articles, ``k`` neighbours of each.
+    """Compare the vectors of two bundles on a MIND folder's articles, with ``k`` neighbours of each.
 
-    A line that cannot be read is left out where somebody is told (``on_bad_line``); else it is an error.
+    With ``on_bad_line``, lines that cannot be read are skipped and reported; without it they are errors.
 
     Raises:
-        DriftUnmeasurable: See there.
-        TextVectorsUnavailable: A bundle's text encoder is not here.
+        DriftUnmeasurable: The folder or a bundle cannot be read, or there is nothing to compare.
+        TextVectorsUnavailable: A bundle's text encoder is not available.
     """
     log = _log(folder, progress, on_bad_line)
     try:
@@ -136,11 +137,11 @@ def folder_drift(
     *,
     on_bad_line: OnBadLine | None = None,
 ) -> FolderDrift:
-    """Compare the two periods of a MIND folder; bad lines as in :func:`bundle_drift`.
+    """Compare two periods of a MIND folder; ``on_bad_line`` is that of :func:`bundle_drift`.
 
     Raises:
-        DriftUnmeasurable: See there.
-        TextVectorsUnavailable: The bundle's text encoder is not here.
+        DriftUnmeasurable: The folder or the bundle cannot be read, or a period has no impression.
+        TextVectorsUnavailable: The bundle's text encoder is not available.
     """
     log = _log(folder, progress, on_bad_line)
     position = split.position(log)
@@ -174,14 +175,14 @@ def folder_drift(
 
 
 def bundle_drift_json(before: Bundle, after: Bundle, drift: BundleDrift) -> dict[str, Any]:
-    """For ``--json``."""
+    """Return the JSON object of ``freshet drift --json`` for two bundles."""
     described = asdict(drift)
     described["norms"]["relative"] = drift.norms.relative
     return {"version": 1, "bundle": before.id, "against": after.id, **described}
 
 
 def folder_drift_json(folder: Path, drift: FolderDrift) -> dict[str, Any]:
-    """For ``--json``."""
+    """Return the JSON object of ``freshet drift --json`` for two periods."""
     described = asdict(drift)
     for name, slots in (("shown", drift.shown), ("clicked", drift.clicked)):
         if slots.shift is not None:
@@ -218,11 +219,10 @@ def _slots(log: ImpressionLog, before: NDArray[np.int32], after: NDArray[np.int3
     return Slots(shift, len(before), len(after), unknown_before, unknown_after)
 
 
-def _categories(log: ImpressionLog, slots: NDArray[np.int32]) -> dict[str, int]:
-    """How many of ``slots`` (n,) each category has; the empty one where it is unknown."""
-    found: dict[str, int] = {}
-    per_article = np.bincount(slots, minlength=len(log.articles))
+def _categories(log: ImpressionLog, slots: NDArray[np.int32]) -> Counter[str]:
+    """Count the ``slots`` (n,) of each category; the empty category is unknown."""
+    found: Counter[str] = Counter()
+    per_article = np.bincount(slots, minlength=len(log.articles))  # (articles,)
     for article in np.flatnonzero(per_article).tolist():
-        category = log.articles.categories[article]
-        found[category] = found.get(category, 0) + int(per_article[article])
+        found[log.articles.categories[article]] += int(per_article[article])
     return found

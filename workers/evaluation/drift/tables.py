@@ -1,27 +1,24 @@
-"""The findings of ``freshet drift`` as tables for people."""
+"""Renders drift for a terminal."""
 
 from __future__ import annotations
 
 import math
 
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
-from freshet.models.evaluation.drift.categories import CategoryShift
 from freshet.models.evaluation.drift.vectors import BundleDrift, CentroidShift, NormShift
 from freshet.models.events.events import from_unix_s
 from freshet.workers.evaluation.drift.report import FolderDrift, Slots
+from freshet.workers.terminal.figure_table import figure_table
 
 _CATEGORIES_SHOWN = 8
 
 
 def bundle_table(before: str, after: str, drift: BundleDrift) -> RenderableType:
-    """Two bundles on the same articles."""
-    table = Table(title=f"{before} against {after}", title_justify="left", show_header=False)
-    table.add_column("figure")
-    table.add_column("value", justify="right")
-    table.add_column("reading", style="dim")
+    """Render the drift between two bundles on the same articles."""
+    table = _readings(f"{before} against {after}")
     table.add_row("articles with both vectors", f"{drift.articles:,}", "")
     if drift.only_before or drift.only_after:
         table.add_row("with one alone", f"{drift.only_before:,} / {drift.only_after:,}", "left out below")
@@ -44,7 +41,7 @@ def bundle_table(before: str, after: str, drift: BundleDrift) -> RenderableType:
 
 
 def period_tables(folder: str, drift: FolderDrift) -> RenderableType:
-    """Two periods of one folder."""
+    """Render the drift between two periods of a folder."""
     split = f"{from_unix_s(drift.split_s):%Y-%m-%d %H:%M:%S}"
     parts: list[RenderableType] = [
         f"{folder}: {drift.before:,} impressions before {split} UTC, {drift.after:,} from then on"
@@ -53,14 +50,7 @@ def period_tables(folder: str, drift: FolderDrift) -> RenderableType:
         parts += ["", _categories(kind, slots)]
     if drift.vectors is not None:
         vectors = drift.vectors
-        table = Table(
-            title=f"vectors of {drift.bundle}: articles first shown after the split, and before",
-            title_justify="left",
-            show_header=False,
-        )
-        table.add_column("figure")
-        table.add_column("value", justify="right")
-        table.add_column("reading", style="dim")
+        table = _readings(f"vectors of {drift.bundle}: articles first shown after the split, and before")
         table.add_row("articles before, new", f"{vectors.before:,}, {vectors.after:,}", "with a vector")
         _norms(table, vectors.norms)
         _centroid(table, vectors.centroid)
@@ -74,13 +64,19 @@ def period_tables(folder: str, drift: FolderDrift) -> RenderableType:
     return Group(*parts)
 
 
+def _readings(title: str) -> Table:
+    columns = ("figure", Column("value", justify="right"), Column("reading", style="dim"))
+    return Table(*columns, title=title, title_justify="left", show_header=False)
+
+
 def _categories(kind: str, slots: Slots) -> RenderableType:
     known = f"{slots.before - slots.unknown_before:,} and {slots.after - slots.unknown_after:,}"
     of = f"{known} of {slots.before:,} and {slots.after:,} slots have a known category"
     if slots.shift is None:
         return f"categories {kind}: nothing to compare, {of}"
     shift = slots.shift
-    table = Table(
+    table = figure_table(
+        *("category", "before", "after", "part of PSI"),
         title=Text.assemble(
             f"categories {kind}: PSI {shift.psi:.3f}, {shift.reading} ",
             f"(by chance alone about {shift.by_chance:.3f})\n",
@@ -88,9 +84,6 @@ def _categories(kind: str, slots: Slots) -> RenderableType:
         ),
         title_justify="left",
     )
-    table.add_column("category")
-    for heading in ("before", "after", "part of PSI"):
-        table.add_column(heading, justify="right")
     for count in shift.counts[:_CATEGORIES_SHOWN]:
         table.add_row(
             count.category,
@@ -100,15 +93,11 @@ def _categories(kind: str, slots: Slots) -> RenderableType:
         )
     rest = shift.counts[_CATEGORIES_SHOWN:]
     if rest:
-        table.add_row(*_rest(shift), style="dim")
+        before = sum(count.before for count in rest) / shift.before
+        after = sum(count.after for count in rest) / shift.after
+        psi = f"{sum(count.psi for count in rest):.4f}"
+        table.add_row(f"{len(rest)} others", f"{before:.1%}", f"{after:.1%}", psi, style="dim")
     return table
-
-
-def _rest(shift: CategoryShift) -> tuple[str, str, str, str]:
-    rest = shift.counts[_CATEGORIES_SHOWN:]
-    before = sum(count.before for count in rest) / shift.before
-    after = sum(count.after for count in rest) / shift.after
-    return f"{len(rest)} others", f"{before:.1%}", f"{after:.1%}", f"{sum(count.psi for count in rest):.4f}"
 
 
 def _norms(table: Table, norms: NormShift) -> None:

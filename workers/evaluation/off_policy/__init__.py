@@ -1,1 +1,4 @@
-"""``freshet evaluate --off-policy``: a policy's value from the log of another."""
+"""Estimates a target policy's reward from logs of the behaviour policy.
+
+Begin with :mod:`~freshet.workers.evaluation.off_policy.estimate`.
+"""

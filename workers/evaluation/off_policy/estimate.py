@@ -1,7 +1,7 @@
-"""``freshet evaluate --off-policy``: another ranker's clicks, from a log of what was recommended.
+"""Estimates a target ranker's clicks from a log of recommendations, for ``freshet evaluate --off-policy``.
 
-The log is a folder of :mod:`freshet.models.datasets.recommendation_log`. Measuring begins after a warm-up in
-which the log is only learned from, and never before the end of a bundle's training period.
+The log is a folder of :mod:`freshet.models.datasets.recommendation_log`. Measuring begins after a warm-up
+that is only learned from, and after the end of a bundle's training period.
 """
 
 from __future__ import annotations
@@ -32,35 +32,35 @@ from freshet.workers.terminal.stage_progress import StageProgress
 from freshet.workers.training.bundle_vectors import bundle_vectors
 
 MEASURED_FROM = 0.2
-"""Where measuring begins by default, as a share of the impressions; as in the prequential protocol."""
-_TOLD_EVERY = 100
+"""Default start of the measurement, as a share of the impressions, like the prequential protocol."""
+_REPORT_EVERY = 100
 
 
 class OffPolicyUnmeasurable(WorkerError):
-    """The log cannot tell what was asked; the text says why and what to do."""
+    """The log does not allow the estimate; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class OffPolicyOptions:
-    """What the command line asks for."""
+    """Options of the command line."""
 
     folder: Path
     bundle: Path | None = None
     weights: Path | None = None
-    """The ranker to be judged; else the bundle's, else the default one."""
+    """File with the target ranker's weights; by default the bundle's, or else the default ranker."""
     temperature: float | None = None
-    """At which it draws its lists; by falling score where it is ``None``."""
+    """Temperature of the lists that the target ranker draws; ``None`` sorts by score."""
     top: int = 3
-    """Clicks among the first so many are counted too."""
+    """Number of first positions whose clicks are counted separately."""
     start: float | None = None
-    """A share of the impressions from 0 to 1, or Unix seconds."""
+    """Start of the measurement: a share of the impressions from 0 to 1, or Unix seconds."""
     skip_bad_lines: bool = False
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class OffPolicyReport:
-    """What the log says of a ranker."""
+    """Off-policy estimates of a ranker's clicks."""
 
     folder: Path
     ranker: str
@@ -70,14 +70,14 @@ class OffPolicyReport:
     """Unix seconds."""
     replayed: Replayed
     values: Mapping[str, OffPolicyEstimate]
-    """By what is counted."""
+    """Estimates by the name of the reward."""
 
     def trusts(self) -> Mapping[str, Trust]:
-        """Of each value, whether to rely on it."""
+        """Assess whether each estimate is reliable."""
         return {name: trust(found) for name, found in self.values.items()}
 
     def as_json(self) -> dict[str, object]:
-        """As plain JSON values."""
+        """Return the JSON object of the report, for orjson."""
         replayed = self.replayed
         trusts = self.trusts()
         return {
@@ -96,20 +96,18 @@ class OffPolicyReport:
                 "foreign": replayed.foreign,
             },
             "without_candidates": replayed.without_candidates,
-            "values": {
-                name: {**asdict(found), "trust": asdict(trusts[name])} for name, found in self.values.items()
-            },
+            "values": {name: {**asdict(found), "trust": trusts[name]} for name, found in self.values.items()},
         }
 
 
 def evaluate_off_policy(
     options: OffPolicyOptions, settings: Settings, progress: StageProgress
 ) -> OffPolicyReport:
-    """Estimate what a ranker's lists would have got.
+    """Estimate the clicks that a ranker's lists would have got.
 
     Raises:
-        OffPolicyUnmeasurable: The log cannot be read or cannot tell; the text says why.
-        WorkerError: The bundle's text encoder is not here.
+        OffPolicyUnmeasurable: The log cannot be read, or does not allow the estimate.
+        WorkerError: The bundle's text encoder is not available.
     """
     try:
         return _evaluate(options, settings, progress)
@@ -118,10 +116,10 @@ def evaluate_off_policy(
 
 
 def read_ranker(path: Path) -> LinearRanker:
-    """The ranker of a file: a JSON object of weights by feature, or a record of ``ranker-weights``.
+    """Read a ranker from a JSON object of weights by feature, or from a record of ``ranker-weights``.
 
     Raises:
-        OffPolicyUnmeasurable: It is neither.
+        OffPolicyUnmeasurable: The file is neither.
     """
     try:
         text, problem = text_start(path.read_bytes())
@@ -160,7 +158,7 @@ def _evaluate(options: OffPolicyOptions, settings: Settings, progress: StageProg
         with progress.stage("ranking") as told:
             for position, logged in enumerate(log):
                 replay.add_impression(logged, measured=to_unix_s(logged.impression.time) >= begin)
-                if not position % _TOLD_EVERY:
+                if not position % _REPORT_EVERY:
                     told(position, len(log))
     replayed = replay.result()
     _check(options.folder, replayed)
@@ -198,7 +196,7 @@ def _ranker(options: OffPolicyOptions, bundle: Bundle | None) -> LinearRanker:
 
 
 def _begin(log: RecommendationLog, options: OffPolicyOptions, bundle: Bundle | None) -> float:
-    """The time (Unix seconds) from which on lists are judged."""
+    """Find the start of the measurement, Unix seconds."""
     times_s = log.times_s
     asked = options.start if options.start is not None else MEASURED_FROM
     begin = float(times_s[int(asked * len(times_s))]) if asked < 1.0 else asked
@@ -263,10 +261,10 @@ def _table(articles: list[Article]) -> ArticleTable:
 
 
 def _check(folder: Path, replayed: Replayed) -> None:
-    """Make sure that there is something to estimate from.
+    """Check that there are lists to estimate from.
 
     Raises:
-        OffPolicyUnmeasurable: There is nothing, or what a list was drawn from is not known.
+        OffPolicyUnmeasurable: There are none.
     """
     if not len(replayed.lists):
         raise OffPolicyUnmeasurable(
@@ -279,7 +277,7 @@ def _check(folder: Path, replayed: Replayed) -> None:
 
 
 def _notes(replayed: Replayed) -> list[str]:
-    """What a reader must know of the log to read the figures."""
+    """Collect the remarks on the log that matter for interpreting the figures."""
     notes = []
     for count, what in (
         (replayed.without_recommendation, "name no recommendation that the log holds"),

@@ -1,13 +1,13 @@
-"""Joins recommendations, impressions and clicks that come in any order, in a database on disk.
+"""Joins recommendations, impressions and clicks that arrive in any order, in a database on disk.
 
-What is in memory does not grow with what is joined. Guarantees:
+Memory does not grow with the number of events. Guarantees:
 
-- an event that comes twice counts once: a recommendation by its request, an impression by its user and id, a
-  click by its user, article and time; the first to come is kept;
-- a click joins the impression that it names, else an impression of the request that it names, of the same
-  user, that shows the article: the earliest one. A click that names neither joins nothing: which of the
-  impressions led to it can only be guessed;
-- impressions come out in the order of time, those of one moment in the order in which they came.
+- A repeated event counts once: a recommendation by its request, an impression by its user and id, a click by
+  its user, article and time. The first one is kept.
+- A click joins the impression that it names, or else the earliest impression of the request that it names, if
+  that is of the same user and shows the article. A click that names neither is not joined, because its
+  impression could only be guessed.
+- Impressions come out in the order of time, those of the same time in the order of arrival.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ CREATE TABLE article (news_id TEXT PRIMARY KEY, published_at_s REAL, value BLOB)
 
 @dataclass(frozen=True, slots=True)
 class JoinedImpression:
-    """What was shown, with all its clicks, and the recommendation that it came from."""
+    """An impression with all its clicks, and the recommendation that it shows."""
 
     impression: Impression
     recommendation: Recommendation | None
     late_clicks: int
-    """Clicks that came as events of their own."""
+    """Number of clicks that came as separate events."""
 
 
 class EventJoin:
-    """A context manager; the database is a new file, which is left for the caller to delete.
+    """Joins events; use it in ``with``. The caller deletes the database.
 
     Args:
-        path: Where the database is made.
+        path: New file for the database.
     """
 
     def __init__(self, path: Path) -> None:
@@ -69,21 +69,21 @@ class EventJoin:
         self._database.close()
 
     def add_recommendation(self, recommendation: Recommendation, value: bytes) -> None:
-        """Take a recommendation; ``value`` is what it was decoded from."""
+        """Add a recommendation; ``value`` is its JSON."""
         self._database.execute(
             "INSERT OR IGNORE INTO recommendation VALUES (?, ?, ?)",
             (recommendation.request_id, recommendation.user_id, value),
         )
 
     def add_impression(self, impression: Impression, value: bytes) -> None:
-        """Take an impression; ``value`` is what it was decoded from."""
+        """Add an impression; ``value`` is its JSON."""
         self._database.execute(
             "INSERT OR IGNORE INTO impression (user_id, impression_id, time_s, value) VALUES (?, ?, ?, ?)",
             (impression.user_id, impression.impression_id, to_unix_s(impression.time), value),
         )
 
     def add_click(self, click: Click) -> None:
-        """Take a click."""
+        """Add a click."""
         self._database.execute(
             "INSERT OR IGNORE INTO click (user_id, news_id, time_s, impression_id, request_id) "
             "VALUES (?, ?, ?, ?, ?)",
@@ -111,13 +111,13 @@ class EventJoin:
         return forgotten
 
     def articles(self) -> Iterator[Article]:
-        """The articles in the order of publication."""
+        """Yield the articles in the order of publication."""
         rows = self._database.execute("SELECT value FROM article ORDER BY published_at_s, news_id")
         for (value,) in rows:
             yield Article.from_json(value)
 
     def impressions(self) -> Iterator[JoinedImpression]:
-        """The impressions with what belongs to them. Nothing may be added from now on."""
+        """Yield the joined impressions. No event may be added afterwards."""
         self._database.execute("CREATE INDEX by_impression ON click (impression_id)")
         self._database.execute("CREATE INDEX by_request ON click (request_id)")
         for (value,) in self._database.execute("SELECT value FROM impression ORDER BY time_s, number"):
@@ -131,7 +131,7 @@ class EventJoin:
             )
 
     def clicks_left(self) -> int:
-        """How many clicks have joined no impression so far."""
+        """Count the clicks that have not joined an impression."""
         (count,) = self._database.execute("SELECT count(*) FROM click WHERE NOT joined").fetchone()
         return int(count)
 

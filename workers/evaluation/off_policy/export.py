@@ -1,16 +1,14 @@
-"""``freshet log``: what a running system recommended, showed and got clicked, as a folder of files.
+"""Exports recommendations, impressions and clicks of a running system to a folder, for ``freshet log``.
 
-Reads the topics once, without a consumer group; the system notices nothing. The folder is a MIND folder, to
-train and to evaluate on, with the recommendations and their propensities beside it
-(:mod:`freshet.models.datasets.recommendation_log`). It is complete or not there: files get their names when
-all of them are written.
+Reads the topics once, without a consumer group, so the system is not affected. The folder is a MIND folder
+for training and evaluation, with the recommendations and their propensities beside it
+(:mod:`freshet.models.datasets.recommendation_log`). Files get their names when all of them are complete.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -45,58 +43,56 @@ E = TypeVar("E", bound=Event)
 
 FILES = (NEWS_FILE, PUBLISHED_FILE, BEHAVIORS_FILE, RECOMMENDATIONS_FILE)
 _ANSWERED_BEFORE = timedelta(hours=1)
-"""A list may be shown so much later than it was recommended, where it matters: at the range's beginning."""
+"""Longest time from a recommendation to its impression that the start of the range allows for."""
+
+
+_COUNTS = ("impressions", "recommendations", "propensities", "clicks", "late_clicks", "articles")
 
 
 class LogNotWritten(WorkerError):
-    """The folder cannot be written, or there is nothing to write; the text says what to do."""
+    """The folder cannot be written, or there is nothing to write; the message says what to do."""
 
 
 @dataclass(frozen=True)
 class LogOptions:
-    """What the command line asks for."""
+    """Options of the command line."""
 
     folder: Path
     since: datetime | None = None
-    """Impressions from then on, by the events' own time."""
+    """Start of the range of impressions, in event time."""
     until: datetime | None = None
-    """Impressions before then; clicks on them count whenever they came."""
+    """End of the range of impressions, exclusive; later clicks on them count."""
     overwrite: bool = False
 
 
 @dataclass(frozen=True)
 class LogWritten:
-    """What the folder holds, and what was left out."""
+    """Counts of what the folder holds, and of what was left out."""
 
     impressions: int
     recommendations: int
-    """Impressions with their recommendation."""
+    """Impressions that have their recommendation."""
     propensities: int
-    """Of these, with the propensity of every item."""
+    """Recommendations with the propensity of every item."""
     clicks: int
     late_clicks: int
-    """Of these, those that came after the impression."""
+    """Clicks that came as events after the impression."""
     articles: int
     clicks_left: int
-    """Clicks that name no impression of the log: they are not in it."""
+    """Clicks without an impression in the log, which are left out."""
     unreadable: int
-    """Records that were passed over; they are among the dead letters."""
+    """Records that cannot be read, which are among the dead letters."""
     erased: int
-    """Impressions of users who were erased since: they are not in the log."""
+    """Impressions of erased users, which are left out."""
     answers_kept_since: datetime | None
-    """Set where answers of the time asked for may have been deleted: those before this are gone."""
-
-    def as_json(self) -> dict[str, object]:
-        """As plain JSON values."""
-        kept = self.answers_kept_since
-        return {**asdict(self), "answers_kept_since": None if kept is None else kept.isoformat()}
+    """Time before which recommendations of the range may have been deleted; ``None`` if none were."""
 
 
 def write_log(options: LogOptions, settings: Settings, progress: StageProgress) -> LogWritten:
     """Read the topics and write the folder.
 
     Raises:
-        LogNotWritten: A file is in the way or cannot be written, or no impression lies in the time asked for.
+        LogNotWritten: A file exists already or cannot be written, or the range has no impression.
         KafkaUnreachable: No broker answers, or a topic does not exist.
     """
     folder = options.folder
@@ -118,29 +114,20 @@ def write_log(options: LogOptions, settings: Settings, progress: StageProgress) 
         raise LogNotWritten(f"{folder}: cannot be written: {error.strerror}") from error
     kept = None if options.since is None else kept_since(settings, RECOMMENDATIONS, options.since)
     return LogWritten(
-        counts["impressions"],
-        counts["recommendations"],
-        counts["propensities"],
-        counts["clicks"],
-        counts["late_clicks"],
-        counts["articles"],
-        left,
-        unreadable,
-        erased,
-        kept,
+        **counts, clicks_left=left, unreadable=unreadable, erased=erased, answers_kept_since=kept
     )
 
 
 def _read(
     options: LogOptions, settings: Settings, join: EventJoin, progress: StageProgress
 ) -> tuple[int, int]:
-    """Everything that belongs to the time asked for, into the database.
+    """Add the events of the range to the database.
 
     Returns:
-        Records that could not be read, and impressions of erased users.
+        Number of unreadable records, and of impressions of erased users.
     """
     unreadable = 0
-    # No event is further ahead of Kafka's clock than that: it would be a dead letter.
+    # An event further ahead of Kafka's clock would be a dead letter.
     skew = timedelta(seconds=settings.max_clock_skew_s)
     since = None if options.since is None else options.since - skew
 
@@ -178,8 +165,8 @@ def _read(
     return unreadable, erased
 
 
-def _write(folder: Path, join: EventJoin, progress: StageProgress) -> Counter[str]:
-    counts: Counter[str] = Counter()
+def _write(folder: Path, join: EventJoin, progress: StageProgress) -> dict[str, int]:
+    counts = dict.fromkeys(_COUNTS, 0)
     with (
         progress.stage("writing"),
         (folder / NEWS_FILE).open("w", encoding="utf-8", newline="\n") as news,
@@ -194,7 +181,7 @@ def _write(folder: Path, join: EventJoin, progress: StageProgress) -> Counter[st
         for joined in join.impressions():
             impression, recommendation = joined.impression, joined.recommendation
             if recommendation is not None:
-                # The id of the line is what leads to its recommendation.
+                # The reader of the log finds the recommendation by this id.
                 impression = impression.model_copy(update={"impression_id": recommendation.request_id})
                 recommendations.write(recommendation.to_json() + b"\n")
                 counts["recommendations"] += 1

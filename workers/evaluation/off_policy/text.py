@@ -1,24 +1,25 @@
-"""An off-policy estimate for people, on a terminal."""
+"""Renders off-policy estimates for a terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 
 from freshet.models.evaluation.off_policy.estimate import OffPolicyEstimate
 from freshet.models.evaluation.ranking_metrics import Estimate
 from freshet.workers.evaluation.off_policy.estimate import OffPolicyReport
+from freshet.workers.terminal.figure_table import figure_table
 
 
 def render(report: OffPolicyReport) -> RenderableType:
-    """The estimates side by side, and for each a sentence on whether to rely on it."""
+    """Render the estimates side by side, and a sentence on the reliability of each."""
     found = next(iter(report.values.values()))
     shows = (
         "by falling score" if report.temperature is None else f"drawn at temperature {report.temperature:g}"
     )
-    table = Table(
+    table = figure_table(
+        *("", *report.values),
         title=(
             f"Ranker {report.ranker}, {shows}, on {found.lists:,} logged lists of "
             f"{found.users:,} users; {found.confidence:.0%} intervals"
@@ -28,9 +29,6 @@ def render(report: OffPolicyReport) -> RenderableType:
             "would show what could not be shown"
         ),
     )
-    table.add_column("")
-    for name in report.values:
-        table.add_column(name, justify="right")
     for label, cell in _ROWS:
         table.add_row(label, *(cell(value) for value in report.values.values()))
         if label in {_SERVED, _GAIN}:

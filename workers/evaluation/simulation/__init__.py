@@ -1,1 +1,4 @@
-"""``freshet simulate``: policies compared on simulated readers."""
+"""Simulation of exploration policies on synthetic worlds.
+
+Begin with :mod:`~freshet.workers.evaluation.simulation.run`.
+"""

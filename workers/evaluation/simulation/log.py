@@ -1,10 +1,9 @@
-"""Writes what simulated policies showed, as folders that ``freshet evaluate --off-policy`` reads.
+"""Writes the lists of simulated policies as folders that ``freshet evaluate --off-policy`` reads.
 
-One folder for each policy: a MIND folder (``news.tsv``, ``published.tsv``, ``behaviors.tsv``, whose
-impression ids are those of the requests), ``recommendations.jsonl`` (one :class:`Recommendation` a line, with
-propensities and candidates) and what only a simulation knows: ``truth.jsonl`` (one line a list: each item's
-chance of a click, and the list without exploration with its chances) and ``truth.json`` (the configuration,
-and the outcome of every policy).
+Each policy has a MIND folder (``news.tsv``, ``published.tsv``, ``behaviors.tsv`` with the requests' ids as
+impression ids) with ``recommendations.jsonl`` (a :class:`Recommendation` a line, with propensities and
+candidates) and the ground truth: ``truth.jsonl`` (the click probability of each item of a list, and the list
+without exploration with its probabilities) and ``truth.json`` (configuration and outcome of every policy).
 """
 
 from __future__ import annotations
@@ -32,11 +31,11 @@ BUNDLE = "simulation"
 
 
 class SimulationLog:
-    """The folders of several policies; to be used in ``with``.
+    """Writes the folders of several policies; use it in ``with``.
 
     Args:
-        folder: Gets one folder for each policy.
-        policies: Their names.
+        folder: Parent of the policies' folders.
+        policies: Names of the policies.
 
     Raises:
         FileExistsError: A policy's folder exists and is not empty.
@@ -67,7 +66,7 @@ class SimulationLog:
         self._files.close()
 
     def add_list(self, entry: LoggedList) -> None:
-        """Write one list."""
+        """Write a list."""
         behaviors, recommendations, truth = self._open[entry.policy]
         shown, request = entry.shown, entry.shown.request
         ids = [item.news_id for item in shown.items]
@@ -101,7 +100,7 @@ class SimulationLog:
         truth.write(orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n")
 
     def finish(self, world: World, config: SimulationConfig, outcomes: Mapping[str, Outcome]) -> None:
-        """Write the articles, and what is known of the policies."""
+        """Write the articles and the outcomes."""
         for policy, folder in self._folders.items():
             write_articles(folder, world)
             document = {

@@ -1,8 +1,8 @@
-"""``freshet simulate``: exploration policies side by side on several synthetic worlds, with intervals.
+"""Compares exploration policies on synthetic worlds, for ``freshet simulate``.
 
-Every seed is a world of its own, in which all policies serve the same readers. A figure is its mean over
-seeds; intervals are Student's, and those of a difference to no exploration are of the differences within
-each world.
+Each seed gives a world, in which every policy serves the same readers. A figure is a mean over seeds with
+Student's interval. The interval of a difference to no exploration is that of the paired differences within
+the worlds.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from freshet.workers.evaluation.simulation.log import SimulationLog
 
 POLICIES = (NO_EXPLORATION, "thompson", "linucb", "plackett-luce")
 WHOLE_LIST = "plackett-luce"
-"""The policy that can show every candidate everywhere, so that its log says what any other would get."""
+"""Policy that can show every candidate at every position, so its log supports any target policy."""
 
 
 @dataclass(frozen=True)
 class SimulateOptions:
-    """What the command line asks for."""
+    """Options of the command line."""
 
     config: SimulationConfig
-    """Of the first seed; the others' worlds differ by their seeds alone."""
+    """Configuration of the first seed; the other worlds differ in the seed only."""
     policies: tuple[str, ...]
-    """Of ``POLICIES``; ``none`` is always among them."""
+    """Names from ``POLICIES``, always with ``none``."""
     seeds: int
     log: Path | None = None
-    """Where to write what the first seed's lists were, one folder for each policy."""
+    """Parent of the folders for the first seed's lists, one folder for each policy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,36 +53,36 @@ class Interval:
 
 @dataclass(frozen=True)
 class PolicySummary:
-    """One policy's figures, by the names of :class:`Outcome`."""
+    """Figures of a policy, by the names of :class:`Outcome`."""
 
     name: str
     figures: Mapping[str, Interval]
     against_none: Mapping[str, Interval]
-    """Differences to no exploration; of the clicks and values, relative to it."""
+    """Differences to no exploration; those of ``RELATIVE`` figures as a share of it."""
 
 
 @dataclass(frozen=True)
 class OffPolicyCheck:
-    """What the first seed's log of ``WHOLE_LIST`` says of showing the best, and the truth."""
+    """Off-policy estimate of the greedy list from the first log of ``WHOLE_LIST``, and the true value."""
 
     truth: float
-    """Expected clicks of the list without exploration, known to the simulation."""
+    """Expected clicks of the list without exploration."""
     estimate: OffPolicyEstimate
 
 
 @dataclass(frozen=True)
 class SimulationReport:
-    """All policies' figures."""
+    """Figures of all policies."""
 
     options: SimulateOptions
     lists_per_s: float
     summaries: tuple[PolicySummary, ...]
     outcomes: tuple[Mapping[str, Outcome], ...]
-    """Of each seed, by policy."""
+    """Outcomes by policy, for each seed."""
     off_policy: OffPolicyCheck | None
 
     def as_json(self) -> dict[str, object]:
-        """The report for orjson, which writes the dataclasses in it."""
+        """Return the JSON object of the report, for orjson."""
         config = self.options.config
         return {
             "version": 1,
@@ -100,13 +100,13 @@ class SimulationReport:
 
 
 RELATIVE = ("clicks_per_list", "value", "greedy_value", "oracle_value")
-"""Whose differences are shares of what no exploration gets."""
+"""Figures whose differences are given as a share of the figure without exploration."""
 
 
 def run(
     options: SimulateOptions, settings: Settings, progress: Callable[[int, int], None]
 ) -> SimulationReport:
-    """Simulate; ``progress`` is told how many lists were shown, of how many.
+    """Simulate all policies and seeds; ``progress`` gets the lists shown, and all lists.
 
     Raises:
         ValueError: There is nothing to measure.
@@ -149,7 +149,7 @@ def _first(
     shown: Callable[[int], None],
     lists: _WholeLists,
 ) -> dict[str, Outcome]:
-    """The first seed, whose lists are written and checked."""
+    """Simulate the first seed; write its lists and keep them for the off-policy check."""
     if options.log is None:
         return simulate(config, makers, progress=shown, on_list=lists.add_list)
     worlds: list[World] = []
@@ -183,7 +183,7 @@ def _summary(policy: str, outcomes: Sequence[Mapping[str, Outcome]]) -> PolicySu
 
 
 def _interval(values: Sequence[float]) -> Interval:
-    """The mean with Student's 95 % interval."""
+    """Compute the mean with Student's 95 % interval."""
     mean, n = float(np.mean(values)), len(values)
     if n == 1:
         return Interval(mean, None, None)
@@ -196,7 +196,7 @@ def _interval(values: Sequence[float]) -> Interval:
 
 
 class _WholeLists:
-    """The lists of ``WHOLE_LIST`` as a log for the estimators."""
+    """Collects the lists of ``WHOLE_LIST`` for the estimators."""
 
     def __init__(self) -> None:
         self._users: dict[str, int] = {}

@@ -1,9 +1,8 @@
-"""The table that ``freshet simulate`` prints."""
+"""Renders a simulation for a terminal."""
 
 from __future__ import annotations
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from freshet.models.evaluation.simulation.measures import LONGEST_SEARCH_H
@@ -15,6 +14,7 @@ from freshet.workers.evaluation.simulation.run import (
     PolicySummary,
     SimulationReport,
 )
+from freshet.workers.terminal.figure_table import figure_table
 
 _ROWS = (
     ("clicks_per_list", "clicks per list", ".4f"),
@@ -37,7 +37,7 @@ _EXPLORED_ONLY = ("explored_slots", "lost_in_other_slots", "won_in_explored_slot
 
 
 def render(report: SimulationReport) -> RenderableType:
-    """The report for a terminal."""
+    """Render the report."""
     world = report.options.config.world
     seeds = report.options.seeds
     caption = "one world: no intervals; --seeds 5 gives some"
@@ -45,14 +45,12 @@ def render(report: SimulationReport) -> RenderableType:
         caption = "means over worlds, 95 % intervals; below: differences to none, within each world"
     elif seeds > 1:
         caption = "means over worlds; intervals need scipy: pip install 'freshet[train]'"
-    table = Table(
+    table = figure_table(
+        *("what", *(summary.name for summary in report.summaries)),
         title=f"{seeds} synthetic world{'s' if seeds > 1 else ''}, {world.impressions:,} lists of "
         f"{report.options.config.k} for each policy, {world.articles:,} articles in {world.hours:g} hours",
         caption=caption,
     )
-    table.add_column("what")
-    for summary in report.summaries:
-        table.add_column(summary.name, justify="right")
     for name, text, form in _ROWS:
         table.add_row(text, *(_cell(summary, name, form) for summary in report.summaries))
     parts: list[RenderableType] = [table]
@@ -78,7 +76,7 @@ def _cell(summary: PolicySummary, name: str, form: str) -> str:
 
 
 def _interval(found: Interval, form: str) -> str:
-    """The mean, and half the width of its interval, which is symmetric."""
+    """Format the mean, and half the width of its symmetric interval."""
     text = format(found.value, form)
     return text if found.high is None else f"{text} ±{format(found.high - found.value, form.lstrip('+'))}"
 
