@@ -1,9 +1,9 @@
-"""Carries erasures out: tombstones for a user's vectors and state, and nothing left in the local store.
+"""The eraser: tombstones for an erased user's vectors and state, and deletion from the local store.
 
 Guarantee: once a worker has read an erasure, no answer knows the user any more; the worker that owns the
-user's partition then deletes what is stored, however often it crashes on the way. The vectors' tombstone is
-delivered before the state's: while a state is there, there is something left to do. Whatever a worker finds
-of before an erasure in a partition that it gets, such as on a disk that was away for long, it deletes too.
+user's partition then deletes the stored data, however often it crashes on the way. The vectors' tombstone is
+delivered before the state's: a remaining state means that the erasure is not finished. A worker that receives
+a partition also deletes all data from before an erasure, such as from a disk that was away for long.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ log = logging.getLogger(__name__)
 
 _POLL_S = 0.2
 _AT_ONCE = 200
-"""Users looked up while the user agent waits."""
+"""Number of users looked up while the user agent waits."""
 _CONFIRMED_S = 3_600.0
-"""An erasure so recent is confirmed by tombstones even where nothing is left: somebody waits for them."""
+"""Age up to which an erasure is confirmed by tombstones even without data: somebody waits for them."""
 
 
 class Eraser:
     """Deletes what this worker's partitions hold of erased users.
 
     Args:
-        settings: The topics' names.
-        states: Of the users.
-        outbox: Its own.
-        progress: Says which partitions are this worker's.
-        busy: Held by whoever changes states.
-        forget: Told of each user who is erased, to drop what is in memory.
+        settings: Topic names.
+        states: States of the users.
+        outbox: Outbox of the eraser alone.
+        progress: Partitions that this worker owns.
+        busy: Lock held while states change.
+        forget: Drops an erased user's data in memory.
     """
 
     def __init__(
@@ -64,20 +64,20 @@ class Eraser:
         self._vectors = topic_name(settings, topics.USER_VECTORS.name)
         self._new: set[str] = set()
         self._confirmed: dict[str, int] = {}
-        """Recent erasures that this worker has confirmed, Unix milliseconds."""
+        """Recent erasures that this worker has confirmed, in Unix milliseconds, by user id."""
 
     def apply(self, control: Control) -> None:
-        """Take an erasure on; what is none is ignored."""
+        """Accept an erasure; other controls are ignored."""
         if self._states.erasures.apply(control):
             self._new.add(control.subject)
             self._forget(control.subject)
 
     async def run(self) -> None:
-        """Work until cancelled. Ends where something cannot be delivered."""
+        """Erase until cancelled, or until a delivery fails."""
         swept = -1
         while True:
             generation = self._progress.generation
-            # Other partitions than before may hold anything of anybody.
+            # New partitions may hold data of any erased user.
             users = self._states.erasures.users() if generation != swept else tuple(self._new)
             self._new.clear()
             await self._erase(users, generation)
@@ -88,7 +88,7 @@ class Eraser:
         for start in range(0, len(users), _AT_ONCE):
             async with self._busy:
                 if not self._progress.may_handle(generation):
-                    return  # all of them again, when the partitions have been shared out
+                    return  # all of them again after the rebalance
                 due = self._due(users[start : start + _AT_ONCE])
                 if due:
                     for partition, user_id in due:

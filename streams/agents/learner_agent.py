@@ -1,13 +1,12 @@
 """The learner agent: examples and corrections become the ranker's weights, each counted once.
 
-Whoever owns the partition of ``ranker-examples`` that a model's key falls on learns that model. Guarantee:
-published weights carry the offsets of all that they have learned from, in the same record; a learner begins
-with the latest record of its model and ignores what that has learned. So after any crash the weights are
-those of a learner that never stopped. An example is done only after weights that know it are published.
+The worker that owns a model's partition of ``ranker-examples`` learns that model. Guarantee: published
+weights carry the offsets of all events that they have learned from, in the same record; a learner starts from
+the latest record of its model and ignores events that are in it. So after any crash the weights are those of
+a learner that never stopped. An example is done only after weights that include it are published.
 
-What could do harm is refused, and what has done harm is taken back: see
-:class:`freshet.models.ranking.guard.RankerGuard`. How the learned ranker compares with the start is forgotten
-when the partition moves, and measured anew.
+:class:`freshet.models.ranking.guard.RankerGuard` rejects harmful examples and rolls harmful weights back. Its
+comparison with the initial weights starts anew when the partition moves.
 """
 
 from __future__ import annotations
@@ -43,9 +42,9 @@ log = logging.getLogger(__name__)
 
 PUBLISH_INTERVAL_S = 2.0
 _MAX_EXAMPLES = 64
-"""In one step."""
+"""Number of examples in one step."""
 _YIELD_EVERY = 16
-"""Examples between two turns of the loop: a request waits 3 ms for them."""
+"""Number of examples between two turns of the event loop: a request waits 3 ms for them."""
 _RETRY_S = 1.0
 _SOURCES = (topics.IMPRESSIONS.name, topics.CLICKS.name)
 
@@ -54,12 +53,12 @@ Happened = Literal["warm-start", "learned", "rolled-back"]
 
 @dataclass(slots=True)
 class _Learning:
-    """One model while it is learned."""
+    """Learning state of one model."""
 
     guard: RankerGuard
     examples: int = 0
     offsets: dict[tuple[str, int], int] = field(default_factory=dict)
-    """The last offset learned from of each (source, partition)."""
+    """Last learned offset by source and partition."""
     unpublished: Happened | None = None
 
 
@@ -67,11 +66,11 @@ class LearnerAgent:
     """Learns the models whose partitions this worker owns.
 
     Args:
-        settings: Where Kafka is.
-        rankers: Know the latest weights of every model, and the start of the one being served.
-        outbox: For weights and dead letters.
-        progress: Of this worker's partitions.
-        catch_up: Waits until ``rankers`` knows everything published by now.
+        settings: Number of partitions and topic names.
+        rankers: Latest weights of every model, and the initial ones of the model in service.
+        outbox: Receives weights and dead letters.
+        progress: Partitions that this worker owns.
+        catch_up: Waits until ``rankers`` has all weights published by now.
     """
 
     def __init__(
@@ -92,25 +91,25 @@ class LearnerAgent:
         self._topic = topic_name(settings, topics.RANKER_WEIGHTS.name)
         self._generation = -1
         self._learning: dict[str, _Learning] = {}
-        """By model."""
+        """Learning states by model."""
         self._undone: list[Any] = []
-        """Records handled since the weights were published."""
+        """Records handled since weights were last published."""
         self.busy = asyncio.Lock()
-        """Held while weights change or are published; whoever gives partitions away waits for it."""
+        """Held while weights change or are published; giving partitions away waits for it."""
 
     async def run(self, reader: RecordReader) -> None:
-        """Learn from what ``reader`` reads. Ends where weights cannot be delivered; nothing is committed."""
+        """Learn from the records of ``reader``. Fails, without a commit, where a delivery fails."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._publish_regularly())
             tasks.create_task(self._read(reader))
 
     async def release(self) -> None:
-        """Publish what was learned and forget it: the partitions are about to move."""
+        """Publish the learned weights and forget them, before partitions move."""
         async with self.busy:
             await self._publish()
             self._learning.clear()
             self._generation = -1
-            metrics.RANKER_AUC.clear()  # whoever learns on shows them
+            metrics.RANKER_AUC.clear()  # the next learner shows them
 
     async def _read(self, reader: RecordReader) -> None:
         async for generation, messages in reader.batches(_MAX_EXAMPLES):
@@ -120,7 +119,7 @@ class LearnerAgent:
                 if not self._progress.may_handle(generation):
                     continue
                 if generation != self._generation:
-                    # Whoever owned the partitions until now may have published since.
+                    # The partitions' previous owner may have published since.
                     self._learning.clear()
                     self._undone.clear()
                     self._generation = generation
@@ -154,7 +153,7 @@ class LearnerAgent:
                 f"with {self._settings.partitions} partitions"
             )
         if example.fingerprint != FINGERPRINT:
-            # Of a worker of another version, of which there are thousands while workers are replaced.
+            # A worker of another version made it: there are thousands while workers are replaced.
             metrics.RANKER_REFUSED.labels("other-features").inc()
             return
         x = decoded(example)
@@ -183,10 +182,10 @@ class LearnerAgent:
                 example.model,
                 learning.guard.ranker.revision,
             )
-            self._add(example.model, learning, "rolled-back")
+            self._add_weights(example.model, learning, "rolled-back")
 
     def _begin(self, model: str) -> _Learning | None:
-        """Go on from the latest weights, or begin with the start; ``None`` if neither is known here."""
+        """Continue from the latest weights, or start with the initial ones; ``None`` if both are unknown."""
         record = self._rankers.latest(model)
         start = self._rankers.start_of(model)
         if start is None:
@@ -195,7 +194,7 @@ class LearnerAgent:
             start = self._rankers.get(model)
         if record is None:
             learning = _Learning(RankerGuard(start))
-            self._add(model, learning, "warm-start")
+            self._add_weights(model, learning, "warm-start")
         else:
             learning = _Learning(
                 RankerGuard(start, state_of(record, start)),
@@ -218,7 +217,7 @@ class LearnerAgent:
             return
         for model, learning in self._learning.items():
             if learning.unpublished is not None:
-                self._add(model, learning, learning.unpublished)
+                self._add_weights(model, learning, learning.unpublished)
         try:
             await self._outbox.flush()
         except PartitionsLost as error:
@@ -229,8 +228,8 @@ class LearnerAgent:
         self._progress.done(messages)
         self._intake.traces.done()
 
-    def _add(self, model: str, learning: _Learning, happened: Happened) -> None:
-        """Put the weights as they are now into the next flush."""
+    def _add_weights(self, model: str, learning: _Learning, happened: Happened) -> None:
+        """Add the current weights to the next flush."""
         state, guard = learning.guard.state(), learning.guard
         record = RankerWeights(
             model=model,

@@ -1,9 +1,8 @@
 """The statistics agent: slate batches become decayed clicks and impressions of each article, exactly once.
 
 Guarantee: a batch is done only after the counts that it changed are in the changelog and on
-``article-stats``. Counts remember the last offset of every source, so a redelivered batch changes nothing,
-yet is published again. Changes are published several times a second; this process's answers know them at
-once.
+``article-stats``. Counts store the last offset of every source, so a redelivered batch changes nothing, but
+is published again. Changes are published several times a second; answers of this process use them at once.
 """
 
 from __future__ import annotations
@@ -40,16 +39,26 @@ log = logging.getLogger(__name__)
 PUBLISH_INTERVAL_S = 0.3
 _MAX_PUBLISH_INTERVAL_S = 0.8
 _PUBLISH_SHARE = 0.1
-"""Of the time: the more articles change, the less often they are published, but within a second."""
+"""Largest share of time spent on publishing: the more articles change, the longer the interval."""
 _MAX_BATCHES = 20
-"""Slate batches of one step: with a thousand articles each, requests wait for 20 ms."""
+"""Number of slate batches in one step: with a thousand articles each, requests wait for 20 ms."""
 _SOURCES = (topics.IMPRESSIONS.name, topics.CLICKS.name)
 _MAX_UNPUBLISHED = 5_000
-"""Batches waiting for publication before the agent publishes without waiting for its interval."""
+"""Number of waiting batches that are published without waiting for the interval."""
 
 
 class StatsAgent:
-    """Keeps the counts of the articles whose partitions this worker owns."""
+    """Maintains the counts of the articles whose partitions this worker owns.
+
+    Args:
+        settings: Number of partitions and topic names.
+        table: Local store and changelog of the counts.
+        catalog: Receives changed counts before each answer.
+        outbox: Receives counts, co-clicks and dead letters.
+        progress: Partitions that this worker owns.
+        publish_popularity: Receives popularities for an index that workers share; ``None``: the catalog
+            follower writes those of this worker's own index.
+    """
 
     def __init__(
         self,
@@ -71,20 +80,20 @@ class StatsAgent:
         self._topic = topic_name(settings, topics.ARTICLE_STATS.name)
         self._co_clicks = topic_name(settings, topics.CO_CLICKS.name)
         self._counts: defaultdict[int, dict[str, ArticleCounts]] = defaultdict(dict)
-        """By partition, here and below."""
+        """Counts by partition and news id."""
         self._changed: defaultdict[int, set[str]] = defaultdict(set)
         self._unshown: defaultdict[int, set[str]] = defaultdict(set)
         self._clicked: defaultdict[int, set[str]] = defaultdict(set)
-        """Of the changed those that were clicked."""
+        """News ids that were clicked, of those changed."""
         self._unshown_clicks: defaultdict[int, set[str]] = defaultdict(set)
         self._published_from: dict[tuple[str, int], int] = {}
-        """By topic and partition the first offset that is this agent's, where it owns the partition."""
+        """First offset that this agent wrote since it owns the partition, by topic and partition."""
         self._unpublished: list[Any] = []
         self.busy = asyncio.Lock()
-        """Held while counts change or are published; whoever gives partitions away waits for it."""
+        """Held while counts change or are published; giving partitions away waits for it."""
 
     async def run(self, reader: RecordReader) -> None:
-        """Handle what ``reader`` reads. Ends where something cannot be delivered; nothing is committed."""
+        """Count the records of ``reader``. Fails, without a commit, where a delivery fails."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._publish_regularly())
             tasks.create_task(self._read(reader))
@@ -99,7 +108,7 @@ class StatsAgent:
                     await self._publish()
 
     def show(self) -> None:
-        """Tell this process's catalog of every change, so that an answer rests on what is known by now."""
+        """Copy all changes to this process' catalog, so that an answer uses the latest counts."""
         for partition, news_ids in self._unshown.items():
             held = self._counts[partition]
             for news_id in news_ids:
@@ -120,11 +129,11 @@ class StatsAgent:
         self._unshown_clicks.clear()
 
     def published(self, topic: str, partition: int, offset: int) -> bool:
-        """Whether this agent wrote that record of ``topic``: then the catalog knows what it says."""
+        """Whether this agent wrote that record of ``topic``: then the catalog has it already."""
         return offset >= self._published_from.get((topic, partition), offset + 1)
 
     async def release(self) -> None:
-        """Publish what has changed and forget everything decoded: partitions are about to move."""
+        """Publish all changes and forget the decoded counts, before partitions move."""
         async with self.busy:
             await self._publish()
             self._counts.clear()
@@ -147,7 +156,7 @@ class StatsAgent:
         now_s = time.time()
         for event in batch.events:
             offset = (batch.source, batch.partition, event.offset)
-            # The clock of the worker that took the event in may be ahead of this one's.
+            # The clock of the worker that received the event may be ahead.
             time_s, clicked = min(event.time_s, now_s), event.clicked
             for news_id in event.shown:
                 counts = held.get(news_id) or self._load(partition, news_id)
@@ -157,7 +166,7 @@ class StatsAgent:
                 else:
                     counts.apply(offset, time_s, 1, 0, event.slate)
             for news_id in clicked:
-                # One that was shown as well has its offset applied by now, which leaves it as it is.
+                # For an article that was also shown this has no effect: its offset is applied already.
                 counts = held.get(news_id) or self._load(partition, news_id)
                 context = [before for before in event.context if before != news_id]
                 counts.apply(offset, time_s, 0, clicked.count(news_id), 0, context)
@@ -174,7 +183,11 @@ class StatsAgent:
                 names.update(clicked)
 
     def _check(self, batch: SlateBatch) -> None:
-        """Refuse the whole of a batch that the counts could not take or store, before they take a part."""
+        """Refuse a batch as a whole before any part of it is counted.
+
+        Raises:
+            EventError: The batch's source, partition or times are invalid.
+        """
         if batch.source not in _SOURCES:
             raise EventError(f"SlateBatch: source {batch.source!r}, must be one of {', '.join(_SOURCES)}")
         if batch.partition >= self._settings.partitions:

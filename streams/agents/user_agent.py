@@ -50,18 +50,18 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _YIELD_EVERY = 32
-"""Events between two turns of the loop: a request waits 10 ms for them, not for a batch of hundreds."""
+"""Number of events between two turns of the event loop: a request waits 10 ms for them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What one impression or click did."""
+    """Effect of one impression or click."""
 
     user: UserKey
     time_s: float
     clicked: bool
     offset_name: str
-    """Topic, partition and offset, as one word."""
+    """Topic, partition and offset, joined by hyphens."""
     trace: RecordTrace | None = None
 
 
@@ -112,15 +112,15 @@ class UserAgent:
         """Short name and event type by full topic name."""
         self._vectors = topic_name(settings, topics.USER_VECTORS.name)
         self.busy = asyncio.Lock()
-        """Held while a batch is handled; whoever gives partitions away waits for it."""
+        """Held while a batch is handled; giving partitions away waits for it."""
 
     async def run(self, reader: RecordReader) -> None:
-        """Handle what ``reader`` reads. Ends where something cannot be delivered; nothing is committed."""
+        """Apply the records of ``reader``. Fails, without a commit, where a delivery fails."""
         async for generation, messages in reader.batches(self._settings.batch_events):
             async with self.busy:
                 if not self._progress.may_handle(generation):
                     continue
-                self._follow_users(generation)
+                self._note_generation(generation)
                 try:
                     clicks = await self._handle(messages)
                 except PartitionsLost as error:
@@ -147,7 +147,7 @@ class UserAgent:
                 continue
             changed[applied.user] = max(applied.time_s, changed.get(applied.user, applied.time_s))
             if applied.trace is not None:
-                causes.setdefault(applied.user, []).append(self._noted(applied, applied.trace))
+                causes.setdefault(applied.user, []).append(self._headers_of(applied, applied.trace))
             if applied.clicked:
                 clicks.append(applied)
                 click_timestamps.append(message.timestamp / 1_000)
@@ -159,7 +159,7 @@ class UserAgent:
             await self._outbox.flush()
         self._impression_ranker.publish(self._outbox, self._intake.traces)
         if any(is_forwarded(message) for message in messages):
-            # A copy may come a second time, as another record. If the state knows it then, all that it caused
+            # A copy may come a second time, as another record. If the state knows it by then, its effects
             # must have been delivered, since nothing is sent again.
             await self._outbox.flush()
         await self._states.write(changed, self._outbox)
@@ -225,21 +225,21 @@ class UserAgent:
         trace = self._intake.traces.of(message)
         return Applied((partition, user_id), time_s, bool(clicked), f"{source}-{partition}-{offset}", trace)
 
-    def _noted(self, applied: Applied, trace: RecordTrace) -> Headers:
-        """What the user's vectors are to say of an event that is traced; answers will link to a click."""
+    def _headers_of(self, applied: Applied, trace: RecordTrace) -> Headers:
+        """Headers that link the user's vectors to a traced event; answers will link to a click."""
         trace.end_step("state")
         if applied.clicked and self._intake.traces.tracer is not None:
             self._intake.traces.tracer.clicked(applied.user[1], trace)
         return trace.headers
 
-    def _follow_users(self, generation: int) -> None:
-        """After a rebalance a user may have clicked elsewhere: then nobody's last click is known here."""
+    def _note_generation(self, generation: int) -> None:
+        """Forget traces after a rebalance: users may have clicked on another worker."""
         if generation != self._generation:
             self.forget_traces()
         self._generation = generation
 
     def forget_traces(self) -> None:
-        """Forget which click of each user was traced last."""
+        """Forget the last traced click of each user."""
         if self._intake.traces.tracer is not None:
             self._intake.traces.tracer.forget_clicks()
 
