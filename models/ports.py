@@ -1,4 +1,4 @@
-"""The two things that the domain asks of the world: an index of article vectors and a text encoder.
+"""Ports of the domain: an index of article vectors and a text encoder.
 
 Adapters live elsewhere (:mod:`freshet.streams`, :mod:`freshet.models.training`); one contract suite per port
 runs on every adapter. Both ports are synchronous and safe to call from several threads.
@@ -20,12 +20,12 @@ FloatMatrix = NDArray[np.float32]
 
 
 class IndexUnavailable(RuntimeError):
-    """The index did not answer, in time or at all. The caller serves something else and says so."""
+    """Error: the index did not answer in time. The caller serves a fallback and marks the answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class IndexedArticle:
-    """An article as the index holds it."""
+    """Article in an index."""
 
     news_id: str
     vector: FloatVector
@@ -37,12 +37,12 @@ class IndexedArticle:
     language: str = ""
     withdrawn: bool = False
     popularity: float = 0.0
-    """What ``trending`` sorts by."""
+    """Sort key of ``trending``."""
 
 
 @dataclass(frozen=True, slots=True)
 class ArticleFilter:
-    """What a hit must satisfy; an empty field allows everything. Withdrawn articles never are hits."""
+    """Conditions for hits; an empty field allows everything. Withdrawn articles are never hits."""
 
     categories: tuple[str, ...] = ()
     exclude_categories: tuple[str, ...] = ()
@@ -50,7 +50,7 @@ class ArticleFilter:
     published_after_s: float | None = None
     """Unix seconds, inclusive."""
     published_before_s: float | None = None
-    """Unix seconds, inclusive: a replay must not be answered with articles of its future."""
+    """Unix seconds, inclusive: a replay must not return articles of its future."""
     exclude_ids: tuple[str, ...] = ()
 
 
@@ -58,31 +58,31 @@ EVERYTHING = ArticleFilter()
 
 
 class Hit(NamedTuple):
-    """One article found: a tuple, because an answer takes hundreds."""
+    """Article found by a query; a tuple, because an answer needs hundreds."""
 
     news_id: str
     score: float
-    """``search``: the dot product; ``trending``: the popularity; ``newest``: the publication time."""
+    """Dot product for ``search``, popularity for ``trending``, publication time for ``newest``."""
 
 
 class ArticleSearch(Protocol):
-    """The part of an index that finds candidates."""
+    """Queries of an index for candidates."""
 
     def search(self, queries: FloatMatrix, k: int, where: ArticleFilter = EVERYTHING) -> list[list[Hit]]:
-        """For each row of ``queries`` (h, d), the ``k`` articles with the largest dot product, best first."""
+        """Find the ``k`` best articles by dot product for each row of ``queries`` (h, d), best first."""
         ...
 
     def trending(self, k: int, where: ArticleFilter = EVERYTHING) -> list[Hit]:
-        """The ``k`` most popular articles with a popularity above 0, best first."""
+        """Find the ``k`` most popular articles with a popularity above 0, best first."""
         ...
 
     def newest(self, k: int, where: ArticleFilter = EVERYTHING) -> list[Hit]:
-        """The ``k`` articles published last, newest first."""
+        """Find the ``k`` articles published last, newest first."""
         ...
 
 
 class ArticleIndex(ArticleSearch, Protocol):
-    """Vectors of one bundle, found by dot product. Every write is visible to the next read."""
+    """Index of one bundle's article vectors. Every write is visible to the next read."""
 
     @property
     def d(self) -> int:
@@ -90,7 +90,7 @@ class ArticleIndex(ArticleSearch, Protocol):
         ...
 
     def upsert(self, articles: Sequence[IndexedArticle]) -> None:
-        """Insert, or replace whole, by ``news_id``. The last of two with one id wins.
+        """Insert articles, or replace them as a whole, by ``news_id``; the last of two with one id wins.
 
         Raises:
             ValueError: A vector has another dimension or is not finite.
@@ -103,7 +103,7 @@ class ArticleIndex(ArticleSearch, Protocol):
         ...
 
     def set_popularity(self, popularity: Mapping[str, float]) -> None:
-        """Change what ``trending`` sorts by; unknown ids are ignored."""
+        """Update popularities; unknown ids are ignored."""
         ...
 
     def set_withdrawn(self, news_ids: Sequence[str], withdrawn: bool = True) -> None:
@@ -111,21 +111,21 @@ class ArticleIndex(ArticleSearch, Protocol):
         ...
 
     def get(self, news_ids: Sequence[str]) -> dict[str, IndexedArticle]:
-        """The articles of ``news_ids`` that the index knows, withdrawn ones included."""
+        """Return the known articles of ``news_ids``, withdrawn ones included."""
         ...
 
     def count(self) -> int:
-        """How many articles the index holds, withdrawn ones included."""
+        """Number of articles, withdrawn ones included."""
         ...
 
     def close(self) -> None:
-        """Flush and let go; a persistent index can be opened again."""
+        """Flush and release resources; a persistent index can be opened again."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class EncoderInfo:
-    """Which encoder made a text vector; part of every bundle's identity."""
+    """Identity of a text encoder; part of every bundle's identity."""
 
     name: str
     pooling: str
@@ -134,16 +134,13 @@ class EncoderInfo:
 
 
 class TextEncoder(Protocol):
-    """Turns texts into vectors."""
+    """Encoder of texts as vectors."""
 
     @property
     def info(self) -> EncoderInfo:
-        """What this encoder is."""
+        """Identity of this encoder."""
         ...
 
     def encode(self, texts: Sequence[tuple[str, str]]) -> FloatMatrix:
-        """Vectors (n, d) of ``n`` pairs of title and abstract, in the order given.
-
-        An empty text gives a zero vector.
-        """
+        """Encode ``n`` pairs of title and abstract as vectors (n, d); an empty text has a zero vector."""
         ...

@@ -1,4 +1,4 @@
-"""What operators tell the stream: one record of ``control`` each."""
+"""Instructions of operators to the stream: one record of the ``control`` topic each."""
 
 from __future__ import annotations
 
@@ -20,9 +20,8 @@ class Control(Event):
     ``experiment:bolder-recency``, ``rule:evening-lead``, and for a promotion its time as in the record,
     ``bundle:2026-03-02T08:02:00Z``. A record with another key is a dead letter.
 
-    Compaction keeps the last record of a key. So what takes another instruction back has its key, what is
-    independent of it has not, and every promotion has one of its own: what was promoted before has to be
-    known for ever.
+    Compaction keeps the last record of a key. An instruction that revokes another one therefore has the same
+    key. Every promotion has its own key, because all earlier promotions must stay known.
     """
 
     model_config = ConfigDict(
@@ -52,15 +51,14 @@ class Control(Event):
         "rule-removed",
     ]
     subject: Id
-    """The bundle's version, the user's or the article's id, the experiment's or the rule's name."""
+    """Version of the bundle, id of the user or article, or name of the experiment or rule."""
     time: UtcTime
     rollback: bool | None = None
-    """Set on ``bundle-promoted`` where it takes the latest promotion back."""
+    """Set on ``bundle-promoted`` if it revokes the latest promotion."""
     experiment: Experiment | None = None
-    """Set on ``experiment-started`` and ``experiment-stopped``; the latter's still says who got what."""
-
+    """Set on ``experiment-started`` and on ``experiment-stopped``, where it records the final variants."""
     rule: EditorialRule | None = None
-    """Set on ``rule-set``: it replaces an earlier rule of its name."""
+    """Set on ``rule-set``; it replaces an earlier rule of the same name."""
 
     @model_validator(mode="after")
     def _rule_is_named(self) -> Self:
@@ -78,7 +76,7 @@ class Control(Event):
 
     @property
     def key(self) -> str:
-        """The key: ``push:U1``, ``rule:R1`` and so on; ``bundle:2026-03-02T08:02:00Z``."""
+        """Key of the record, such as ``push:U1``, ``rule:R1`` or ``bundle:2026-03-02T08:02:00Z``."""
         if self.kind == "bundle-promoted":
             return f"bundle:{self.time.isoformat().replace('+00:00', 'Z')}"
         return f"{_CONTROL_GROUPS[self.kind]}:{self.subject}"

@@ -1,8 +1,7 @@
-"""What an editor can ask of every list, as it stands on the wire: one immutable model for each kind of rule.
+"""Editorial rules for recommended lists: one immutable model for each kind of rule.
 
-A rule holds from ``since`` until just before ``until``, in the time of the event that is answered, and always
-where they are unset. :mod:`freshet.models.recommend.editorial.rule_book` says what each does, and which gives
-way to which.
+A rule applies from ``since`` until just before ``until``, in event time; an unset bound is open.
+:mod:`freshet.models.recommend.editorial.rule_book` defines their effects and their precedence.
 """
 
 from __future__ import annotations
@@ -15,14 +14,14 @@ from pydantic.config import JsonDict
 from freshet.models.events.wire import MAX_K, EventError, EventPart, Id, Label, UtcTime, refusal
 
 MAX_RULES = 100
-"""Of one request."""
+"""Maximum number of rules in one request."""
 
 _Named = Annotated[tuple[Id, ...], Field(max_length=100)]
 _Labels = Annotated[tuple[Annotated[Label, Field(min_length=1)], ...], Field(max_length=100)]
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Number = Annotated[int, Field(ge=0, le=MAX_K)]
 
-# What the validators below say, as far as a JSON Schema can say it.
+# The validators below, as far as a JSON Schema can express them.
 _NAMES_SOMETHING: JsonDict = {
     "anyOf": [
         {"required": [name], "properties": {name: {"type": "array", "minItems": 1}}}
@@ -48,7 +47,7 @@ _BOUNDED: JsonDict = {
 
 class _Rule(EventPart):
     name: Id
-    """What the rule is set, explained and removed by."""
+    """Name by which the rule is set, explained and removed."""
     since: UtcTime | None = None
     until: UtcTime | None = None
 
@@ -60,7 +59,7 @@ class _Rule(EventPart):
 
 
 class _RuleOfArticles(_Rule):
-    """Of the articles named, and of all articles of the categories and subcategories named."""
+    """Rule for the articles, categories and subcategories that it names."""
 
     model_config = ConfigDict(json_schema_extra={"allOf": [_NAMES_SOMETHING]})
 
@@ -85,7 +84,7 @@ class Pin(_Rule):
 
 
 class Bury(_RuleOfArticles):
-    """Show articles below all others, so only where a list would be short without them."""
+    """Show articles below all others: only if a list would be too short without them."""
 
     kind: Literal["bury"] = "bury"
 
@@ -111,9 +110,9 @@ class Withdraw(_RuleOfArticles):
 
 
 class MaxAge(_Rule):
-    """Do not show articles older than this: all, or those of the categories and subcategories named.
+    """Do not show articles older than ``max_age_s``, of all or of the named categories and subcategories.
 
-    Age counts from publication, else from the first impression; an article of unknown age is too old.
+    Age counts from publication, otherwise from the first impression; an article of unknown age is too old.
     """
 
     kind: Literal["max-age"] = "max-age"
@@ -123,7 +122,7 @@ class MaxAge(_Rule):
 
 
 class AtMost(_Rule):
-    """Show at most so many articles of any one topic; those without a topic are not counted."""
+    """Show at most ``at_most`` articles of any one topic; articles without a topic are not counted."""
 
     kind: Literal["at-most"] = "at-most"
     per: Literal["category", "subcategory"]
@@ -131,7 +130,7 @@ class AtMost(_Rule):
 
 
 class Quota(_Rule):
-    """How many of a list are of a category or subcategory, at least and at most; a share is of its length."""
+    """Bounds on the number of a list's articles in one category or subcategory; shares are of its length."""
 
     model_config = ConfigDict(json_schema_extra={"allOf": [_OF_ONE_TOPIC, _BOUNDED]})
 
@@ -156,25 +155,28 @@ class Quota(_Rule):
 
     @property
     def bounded_below(self) -> bool:
-        """Whether a list must hold some."""
+        """Whether there is a lower bound."""
         return self.at_least is not None or self.at_least_share is not None
 
     @property
     def bounded_above(self) -> bool:
-        """Whether there is a limit."""
+        """Whether there is an upper bound."""
         return self.at_most is not None or self.at_most_share is not None
 
 
 EditorialRule = Annotated[
     Pin | Bury | Embargo | Withdraw | MaxAge | AtMost | Quota, Field(discriminator="kind")
 ]
-"""One rule of any kind."""
+"""Editorial rule of any kind."""
 
 _RULE: TypeAdapter[EditorialRule] = TypeAdapter(EditorialRule)
 
 
 def parse_rule(value: bytes | str) -> EditorialRule:
-    """The rule that a JSON object describes.
+    """Decode a rule from a JSON object.
+
+    >>> parse_rule('{"kind": "pin", "name": "lead", "news_id": "N1"}')
+    Pin(name='lead', since=None, until=None, kind='pin', news_id='N1', position=1)
 
     Raises:
         EventError: It is not JSON, or no rule.
@@ -186,7 +188,7 @@ def parse_rule(value: bytes | str) -> EditorialRule:
 
 
 class UnmetRule(EventPart):
-    """What a rule asks and an answer could not give."""
+    """A rule that an answer could not fulfil."""
 
     rule: Id
     reason: Annotated[str, Field(max_length=500)]

@@ -1,11 +1,17 @@
-"""The events on freshet's topics: one immutable pydantic model each, JSON on the wire.
+"""Events on freshet's topics: one immutable pydantic model each, JSON on the wire.
 
-Every model is strict about what is missing or malformed, ignores fields that it does not know, and bounds
-the size of everything that it holds, so that no record can exhaust a worker. Times are timezone-aware and
-kept in UTC; the wire carries RFC 3339 with an offset. Unreadable bytes raise :class:`EventError`, whose text
-says what is wrong.
+Every model rejects missing and malformed fields, ignores unknown ones, and bounds the size of all values, so
+that no record can exhaust a worker. Times are timezone-aware and kept in UTC; the wire carries RFC 3339 with
+an offset. Unreadable bytes raise :class:`EventError`, whose text names the problem.
 
-``version`` is that of the wire format. Version 1 may gain optional fields; anything else becomes version 2.
+``version`` is the version of the wire format. Version 1 may gain optional fields; any other change becomes
+version 2.
+
+>>> click = Click.from_json(b'{"user_id": "U1", "news_id": "N1", "time": "2026-03-02T08:00:05Z"}')
+>>> click.news_id, click.time.hour
+('N1', 8)
+>>> click.to_json()
+b'{"version":1,"user_id":"U1","news_id":"N1","time":"2026-03-02T08:00:05Z"}'
 """
 
 from __future__ import annotations
@@ -87,11 +93,11 @@ __all__ = [
 
 
 class Article(Event):
-    """A new or changed article. Key: ``news_id``. A later record of the same id replaces the earlier one."""
+    """A new or changed article. Key: ``news_id``. A later record of the same id replaces an earlier one."""
 
     news_id: Id
     published_at: UtcTime
-    """When the article appears, or appeared. It is recommended from then on: a time ahead is an embargo."""
+    """Time of publication. The article is recommended from then on: a time ahead is an embargo."""
     title: Annotated[str, StringConstraints(max_length=1_000)] = ""
     abstract: Annotated[str, StringConstraints(max_length=10_000)] = ""
     category: Label = ""
@@ -99,18 +105,18 @@ class Article(Event):
     language: Annotated[str, StringConstraints(max_length=16)] = ""
     url: Annotated[str, StringConstraints(max_length=2_048)] = ""
     entities: Annotated[tuple[Id, ...], Field(max_length=64)] = ()
-    """WikiData ids of the entities in the title, the most important first."""
+    """Wikidata ids of the entities in the title, the most important first."""
 
 
 class ArticleVector(Event):
-    """An article's vector, with what ranking and filtering need to know of it. Key: ``bundle/news_id``.
+    """An article's vector, with the fields that ranking and filtering need. Key: ``bundle/news_id``.
 
-    Each bundle has a key of its own for an article, so that compaction keeps the vectors of all bundles.
+    Each bundle has its own key for an article, so that compaction keeps the vectors of all bundles.
     """
 
     news_id: Id
     bundle: Annotated[Id, StringConstraints(pattern=UNSLASHED_PATTERN)]
-    """The version of the model bundle that made the vector, without a ``/``; vectors of two bundles are never
+    """Version of the model bundle that made the vector, without a ``/``. Vectors of two bundles are never
     compared."""
     vector: Vector
     published_at: UtcTime
@@ -121,17 +127,20 @@ class ArticleVector(Event):
 
     @property
     def key(self) -> str:
-        """The record's key, ``bundle/news_id``."""
+        """Key of the record, ``bundle/news_id``."""
         return vector_key(self.bundle, self.news_id)
 
 
 def vector_key(bundle: str, news_id: str) -> str:
-    """The key of a bundle's vector of an article, and of its tombstone."""
+    """Key of a bundle's vector of an article, and of its tombstone."""
     return f"{bundle}/{news_id}"
 
 
 def parse_vector_key(key: bytes | None) -> tuple[str, str]:
-    """The bundle and the article of a key of ``article-vectors``.
+    """Split a key of ``article-vectors`` into bundle and article.
+
+    >>> parse_vector_key(b"2026-03-02-a/N301")
+    ('2026-03-02-a', 'N301')
 
     Raises:
         EventError: The key is not of the form ``bundle/news_id``, UTF-8.
@@ -146,10 +155,10 @@ def parse_vector_key(key: bytes | None) -> tuple[str, str]:
 
 
 class DecayedCount(EventPart):
-    """Clicks and impressions of an article, each event worth ``2 ** (-age / half_life_s)``."""
+    """Decayed clicks and impressions of an article: each event counts ``2 ** (-age / half_life_s)``."""
 
     half_life_s: Annotated[float, Field(gt=0)] | None = None
-    """``None``: no decay, the plain count."""
+    """Unset for counts that do not decay."""
     clicks: Annotated[float, Field(ge=0)]
     impressions: Annotated[float, Field(ge=0)]
     expected: Annotated[float, Field(ge=0)] | None = None
@@ -157,7 +166,7 @@ class DecayedCount(EventPart):
 
 
 class ArticleStats(Event):
-    """An article's decayed clicks and impressions as of ``time``. Key: ``news_id``."""
+    """Decayed clicks and impressions of an article as of ``time``. Key: ``news_id``."""
 
     news_id: Id
     time: UtcTime
@@ -167,32 +176,32 @@ class ArticleStats(Event):
 
 
 class CoClickCounts(Event):
-    """What those who clicked an article had lately clicked before. Key: ``news_id``."""
+    """Co-click counts of an article: what its readers had recently clicked before. Key: ``news_id``."""
 
     news_id: Id
     contexts: Annotated[dict[Id, Annotated[int, Field(ge=1, lt=1 << 63)]], Field(max_length=1_000)]
-    """Clicks by the other article; the one that joined first comes first."""
+    """Number of clicks by the other article, in the order in which these joined."""
 
 
 class Impression(Event):
-    """A slate of articles shown to a user, with the clicks already known of it. Key: ``user_id``.
+    """A slate of articles shown to a user, with the clicks known so far. Key: ``user_id``.
 
-    What was shown and not clicked counts as skipped. Each click is reported once: either here, in
+    An article that was shown and not clicked counts as skipped. Each click is reported once: either here, in
     ``clicked``, or later as a :class:`Click`.
     """
 
     impression_id: Id
-    """Names this showing: published again with the same user and time, it changes nothing."""
+    """Identity of the impression. A record with the same id, user and time changes nothing."""
     user_id: Id
     time: UtcTime
-    """When it was shown. Ahead of the worker's clock it counts as now, far ahead it is a dead letter."""
+    """Time of the impression. Ahead of the worker's clock it counts as now; far ahead it is a dead letter."""
     candidates: Annotated[tuple[Id, ...], Field(min_length=1, max_length=MAX_CANDIDATES)]
     """News ids in the order shown."""
     clicked: Annotated[tuple[Id, ...], Field(max_length=MAX_CANDIDATES)] = ()
     history: Annotated[tuple[Id, ...], Field(max_length=MAX_HISTORY)] = ()
-    """Earlier clicks, the oldest first; used only where the user was never seen before."""
+    """Earlier clicks, the oldest first; used only for a new user."""
     request_id: Id | None = None
-    """The recommendation that the slate came from."""
+    """Recommendation that the slate came from."""
 
     @model_validator(mode="after")
     def _clicks_were_shown(self) -> Self:
@@ -208,13 +217,13 @@ class Click(Event):
     user_id: Id
     news_id: Id
     time: UtcTime
-    """When it was clicked. Ahead of the worker's clock it counts as now, far ahead it is a dead letter."""
+    """Time of the click. Ahead of the worker's clock it counts as now; far ahead it is a dead letter."""
     impression_id: Id | None = None
-    """The impression that showed the article without this click; its skip is then taken back."""
+    """Impression that showed the article without this click; its skip is then taken back."""
     request_id: Id | None = None
     click_id: Id | None = None
-    """Names the click: published again with the same id, it changes nothing. Without one, a click is the same
-    that has the same impression and article, or, of no impression, the same article and time."""
+    """Identity of the click: a record with the same id changes nothing. Without an id, clicks are equal if
+    they have the same impression and article, or, without an impression, the same article and time."""
 
 
 class InterestHead(EventPart):
@@ -223,72 +232,72 @@ class InterestHead(EventPart):
     name: Label
     half_life_s: Annotated[float, Field(gt=0)]
     weight: Annotated[float, Field(ge=0)]
-    """Z of the pooling: how much decayed evidence the vector rests on."""
+    """Z of the pooling: the decayed evidence of the vector."""
     vector: Vector
 
 
 class UserVector(Event):
-    """A user's vectors after a change. Key: ``user_id``. A record without a value: the user was erased."""
+    """A user's vectors after a change. Key: ``user_id``. A tombstone means that the user was erased."""
 
     user_id: Id
     time: UtcTime
     bundle: Id
     clicks: Count
-    """Clicks ever applied."""
+    """Number of clicks ever applied."""
     heads: Annotated[tuple[InterestHead, ...], Field(min_length=1, max_length=16)]
 
 
 class SourceOffset(EventPart):
-    """How far one partition of a topic has been learned from."""
+    """Progress of learning on one partition of a topic."""
 
     source: Label
-    """The topic's name without its prefix."""
+    """Name of the topic without its prefix."""
     partition: Count
     offset: Count
-    """The last one."""
+    """Last offset learned from."""
 
 
 class RankerWeights(Event):
-    """The ranker's weights, and what a learner needs to go on from them. Key: ``model``."""
+    """The ranker's weights, with the state that a learner continues from. Key: ``model``."""
 
     model: Id
-    """The bundle that the weights were learned for; ``default`` where none is trained."""
+    """Bundle that the weights were learned for; ``default`` without a trained bundle."""
     revision: Count
     time: UtcTime
-    """When they were published: the one time on the wire that is not an event's."""
+    """Time of publication: the only time on the wire that is not event time."""
     weights: Annotated[dict[str, Finite], Field(max_length=1_000)]
     features: Annotated[tuple[Label, ...], Field(max_length=256)] | None = None
     """Names of the rows and columns of ``curvature``."""
     curvature: Annotated[str, StringConstraints(max_length=MAX_EVENT_BYTES // 2)] | None = None
     """The learner's curvature: base64 of little-endian float64, the upper triangle row by row."""
     learned_until: UtcTime | None = None
-    """Event time up to which the curvature has been forgotten."""
+    """Event time to which the curvature has decayed."""
     examples: Count | None = None
-    """Examples and corrections learned from since the start."""
+    """Number of examples and corrections learned from since the start."""
     auc: Annotated[float, Field(ge=0, le=1)] | None = None
-    """Rolling AUC of the weights, each example ranked before it was learned from."""
+    """Rolling AUC of the weights; each example is ranked before it is learned from."""
     start_auc: Annotated[float, Field(ge=0, le=1)] | None = None
-    """That of the weights at the start on the same examples."""
+    """Rolling AUC of the start weights on the same examples."""
     offsets: Annotated[tuple[SourceOffset, ...], Field(max_length=4_096)] | None = None
-    """What the weights have learned from: whoever goes on ignores everything up to there."""
+    """Last offsets learned from: a learner that continues ignores everything up to them."""
     happened: Literal["warm-start", "learned", "rolled-back"] | None = None
-    """Why they were published."""
+    """Reason for the publication."""
 
 
 class RankerExample(Event):
-    """An impression to learn a ranker's weights from, or the correction of one. Key: ``model``."""
+    """A training example for the ranker: an impression, or the correction of one. Key: ``model``."""
 
     model: Id
     fingerprint: Annotated[str, StringConstraints(min_length=1, max_length=64)]
-    """Of the features' names in order; a learner with others cannot use the example."""
+    """Hash of the features' names in order; a learner with other features cannot use the example."""
     features: Annotated[str, StringConstraints(max_length=MAX_EVENT_BYTES)]
-    """Base64 of little-endian float32, shape (candidates, features), as when the slate was ranked."""
+    """Features at the time of ranking: base64 of little-endian float32, shape (candidates, features)."""
     clicked: Annotated[tuple[bool, ...], Field(min_length=1, max_length=MAX_CANDIDATES)]
-    """Of each candidate."""
+    """Label of each candidate."""
     clicked_before: Annotated[tuple[bool, ...], Field(max_length=MAX_CANDIDATES)] | None = None
-    """Set on a correction: the labels that were given before."""
+    """Earlier labels, set on a correction."""
     source: Label
-    """The topic that the impression or the click came from."""
+    """Topic of the impression or the click."""
     partition: Count
     offset: Count
     time: UtcTime
@@ -304,7 +313,7 @@ class RankerExample(Event):
 
 
 class SlateEvent(EventPart):
-    """The part of one impression or click that a statistics partition needs."""
+    """Part of an impression or click for one partition of the statistics."""
 
     offset: Count
     time_s: Finite
@@ -312,40 +321,40 @@ class SlateEvent(EventPart):
     shown: Annotated[tuple[Id, ...], Field(max_length=MAX_CANDIDATES)] = ()
     clicked: Annotated[tuple[Id, ...], Field(max_length=MAX_CANDIDATES)] = ()
     slate: Count = 0
-    """How many articles the whole slate showed; 0 where that is unknown."""
+    """Number of articles in the whole slate; 0 where it is unknown."""
     context: Annotated[tuple[Id, ...], Field(max_length=100)] = ()
-    """What the user had lately clicked before, where something was clicked."""
+    """The user's recent clicks before the event, if something was clicked."""
     uncounted: Annotated[tuple[Id, ...], Field(max_length=2 * MAX_CANDIDATES)] | None = None
-    """Articles of the event that do not count: it came twice, or its user has counted as often as one may."""
+    """Articles that do not count: the event is a duplicate, or its user has reached a limit."""
 
 
 class SlateBatch(Event):
-    """Impressions and clicks on their way to the statistics. Key: the target partition's number.
+    """Impressions and clicks for the article statistics. Key: number of the target partition.
 
-    Offsets make the batch idempotent: whoever has applied ``(source, partition, offset)`` ignores it.
+    Offsets make the batch idempotent: an event whose ``(source, partition, offset)`` was applied is ignored.
     """
 
     source: Label
-    """The topic that the events came from."""
+    """Topic of the events."""
     partition: Count
     events: Annotated[tuple[SlateEvent, ...], Field(min_length=1, max_length=10_000)]
 
 
 class DeadLetter(Event):
-    """A record or line that could not be handled. Key: the record's own key."""
+    """A record or line that could not be processed. Key: the record's own key."""
 
     source: Label
-    """A topic's or a file's name."""
+    """Name of a topic or a file."""
     reason: Annotated[str, StringConstraints(max_length=2_000)]
     time: UtcTime
     partition: int | None = None
     offset: int | None = None
     line: int | None = None
     key: str | None = None
-    """The record's key, base64."""
+    """Key of the record, base64."""
     value: str | None = None
-    """The record's value, base64, cut at ``MAX_DEAD_VALUE_BYTES``."""
+    """Value of the record, base64, truncated to ``MAX_DEAD_VALUE_BYTES``."""
     value_bytes: int = 0
-    """The value's full length."""
+    """Length of the full value."""
 
     MAX_DEAD_VALUE_BYTES: ClassVar[int] = 64 * 1024

@@ -1,4 +1,4 @@
-"""Experiments as they are published: variants, their shares of the users, and the buckets that each has."""
+"""Experiments as published: variants, their shares of the users, and the buckets of each."""
 
 from __future__ import annotations
 
@@ -12,58 +12,56 @@ from pydantic import Field, StringConstraints, model_validator
 from freshet.models.events.wire import EventPart, Id, UtcTime
 
 BUCKETS: Final = 10_000
-"""Into which an experiment divides its users; shares are rounded to a hundredth of a percent."""
-
+"""Number of buckets that an experiment divides its users into; shares are rounded to 0.01 %."""
 
 MAX_VARIANTS: Final = 20
 
-
 Metric = Literal["click-through-rate", "clicks-per-impression", "auc"]
-"""What an experiment is decided by: clicks over articles shown, clicks over impressions, or the mean AUC of
-the impressions whose candidates a request named."""
+"""Metric that decides an experiment: clicks over articles shown, clicks over impressions, or the mean AUC of
+impressions whose candidates a request named."""
 
 
 class Variant(EventPart):
-    """One way to serve users."""
+    """One configuration that users are served with."""
 
     name: Id
     share: Annotated[float, Field(gt=0, le=1)]
-    """Of all users."""
+    """Share of all users."""
     ranker: Id = "default"
-    """The name of its weights on ``ranker-weights``; ``default`` is the ranker that learns, of its bundle."""
+    """Name of its weights on ``ranker-weights``; ``default`` is the bundle's ranker that learns."""
     bundle: Id | None = None
-    """Whose vectors it is served by; unset: those of the bundle in service."""
+    """Bundle whose vectors it uses; unset: the bundle in service."""
 
 
 class Segment(EventPart):
-    """Buckets, one after another, that belong to one variant."""
+    """Consecutive buckets of one variant."""
 
     buckets: Annotated[int, Field(ge=1, le=BUCKETS)]
     variant: Id | None = None
-    """By name; unset: these users are not in the experiment."""
+    """Name of the variant; unset: the users are not in the experiment."""
 
 
 class Experiment(EventPart):
-    """Variants that are served at once, each to its share of the users. The first variant is the control."""
+    """Variants that are served concurrently, each to its share of the users. The first one is the control."""
 
     name: Id
     salt: Annotated[str, StringConstraints(min_length=1, max_length=128)]
     """Experiments of the same salt put a user into the same bucket."""
     created_at: UtcTime
-    """When it was first started. Where two experiments want a user, the earlier one has them."""
+    """Time of the first start. A user whom two experiments want belongs to the earlier one."""
     shares_since: UtcTime
-    """When its present variants and shares were published; what came before was of another experiment."""
+    """Time of publication of its present variants and shares; earlier events do not count in its results."""
     variants: Annotated[tuple[Variant, ...], Field(min_length=1, max_length=MAX_VARIANTS)]
     segments: Annotated[tuple[Segment, ...], Field(max_length=BUCKETS)] = ()
-    """All buckets in order; left out: the variants' in their order, then those of no variant."""
+    """All buckets in order; if left out, the variants' in their order, then those without a variant."""
     starts_at: UtcTime | None = None
-    """Event time before which nobody is in it."""
+    """Event time at which the experiment starts."""
     stops_at: UtcTime | None = None
-    """Event time from which on nobody is in it."""
+    """Event time at which the experiment stops."""
     metric: Metric = "click-through-rate"
-    """What it is decided by, fixed beforehand: of three metrics, one is significant three times as often."""
+    """Metric that decides it, fixed beforehand: testing three metrics triples the false positives."""
     expected_effect: Annotated[float, Field(gt=0, le=10)] = 0.05
-    """The difference worth finding, as a share of the metric; where the sequential test is quickest."""
+    """Smallest difference worth detecting, relative to the metric; the sequential test is fastest there."""
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
@@ -88,13 +86,13 @@ class Experiment(EventPart):
         return self
 
     def runs_at(self, time: datetime) -> bool:
-        """Whether users are in it at the event time ``time``."""
+        """Whether the experiment runs at the event time ``time``."""
         return (self.starts_at is None or self.starts_at <= time) and (
             self.stops_at is None or time < self.stops_at
         )
 
     def all_segments(self) -> tuple[Segment, ...]:
-        """Who has which buckets, all of them, also where the record leaves them out."""
+        """All buckets in order, also if the record leaves them out."""
         if self.segments:
             return self.segments
         counts = bucket_counts([variant.share for variant in self.variants])
@@ -105,7 +103,11 @@ class Experiment(EventPart):
 
 
 def bucket_counts(shares: Sequence[float]) -> list[int]:
-    """How many buckets each share gets: largest remainders, so that they add up to those of the sum."""
+    """Number of buckets of each share, by largest remainders, so that they add up to the sum's.
+
+    >>> bucket_counts([1 / 3, 1 / 3, 1 / 3])
+    [3334, 3333, 3333]
+    """
     exact = [share * BUCKETS for share in shares]
     counts = [math.floor(value + 1e-9) for value in exact]
     left = round(math.fsum(exact)) - sum(counts)

@@ -1,10 +1,9 @@
-"""The events' JSON Schemas (draft 2020-12): what a client in another language can check its records by.
+"""JSON Schemas (draft 2020-12) of the events, against which clients in other languages can check records.
 
-A schema accepts every record that freshet writes. It refuses every record that freshet refuses for a reason
+A schema accepts every record that freshet writes. It rejects every record that freshet rejects for a reason
 that a schema can express: a missing field, a type, a bound, an id, a time without an offset, a rule without
-its kind. What it cannot express is checked by freshet alone: that clicks are among the candidates, that
-``1.0`` is no integer, that a record has at most 1 MiB. The schemas ask for RFC 3339 times, of which freshet
-reads some other spellings too.
+its kind. Only freshet checks the rest: that clicks are among the candidates, that ``1.0`` is no integer, that
+a record has at most 1 MiB. The schemas require RFC 3339 times; freshet reads some other spellings too.
 """
 
 from __future__ import annotations
@@ -26,20 +25,25 @@ _ROLE = re.compile(r":[a-z]+:`~?([^`]+)`")
 
 
 class _Published(GenerateJsonSchema):
-    """Pydantic's schemas without what only Python needs."""
+    """Pydantic's schemas without titles that only repeat names."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
-        """Never: ``News Id`` beside ``news_id`` says nothing."""
+        """Return False: ``News Id`` beside ``news_id`` adds nothing."""
         return False
 
 
 def event_name(event: type[Event]) -> str:
-    """``RecommendationRequest`` -> ``recommendation-request``, the name of the event's files."""
+    """Name of the event's files.
+
+    >>> from freshet.models.events.events import RecommendationRequest
+    >>> event_name(RecommendationRequest)
+    'recommendation-request'
+    """
     return re.sub(r"(?<!^)(?=[A-Z])", "-", event.__name__).lower()
 
 
 def json_schema(event: type[Event]) -> dict[str, Any]:
-    """The event's JSON Schema, complete in itself, with the event's golden file as its example."""
+    """JSON Schema of an event, self-contained, with the event's golden file as its example."""
     schema = event.model_json_schema(mode="validation", schema_generator=_Published)
     _publish(schema, schema.get("$defs", {}))
     identity = {
@@ -50,11 +54,11 @@ def json_schema(event: type[Event]) -> dict[str, Any]:
 
 
 def component_schemas(events: Sequence[type[Event]], ref_template: str) -> dict[str, Any]:
-    """The schemas of all events and of their parts, by class name, which refer to each other by a template.
+    """Schemas of events and of their parts by class name, for one common document.
 
     Args:
-        events: Which.
-        ref_template: With ``{model}`` where the class name goes.
+        events: Event classes.
+        ref_template: Reference to another schema, with ``{model}`` for its class name.
     """
     _, schema = models_json_schema(
         [(event, "validation") for event in events], ref_template=ref_template, schema_generator=_Published
@@ -66,13 +70,13 @@ def component_schemas(events: Sequence[type[Event]], ref_template: str) -> dict[
 
 
 def example(event: type[Event]) -> dict[str, Any]:
-    """The event's golden file, which shows every field of it."""
+    """Golden file of an event, which shows all of its fields."""
     read: dict[str, Any] = json.loads((_EXAMPLES / f"{event_name(event)}.json").read_text("utf-8"))
     return read
 
 
 def _publish(schema: dict[str, Any], parts: dict[str, Any]) -> None:
-    """Make a schema of pydantic's mean the same to any validator, in place."""
+    """Rewrite pydantic's schema in place, so that every validator reads it alike."""
     for node in _nodes(schema):
         if isinstance(node.get("description"), str):
             node["description"] = _markdown(node["description"])
@@ -84,14 +88,14 @@ def _publish(schema: dict[str, Any], parts: dict[str, Any]) -> None:
                 part["required"] = [*part.get("required", []), *({tag} - set(part.get("required", [])))]
                 part["properties"][tag].pop("default", None)
         if len(node.get("patternProperties", {})) == 1:
-            # Names that do not match the pattern would be held to nothing.
+            # Names that do not match the pattern would not be checked at all.
             ((pattern, value),) = node.pop("patternProperties").items()
             node["propertyNames"] = node.get("propertyNames", {}) | {"pattern": pattern}
             node["additionalProperties"] = value
 
 
 def _nodes(schema: Any) -> Iterator[dict[str, Any]]:
-    """Every object within a schema, itself included, but no ``default``: that is a value."""
+    """Every object within a schema, including itself, but not ``default``, which is a value."""
     if isinstance(schema, dict):
         yield schema
         for name, inner in schema.items():
@@ -103,6 +107,6 @@ def _nodes(schema: Any) -> Iterator[dict[str, Any]]:
 
 
 def _markdown(docstring: str) -> str:
-    """A docstring's reStructuredText as Markdown, as readers of schemas expect it, a paragraph on a line."""
+    """Convert a docstring's reStructuredText to Markdown, one line per paragraph."""
     text = _ROLE.sub(r"`\1`", docstring).replace("``", "`")
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))

@@ -1,4 +1,11 @@
-"""A request for recommendations, and its answer."""
+"""Requests for recommendations, and their answers.
+
+>>> request = RecommendationRequest.from_json(
+...     b'{"request_id": "R1", "user_id": "U1", "time": "2026-03-02T08:00:05Z", "k": 5}'
+... )
+>>> request.k, request.exclude_seen, request.filters.languages
+(5, True, ())
+"""
 
 from __future__ import annotations
 
@@ -23,7 +30,7 @@ from freshet.models.events.wire import (
 
 
 class Filters(EventPart):
-    """What a recommended article must satisfy; an empty field allows everything."""
+    """Conditions for recommended articles; an empty field allows everything."""
 
     categories: Annotated[tuple[Label, ...], Field(max_length=100)] = ()
     exclude_categories: Annotated[tuple[Label, ...], Field(max_length=100)] = ()
@@ -33,32 +40,32 @@ class Filters(EventPart):
 
 
 class RecommendationRequest(Event):
-    """Asks for a user's best ``k`` articles, or for given candidates in the best order. Key: ``user_id``."""
+    """A request for a user's best ``k`` articles, or for a ranking of given candidates. Key: ``user_id``."""
 
     request_id: Id
     user_id: Id
     time: UtcTime
-    """The moment to recommend for; a replay asks in the time of its log."""
+    """Event time to recommend for; a replay asks in the time of its log."""
     k: Annotated[int, Field(ge=1, le=MAX_K)] = 10
-    """How many articles to recommend."""
+    """Number of articles to recommend."""
     candidates: Annotated[tuple[Id, ...], Field(min_length=1, max_length=MAX_CANDIDATES)] | None = None
-    """Rank exactly these, all of them (``k``, filters and diversity are then not applied)."""
+    """Articles to rank, all of them; ``k``, filters and diversity are then not applied."""
     history: Annotated[tuple[Id, ...], Field(max_length=MAX_HISTORY)] = ()
-    """Earlier clicks, the oldest first; used only where the user was never seen before."""
+    """Earlier clicks, the oldest first; used only for a new user."""
     filters: Filters = Filters()
     exclude_seen: bool = True
-    """Leave out articles that the user has clicked."""
+    """Whether to leave out articles that the user has clicked."""
     diversity: Annotated[float, Field(ge=0, le=1)] = 0.3
     """1 - lambda of maximal marginal relevance: 0 ranks by score alone."""
     explain: bool = True
-    """Add titles, sources, feature contributions, the rules that moved it, and the click that is like it, to
-    every item."""
+    """Whether to add titles, sources, feature contributions, the rules that moved an item, and the most
+    similar click."""
     details: bool = Field(default=False, exclude_if=not_)
-    """With ``explain``: add the features' values, the heads' contributions, and all rules that concern it."""
+    """Whether ``explain`` also adds feature values, the heads' contributions, and all rules that match."""
     rules: Annotated[tuple[EditorialRule, ...], Field(max_length=MAX_RULES)] = Field(
         default=(), exclude_if=not_
     )
-    """Editorial rules for this answer alone; those in force for all answers come before them."""
+    """Editorial rules for this answer alone; rules for all answers come before them."""
 
 
 class RecommendedArticle(EventPart):
@@ -70,20 +77,20 @@ class RecommendedArticle(EventPart):
     category: Label = ""
     published_at: UtcTime | None = None
     sources: tuple[Label, ...] = ()
-    """Where the candidate came from: a head's name, ``trending``, ``newest``, ``request``."""
+    """Sources of the candidate: a head's name, ``trending``, ``newest``, ``request``."""
     reasons: dict[str, Finite] = Field(default_factory=dict)
     """Contribution of each feature to ``score``; they sum to it."""
     rules: tuple[Label, ...] = Field(default=(), exclude_if=not_)
     """Names of the editorial rules that moved it."""
     because: Id | None = None
-    """The user's recent click that it is most like, where it is like one."""
+    """Most similar of the user's recent clicks, if one is similar enough."""
     features: dict[str, Finite] = Field(default_factory=dict, exclude_if=not_)
-    """With ``details``: the value of each feature that is not 0."""
+    """Feature values that are not 0, with ``details``."""
     interests: dict[str, Finite] = Field(default_factory=dict, exclude_if=not_)
-    """With ``details``: what each of the user's heads contributes to ``score``."""
+    """Contribution of each of the user's heads to ``score``, with ``details``."""
     propensity: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Probability that the policy which served puts this article at this position, given its candidates;
-    1 where it is deterministic, unset where it was not recorded."""
+    """Probability that the serving policy puts this article at this position, given its candidates;
+    1 if the policy is deterministic, unset if it was not recorded."""
 
 
 class Recommendation(Event):
@@ -96,19 +103,18 @@ class Recommendation(Event):
     ranker: Id
     items: Annotated[tuple[RecommendedArticle, ...], Field(max_length=MAX_CANDIDATES)]
     user_clicks: Count = 0
-    """Clicks of the user that the answer rests on; 0 means the population's answer."""
+    """Number of the user's clicks known for the answer; 0 means the population's answer."""
     degraded: Literal["cached", "trending"] | None = None
-    """Set when the index did not answer: what was served instead."""
+    """Fallback that was served because the index did not answer."""
     unmet: tuple[UnmetRule, ...] = Field(default=(), exclude_if=not_)
     """Editorial rules that could not be fulfilled, and why."""
     candidates: Annotated[tuple[Id, ...], Field(max_length=MAX_CANDIDATES)] = Field(
         default=(), exclude_if=not_
     )
-    """All that the items were chosen from, recorded where the list was drawn: what another ranker would have
-    shown is a choice from the same."""
+    """All candidates of the items, recorded if the list was drawn at random, for off-policy evaluation."""
     pushed: bool = False
-    """Sent without a request, because push is on for the user."""
+    """Whether it was sent without a request, because push is on for the user."""
     experiment: Id | None = None
-    """The experiment that decided by which variant the user is served."""
+    """Experiment that the user was served in."""
     variant: Id | None = None
-    """Which one that is."""
+    """Variant that the user was served with."""

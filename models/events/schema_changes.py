@@ -1,20 +1,19 @@
-"""What breaks when one version of a JSON Schema takes the place of another, and for whom.
+"""Breaking changes between two versions of a JSON Schema.
 
-Two promises, and a schema can be held to both:
+A schema can make two promises:
 
-- **accepts**: every record that the old schema allowed, the new one allows. What freshet reads is held to it,
-  because clients go on publishing what they publish today.
-- **produces**: every record that the new schema allows, the old one allowed. What freshet publishes is held
-  to it, because clients go on reading as they read today.
+- **accepts**: the new schema allows every record that the old one allowed. It applies to topics that freshet
+  reads, because clients continue to publish in the old format.
+- **produces**: the old schema allowed every record that the new one allows. It applies to topics that freshet
+  publishes, because clients continue to read in the old format.
 
 Records may have fields that a schema does not name, and readers ignore those. So a new optional field breaks
-neither promise, while a field that is gone breaks both: it would be ignored, or missed. A default that
-changes breaks both too, because whoever leaves the field out means the old one.
+neither promise, while a removed field breaks both: it would be ignored, or missed. A changed default breaks
+both too, because a record that leaves the field out means the old one.
 
-The comparison errs on the side of breaking: keywords that it does not understand (``allOf``, ``pattern``) may
-be dropped on the side that has to be the wider, and must otherwise be equal. The alternatives of a ``oneOf``
-are taken to exclude each other, as those of a tagged union do. Titles, descriptions and examples count for
-nothing.
+The comparison is conservative: keywords that it does not interpret (``allOf``, ``pattern``) may be dropped
+from the wider schema, and must otherwise be equal. The alternatives of a ``oneOf`` are taken to exclude each
+other, as in a tagged union. Titles, descriptions and examples are ignored.
 """
 
 from __future__ import annotations
@@ -38,38 +37,41 @@ _ANY: Schema = {}
 
 @dataclass(frozen=True, slots=True)
 class Break:
-    """One difference by which records, or their readers, that were right become wrong."""
+    """One breaking difference between two schemas."""
 
     where: str
-    """The way from the record to the place: ``items[].news_id``; empty for the record itself."""
+    """Path from the record to the place, such as ``items[].news_id``; empty for the record itself."""
     what: str
 
     def __str__(self) -> str:
-        """``items[].news_id: is required now``."""
         return f"{self.where or 'the record'}: {self.what}"
 
 
 def breaking_changes(
     old: Schema, new: Schema, promise: Promise, *, old_root: Schema, new_root: Schema
 ) -> list[Break]:
-    """The ways in which ``new`` breaks a promise that ``old`` made; an empty list if it keeps it.
+    """Differences by which ``new`` breaks the promise of ``old``; an empty list if there is none.
+
+    >>> old, new = {"type": "integer", "minimum": 0}, {"type": "integer", "minimum": 1}
+    >>> [str(change) for change in breaking_changes(old, new, "accepts", old_root=old, new_root=new)]
+    ['the record: minimum was 0 and is 1']
 
     Args:
-        old: The schema until now.
-        new: The schema from now on.
-        promise: Which.
-        old_root: The document in which references of ``old`` (``#/...``) are looked up.
-        new_root: That of ``new``.
+        old: The old schema.
+        new: The new schema.
+        promise: The promise to check.
+        old_root: Document in which references of ``old`` (``#/...``) are looked up.
+        new_root: Document in which references of ``new`` are looked up.
     """
     comparison = _Comparison(promise, old_root, new_root)
     return list(dict.fromkeys(comparison.schemas(old, new, "")))
 
 
 def resolved(schema: Schema, root: Schema) -> Schema:
-    """What a schema's reference leads to, with the words beside the reference; itself where it has none.
+    """Resolve a schema's reference and merge the keywords beside it; without one, return the schema.
 
     Raises:
-        KeyError: The reference leads nowhere.
+        KeyError: The reference points to nothing.
     """
     while "$ref" in schema:
         target: Any = root
@@ -80,7 +82,7 @@ def resolved(schema: Schema, root: Schema) -> Schema:
 
 
 class _Comparison:
-    """One pass through two schemas. ``wide`` is the one that has to allow whatever ``narrow`` allows."""
+    """Comparison of two schemas. ``wide`` must allow everything that ``narrow`` allows."""
 
     def __init__(self, promise: Promise, old_root: Schema, new_root: Schema) -> None:
         self._accepts = promise == "accepts"
@@ -102,7 +104,7 @@ class _Comparison:
             self._under_way.discard(refs)
 
     def _alternatives(self, old: Schema, new: Schema, where: str) -> Iterator[Break]:
-        """Each alternative of the narrow schema has to be allowed by one of the wide schema."""
+        """Check that the wide schema has an alternative for each alternative of the narrow one."""
         (old_beside, olds), (new_beside, news) = _alternatives(old), _alternatives(new)
         if olds == [old] and news == [new]:
             yield from self._single(old, new, where)
@@ -121,7 +123,7 @@ class _Comparison:
                 yield from min(found, key=len)
 
     def _alike(self, narrow: Schema, wides: list[Schema]) -> list[Schema]:
-        """The alternatives that are for the same records as ``narrow``, by name, tag or type."""
+        """Alternatives for the same records as ``narrow``, by name, tag or type."""
         mark = self._named(narrow, self._accepts)
         named = [wide for wide in wides if self._named(wide, not self._accepts) == mark]
         return named or [wide for wide in wides if not resolved(wide, self._root(not self._accepts))]
@@ -201,7 +203,7 @@ class _Comparison:
 
 
 def _alternatives(schema: Schema) -> tuple[Schema, list[Schema]]:
-    """What holds for a schema whatever the alternative, and its alternatives: itself where it has none."""
+    """Keywords common to all alternatives of a schema, and the alternatives: itself if there are none."""
     for name in ("anyOf", "oneOf"):
         if name in schema:
             return {key: value for key, value in schema.items() if key not in {name, "default"}}, schema[name]
@@ -209,14 +211,14 @@ def _alternatives(schema: Schema) -> tuple[Schema, list[Schema]]:
 
 
 def _goes_on(old: Any, new: Any) -> bool:
-    """Whether a default is what it was; fields of it may have come."""
+    """Whether a default is unchanged, except for new fields."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         return all(name in new and _goes_on(value, new[name]) for name, value in old.items())
     return bool(old == new)
 
 
 def _inner(schema: Schema, name: str) -> Schema:
-    """A schema within a schema; ``true`` and a missing one allow anything, ``false`` nothing."""
+    """Schema within a schema; ``true`` and a missing one allow anything, ``false`` nothing."""
     inner = schema.get(name, True)
     return inner if isinstance(inner, Mapping) else (_ANY if inner else {"enum": []})
 

@@ -1,7 +1,7 @@
-"""Times as text: one parser for events, files and options, which refuses what it would have to guess.
+"""Parser of times for events, files and options; it rejects ambiguous texts.
 
-A text is a time if it says its date with a year of four digits and, on the wire, its offset from UTC. Digits
-alone are none: whether they mean seconds, milliseconds or a date, nothing says.
+A time has a date with a four-digit year and, on the wire, an offset from UTC. A plain number is rejected,
+because it could mean seconds, milliseconds or a date.
 """
 
 from __future__ import annotations
@@ -10,26 +10,28 @@ import re
 from datetime import UTC, datetime, tzinfo
 
 END_S = 4_102_444_800.0
-"""The year 2100, Unix seconds. A file whose times lie after it counts milliseconds, or mistook the year."""
+"""The year 2100, Unix seconds. Later times in a file are milliseconds, or have a wrong year."""
 
 _OLDEST_YEAR = 1_000
-"""An earlier one has lost its century: 19 for 2019."""
+"""Lower bound of years: 19 may mean 2019."""
 _TIME = re.compile(
     r"(\d{4}-\d\d-\d\d)(?:[Tt _](\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)([Zz]|[+-]\d\d:?\d\d)?)?", re.ASCII
 )
 
 
 def parse_time(text: str, *, default_zone: tzinfo | None = None) -> datetime:
-    """The UTC time of ``2026-03-02T08:00:05Z``: RFC 3339, also with a space for the ``T`` or without seconds.
+    """Parse an RFC 3339 time, also with a space for the ``T`` or without seconds, and convert it to UTC.
+
+    >>> parse_time("2026-03-02 09:00+01:00")
+    datetime.datetime(2026, 3, 2, 8, 0, tzinfo=datetime.timezone.utc)
 
     Args:
-        text: What to read.
-        default_zone: Where a time without an offset is of, which may then be a date alone; unset, it is
-            refused.
+        text: The text to parse.
+        default_zone: Time zone of a time, or a date alone, without an offset; unset: it is rejected.
 
     Raises:
-        ValueError: The text is not such a time, or is of before the year 1000. It is not quoted: a mistaken
-            producer may have put a user's name there.
+        ValueError: The text is not such a time, or lies before the year 1000. It is not quoted, because it
+            may be a user's name.
     """
     match = _TIME.fullmatch(text)
     if match is None:
@@ -42,7 +44,7 @@ def parse_time(text: str, *, default_zone: tzinfo | None = None) -> datetime:
 
 
 def as_utc(time: datetime) -> datetime:
-    """The same moment in UTC.
+    """Convert a time to UTC.
 
     Raises:
         ValueError: It is not between the years 1000 and 9999.
@@ -58,7 +60,7 @@ def as_utc(time: datetime) -> datetime:
 
 
 def checked_unix_s(seconds: float) -> float:
-    """``seconds``, if a file of events may hold them.
+    """Return ``seconds`` if they are plausible for an event in a file.
 
     Raises:
         ValueError: They are not between 1970 and 2100.

@@ -1,9 +1,7 @@
-"""What all events share on the wire: bounded types, strictness, the codec.
+"""Base of all events: bounded types, strict validation, and the JSON codec.
 
-Every event is strict about what is missing or malformed, ignores fields that it does not know, and bounds the
-size of everything that it holds. Times are timezone-aware and kept in UTC; the wire carries RFC 3339 with an
-offset, read by :mod:`freshet.models.events.times`. Unreadable bytes raise :class:`EventError`, whose text
-says what is wrong.
+Times are timezone-aware and kept in UTC; the wire carries RFC 3339 with an offset, parsed by
+:mod:`freshet.models.events.times`. Unreadable bytes raise :class:`EventError`, whose text names the problem.
 """
 
 from __future__ import annotations
@@ -27,7 +25,7 @@ from pydantic import (
 from freshet.models.events.times import as_utc, parse_time
 
 MAX_EVENT_BYTES = 1 << 20
-"""No record's value may be larger; Kafka's own default limit is the same 1 MiB."""
+"""Upper bound of a record's value: 1 MiB, as Kafka's default."""
 
 MAX_CANDIDATES = 1_000
 MAX_HISTORY = 1_000
@@ -40,24 +38,24 @@ class EventError(ValueError):
 
 
 def _parsed(value: object, info: ValidationInfo) -> object:
-    """A JSON string as the time that it says: pydantic alone would take digits for Unix seconds."""
+    """Parse a time in a JSON string: pydantic alone would read digits as Unix seconds."""
     return parse_time(value) if info.mode == "json" and isinstance(value, str) else value
 
 
-# Unicode's white space letter by letter: what \s means differs from one language's expressions to the next.
+# Unicode's white space letter by letter: \s differs between the regular expressions of languages.
 _BLANK = r"\x00-\x20\x7f\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 ID_PATTERN = rf"^[^{_BLANK}]+$"
 UNSLASHED_PATTERN = rf"^[^/{_BLANK}]+$"
 
 Id = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=ID_PATTERN)]
-"""A user's, article's, impression's or request's name: 1 to 128 characters without white space."""
+"""Identifier of a user, article, impression or request: 1 to 128 characters without white space."""
 
 Label = Annotated[str, StringConstraints(max_length=128)]
 UtcTime = Annotated[
     AwareDatetime,
     BeforeValidator(_parsed),
     AfterValidator(as_utc),
-    # Most validators take ``format`` for a remark, and a time without an offset must not pass.
+    # Most validators ignore ``format``, and a time without an offset must not pass.
     WithJsonSchema(
         {
             "type": "string",
@@ -68,14 +66,14 @@ UtcTime = Annotated[
     ),
 ]
 Finite = float
-"""JSON has no infinity and no NaN, and the models refuse both (``allow_inf_nan=False``)."""
+"""Finite number: JSON has no infinity and no NaN, and the models reject both (``allow_inf_nan=False``)."""
 Count = Annotated[int, Field(ge=0, lt=1 << 63)]
-"""JSON's integers have no bound; those that a state stores in 64 bits do."""
+"""Integer from 0 that fits the 64 bits of a state; JSON's integers are unbounded."""
 Vector = Annotated[tuple[Finite, ...], Field(min_length=1, max_length=MAX_DIMENSION)]
 
 
 class EventPart(BaseModel):
-    """What events and the parts inside them share: frozen, strict, tolerant of unknown fields.
+    """Base of events and of their parts: frozen, strict, and tolerant of unknown fields.
 
     Docstrings of fields are the descriptions in their JSON Schemas and in docs/reference.
     """
@@ -86,13 +84,13 @@ class EventPart(BaseModel):
 
 
 class Event(EventPart):
-    """One record's value: the codec and the format's version."""
+    """Base of record values: the codec and the version of the format."""
 
     version: Literal[1] = 1
 
     @classmethod
     def from_json(cls, value: bytes | None) -> Self:
-        """Decode one record's value.
+        """Decode a record's value.
 
         Raises:
             EventError: The value is a tombstone, too large, not JSON, or not this event.
@@ -114,7 +112,7 @@ class Event(EventPart):
 
 
 def refusal(name: str, error: ValidationError) -> str:
-    """What is wrong with an event called ``name``: each field and its problem, at most five of them."""
+    """Error message for an event called ``name``: at most five fields, each with its problem."""
     problems = [
         f"{'.'.join(str(part) for part in problem['loc']) or 'value'}: {problem['msg']}"
         for problem in error.errors(include_url=False, include_input=False)[:5]

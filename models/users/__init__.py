@@ -1,4 +1,4 @@
-"""User states: decayed sums of the vectors of what a user clicked and skipped, and what is known beside them.
+"""User states: decayed sums of the vectors of clicked and skipped articles, recent clicks and exposures.
 
 Imports embedding and articles. Begin with :mod:`~freshet.models.users.state`.
 """

@@ -1,12 +1,16 @@
-"""The bytes of a user's state: compact, versioned, the same for the same state, and checked.
+"""Binary codec of user states: compact, versioned, with a checksum, and the same bytes for the same state.
 
-Little-endian: a header of sizes; Z (heads) float64; S (heads, d) float32; the times of recent and parked
-clicks, float64; the exposures' slates (time in ms, int64, and articles last shown in it, uint16) and counts
-(uint8); each source's partition and last offset; since version 2, how many articles were shown again in the
-hour and how many marks there are (uint16 both), the hour (int32) and count (uint8) of the exposures that are
-gone, of each article shown again its place (uint16) and count in the hour (uint8), the marks (uint64); the
-names of streams and articles, UTF-8, separated by line feeds; a CRC-32 of everything before it. No number is
-rounded, so a state read back behaves exactly like the one written.
+The format is little-endian:
+
+- a header of sizes; Z (heads,) float64; S (heads, d) float32; the times of recent and parked clicks, float64;
+- the exposures' slates (time in ms, int64, and number of articles last shown in it, uint16), then their
+  counts (uint8); each source's partition and last offset;
+- since version 2: the numbers of articles shown again in the hour and of marks (uint16 each), the hour
+  (int32) and count (uint8) of dropped exposures; for each article shown again its place (uint16) and count in
+  the hour (uint8); the marks (uint64);
+- the names of streams and articles, UTF-8, separated by line feeds; a CRC-32 of everything before it.
+
+No number is rounded, so a state that was read back behaves exactly like the one written.
 """
 
 from __future__ import annotations
@@ -32,7 +36,7 @@ _NUMBER_BYTES = _MARK_BYTES = 8
 
 
 class StoredState(NamedTuple):
-    """A state's parts."""
+    """Parts of a state that are stored."""
 
     fingerprint: int
     reference_s: float
@@ -43,16 +47,16 @@ class StoredState(NamedTuple):
     recent: list[tuple[float, str]]
     parked: list[tuple[float, str]]
     shown: dict[str, int]
-    """As :attr:`freshet.models.users.exposures.Exposures.packed`."""
+    """``packed`` of :class:`freshet.models.users.exposures.Exposures`."""
     gone: tuple[int, int]
-    """The newest hour of a forgotten exposure, and the most showings in one: ``Exposures.gone``."""
+    """``gone`` of :class:`freshet.models.users.exposures.Exposures`."""
     offsets: dict[tuple[str, int], int]
     marks: list[int]
-    """Of the last events, the oldest first."""
+    """Marks of the last events, the oldest first."""
 
 
 def encode(state: StoredState) -> bytes:
-    """The state's bytes.
+    """Encode a state.
 
     Raises:
         ValueError: An id or a stream's name holds a line feed.
@@ -61,8 +65,7 @@ def encode(state: StoredState) -> bytes:
     recent, parked, shown = state.recent, state.parked, state.shown
     sources = sorted(state.offsets.items())
     names = [stream for (stream, _), _ in sources]
-    names += [news_id for _, news_id in recent]
-    names += [news_id for _, news_id in parked]
+    names += [news_id for _, news_id in recent + parked]
     names += shown
     text = "\n".join(names).encode()
     if names and text.count(b"\n") != len(names) - 1:
@@ -82,8 +85,7 @@ def encode(state: StoredState) -> bytes:
         len(sources),
         len(text),
     )
-    times_s = [time_s for time_s, _ in recent]
-    times_s += [time_s for time_s, _ in parked]
+    times_s = [time_s for time_s, _ in recent + parked]
     body = b"".join(
         (
             header,
@@ -103,11 +105,11 @@ def encode(state: StoredState) -> bytes:
 
 
 def _slates(shown: dict[str, int]) -> tuple[list[tuple[int, int]], bytes, list[tuple[int, int]]]:
-    """The exposures of a state.
+    """Split the exposures of a state into the columns of the format.
 
     Returns:
         Time (ms) and number of articles of each slate; the count of each article; place and count in the hour
-        of those shown more than once in it.
+        of articles shown more than once in it.
     """
     if not shown:
         return [], b"", []
@@ -127,7 +129,7 @@ def _slates(shown: dict[str, int]) -> tuple[list[tuple[int, int]], bytes, list[t
 
 
 def decode(value: bytes) -> StoredState:
-    """The state that :func:`encode` encoded.
+    """Decode a state that :func:`encode` encoded.
 
     Raises:
         ValueError: The bytes are not a user's state, are damaged, or of another version.

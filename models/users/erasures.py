@@ -1,11 +1,13 @@
-"""Which users were erased, and when: what may not be known of them any more.
+"""Erasures of users: which events and states must not be kept any more.
 
-Guarantee: the answers depend on the instructions read, not on their order. An erasure covers everything of
-its user up to its own time; what comes after it begins a new user. A state that began after an erasure says
-so (:attr:`~freshet.models.users.state.UserState.erased_ms`): any other one of that user is of before it.
+Guarantee: the result depends on the instructions read, not on their order. An erasure covers all events of
+its user up to its own time; later events begin a new user. A state that began after an erasure records its
+time (:attr:`~freshet.models.users.state.UserState.erased_ms`); any other state of that user is older.
 """
 
 from __future__ import annotations
+
+import math
 
 from freshet.models.events.control import Control
 from freshet.models.events.wire import to_unix_s
@@ -13,13 +15,21 @@ from freshet.models.users.state import UserState
 
 
 class Erasures:
-    """The latest erasure of each user."""
+    """Latest erasure of each user.
+
+    >>> from datetime import UTC, datetime
+    >>> erasures = Erasures()
+    >>> erasures.apply(Control(kind="user-erased", subject="U1", time=datetime(2026, 3, 2, tzinfo=UTC)))
+    True
+    >>> erasures.covers("U1", datetime(2026, 3, 1, tzinfo=UTC).timestamp())
+    True
+    """
 
     def __init__(self) -> None:
         self._erased_ms: dict[str, int] = {}
 
     def apply(self, control: Control) -> bool:
-        """Remember an erasure; False if ``control`` is none, or not later than one that is known."""
+        """Record an erasure; False if ``control`` is another instruction, or no later than a known one."""
         if control.kind != "user-erased":
             return False
         erased_ms = erased_ms_of(control)
@@ -29,24 +39,22 @@ class Erasures:
         return True
 
     def users(self) -> tuple[str, ...]:
-        """Everybody who was ever erased."""
+        """All users who were ever erased."""
         return tuple(self._erased_ms)
 
     def latest_ms(self, user_id: str) -> int | None:
-        """When the user was last erased, Unix milliseconds; ``None`` for never."""
+        """Time of the user's last erasure, Unix milliseconds; ``None`` if there was none."""
         return self._erased_ms.get(user_id)
 
     def covers(self, user_id: str, time_s: float) -> bool:
-        """Whether an event of the user at ``time_s`` (Unix seconds) may not be known any more."""
-        erased_ms = self._erased_ms.get(user_id)
-        return erased_ms is not None and time_s * 1_000.0 <= erased_ms
+        """Whether an event of the user at ``time_s`` (Unix seconds) is erased."""
+        return time_s * 1_000.0 <= self._erased_ms.get(user_id, -math.inf)
 
     def covers_state(self, user_id: str, state: UserState) -> bool:
-        """Whether ``state``, the user's, is of before the erasure."""
-        erased_ms = self._erased_ms.get(user_id)
-        return erased_ms is not None and state.erased_ms < erased_ms
+        """Whether the user's ``state`` began before the erasure."""
+        return state.erased_ms < self._erased_ms.get(user_id, -1)
 
 
 def erased_ms_of(control: Control) -> int:
-    """The time of an erasure as states keep it, Unix milliseconds."""
+    """Time of an erasure in the unit that states keep, Unix milliseconds."""
     return round(to_unix_s(control.time) * 1_000.0)

@@ -1,12 +1,12 @@
-"""How often each article was shown to a user, for the articles shown most recently: ever, and in an hour.
+"""Exposures: how often each article was shown to a user, in total and within an hour.
 
-Articles are ordered by the time they were last shown, then by id, whatever the order in which that became
-known; only the first ``limit`` from the end are kept. A count starts anew once its article has fallen out.
+Articles are ordered by the time they were last shown, then by id, whatever the order of arrival; only the
+last ``limit`` are kept. An article that was dropped is counted from 0 again.
 
-The count of an hour is never below what was shown: an article that is not held begins with the most that one
-that fell out had in that hour (Metwally, Agrawal, El Abbadi, "Efficient computation of frequent and top-k
-elements in data streams", ICDT 2005). It is that of the clock hour in which the article was last shown; a
-late showing counts there too.
+The count of an hour is never too low: an article that is not held begins with the highest count that a
+dropped one had in that hour (Metwally, Agrawal, El Abbadi, "Efficient computation of frequent and top-k
+elements in data streams", ICDT 2005). The hour is the clock hour in which the article was last shown; a late
+exposure counts there too.
 """
 
 from __future__ import annotations
@@ -29,13 +29,19 @@ class Exposures:
     """Bounded counts of exposures.
 
     ``packed`` maps an article to ``last shown in ms << TIME_SHIFT | shown in that hour << COUNT_BITS | times
-    shown``. One number for all, which the new articles of a slate share, takes no memory of its own.
+    shown``. The new articles of a slate share one number object, which saves memory.
+
+    >>> exposures = Exposures(limit=100, packed={})
+    >>> exposures.add_slate(["N1", "N2"], 1_700_000_000.0)
+    >>> exposures.add_slate(["N1"], 1_700_000_060.0)
+    >>> exposures.counts()
+    {'N2': 1, 'N1': 2}
 
     Args:
-        limit: The most articles kept.
-        packed: In the order above.
-        gone: The newest hour (since 1970) in which an article that fell out was shown, and the most that any
-            one was shown in an hour.
+        limit: Maximum number of articles kept.
+        packed: Articles in the order of exposure.
+        gone: Newest hour (since 1970) in which a dropped article was shown, and the highest count in an hour
+            of any dropped article.
     """
 
     __slots__ = ("gone", "limit", "packed")
@@ -47,18 +53,18 @@ class Exposures:
         self._trim()
 
     def counts(self) -> dict[str, int]:
-        """Times shown by article, the one shown longest ago first; counts stop at 255."""
+        """Times shown by article, least recently shown first; counts stop at 255."""
         return {news_id: packed & MAX_COUNT for news_id, packed in self.packed.items()}
 
     def last_shown(self) -> dict[str, tuple[int, float]]:
-        """Times shown and when last, in Unix seconds, by article."""
+        """Times shown and time of the last exposure, Unix seconds, by article."""
         return {
             news_id: (packed & MAX_COUNT, (packed >> TIME_SHIFT) / 1_000)
             for news_id, packed in self.packed.items()
         }
 
     def shown_in_hour(self, slate: Collection[str], time_s: float, times: int) -> set[str]:
-        """Those of ``slate`` that were shown at least ``times`` (at most 15) in the hour of ``time_s``."""
+        """Articles of ``slate`` that were shown at least ``times`` (at most 15) in the hour of ``time_s``."""
         hour = int(time_s) // HOUR_S
         held_from = hour * _HOUR_MS << TIME_SHIFT
         least = times << COUNT_BITS
@@ -73,7 +79,7 @@ class Exposures:
         return found
 
     def add_slate(self, slate: Iterable[str], time_s: float) -> None:
-        """Count an exposure of each article of a sorted slate without repetitions."""
+        """Count an exposure of each article of a sorted slate without duplicates."""
         shown = self.packed
         time_ms = int(time_s * 1_000)
         hour = time_ms // _HOUR_MS
@@ -83,11 +89,11 @@ class Exposures:
         newest = next(reversed(shown.values()), -1)
         if time_ms <= newest >> TIME_SHIFT:
             for news_id in slate:
-                # One that is held has its own count of the hour.
+                # An article that is held has its own count of the hour.
                 self._add(news_id, stamp | _ONCE_IN_HOUR | 1 if news_id in shown else first)
             self._order()
             return
-        # A new slate goes to the end whole, and the order holds.
+        # The newest slate goes to the end, and the order holds.
         held_from = hour * _HOUR_MS << TIME_SHIFT
         pop = shown.pop
         for news_id in slate:
@@ -102,7 +108,7 @@ class Exposures:
         self._trim()
 
     def merge(self, other: Exposures) -> Exposures:
-        """The exposures of both."""
+        """Exposures of both users together."""
         gone = max(self.gone[0], other.gone[0]), max(self.gone[1], other.gone[1])
         merged = Exposures(self.limit, self.packed.copy(), gone)
         for news_id, packed in other.packed.items():

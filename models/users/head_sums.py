@@ -1,4 +1,4 @@
-"""Decayed sums of article vectors, one for each head of a user, and the vectors that they make.
+"""Decayed sums of article vectors, one for each interest head of a user.
 
 For each head j with half-life h_j, and events i with article vectors v_i at times t_i,
 
@@ -8,16 +8,16 @@ For each head j with half-life h_j, and events i with article vectors v_i at tim
 with m_j the population's vector, and a_j the attention of :mod:`freshet.models.users.pooling`, 0 without a
 trained bundle. Clicks feed every head but the last, skips (shown, not clicked) the last.
 
-Guarantees, up to float32 rounding: the sums do not depend on the order of events, a late one counts with its
-true age, and :meth:`HeadSums.merge` equals the sums of both's events. An update costs the same however many
-came before.
+Guarantees, up to float32 rounding: the sums do not depend on the order of events, a late event counts with
+its true age, and :meth:`HeadSums.merge` equals the sums of both users' events. The cost of an update does not
+grow with the number of events.
 
 Choices:
 
-- **Every skip weighs 1** but for attention, whatever its slate's length. The head is a mean: the length only
-  says how soon it leaves the prior. And a later click can take its skip back without knowing the slate.
-- **A click takes its skip back with the click's own age.** The skip's is not known where the click arrives
-  first. What remains is ``1 - 2 ** (-delay / half_life)`` of one skip, 0.05 % for a minute and a day.
+- **Every skip weighs 1** (times its attention), whatever its slate's length. The head is a mean, so the
+  length only affects how soon it leaves the prior, and a click can take its skip back without the slate.
+- **A click takes its skip back with the click's own age**, because the click may arrive first. An error of
+  ``1 - 2 ** (-delay / half_life)`` of one skip remains: 0.05 % for a minute and a day.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class HeadSums:
 
     Args:
         pooling: Half-lives, attention and the weight of the prior.
-        reference_s: The time of the newest event; minus infinity before the first.
+        reference_s: Time of the newest event, Unix seconds; minus infinity before the first.
     """
 
     __slots__ = ("pooling", "reference_s", "sums", "weights")
@@ -43,18 +43,17 @@ class HeadSums:
     def __init__(self, pooling: Pooling, reference_s: float = -math.inf) -> None:
         self.pooling = pooling
         self.reference_s = reference_s
-        # float32, as stored: else a worker that restarted would go on from slightly other numbers than
-        # one that did not.
+        # float32, as stored: otherwise a worker that restarted would continue from other numbers.
         self.sums: NDArray[np.float32] = np.zeros((pooling.heads, pooling.d), np.float32)
         """S, shape (heads, d)."""
         self.weights = [0.0] * pooling.heads
-        """Z, of each head."""
+        """Z of each head."""
 
     @classmethod
     def restored(
         cls, pooling: Pooling, reference_s: float, sums: NDArray[np.float32], weights: list[float]
     ) -> HeadSums:
-        """The sums (heads, d) and weights (heads,) that were of this pooling at ``reference_s``."""
+        """Restore the sums (heads, d) and weights (heads,) of this pooling as of ``reference_s``."""
         restored = cls.__new__(cls)
         restored.pooling = pooling
         restored.reference_s = reference_s
@@ -63,7 +62,7 @@ class HeadSums:
         return restored
 
     def advance(self, time_s: float) -> list[float]:
-        """The weights (heads,) of an event at ``time_s``; a new one moves the reference time forward."""
+        """Weights (heads,) of an event at ``time_s``; the newest event moves the reference time forward."""
         ahead_s = time_s - self.reference_s
         half_lives_s = self.pooling.all_half_lives_s
         if ahead_s < 0.0:
@@ -78,37 +77,35 @@ class HeadSums:
         return [1.0] * len(half_lives_s)
 
     def add_click(self, vector: NDArray[np.float32], weights: list[float]) -> float:
-        """Count a click on an article with ``vector`` (d,); gives what a fresh skip of it weighs.
+        """Count a click on an article and return the weight of a fresh skip of it.
 
         Args:
-            vector: The article's.
-            weights: Of the event, as :meth:`advance` gave them.
+            vector: The article's vector, shape (d,).
+            weights: The event's weights from :meth:`advance`, shape (heads,).
         """
         skip = 1.0
         if self.pooling.attention is not None:
             counts = self.pooling.attention.of_heads(vector).tolist()
-            weights, skip = (
-                [weight * of_head for weight, of_head in zip(weights, counts, strict=True)],
-                counts[-1],
-            )
+            weights = [weight * of_head for weight, of_head in zip(weights, counts, strict=True)]
+            skip = counts[-1]
         for j, weight in enumerate(weights[:-1]):
             self.sums[j] += vector if weight == 1.0 else vector * np.float32(weight)
             self.weights[j] += weight
         return skip
 
     def add_skips(self, vectors: NDArray[np.float32], weight: float) -> None:
-        """Count skips of articles with ``vectors`` (n, d), in an event that weighs ``weight``."""
+        """Count skips of articles with ``vectors`` (n, d), in an event of weight ``weight``."""
         skips, counted = self.pooling.pooled_skips(vectors)
         self.sums[-1] += skips if weight == 1.0 else skips * np.float32(weight)
         self.weights[-1] += weight * counted
 
     def take_back_skip(self, vector: NDArray[np.float32], weight: float) -> None:
-        """Count a skip of an article with ``vector`` (d,), which weighed ``weight``, no longer."""
+        """Subtract a skip of weight ``weight`` of an article with ``vector`` (d,)."""
         self.sums[-1] -= vector * np.float32(weight)
         self.weights[-1] -= weight
 
     def add_past_clicks(self, vectors: NDArray[np.float32], times_s: NDArray[np.float64]) -> None:
-        """Count clicks of ``times_s`` (n,), up to the newest event, on articles with ``vectors`` (n, d)."""
+        """Count clicks at ``times_s`` (n,), no later than the newest event, on ``vectors`` (n, d)."""
         sums, weights = self.pooling.pooled_clicks(vectors, self.reference_s - times_s)
         self.sums[:-1] += sums
         for j, weight in enumerate(weights):
@@ -117,12 +114,12 @@ class HeadSums:
     def replace_skips(
         self, vectors: NDArray[np.float32], counts: NDArray[np.float64], times_s: NDArray[np.float64]
     ) -> None:
-        """Make the last head anew, of articles with ``vectors`` (n, d) skipped ``counts`` (n,) times each.
+        """Rebuild the last head from skips.
 
         Args:
-            vectors: The articles'.
-            counts: How many skips.
-            times_s: Shape (n,): when they happened; what is later than the newest event counts as fresh.
+            vectors: The skipped articles' vectors, shape (n, d).
+            counts: Number of skips of each article, shape (n,).
+            times_s: Times of the skips, shape (n,); those after the newest event count as fresh.
         """
         weights = counts * np.exp2(
             -np.maximum(self.reference_s - times_s, 0.0) / self.pooling.negative_half_life_s
@@ -133,20 +130,20 @@ class HeadSums:
         self.weights[-1] = float(weights.sum())
 
     def evidence(self, now_s: float) -> NDArray[np.float64]:
-        """Z of each head (heads,) at ``now_s``: how many fresh events its vector rests on."""
+        """Evidence Z of each head (heads,) at ``now_s``, in fresh events."""
         left = self._left_at(now_s)
         # A click can take back more of a skip than its age has left, so that Z falls below 0.
         return np.array([max(weight * rest, 0.0) for weight, rest in zip(self.weights, left, strict=True)])
 
     def vectors(self, now_s: float, population: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The vector u of each head, (heads, d), at ``now_s``, or as of the newest event if that is later.
+        """Vectors u of the heads, (heads, d), at ``now_s``, or as of the newest event if that is later.
 
         Args:
-            now_s: The time.
-            population: The vector that a head without evidence has: (d,), or (heads, d).
+            now_s: Event time, Unix seconds.
+            population: The vector of a head without evidence: (d,), or (heads, d).
         """
         if not any(self.weights):
-            # Of no event with a vector: by ids alone, nobody has one.
+            # No event had a vector: that is every user of a service without a bundle.
             vectors = np.empty(self.sums.shape, np.float32)
             vectors[:] = population
             return vectors
@@ -158,7 +155,7 @@ class HeadSums:
         return pooled.astype(np.float32)
 
     def merge(self, other: HeadSums) -> HeadSums:
-        """The sums of both's events, disjoint and of one pooling."""
+        """Sums over the disjoint events of two users of one pooling."""
         merged = HeadSums(self.pooling, max(self.reference_s, other.reference_s))
         if merged.reference_s > -math.inf:
             for part in (self, other):
@@ -169,6 +166,6 @@ class HeadSums:
         return merged
 
     def _left_at(self, now_s: float) -> list[float]:
-        """What is left (heads,) at ``now_s`` of the sums; everything if that is before the newest event."""
+        """Decay factors (heads,) of the sums at ``now_s``; 1 before the newest event."""
         age_s = max(0.0, now_s - self.reference_s)
         return [2.0 ** (-age_s / half_life_s) for half_life_s in self.pooling.all_half_lives_s]

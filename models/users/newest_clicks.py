@@ -1,15 +1,15 @@
-"""Clicks in the order of time, of which only the newest are kept, whatever the order of their arrival."""
+"""Bounded list of clicks in the order of time: keeps the newest, whatever the order of arrival."""
 
 from __future__ import annotations
 
 from bisect import insort
 
 Click = tuple[float, str]
-"""Time and news id, so that the order of tuples is that of time."""
+"""Time (Unix seconds) and news id, so that tuples sort by time."""
 
 
 def keep_newest(clicks: list[Click], click: Click, limit: int) -> None:
-    """Insert ``click`` into ``clicks``, which are in order; of more than ``limit`` the oldest goes."""
+    """Insert ``click`` into sorted ``clicks``; with more than ``limit`` the oldest is dropped."""
     insort(clicks, click)
     if len(clicks) > limit:
         del clicks[0]

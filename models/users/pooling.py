@@ -1,10 +1,13 @@
-"""How a user's events are pooled into vectors: the sizes, half-lives and bounds of every user's state.
+"""Pooling of a user's events into vectors: the sizes, half-lives and bounds of every user's state.
 
-A trained bundle adds three things to the decayed mean. Attention: in head j a click on an article with vector
-v counts as exp(a_j(v)) clicks, a_j(v) = 2 tanh(A_j . v + b_j), so between 0.14 and 7.4, whatever the vector;
-because this weight is the article's alone, the state remains a sum. A prior: the vectors of a user without
-events. Layers: what makes of each pooled interest the query that is compared with articles, as in a two-tower
-model whose user tower reads the averaged history (Covington et al., 2016).
+A trained bundle adds three things to the decayed mean:
+
+- attention: in head j a click on an article with vector v counts as exp(a_j(v)) clicks, with
+  a_j(v) = 2 tanh(A_j . v + b_j), so between 0.14 and 7.4. This weight depends on the article alone, so the
+  state remains a sum;
+- a prior: the vectors of a user without events;
+- layers, which turn each pooled interest into a query, as in a two-tower model whose user tower reads the
+  averaged history (Covington et al., 2016).
 """
 
 from __future__ import annotations
@@ -24,16 +27,16 @@ from freshet.models.kernels.unit_norm import to_unit_norm
 
 MAX_HEADS = 16
 SKIPS = "skips"
-"""The name of the last head, which pools what was shown and not clicked."""
+"""Name of the last head, which pools articles that were shown and not clicked."""
 
 ATTENTION_BOUND = 2.0
-"""The largest logarithm of a click's weight: no article can outweigh more than e^4 others."""
+"""Upper bound of the logarithm of a click's weight: no article can outweigh more than e^4 others."""
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"))
 
 
 class VectorLookup(Protocol):
-    """Article vectors by id; :class:`freshet.models.articles.catalog.ArticleCatalog` is one.
+    """Article vectors by id, such as :class:`freshet.models.articles.catalog.ArticleCatalog`.
 
     ``has_vector[-1]`` is False, so that the row of an unknown article, -1, can be used as an index.
     """
@@ -45,17 +48,17 @@ class VectorLookup(Protocol):
 
     @property
     def vectors_held(self) -> int:
-        """How many articles have a vector."""
+        """Number of articles that have a vector."""
         ...
 
     @property
     def vectors(self) -> NDArray[np.float32]:
-        """Shape (rows, d), finite."""
+        """Finite vectors, shape (rows, d)."""
         ...
 
     @property
     def has_vector(self) -> NDArray[np.bool_]:
-        """Shape (rows,)."""
+        """Mask of the rows that have a vector, shape (rows,)."""
         ...
 
     def row(self, news_id: str) -> int:
@@ -69,16 +72,16 @@ class VectorLookup(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Attention:
-    """How much an event counts, by its article's vector.
+    """Attention weights of events, from their articles' vectors.
 
     Raises:
         ValueError: The shapes do not fit each other.
     """
 
     weight: NDArray[np.float32]
-    """Shape (heads, d): A."""
+    """A, shape (heads, d)."""
     bias: NDArray[np.float32]
-    """Shape (heads,): b."""
+    """b, shape (heads,)."""
 
     def __post_init__(self) -> None:
         if self.weight.ndim != 2 or self.bias.shape != self.weight.shape[:1]:  # noqa: PLR2004 - (heads, d)
@@ -88,13 +91,13 @@ class Attention:
             )
 
     def of_heads(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """exp(a_j(v)) of every head j, shape (heads, n), for vectors (n, d); (heads,) for one vector (d,)."""
+        """Weights exp(a_j(v)) of every head j: (heads, n) for vectors (n, d), (heads,) for one (d,)."""
         scores = self.weight @ vectors.T
         scores += self.bias if vectors.ndim == 1 else self.bias[:, None]
         return _bounded_exp(scores)
 
     def of_skips(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """exp(a(v)) of the last head alone, shape (n,), for vectors (n, d)."""
+        """Weights exp(a(v)) of the last head (n,), for vectors (n, d)."""
         scores = vectors @ self.weight[-1]
         scores += self.bias[-1]
         return _bounded_exp(scores)
@@ -108,10 +111,14 @@ def _bounded_exp(scores: NDArray[np.float32]) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class Pooling:
-    """The pooling of one model bundle: an interest head for each half-life, then the head of skips.
+    """Pooling of one model bundle: an interest head for each half-life, then the head of skips.
 
-    States of two poolings hold sums that mean different things, unless they differ only in
-    ``prior_weight``, the bounds, and what is made of the sums (``prior``, ``layers``, ``normalise``).
+    States of two poolings are not comparable, unless the poolings differ only in ``prior_weight``, the
+    bounds, or the use of the sums (``prior``, ``layers``, ``normalise``).
+
+    >>> pooling = Pooling(64, (7_200.0, 604_800.0), 86_400.0, 1.0, max_recent_clicks=50, max_exposures=200)
+    >>> pooling.head_names
+    ('2h', '7d', 'skips')
 
     Raises:
         ValueError: A value is out of its range.
@@ -122,27 +129,27 @@ class Pooling:
     half_lives_s: tuple[float, ...]
     negative_half_life_s: float
     prior_weight: float
-    """Lambda: the population's vector counts as much as this many fresh clicks."""
+    """Lambda: the weight of the population's vector, in fresh clicks."""
     max_recent_clicks: int
     max_exposures: int
     max_parked: int = 100
-    """Clicks kept for articles without a vector, but never fewer than ``max_recent_clicks``."""
+    """Maximum number of clicks kept for articles without a vector; at least ``max_recent_clicks`` are."""
     bundle: str = ""
-    """The version of the vectors."""
+    """Version of the vectors."""
     attention: Attention | None = field(default=None, repr=False, compare=False)
-    """Without it every event counts once."""
+    """Attention weights; without them every event counts once."""
     prior: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
-    """Shape (heads, d): a user without events; without it, the mean of what is being clicked."""
+    """Vectors of a user without events, (heads, d); unset: the mean of the clicked articles."""
     layers: tuple[Layer, ...] = field(default=(), repr=False, compare=False)
-    """What makes queries of the interest heads' vectors."""
+    """Layers that turn the interest heads' vectors into queries."""
     normalise: bool = False
     """Whether those queries are scaled to norm 1."""
     all_half_lives_s: tuple[float, ...] = field(init=False, repr=False, compare=False)
-    """Of every head, that of skips last."""
+    """Half-lives of all heads, the head of skips last."""
     head_names: tuple[str, ...] = field(init=False, repr=False, compare=False)
-    """The half-lives in words, such as ``2h`` and ``7d``, then ``skips``."""
+    """Half-lives in words, such as ``2h`` and ``7d``, then ``skips``."""
     fingerprint: int = field(init=False, repr=False)
-    """32 bits that differ where the sums of a state mean something else."""
+    """Identity of the sums, 32 bits: it differs between poolings whose states are not comparable."""
 
     def __post_init__(self) -> None:
         half_lives_s = (*self.half_lives_s, self.negative_half_life_s)
@@ -175,13 +182,7 @@ class Pooling:
     def of_bundle(
         cls, bundle: Bundle, *, max_recent_clicks: int, max_exposures: int, max_parked: int = 100
     ) -> Pooling:
-        """The pooling that a bundle was trained with.
-
-        Args:
-            bundle: Its manifest's ``user``, and the weights ``user.*``.
-            max_recent_clicks: A bound of every state, as the others.
-            max_exposures: See above.
-            max_parked: See above.
+        """Pooling that a bundle was trained with: its manifest's ``user`` and its weights ``user.*``.
 
         Raises:
             BundleError: A weight is missing, or its shape does not fit the manifest.
@@ -212,7 +213,7 @@ class Pooling:
         )
 
     def pooled_skips(self, vectors: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
-        """S (d,) and Z of the last head, of fresh skips with ``vectors`` (n, d)."""
+        """S (d,) and Z of the last head, for fresh skips of ``vectors`` (n, d)."""
         if self.attention is None:
             return np.add.reduce(vectors), float(len(vectors))
         counts = self.attention.of_skips(vectors)
@@ -221,18 +222,14 @@ class Pooling:
     def pooled_clicks(
         self, vectors: NDArray[np.float32], ages_s: NDArray[np.float64]
     ) -> tuple[NDArray[np.float32], list[float]]:
-        """S (heads - 1, d) and Z (heads - 1,) of the interest heads, of clicks of these ages (n,)."""
-        weights = np.exp2(-ages_s / np.array(self.half_lives_s)[:, None])
+        """S (heads - 1, d) and Z (heads - 1,) of the interest heads, for clicks of ages ``ages_s`` (n,)."""
+        weights = np.exp2(-ages_s / np.array(self.half_lives_s)[:, None])  # (heads - 1, n)
         if self.attention is not None:
             weights *= self.attention.of_heads(vectors)[:-1]
         return weights.astype(np.float32) @ vectors, weights.sum(axis=1).tolist()
 
     def queries(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What articles are compared with (heads, d): the head of skips as it is, the others transformed.
-
-        Args:
-            vectors: Shape (heads, d), a user's vectors.
-        """
+        """Queries (heads, d) from a user's vectors (heads, d); the head of skips is not transformed."""
         if not self.layers and not self.normalise:
             return vectors
         queries = apply_layers(self.layers, vectors[:-1])
@@ -242,7 +239,7 @@ class Pooling:
 
     @property
     def heads(self) -> int:
-        """How many vectors a user has."""
+        """Number of vectors of a user."""
         return len(self.all_half_lives_s)
 
 

@@ -1,23 +1,23 @@
-"""A user's state: decayed sums of article vectors, and what the user has recently seen.
+"""User state: decayed sums of article vectors, recent clicks and exposures.
 
-The sums are those of :mod:`freshet.models.users.head_sums`: clicks feed every head but the last, skips
-(shown, not clicked) the last.
+Clicks feed every head of :mod:`freshet.models.users.head_sums` but the last, skips (shown and not clicked)
+feed the last.
 
 Guarantees, up to float32 rounding:
 
 - The state does not depend on the order in which the events of different sources arrive; a late event counts
   with its true age. An event at or before its source's last applied offset changes nothing.
-- :meth:`UserState.merge` equals the state of both event lists. It is for two users' events, disjoint.
-- Everything is bounded, by what is newest. A count of an article's exposures starts anew once the article has
-  fallen out of the ``max_exposures`` most recently shown.
-- An event that comes again as another record changes nothing, while its mark is among the last ``MAX_MARKS``.
-- :meth:`UserState.from_bytes` gives back a state that goes on exactly like the one written.
+- :meth:`UserState.merge` equals the state of both event lists, which must be disjoint.
+- All memory is bounded; the newest entries are kept. The exposures of an article are counted from 0 again
+  once it is no longer among the ``max_exposures`` most recently shown.
+- An event that is published again changes nothing while its mark is among the last ``MAX_MARKS``.
+- :meth:`UserState.from_bytes` returns a state that continues exactly like the one written.
 
 Choices:
 
 - **Skips of articles without a vector are not counted**; clicks on them are parked until they have one.
-- **History comes without times**: its clicks are taken as ``HISTORY_SPACING_S`` apart, the newest that long
-  before the first event, so that recent ones weigh more.
+- **History has no times**: its clicks are taken as ``HISTORY_SPACING_S`` apart, the newest that long before
+  the first event, so that recent clicks weigh more.
 """
 
 from __future__ import annotations
@@ -41,12 +41,23 @@ __all__ = ["HISTORY_SPACING_S", "Pooling", "Source", "UserState", "VectorLookup"
 
 HISTORY_SPACING_S = 6 * 3_600.0
 ERASURE = ("user-erased", 0)
-"""The source whose offset is the time of the erasure after which a state began."""
+"""Source whose offset is the time of the erasure after which a state began."""
 MAX_CONTEXT_CLICKS = 50
 
 
 class UserState:
-    """What freshet remembers of one user. Made by :meth:`empty`, :meth:`from_bytes`, :meth:`merge`."""
+    """State of one user, made by :meth:`empty`, :meth:`from_bytes` or :meth:`merge`.
+
+    >>> from freshet.models.articles.catalog import ArticleCatalog
+    >>> catalog = ArticleCatalog(d=2)
+    >>> row = catalog.put_vector("N1", [1.0, 0.0])
+    >>> pooling = Pooling(2, (7_200.0,), 86_400.0, 1.0, max_recent_clicks=50, max_exposures=200)
+    >>> state = UserState.empty(pooling)
+    >>> state.apply_click(("clicks", 0, 17), 1_700_000_000.0, "N1", catalog, impression_known=False)
+    True
+    >>> state.vectors(1_700_000_000.0, np.zeros(2, np.float32)).tolist()
+    [[0.5, 0.0], [0.0, 0.0]]
+    """
 
     __slots__ = (
         "_folded_revision",
@@ -64,7 +75,7 @@ class UserState:
     def __init__(self, pooling: Pooling) -> None:
         self.pooling = pooling
         self.clicks = 0
-        """Clicks ever applied, those of the history included."""
+        """Number of clicks ever applied, including the history's."""
         self._heads = HeadSums(pooling)
         self._recent: list[Click] = []
         self._parked: list[Click] = []
@@ -76,12 +87,12 @@ class UserState:
 
     @classmethod
     def empty(cls, pooling: Pooling, erased_ms: int | None = None) -> UserState:
-        """The state of a user never seen: the population's vectors, whatever the time.
+        """State of a new user, with the population's vectors.
 
         Args:
-            pooling: Of which vectors, and how.
-            erased_ms: When the user was erased, Unix milliseconds. No history seeds such a state: its clicks
-                may be of before.
+            pooling: The bundle's pooling.
+            erased_ms: Time of the user's erasure, Unix milliseconds. No history seeds such a state, because
+                its clicks may be older.
         """
         state = cls(pooling)
         if erased_ms is not None:
@@ -90,17 +101,17 @@ class UserState:
 
     @property
     def bundle(self) -> str:
-        """The version of the vectors that the state is made of."""
+        """Version of the vectors that the state is made of."""
         return self.pooling.bundle
 
     @property
     def reference_s(self) -> float:
-        """The time of the newest event applied; minus infinity before the first."""
+        """Time of the newest event applied, Unix seconds; minus infinity before the first."""
         return self._heads.reference_s
 
     @property
     def erased_ms(self) -> int:
-        """When the user was erased before this state began, Unix milliseconds; -1 for never."""
+        """Time of the erasure after which this state began, Unix milliseconds; -1 without one."""
         return self._offsets.get(ERASURE, -1)
 
     @property
@@ -110,37 +121,37 @@ class UserState:
 
     @property
     def parked(self) -> int:
-        """How many clicks wait for their article's vector."""
+        """Number of clicks that wait for their article's vector."""
         return len(self._parked)
 
     @property
     def offsets(self) -> dict[tuple[str, int], int]:
-        """The last offset applied of each (stream, partition)."""
+        """Last offset applied of each (stream, partition)."""
         return dict(self._offsets)
 
     def has_applied(self, source: Source) -> bool:
-        """Tell if the event of ``source`` would change nothing, since it or a later one was applied."""
+        """Whether the event of ``source``, or a later one of its partition, was applied already."""
         stream, partition, offset = source
         return offset <= self._offsets.get((stream, partition), -1)
 
     @property
     def exposures(self) -> dict[str, int]:
-        """How often each article was shown, the one shown longest ago first; counts end at 255."""
+        """Times shown by article, least recently shown first; counts stop at 255."""
         return self._shown.counts()
 
     def recent_clicks(self) -> list[tuple[str, float]]:
-        """The newest clicks, the oldest first: article and time."""
+        """Recent clicks, the oldest first: news id and time."""
         return [(news_id, time_s) for time_s, news_id in self._recent]
 
     @property
     def recent(self) -> Sequence[Click]:
-        """Times and news ids of the newest clicks, the oldest first; they may change with the state."""
+        """Times and news ids of recent clicks, the oldest first; the list changes with the state."""
         return self._recent
 
     def context(self, time_s: float) -> tuple[str, ...]:
-        """What a click at ``time_s`` follows: the newest clicks before it, distinct, the oldest first.
+        """Distinct recent articles clicked before ``time_s``, the oldest first.
 
-        It is the same however often, and however late, the click itself is applied.
+        The result does not depend on whether or when the click at ``time_s`` itself is applied.
         """
         before = dict.fromkeys([news_id for clicked_s, news_id in self._recent if clicked_s < time_s])
         return tuple(before)[-MAX_CONTEXT_CLICKS:]
@@ -153,9 +164,9 @@ class UserState:
         clicked: Collection[str],
         mark: int | None = None,
     ) -> Counted:
-        """Tell what of an event counts for everybody; ask before it is applied, with the same arguments.
+        """The part of an event that counts in common statistics; call it before the event is applied.
 
-        A record that was applied already is told as whole: whoever has counted it knows its offset.
+        A record that was applied already is returned whole: the statistics ignore its offset themselves.
         """
         if self.has_applied(source):
             return Counted(shown, clicked)
@@ -177,10 +188,10 @@ class UserState:
         """Count a slate: an exposure of each candidate, and its click or skip.
 
         A repeated candidate counts once. ``history`` seeds the state if nothing was ever applied to it.
-        ``mark`` is that of :func:`~freshet.models.users.user_share.mark_of`.
+        ``mark`` comes from :func:`~freshet.models.users.user_share.mark_of`.
 
         Returns:
-            False if this source's offset, or an event of this mark, has been applied already; nothing but the
+            False if this source's offset, or an event with this mark, has been applied already; only the
             offset is changed then.
 
         Raises:
@@ -220,12 +231,15 @@ class UserState:
 
         Args:
             source: Where the event came from.
-            time_s: Event time.
-            news_id: The article.
+            time_s: Event time, Unix seconds.
+            news_id: The clicked article.
             catalog: The articles' vectors.
-            impression_known: An impression shows, or will show, the article without the click: its skip is
-                taken back.
-            mark: As of :meth:`apply_impression`, as what is returned.
+            impression_known: Whether an impression shows the article without the click, now or later: its
+                skip is taken back.
+            mark: The event's mark.
+
+        Returns:
+            False if the event has been applied already, as for :meth:`apply_impression`.
 
         Raises:
             ValueError: ``time_s`` is not between 1970 and the year 10000; nothing is changed then.
@@ -239,9 +253,7 @@ class UserState:
         return True
 
     def seed_history(self, time_s: float, history: Sequence[str], catalog: VectorLookup) -> bool:
-        """Take earlier clicks, the oldest first, as if each was ``HISTORY_SPACING_S`` before the next.
-
-        Only where nothing was ever applied; for an answer to a user never seen, or at the first impression.
+        """Seed a new user's state with earlier clicks, the oldest first, ``HISTORY_SPACING_S`` apart.
 
         Returns:
             Whether the state changed.
@@ -254,7 +266,7 @@ class UserState:
     def fold_parked(self, catalog: VectorLookup) -> bool:
         """Count the parked clicks whose articles have a vector now, with their true ages.
 
-        Of a state that is being made again, also the skips, once.
+        The skips of a state that is being rebuilt are counted too, once.
 
         Returns:
             Whether a click was counted.
@@ -280,7 +292,7 @@ class UserState:
         return changed
 
     def _count_skips(self, catalog: VectorLookup) -> None:
-        """Make the sum of skips anew: of each article as often as it was shown, less its recent clicks."""
+        """Rebuild the head of skips: each article counts as often as it was shown, less its recent clicks."""
         skipped = dict(self._shown.last_shown())
         for _, news_id in self._recent:
             if news_id in skipped:
@@ -296,24 +308,24 @@ class UserState:
         self._heads.replace_skips(catalog.vectors[rows[known]], counts, times_s)
 
     def settle(self, now_s: float) -> None:
-        """Take what is dated after ``now_s`` as of now: until then, nothing new would weigh anything."""
+        """Take events dated after ``now_s`` as of now; otherwise new events would weigh almost nothing."""
         self._heads.reference_s = min(self._heads.reference_s, now_s)
 
     def weights(self, now_s: float) -> NDArray[np.float64]:
-        """Z of each head (heads,) at ``now_s``: how many fresh events its vector rests on."""
+        """Evidence Z of each head (heads,) at ``now_s``, in fresh events."""
         return self._heads.evidence(now_s)
 
     def vectors(self, now_s: float, population: NDArray[np.float32]) -> NDArray[np.float32]:
         """The user's vectors (heads, d) at ``now_s``, or as of the newest event if that is later.
 
         Args:
-            now_s: The time.
-            population: The vector that a head without evidence has: (d,), or (heads, d).
+            now_s: Event time, Unix seconds.
+            population: The vector of a head without evidence: (d,), or (heads, d).
         """
         return self._heads.vectors(now_s, population)
 
     def merge(self, other: UserState) -> UserState:
-        """The state of both users' events together, as when a visitor logs in.
+        """State of both users' events together, for example when a visitor logs in.
 
         Raises:
             ValueError: The two poolings differ.
@@ -333,11 +345,11 @@ class UserState:
         return merged
 
     def rebuild(self, pooling: Pooling, catalog: VectorLookup) -> UserState:
-        """The state for other vectors or half-lives: made again of recent and parked clicks, and exposures.
+        """Rebuild the state for other vectors or half-lives, from recent and parked clicks and exposures.
 
-        Older clicks are gone from the sums; exposures, offsets and the number of clicks stay. All skips of an
-        article count as if they had happened when it was last shown, because earlier times are not kept.
-        Clicks on articles that ``catalog`` has no vector of are parked, skips of such are not counted.
+        Older clicks are lost from the sums; exposures, offsets and the number of clicks are kept. All skips
+        of an article count as of its last exposure, because earlier times are not kept. Clicks on articles
+        without a vector in ``catalog`` are parked, skips of them are not counted.
         """
         stored = self._stored()
         rebuilt = UserState._restored(stored._replace(fingerprint=~pooling.fingerprint), pooling)
@@ -345,15 +357,15 @@ class UserState:
         return rebuilt
 
     def to_bytes(self) -> bytes:
-        """The state in the format of :mod:`freshet.models.users.codec`."""
+        """Encode the state in the format of :mod:`freshet.models.users.codec`."""
         return encode(self._stored())
 
     @classmethod
     def from_bytes(cls, value: bytes, pooling: Pooling) -> UserState:
-        """The state that :meth:`to_bytes` encoded.
+        """Decode a state that :meth:`to_bytes` encoded.
 
-        If it was made with other vectors or half-lives than ``pooling``, the next :meth:`fold_parked`
-        rebuilds it as :meth:`rebuild` does.
+        If its vectors or half-lives differ from those of ``pooling``, the next :meth:`fold_parked` rebuilds
+        it like :meth:`rebuild`.
 
         Raises:
             ValueError: The bytes are not a user's state, are damaged, or of another version.
@@ -401,7 +413,7 @@ class UserState:
         return state
 
     def _accept(self, source: Source, time_s: float, mark: int | None) -> bool:
-        """Move the source's offset forward; False if it, or the mark, has been applied already."""
+        """Advance the source's offset; False if it, or the mark, has been applied already."""
         if self.has_applied(source):
             return False
         if not 0.0 <= time_s < MAX_TIME_S:
@@ -429,7 +441,7 @@ class UserState:
     def _click(
         self, time_s: float, news_id: str, catalog: VectorLookup, weights: list[float]
     ) -> tuple[int, float]:
-        """Count or park a click; gives the article's row, -1 without a vector, and what a skip weighs."""
+        """Count or park a click; return the article's row, -1 without a vector, and a skip's weight."""
         self.clicks += 1
         keep_newest(self._recent, (time_s, news_id), self.pooling.max_recent_clicks)
         row = catalog.row(news_id)

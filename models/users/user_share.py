@@ -1,13 +1,13 @@
-"""How much of one user counts for everybody: each event once, and an article only so often in an hour.
+"""Limits on one user's share in common statistics: an event counts once, an article a few times an hour.
 
-Of a user, at most ``MAX_CLICKS_AN_HOUR`` clicks on an article within an hour of event time count in what is
-known of the article (its statistics, co-clicks, the population's vector, bursts) and teach the ranker. Of
-showings ``MAX_SHOWN_AN_HOUR`` in a clock hour count, and that of every click that does. Beyond that a user
-moves nothing but their own state. On three public logs (MIND, DeskDrop, NeMig: 23,253 clicks, 311,429
-showings) nobody clicked an article more than twice in an hour, and nobody was shown one more than six times.
+At most ``MAX_CLICKS_AN_HOUR`` of a user's clicks on an article within an hour of event time count in its
+statistics, co-clicks, the population's vector and bursts, and train the ranker. ``MAX_SHOWN_AN_HOUR``
+exposures in a clock hour count, and the exposure of every click that counts. Further events change only the
+user's own state. On three public logs (MIND, DeskDrop, NeMig: 23,253 clicks, 311,429 exposures) nobody
+clicked an article more than twice in an hour, and nobody was shown one more than six times.
 
-An event that is published again is known by its **mark**, a hash of what names it. A user's state keeps the
-last ``MAX_MARKS``.
+An event that is published again is recognised by its **mark**, a hash of its identity. A user's state keeps
+the last ``MAX_MARKS``.
 """
 
 from __future__ import annotations
@@ -23,31 +23,36 @@ from freshet.models.users.exposures import HOUR_S, Exposures
 MAX_CLICKS_AN_HOUR: Final = 3
 MAX_SHOWN_AN_HOUR: Final = 10
 MAX_MARKS: Final = 64
-"""Events of a user that are known when they come again, whatever their kind; 8 bytes each."""
+"""Number of a user's last events of any kind that are recognised again; 8 bytes each."""
 
 
 class Counted(NamedTuple):
-    """The part of an event that counts for everybody."""
+    """Part of an event that counts in common statistics."""
 
     shown: Collection[str]
     clicked: Collection[str]
     left_out: Collection[str] = ()
-    """Articles of which nothing counts."""
+    """Articles of the event that do not count."""
     teaches: bool = True
-    """True where every click counts: the ranker may learn from it."""
+    """Whether every click counts, so that the ranker may learn from the event."""
 
     @property
     def whole(self) -> bool:
-        """True where nothing of the event is left out."""
+        """Whether the whole event counts."""
         return self.teaches and not self.left_out
 
 
 def mark_of(event: Impression | Click) -> int:
-    """The 64 bits by which an event of a user is known when it is published again.
+    """Mark of an event, 64 bits: the same when the event is published again.
 
-    - An impression by its id and time: who numbers impressions anew each day does not lose those of today.
-    - A click by its ``click_id``; without it, by the impression and the article that it names; without those,
-      by its article and time.
+    - The mark of an impression comes from its id and time, so ids may start again each day.
+    - The mark of a click comes from its ``click_id``; without one, from its impression and article; without
+      an impression, from its article and time.
+
+    >>> from datetime import UTC, datetime
+    >>> click = Click(user_id="U1", news_id="N1", time=datetime(2026, 3, 2, tzinfo=UTC), click_id="C1")
+    >>> mark_of(click) == mark_of(click.model_copy(update={"news_id": "N2"}))
+    True
     """
     # No id has a space in it.
     match event:
@@ -70,16 +75,16 @@ def bounded(  # noqa: PLR0917 - when, what, and what is known of the user
     max_recent: int,
     exposures: Exposures,
 ) -> Counted:
-    """Leave out of an event at ``time_s`` what its user has counted in too often.
+    """Leave out the articles of an event that its user has clicked or seen too often.
 
     Args:
         time_s: Event time, Unix seconds.
-        shown: What was shown.
-        clicked: What was clicked.
-        recent: The user's newest clicks before it, the oldest first. Where they are as many as are remembered
-            and all of the last hour, no click counts: how many there were is not known any more.
-        max_recent: How many are remembered.
-        exposures: The user's before it.
+        shown: Articles shown.
+        clicked: Articles clicked.
+        recent: The user's recent clicks before the event, the oldest first. If there are ``max_recent`` of
+            them, all in the last hour, no click counts: older ones may have been dropped.
+        max_recent: Maximum number of recent clicks kept.
+        exposures: The user's exposures before the event.
     """
     worn = exposures.shown_in_hour(shown, time_s, MAX_SHOWN_AN_HOUR)
     if not worn and not clicked:

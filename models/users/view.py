@@ -1,7 +1,8 @@
-"""What ranking needs of a user at one moment."""
+"""View of a user at one moment, as ranking needs it."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,19 +16,24 @@ from freshet.models.users.state import Pooling, UserState
 
 @dataclass(frozen=True, slots=True)
 class UserView:
-    """What ranking needs of a user at one moment."""
+    """View of a user at one moment, as ranking needs it.
+
+    >>> view = UserView.of(None, 1_700_000_000.0, np.ones(2, np.float32))
+    >>> view.head_names, view.vectors.tolist(), view.clicks
+    (('population', 'skips'), [[1.0, 1.0], [1.0, 1.0]], 0)
+    """
 
     vectors: FloatMatrix
-    """Shape (heads, d): the interest heads' queries, then the vector of the skips."""
+    """Queries of the interest heads, then the vector of the skips, (heads, d)."""
     dot_offsets: NDArray[np.float32]
-    """Shape (heads,): each vector's dot product with the mean of what is being clicked."""
+    """Dot product of each vector with the mean of the clicked articles, (heads,)."""
     head_names: tuple[str, ...]
     head_weights: NDArray[np.float64]
-    """Shape (heads,): the decayed evidence that each vector rests on."""
+    """Decayed evidence of each vector, (heads,)."""
     clicks: int
-    """Clicks ever applied."""
+    """Number of clicks ever applied."""
     seen: Mapping[str, int]
-    """Recent clicks by news id."""
+    """Number of recent clicks by news id."""
     exposures: Mapping[str, int]
     """Times shown by news id, clicked or not."""
     recent: Sequence[Click] = ()
@@ -41,13 +47,13 @@ class UserView:
         population: NDArray[np.float32],
         pooling: Pooling | None = None,
     ) -> UserView:
-        """The view of ``state`` at ``now_s``; of a user never seen (``None``), the population's.
+        """View of a user at ``now_s``.
 
         Args:
-            state: The user's state.
+            state: The user's state; ``None`` for a new user, who has the population's vectors.
             now_s: Event time, Unix seconds.
-            population: The mean of what is clicked, (d,) or (heads, d): the prior where the pooling has none.
-            pooling: Of a user never seen; without it, that of an untrained bundle.
+            population: Mean of the clicked articles, (d,) or (heads, d); the prior if the pooling has none.
+            pooling: Pooling of a new user; unset: two heads, as of an untrained bundle.
         """
         pooling = pooling if state is None else state.pooling
         prior = population if pooling is None or pooling.prior is None else pooling.prior
@@ -56,19 +62,14 @@ class UserView:
             vectors = np.broadcast_to(prior, (heads, prior.shape[-1])).astype(np.float32)
             names = ("population",) * (heads - 1) + ("skips",)
             weights = np.zeros(len(vectors))
-            clicks, exposures = 0, dict[str, int]()
-            recent: Sequence[Click] = ()
+            clicks, exposures, recent = 0, dict[str, int](), list[Click]()
         else:
             vectors = state.vectors(now_s, prior)
             names = state.pooling.head_names
             weights = np.asarray(state.weights(now_s), np.float64)
-            clicks = state.clicks
-            recent = state.recent
-            exposures = state.exposures
+            clicks, exposures, recent = state.clicks, state.exposures, list(state.recent)
         if pooling is not None:
             vectors = pooling.queries(vectors)
         offsets: NDArray[np.float32] = np.vecdot(vectors, population)
-        seen: dict[str, int] = {}
-        for _, news_id in recent:
-            seen[news_id] = seen.get(news_id, 0) + 1
+        seen = Counter(news_id for _, news_id in recent)
         return cls(vectors, offsets, names, weights, clicks, seen, exposures, recent)
