@@ -1,7 +1,7 @@
-"""What each group of features is worth: rankers that learn without it, beside the one that has them all.
+"""Feature ablation: the loss in AUC of a ranker that learns without a group of features.
 
-All see the same impressions in one pass, so that the differences can be resampled in pairs. Groups overlap in
-what they know (a click-through rate is nearly a lift): that one can be spared says nothing of two.
+All rankers see the same impressions in one pass, so that their differences can be resampled in pairs. Groups
+overlap (a click-through rate is nearly a lift): a ranker may do without either of two groups, but not both.
 """
 
 from __future__ import annotations
@@ -23,14 +23,7 @@ from freshet.models.ranking.online_ranker import OnlineRanker, OnlineSettings
 
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
-        "dot products": (
-            "dot_first",
-            "dot_last",
-            "dot_best",
-            "dot_skips",
-            "no_vector",
-            "dot_by_maturity",
-        ),
+        "dot products": ("dot_first", "dot_last", "dot_best", "dot_skips", "no_vector", "dot_by_maturity"),
         "click-through rates": ("log_ctr_30min", "log_ctr_3h", "log_ctr_24h", "log_ctr_all"),
         "lifts": ("log_lift_30min", "log_lift_3h", "log_lift_24h", "log_lift_all", "lift_by_maturity"),
         "trend": ("trend",),
@@ -50,16 +43,16 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "user maturity": ("dot_by_maturity", "lift_by_maturity", "co_click_by_maturity"),
     }
 )
-"""Features by what they rest on; a cross belongs to both of its factors."""
+"""Features by group; a cross belongs to the groups of both of its factors."""
 
 
 class WithoutFeatures:
-    """An online ranker to which some features are always 0.
+    """Online ranker that sees 0 for some features.
 
     Args:
-        names: Features.
-        start: Where to begin.
-        settings: How to learn.
+        names: The hidden features.
+        start: Ranker with the start weights.
+        settings: Settings of the learning.
 
     Raises:
         ValueError: A name is no feature.
@@ -75,65 +68,57 @@ class WithoutFeatures:
         self._ranker = OnlineRanker(start, settings)
 
     def score(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Scores (n,) of candidates with features (n, len(FEATURES))."""
+        """Score candidates (n,) with features (n, len(FEATURES))."""
         return self._ranker.score(x * self._kept)
 
     def learn(
         self, x: NDArray[np.float32], clicked: NDArray[np.bool_], *, time_s: float | None = None
     ) -> bool:
-        """As :meth:`OnlineRanker.learn`."""
+        """Learn as :meth:`OnlineRanker.learn` does, from the features that are not hidden."""
         return self._ranker.learn(x * self._kept, clicked, time_s=time_s)
 
 
 @dataclass(frozen=True, slots=True)
 class AblatedGroup:
-    """What one group of features is worth."""
+    """Value of one group of features."""
 
     group: str
     features: tuple[str, ...]
     without: Estimate
     """AUC of a ranker that learns without the group."""
     loss: Estimate
-    """How much lower that is, resampled in pairs."""
+    """AUC of the ranker with all features minus :attr:`without`, resampled in pairs."""
     alone: Estimate
-    """AUC of a ranker that learns from nothing but the group."""
+    """AUC of a ranker that learns from this group only."""
 
 
 def ablated(start: LinearRanker, settings: OnlineSettings) -> dict[str, WithoutFeatures]:
-    """By name a ranker without each of :data:`GROUPS`, and one with nothing else."""
+    """Make a ranker without each of :data:`GROUPS`, and one with that group only, by name."""
     rankers = {}
     for group, names in GROUPS.items():
-        rankers[_without(group)] = WithoutFeatures(names, start, settings)
+        rankers[f"without {group}"] = WithoutFeatures(names, start, settings)
         others = [name for name in FEATURES if name not in names]
-        rankers[_alone(group)] = WithoutFeatures(others, start, settings)
+        rankers[f"only {group}"] = WithoutFeatures(others, start, settings)
     return rankers
 
 
 def ablation(scores: SlateScores, method: str, seed: int = 0) -> tuple[AblatedGroup, ...]:
-    """What each group is worth to ``method``, the largest loss first.
+    """Estimate the value of each group to ``method``, the largest loss first.
 
     Args:
-        scores: Of ``method``, compared with all of :func:`ablated`.
-        method: The ranker that has all features.
-        seed: Of the resampling.
+        scores: Metrics of ``method``, compared with the rankers of :func:`ablated`.
+        method: The ranker with all features.
+        seed: Seed of the resampling.
     """
     own = scores.values[:, scores.methods.index(method), METRICS.index("auc")].astype(np.float64)
     auc = dict(zip(scores.compared, scores.compared_auc.T.astype(np.float64), strict=True))
     columns = []
     for group in GROUPS:
-        without = auc[_without(group)]
-        columns += [without, own - without, auc[_alone(group)]]
+        without = auc[f"without {group}"]
+        columns += [without, own - without, auc[f"only {group}"]]
     found = estimates(np.column_stack(columns), seed)
     groups = [
         AblatedGroup(group, names, *found[3 * i : 3 * i + 3])
         for i, (group, names) in enumerate(GROUPS.items())
     ]
     return tuple(sorted(groups, key=lambda group: -group.loss.mean))
-
-
-def _without(group: str) -> str:
-    return f"without {group}"
-
-
-def _alone(group: str) -> str:
-    return f"only {group}"

@@ -1,18 +1,18 @@
-"""Scores candidates with nothing but a bundle: article vectors, user vectors, dot products.
+"""Scores by a bundle alone: dot products of user vectors and article vectors.
 
-What the frozen protocol measures. With v a candidate's vector, b its bias and q_j the user's queries (the
-pooled heads through the user's layers, by the code that serves),
+The temporal hold-out measures these. With v a candidate's vector, b its bias and q_j the user's queries (the
+pooled heads after the user's layers, computed by the code that serves),
 
     score = sum_j mix_j q_j . (v - m) + (b - mean of b),
 
-m the mean of what was clicked in the training period. Subtracting means changes no order among articles that
-have a vector; it makes 0, the score of one that has none, the average instead of an extreme, as the ranker's
-features do (:mod:`freshet.models.ranking.linear`). Without ``user.mix`` every interest head counts the same
-and that of the skips nothing.
+m the mean vector of the clicks in the training period. Subtracting means changes no order among articles
+with a vector, and makes 0, the score of an article without one, an average score instead of an extreme one,
+as the ranker's features do (:mod:`freshet.models.ranking.linear`). Without ``user.mix`` the interest heads
+have equal weights and the head of the skips none.
 
-Where the bundle has ``user.table``, a user it knows is that table's row and anybody else the rows' mean;
-otherwise a user is the pooled state of events and history. An article whose vector is zero has none: a tower
-of ids gives that to an article it was not trained on.
+If the bundle has ``user.table``, a known user is a row of that table and any other user the rows' mean;
+otherwise a user is the pooled state of events and history. A zero vector means that an article has none: a
+tower of ids gives it to articles that it was not trained on.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from freshet.models.users.pooling import Pooling
 from freshet.models.users.state import UserState
 
 _CHUNK = 1 << 16
-"""Impressions at a time, for the sake of memory."""
+"""Impressions counted at once, to bound memory."""
 
 
 class ArticleVectors:
-    """The vectors of a log's articles by id; a :class:`~freshet.models.users.pooling.VectorLookup`.
+    """Vectors of a log's articles by id; a :class:`~freshet.models.users.pooling.VectorLookup`.
 
     Args:
-        ids: Of the ``n`` articles.
+        ids: Ids of the ``n`` articles.
         vectors: Shape (n, d), finite; zeros where an article has none.
     """
 
@@ -51,22 +51,21 @@ class ArticleVectors:
         self._row_of = {news_id: row for row, news_id in enumerate(ids)}
 
     def row(self, news_id: str) -> int:
-        """The row of an article, -1 if it is unknown."""
+        """Row of an article, -1 if it is unknown."""
         return self._row_of.get(news_id, -1)
 
     def rows(self, ids: Sequence[str]) -> NDArray[np.int64]:
-        """The rows (n,) of articles, -1 where one is unknown."""
-        get = self._row_of.get
-        return np.array([get(news_id, -1) for news_id in ids], np.int64)
+        """Rows (n,) of articles, -1 where one is unknown."""
+        return np.array([self.row(news_id) for news_id in ids], np.int64)
 
 
 class BundleScorer:
-    """Scores the candidates of a log's impressions, users being what the training period made of them.
+    """Scores the candidates of a log's impressions by the users' states after the training period.
 
     Args:
-        bundle: What ranks.
-        articles: Of the log.
-        text_vectors: Shape (articles, d_text), zeros without text; ``None`` only if the tower reads none.
+        bundle: The bundle that ranks.
+        articles: The log's articles.
+        text_vectors: Shape (articles, d_text), zeros without text; ``None`` if the tower reads no text.
 
     Raises:
         BundleError: A weight is missing, or its shape does not fit.
@@ -88,22 +87,22 @@ class BundleScorer:
 
     @property
     def vectors(self) -> FloatMatrix:
-        """Shape (articles, d): zeros where an article has none."""
+        """Article vectors (articles, d), zeros where an article has none."""
         return self.articles.vectors[:-1]
 
     @property
     def states(self) -> int:
-        """Users whose state is held."""
+        """Number of users with a state."""
         return len(self._states)
 
     def learn(self, log: ImpressionLog, start: int, stop: int, users: NDArray[np.bool_]) -> int:
-        """Apply the impressions from ``start`` to before ``stop``, in the order of time; gives how many.
+        """Apply the impressions in ``range(start, stop)``, in the order of time; return their number.
 
         Args:
-            log: Whose impressions.
-            start: Where to begin.
-            stop: Where to end.
-            users: Shape (users,): whose state will be asked for; those of others are not built.
+            log: The log.
+            start: First position.
+            stop: Position after the last.
+            users: Shape (users,): users who will be scored; no state is built for the others.
         """
         if self._table is not None:
             return 0
@@ -128,9 +127,9 @@ class BundleScorer:
         return applied
 
     def settle(self, log: ImpressionLog, stop: int) -> None:
-        """Take the mean of what was clicked before ``stop``, recent clicks counting more, as the average.
+        """Set m to the mean vector of the clicks before ``stop``, weighted towards recent ones.
 
-        It is what users without events are, where the bundle has no vector for them.
+        Users without events have this vector, unless the bundle has a prior for them.
         """
         has_vector = self.articles.has_vector[:-1]
         weights = np.zeros(len(self._ids))
@@ -146,9 +145,9 @@ class BundleScorer:
             self._mean = (weights / weights.sum()).astype(np.float32) @ self.vectors
 
     def user_vectors(self, log: ImpressionLog, start: int, stop: int) -> FloatMatrix:
-        """What candidates are compared with (b, d) in the impressions from ``start`` to before ``stop``.
+        """User vectors (b, d) of the ``b`` impressions in ``range(start, stop)``.
 
-        A user without a state is given one of the history of the first line asked for.
+        A user without a state gets one from the click history of the first impression asked for.
         """
         if self._table is not None:
             return self._table.rows_of([log.user_ids[user] for user in log.user[start:stop].tolist()])
@@ -165,10 +164,7 @@ class BundleScorer:
         return out
 
     def scores(self, log: ImpressionLog, start: int, stop: int) -> NDArray[np.float32]:
-        """Scores of all candidates of the impressions from ``start`` to before ``stop``, one after another.
-
-        Shape (sum of the slates' sizes,), float32.
-        """
+        """Scores (sum of the slates' sizes,) float32 of the candidates in ``range(start, stop)``."""
         users = self.user_vectors(log, start, stop)
         average = users @ self._mean
         first, last = int(log.slate_start[start]), int(log.slate_start[stop])
@@ -178,8 +174,8 @@ class BundleScorer:
         vectors = self.articles.vectors
         for i in range(stop - start):
             part = slice(bounds[i], bounds[i + 1])
-            # Row by row: a matrix product rounds equal rows differently by their place, so that ties of
-            # articles with one vector would be broken by the order of candidates.
+            # (n, d) . (d,), row by row: a matrix product rounds equal rows differently by their place, so
+            # that the order of candidates would break ties of equal vectors.
             np.vecdot(vectors.take(rows[part], axis=0), users[i], out=out[part])
         out -= np.repeat(average, np.diff(bounds))
         out[~self.articles.has_vector[rows]] = 0.0
@@ -192,7 +188,7 @@ class BundleScorer:
 
 
 class _UserTable:
-    """``user.table``: a row for each known user, the rows' mean for anybody else."""
+    """Vectors of ``user.table``: a row for each known user, the rows' mean for all others."""
 
     def __init__(self, table: FloatMatrix, user_ids: Sequence[str]) -> None:
         mean = table[1:].mean(axis=0, keepdims=True) if len(table) > 1 else table[:1]
@@ -223,7 +219,7 @@ def user_mix(bundle: Bundle, heads: int) -> NDArray[np.float32]:
 
 
 def _centred_biases(bundle: Bundle, ids: Sequence[str]) -> NDArray[np.float32]:
-    """Biases (n,) less their table's mean; that of an unknown article is 0 unless training gave it one."""
+    """Biases (n,) minus their table's mean; 0 for an unknown article unless row 0 was trained."""
     table = bundle.weights.get("article.bias")
     if table is None:
         return np.zeros(len(ids), np.float32)
@@ -231,7 +227,7 @@ def _centred_biases(bundle: Bundle, ids: Sequence[str]) -> NDArray[np.float32]:
     table = weight_of(bundle, "article.bias", (1 + len(vocabulary),))
     mean = table[1:].mean() if vocabulary else np.float32(0.0)
     centred = table - mean
-    # An exact 0 in row 0 is what an untrained row holds.
+    # An untrained row 0 is exactly 0.
     centred[0] = centred[0] if table[0] else 0.0
     row_of = {news_id: 1 + row for row, news_id in enumerate(vocabulary)}
     biases: NDArray[np.float32] = centred[[row_of.get(news_id, 0) for news_id in ids]]

@@ -1,15 +1,14 @@
-"""The frozen protocol: what was learned before the cut ranks what comes after it, and learns nothing there.
+"""Temporal hold-out: fit before the cutoff, freeze, rank the rest.
 
-Comparable with published tables. Of the evaluation period's impressions a method is given the candidates,
-the user, the time, and for a user never seen before the click history of the user's first line, which MIND
-repeats in every line and which ends before the line. No click of the period reaches a score: two logs that
-differ only in clicks after the cut are scored the same.
+Its figures are comparable with published tables. A method knows the candidates, the user and the time of each
+impression after the cutoff, and for a new user the click history of the user's first line, which MIND repeats
+in every line and which ends before the line. No click after the cutoff affects a score.
 
-The baselines, all of the same run:
+Baselines of the same run:
 
-- **popular**: clicks in the training period, as they were at the cut; ties and unseen articles in no order;
-- **click rate**: the smoothed click-through rate at the cut;
-- **newest**: the publication time (``published.tsv``), else when the log first showed the article;
+- **popular**: clicks before the cutoff; ties and unseen articles are in random order;
+- **click rate**: the smoothed click-through rate at the cutoff;
+- **newest**: the publication time (``published.tsv``), or the article's first impression if it is earlier;
 - **random**: a hash of impression and article.
 """
 
@@ -31,35 +30,35 @@ from freshet.models.evaluation.slate_scores import Slates
 POPULAR, CLICK_RATE, NEWEST, RANDOM = "popular", "click rate", "newest", "random"
 BASELINES = (POPULAR, CLICK_RATE, NEWEST, RANDOM)
 _CHUNK = 1 << 16
-"""Impressions at a time: what is worked out for 83 million candidates at once takes a gigabyte."""
+"""Impressions counted at once: 83 million candidates at once would take a gigabyte."""
 
 
 class CutError(ValueError):
-    """Where the evaluation should begin, nothing can be measured, or the bundle has learned from it."""
+    """Nothing can be measured from the requested cut on, or the bundle was trained on it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Where the evaluation begins."""
+    """Beginning of the measured impressions."""
 
     position: int
-    """The first impression measured."""
+    """Position of the first measured impression."""
     note: str
-    """Why there, in one sentence."""
+    """Reason for the position, in one sentence."""
 
 
 def cut(log: ImpressionLog, manifest: Manifest | None, asked: float | None, default: float) -> Cut:
-    """Where to begin, so that a bundle is measured on nothing that it was trained on.
+    """Choose the cut so that a bundle is not measured on impressions that it was trained on.
 
     Args:
         log: The whole log.
-        manifest: Of the bundle that ranks, if there is one.
-        asked: A share of the impressions from 0 to 1, or Unix seconds; ``None``: after the bundle's training
-            period, else ``default``.
+        manifest: Manifest of the bundle that ranks, if there is one.
+        asked: A share of the impressions from 0 to 1, or Unix seconds; ``None``: the end of the bundle's
+            training period, or ``default``.
         default: A share of the impressions.
 
     Raises:
-        CutError: Nothing comes after the cut, or the bundle was trained on what comes after ``asked``.
+        CutError: No impression is after the cut, or the bundle was trained on impressions after ``asked``.
     """
     training = None if manifest is None or not manifest.training.examples else manifest.training
     start_s, end_s = float(log.time_s[0]), float(log.time_s[-1])
@@ -103,12 +102,12 @@ def _time_at(log: ImpressionLog, position: int) -> str:
 
 
 class Baselines:
-    """What ranks without a model, from the impressions before a cut.
+    """Rankings without a model, from the impressions before a cut.
 
     Args:
         log: The whole log.
         position: The cut.
-        seed: Of the random order.
+        seed: Seed of the random order.
 
     Raises:
         MindError: ``published.tsv`` cannot be read.
@@ -117,9 +116,9 @@ class Baselines:
     def __init__(self, log: ImpressionLog, position: int, seed: int = 0) -> None:
         n = len(log.articles)
         self.shown: NDArray[np.int64] = np.zeros(n, np.int64)
-        """Shape (articles,): how often each was shown before the cut."""
+        """Shape (articles,): impressions before the cut."""
         self.clicks: NDArray[np.int64] = np.zeros(n, np.int64)
-        """Shape (articles,): how often each was clicked before the cut."""
+        """Shape (articles,): clicks before the cut."""
         for start in range(0, position, _CHUNK):
             part = log.slice(start, min(start + _CHUNK, position))
             self.shown += np.bincount(part.candidates, minlength=n)
@@ -134,7 +133,7 @@ class Baselines:
         return self_information(self.clicks)
 
     def scores(self, slates: Slates) -> Mapping[str, NDArray[np.float64]]:
-        """By method, scores of all candidates, one after another."""
+        """Score all candidates (sum of sizes,) by each method."""
         articles = slates.candidates
         positions = np.repeat(slates.positions, slates.sizes)
         return {
@@ -146,10 +145,10 @@ class Baselines:
 
 
 def publication_times(log: ImpressionLog) -> NDArray[np.float64]:
-    """When each article (articles,) appeared, Unix seconds, as far as the log knows.
+    """Publication times (articles,) in Unix seconds, as far as the log knows.
 
-    The earlier of the time in ``published.tsv`` and of the article's first impression, which is known to
-    whoever is shown it; one that is never shown nor dated appeared when the log begins.
+    An article's time is that in ``published.tsv`` or of its first impression, whichever is earlier, and the
+    log's first time where there is neither.
 
     Raises:
         MindError: ``published.tsv`` cannot be read.

@@ -1,6 +1,6 @@
-r"""What lists of recommendations are like beyond their order: coverage, diversity and novelty.
+r"""Metrics of recommendation lists beyond accuracy: coverage, diversity and novelty.
 
-None of them says that a list is good: random order has the best coverage and novelty. They are read beside
+None of them measures whether a list is good: random order has the best coverage and novelty. Read them beside
 the ranking metrics.
 
 - **Coverage**: the share of the articles that could have been recommended which is in any list (Herlocker
@@ -8,9 +8,8 @@ the ranking metrics.
 - **Diversity** of a list: the mean of :math:`1 - \cos(v_i, v_j)` over its pairs (Smyth and McClave,
   "Similarity vs. diversity", ICCBR 2001), from 0 (always the same) over 1 (unrelated) to at most 2.
 - **Novelty** of a list: the mean self-information :math:`-\log_2 p_i` in bits, with :math:`p_i` the article's
-  share of what was clicked before (Zhou et al., "Solving the apparent diversity-accuracy dilemma of
-  recommender systems", PNAS 2010). Every article is given one click more, so that one never clicked is rare
-  and not infinitely rare.
+  share of earlier clicks (Zhou et al., "Solving the apparent diversity-accuracy dilemma of recommender
+  systems", PNAS 2010). Each count is raised by one click: articles without clicks get a finite value.
 
 Lists are rows of article numbers, -1 where a list is shorter.
 """
@@ -23,14 +22,17 @@ from numpy.typing import NDArray
 from freshet.models.ports import FloatMatrix
 
 Lists = NDArray[np.integer]
-"""Shape (lists, k): numbers of articles, -1 for none."""
+"""Shape (lists, k): article numbers, -1 for none."""
 
 
 def coverage(lists: Lists, recommendable: int) -> float:
-    """The share of ``recommendable`` articles that is in any of the lists.
+    """Share of ``recommendable`` articles that appear in any of the lists.
 
     Raises:
         ValueError: There are fewer recommendable articles than the lists hold, or none.
+
+    >>> coverage(np.array([[0, 1], [1, -1]]), recommendable=4)
+    0.5
     """
     found = len(np.unique(lists[lists >= 0]))
     if recommendable < max(found, 1):
@@ -39,11 +41,15 @@ def coverage(lists: Lists, recommendable: int) -> float:
 
 
 def diversity(lists: Lists, vectors: FloatMatrix) -> NDArray[np.float64]:
-    """The mean cosine distance (lists,) between the articles of each list; NaN with fewer than two vectors.
+    """Mean cosine distance (lists,) between the articles of each list; NaN with fewer than two vectors.
 
     Args:
         lists: Shape (lists, k).
-        vectors: Shape (articles, d); an article whose vector is zero is passed over.
+        vectors: Shape (articles, d); articles whose vector is zero are ignored.
+
+    >>> vectors = np.array([[1, 0], [0, 1], [1, 0]], np.float32)
+    >>> diversity(np.array([[0, 1], [0, 2]]), vectors).tolist()
+    [1.0, 0.0]
     """
     held = lists >= 0
     listed = np.where(held, lists, 0)
@@ -61,14 +67,18 @@ def diversity(lists: Lists, vectors: FloatMatrix) -> NDArray[np.float64]:
 
 
 def self_information(clicks: NDArray[np.integer]) -> NDArray[np.float64]:
-    """What it says, in bits, that an article (articles,) with so many of all clicks was clicked."""
+    """Self-information (articles,) in bits of a click on each article, from counts of clicks (articles,).
+
+    >>> self_information(np.array([2, 0])).round(3).tolist()
+    [0.415, 2.0]
+    """
     smoothed = clicks + 1.0
     bits: NDArray[np.float64] = -np.log2(smoothed / smoothed.sum())
     return bits
 
 
 def novelty(lists: Lists, information: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean self-information (lists,) of each list's articles, in bits; NaN for an empty list.
+    """Mean self-information (lists,) of each list's articles, in bits; NaN for an empty list.
 
     Args:
         lists: Shape (lists, k).

@@ -1,8 +1,8 @@
-"""Test, then train: each impression is ranked with the code that serves, before anything is learned from it.
+"""Prequential evaluation: rank each impression with the code that serves, then learn from it.
 
-Nothing of an impression, nor of a later one, can reach its ranking: user states, article statistics and the
-population's vector at the moment of ranking rest on impressions that came before it (and, with a feedback
-delay, at least that long before it). The baselines see exactly the same.
+No ranking depends on its own impression or a later one: user states, article statistics and the population's
+vector rest on impressions that came before it, and with a feedback delay, at least that long before it. The
+baselines know exactly as much.
 """
 
 from __future__ import annotations
@@ -28,54 +28,54 @@ from freshet.models.users.user_share import Counted
 from freshet.models.users.view import UserView
 
 POPULATION_INTERVAL_S = 300.0
-"""Event time after which the population's vector is computed anew."""
+"""Event time between two updates of the population's vector."""
 
 _STREAM = "impressions"
 
 
 @dataclass(frozen=True, slots=True)
 class PrequentialReport:
-    """How well the same impressions were ranked by freshet and by the baselines."""
+    """Ranking metrics of freshet and of the baselines on the same impressions."""
 
     ranker: RankingReport
     click_through_rate: RankingReport
     random: RankingReport
     users: int
-    """Users seen, those of the warm-up included."""
+    """Users seen, including those of the warm-up."""
     learned: int
-    """Impressions learned from, those of the warm-up included."""
+    """Impressions learned from, including those of the warm-up."""
 
 
 class RankedImpression(NamedTuple):
-    """The scores of one impression's ``n`` candidates."""
+    """Labels and scores (n,) of one impression's ``n`` candidates."""
 
     impression_id: str
     ids: list[str]
-    """In the order in which they were ranked."""
+    """The candidates' ids, in the order of the labels and scores."""
     labels: NDArray[np.float64]
-    """Shape (n,): 1 clicked, 0 skipped; as the following."""
+    """Shape (n,): 1 clicked, 0 skipped."""
     ranker: NDArray[np.float64]
     click_through_rate: NDArray[np.float64]
     others: tuple[NDArray[np.float64], ...] = ()
-    """Of each further ranker."""
+    """Scores by each further ranker."""
 
 
 class Learner(Protocol):
     """A ranker that learns from impressions."""
 
     def score(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Scores (n,) of candidates with features (n, len(FEATURES))."""
+        """Score candidates (n,) with features (n, len(FEATURES))."""
         ...
 
     def learn(
         self, x: NDArray[np.float32], clicked: NDArray[np.bool_], *, time_s: float | None = None
     ) -> bool:
-        """Learn from a slate as it was ranked; False if there is nothing to learn."""
+        """Learn from a slate's features at its ranking; return False if there is nothing to learn."""
         ...
 
 
 class ImpressionRecord(NamedTuple):
-    """What ranking an impression and learning from it need; of a log, made without an event."""
+    """Fields of an impression that ranking and learning need, without the cost of an event's validation."""
 
     impression_id: str
     user_id: str
@@ -87,7 +87,7 @@ class ImpressionRecord(NamedTuple):
 
     @classmethod
     def of(cls, impression: Impression) -> ImpressionRecord:
-        """The same of an event."""
+        """Take the fields of an event."""
         return cls(
             impression.impression_id,
             impression.user_id,
@@ -99,26 +99,25 @@ class ImpressionRecord(NamedTuple):
 
 
 class _Pending(NamedTuple):
-    """An impression whose feedback is not due yet, as it was ranked."""
+    """A ranked impression whose feedback is not due yet."""
 
     impression: ImpressionRecord
     slate: ScoredSlate | None
     clicked: NDArray[np.bool_] | None
-    """Of each candidate of the slate."""
+    """Shape (n,): clicks on the candidates of ``slate``."""
 
 
 class PrequentialEvaluation:
     """Ranks one impression after another, and learns from each once its feedback is due.
 
     Args:
-        catalog: The articles known beforehand, without statistics; the evaluation fills them in.
-        pooling: How clicks make user vectors.
-        ranker: How features make scores; one that learns does so from each impression.
-        feedback_delay_s: Event time from an impression to what it teaches.
-        seed: Of the random baseline.
-        on_ranked: Is told of each measured impression's scores, which are then not reported: a caller that
-            collects them itself need not have them measured twice.
-        others: Further rankers of the same candidates, which ``on_ranked`` is told of.
+        catalog: Articles known beforehand, without statistics; the evaluation fills them in.
+        pooling: Pooling of clicks into user vectors.
+        ranker: Ranker of the candidates; an online ranker learns from each impression.
+        feedback_delay_s: Event time from an impression to its feedback.
+        seed: Seed of the random baseline.
+        on_ranked: Receives each measured impression's scores, which :meth:`report` then leaves out.
+        others: Further rankers, whose scores ``on_ranked`` receives too.
     """
 
     def __init__(
@@ -156,11 +155,11 @@ class PrequentialEvaluation:
         """Rank ``impression``, measure the ranking, and learn from it when its feedback is due.
 
         Args:
-            impression: At or after the time of the one before.
-            measured: False in the warm-up: learn only.
+            impression: An impression not older than the one before.
+            measured: False in the warm-up, whose impressions are only learned from.
 
         Raises:
-            ValueError: The impression is from before the last one.
+            ValueError: The impression is older than the one before.
         """
         shown = ImpressionRecord.of(impression) if isinstance(impression, Impression) else impression
         self._advance(shown)
@@ -174,20 +173,20 @@ class PrequentialEvaluation:
         self._pending.append(_Pending(shown, slate, labels))
 
     def rank(self, impression: Impression, candidates: Sequence[str]) -> ScoredSlate:
-        """Score any candidates for the user and at the time of ``impression``, which is not learned from.
+        """Score any candidates for the user and the time of ``impression``, and learn nothing from it.
 
         Raises:
-            ValueError: The impression is from before the last one.
+            ValueError: The impression is older than the one before.
         """
         shown = ImpressionRecord.of(impression)
         self._advance(shown)
         return self._rank(shown, candidates)
 
     def report(self, *, bootstrap_seed: int = 0) -> PrequentialReport:
-        """What was measured so far.
+        """Report the metrics of the impressions measured so far.
 
         Raises:
-            ValueError: Nothing was measured.
+            ValueError: No impression was measured.
         """
         return PrequentialReport(
             ranker=self._ranker_scores.report(seed=bootstrap_seed),
@@ -198,7 +197,7 @@ class PrequentialEvaluation:
         )
 
     def _advance(self, impression: ImpressionRecord) -> None:
-        """Learn from all whose feedback is due at the time of ``impression``."""
+        """Learn from the impressions whose feedback is due at the time of ``impression``."""
         now_s = impression.time_s
         if now_s < self._now_s:
             raise ValueError(
@@ -233,7 +232,8 @@ class PrequentialEvaluation:
         self._random_scores.add_impression(labels, random_scores(impression_id, slate.ids, self._seed))
 
     def _learn(self, pending: _Pending) -> None:
-        impression, time_s = pending.impression, pending.impression.time_s
+        impression = pending.impression
+        time_s = impression.time_s
         source = (_STREAM, 0, self._learned)
         self._learned += 1
         state = self._users.get(impression.user_id)
@@ -242,13 +242,7 @@ class PrequentialEvaluation:
         state.seed_history(time_s, impression.history, self._catalog)
         context = state.context(time_s) if impression.clicked else ()
         counted = state.counted(source, time_s, impression.candidates, impression.clicked)
-        state.apply_impression(
-            source,
-            time_s,
-            impression.candidates,
-            impression.clicked,
-            self._catalog,
-        )
+        state.apply_impression(source, time_s, impression.candidates, impression.clicked, self._catalog)
         if pending.slate is not None and pending.clicked is not None:
             shown, labels, rows = pending.slate.ids, pending.clicked, pending.slate.rows
         else:
@@ -265,7 +259,7 @@ class PrequentialEvaluation:
 
 
 def _only(counted: Counted, shown: Sequence[str]) -> tuple[list[str], NDArray[np.bool_]]:
-    """Those of ``shown`` that count, and which of them were clicked and count as that."""
+    """Articles of ``shown`` that count, and whether a click on each counts."""
     ids = [news_id for news_id in shown if news_id in counted.shown]
     return ids, np.array([news_id in counted.clicked for news_id in ids], np.bool_)
 
@@ -280,19 +274,28 @@ def evaluate(
     feedback_delay_s: float = 0.0,
     seed: int = 0,
 ) -> PrequentialReport:
-    """Rank and then learn from ``impressions``, which must come in the order of time.
+    """Rank ``impressions``, which come in the order of time, and learn from each afterwards.
 
     Args:
-        impressions: With their clicks.
-        catalog: The articles known beforehand, without statistics; the evaluation fills them in.
-        pooling: How clicks make user vectors.
-        ranker: How features make scores; one that learns does so from each impression.
-        warm_up: So many impressions at the beginning are learned from but not measured.
-        feedback_delay_s: Event time from an impression to what it teaches.
-        seed: Of the random baseline and of the bootstrap.
+        impressions: Impressions with their clicks.
+        catalog: Articles known beforehand, without statistics; the evaluation fills them in.
+        pooling: Pooling of clicks into user vectors.
+        ranker: Ranker of the candidates; an online ranker learns from each impression.
+        warm_up: Number of impressions at the beginning that are learned from but not measured.
+        feedback_delay_s: Event time from an impression to its feedback.
+        seed: Seed of the random baseline and of the bootstrap.
 
     Raises:
         ValueError: The impressions are out of order, or none could be measured.
+
+    >>> from freshet.models.events.events import from_unix_s
+    >>> slate = {"user_id": "U1", "candidates": ("N1", "N2"), "clicked": ("N2",)}
+    >>> times = map(from_unix_s, range(1_800_000_000, 1_800_000_020))
+    >>> impressions = [Impression(impression_id=f"I{i}", time=time, **slate) for i, time in enumerate(times)]
+    >>> pooling = Pooling(1, (86_400.0,), 86_400.0, 1.0, max_recent_clicks=50, max_exposures=200)
+    >>> report = evaluate(impressions, ArticleCatalog(1), pooling, LinearRanker())
+    >>> report.click_through_rate.auc, report.learned
+    (0.975, 19)
     """
     evaluation = PrequentialEvaluation(catalog, pooling, ranker, feedback_delay_s=feedback_delay_s, seed=seed)
     for position, impression in enumerate(impressions):

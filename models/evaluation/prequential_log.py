@@ -1,8 +1,8 @@
-"""The prequential protocol on a log of columns: test with the code that serves, then train.
+"""Prequential evaluation of an impression log.
 
-Other than :class:`~freshet.models.evaluation.prequential.PrequentialEvaluation`'s report, every measure of
-every impression is collected, so that segments can be told apart, with **newest** as a further baseline. What
-comes before the cut is learned from and not measured.
+Unlike :class:`~freshet.models.evaluation.prequential.PrequentialEvaluation`'s report, the scores keep every
+metric of every impression, so that segments can be compared, and **newest** is a further baseline.
+Impressions before the cut are learned from and not measured.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ METHODS = (FRESHET, CLICK_RATE_SO_FAR, NEWEST, RANDOM)
 
 
 class PrequentialLog:
-    """Ranks a log's impressions one after another, each before it is learned from.
+    """Ranks a log's impressions in the order of time, each before it learns from it.
 
     Args:
-        log: In the order of time.
-        vectors: Shape (articles, d), zeros where an article has none; ``None``: by ids alone.
-        pooling: How clicks make user vectors, of dimension d; 1 by ids alone.
-        ranker: How features make scores; one that learns does so from each impression.
+        log: Impressions in the order of time.
+        vectors: Shape (articles, d), zeros where an article has none; ``None``: rank by ids alone.
+        pooling: Pooling of clicks into user vectors of dimension d; 1 by ids alone.
+        ranker: Ranker of the candidates; an online ranker learns from each impression.
         published_at_s: Shape (articles,), Unix seconds.
-        scores: Collects what is measured, for :data:`METHODS` and the names of ``others`` and ``given``.
-        seed: Of the random baseline.
-        feedback_delay_s: Event time from an impression to what it teaches.
+        scores: Collects the metrics of :data:`METHODS`, ``others`` and ``given``.
+        seed: Seed of the random baseline.
+        feedback_delay_s: Event time from an impression to its feedback.
         others: Further rankers, by name.
-        given: By name, scores known beforehand (slots,) of every slot of the log's slates.
+        given: By name, scores (slots,) known beforehand for every slot of the log's slates.
     """
 
     def __init__(  # noqa: PLR0917 - on what, with what, into what
@@ -87,14 +87,14 @@ class PrequentialLog:
         self._columns: list[list[NDArray[np.float64]]] = [[] for _ in range(3 + len(others))]
 
     def run(self, start: int, stop: int, *, measured: bool) -> None:
-        """Rank and learn the impressions from ``start`` to before ``stop``, which come after all before.
+        """Rank and learn from the impressions in ``range(start, stop)``, later than those of earlier calls.
 
         Args:
-            start: Where to begin.
-            stop: Where to end.
-            measured: False: learn only.
+            start: First position.
+            stop: Position after the last.
+            measured: False to learn only.
         """
-        for position, shown in enumerate(_shown(self._log, start, stop), start):
+        for position, shown in enumerate(_records(self._log, start, stop), start):
             self._evaluation.add_impression(shown, measured=measured)
             if measured:
                 self._positions.append(position)
@@ -134,7 +134,7 @@ class PrequentialLog:
             column.clear()
 
     def _slots(self, positions: NDArray[np.int64], candidates: NDArray[np.int32]) -> NDArray[np.intp]:
-        """Where in the log each candidate (n,) of the impression at its position (n,) stands."""
+        """Find the slots (n,) in the log of candidates (n,) in the impressions at positions (n,)."""
         log = self._log
         first, last = int(log.slate_start[positions[0]]), int(log.slate_start[positions[-1] + 1])
         starts = log.slate_start[int(positions[0]) : int(positions[-1]) + 2]
@@ -146,8 +146,8 @@ class PrequentialLog:
 
 
 def impressions(log: ImpressionLog, start: int, stop: int) -> Iterator[Impression]:
-    """The impressions from ``start`` to before ``stop`` as events; a log's were checked when it was read."""
-    for shown in _shown(log, start, stop):
+    """Yield the impressions in ``range(start, stop)`` as events; reading the log has validated them."""
+    for shown in _records(log, start, stop):
         yield Impression.model_construct(
             impression_id=shown.impression_id,
             user_id=shown.user_id,
@@ -158,7 +158,7 @@ def impressions(log: ImpressionLog, start: int, stop: int) -> Iterator[Impressio
         )
 
 
-def _shown(log: ImpressionLog, start: int, stop: int) -> Iterator[ImpressionRecord]:
+def _records(log: ImpressionLog, start: int, stop: int) -> Iterator[ImpressionRecord]:
     ids, user_ids = log.articles.id_array, log.user_ids
     for first in range(start, stop, BATCH):
         last = min(first + BATCH, stop)
@@ -182,7 +182,7 @@ def _shown(log: ImpressionLog, start: int, stop: int) -> Iterator[ImpressionReco
 def _catalog(
     log: ImpressionLog, vectors: FloatMatrix | None, d: int, published_at_s: NDArray[np.float64]
 ) -> ArticleCatalog:
-    """What is known of the articles beforehand; one neither announced nor with a vector is not."""
+    """Make a catalog of the articles that are announced or have a vector."""
     articles = log.articles
     catalog = ArticleCatalog(d)
     has_vector = np.zeros(len(articles), np.bool_) if vectors is None else (vectors != 0).any(axis=1)

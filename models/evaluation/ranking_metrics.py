@@ -1,8 +1,8 @@
-r"""How well impressions were ranked: AUC, MRR, nDCG@k, recall@k and hit rate, as MIND's evaluation has them.
+r"""Ranking metrics of impressions: AUC, MRR, nDCG@k, recall@k and hit rate, as in MIND's evaluation.
 
-Every measure is the mean over impressions of the measure of one impression; impressions whose candidates are
-all clicked or all skipped say nothing and are left out (counted). Scores that tie count as the average over
-all orders of the tied candidates, so neither the order of candidates nor a label can break a tie.
+Each metric is the mean over impressions. Impressions whose candidates are all clicked or all skipped are left
+out and counted. Tied scores count as the average over all orders of the tied candidates, so neither the order
+of candidates nor a label breaks a tie.
 
 AUC, MRR, the nDCGs and recall are linear in the labels in ranked order :math:`y_r`; the average over the
 orders of ties is therefore the same formula with each tied group's labels replaced by their mean
@@ -23,7 +23,7 @@ tied group of T with c clicked, p of which fall within k, none is clicked with p
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,21 +32,21 @@ from numpy.typing import ArrayLike, NDArray
 from freshet.models import kernels
 
 METRICS = ("auc", "mrr", "ndcg@5", "ndcg@10")
-"""What :class:`RankingScores` measures of each impression, in this order."""
+"""Metrics that :class:`RankingScores` collects of each impression, in this order."""
 
 DEFAULT_RESAMPLES = 1_000
 DEFAULT_CONFIDENCE = 0.95
 
 _CUTS = (5, 10)
 _BATCH = 1_024
-"""Impressions measured at once; a few array operations for all of them cost what they cost for one."""
+"""Impressions measured at once: a few array operations take as long for all of them as for one."""
 
 
 @dataclass(frozen=True, slots=True)
 class RankedSlates:
-    """Impressions best score first, one after another, with labels averaged over ties.
+    """Ranked candidates of several impressions, best score first, with labels averaged over ties.
 
-    Made by :meth:`of`; each measure comes as (impressions,) float64.
+    Every metric has the shape (impressions,), float64.
     """
 
     labels: NDArray[np.float64]
@@ -54,13 +54,15 @@ class RankedSlates:
     ranks: NDArray[np.float64]
     """Shape (sum of sizes,): 1, 2, ... within each impression."""
     starts: NDArray[np.intp]
+    """Shape (impressions,): position of each impression's first candidate."""
     sizes: NDArray[np.intp]
+    """Shape (impressions,): number of candidates."""
     clicked: NDArray[np.float64]
-    """Shape (impressions,), as the two above: how many were clicked, P."""
+    """Shape (impressions,): number of clicked candidates, P."""
     ties: NDArray[np.intp]
-    """Shape (groups,): where each group of equal scores starts."""
+    """Shape (groups,): position at which each group of equal scores starts."""
     order: NDArray[np.intp]
-    """Shape (sum of sizes,): where each candidate was in what was given; among equal scores any order."""
+    """Shape (sum of sizes,): each candidate's position in the input; the order within a tie is arbitrary."""
 
     @classmethod
     def of(
@@ -69,9 +71,9 @@ class RankedSlates:
         """Rank impressions, each with at least one clicked and one skipped candidate.
 
         Args:
-            labels: Shape (sum of sizes,), 1 clicked, 0 skipped, of all impressions one after another.
-            scores: Of the same shape, larger is better; not NaN.
-            sizes: Shape (impressions,).
+            labels: Shape (sum of sizes,), 1 clicked, 0 skipped, one impression after another.
+            scores: Shape (sum of sizes,), larger is better; not NaN.
+            sizes: Shape (impressions,), numbers of candidates.
         """
         starts = np.cumsum(sizes) - sizes
         order = kernels.order_slates(scores, sizes)
@@ -89,13 +91,13 @@ class RankedSlates:
         return cls(labels, ranks, starts, sizes, clicked, ties, order)
 
     def auc(self) -> NDArray[np.float64]:
-        """The probability that a clicked candidate is above a skipped one."""
+        """Area under the ROC curve: the probability that a clicked candidate ranks above a skipped one."""
         worse_or_equal = self.clicked * (self.sizes + 1) - self._sum(self.labels * self.ranks)
         pairs = self.clicked * (self.sizes - self.clicked)
         return (worse_or_equal - self.clicked * (self.clicked + 1) / 2) / pairs
 
     def mrr(self) -> NDArray[np.float64]:
-        """The mean of 1 / rank over the clicked."""
+        """Mean reciprocal rank of the clicked candidates."""
         return self._sum(self.labels / self.ranks) / self.clicked
 
     def ndcg(self, k: int) -> NDArray[np.float64]:
@@ -107,12 +109,12 @@ class RankedSlates:
         return gain
 
     def recall(self, k: int) -> NDArray[np.float64]:
-        """The share of the clicked that is among the best ``k``."""
+        """Share of the clicked candidates among the best ``k``."""
         found: NDArray[np.float64] = self._top(k).sum(axis=1) / self.clicked
         return found
 
     def hit_rate(self, k: int) -> NDArray[np.float64]:
-        """The probability that a clicked one is among the best ``k``."""
+        """Probability that a clicked candidate is among the best ``k``."""
         hits = np.ones(len(self.sizes))
         longer = np.flatnonzero(self.sizes > k)
         if not len(longer):
@@ -138,7 +140,7 @@ class RankedSlates:
         return hits
 
     def _top(self, k: int) -> NDArray[np.float64]:
-        """The labels of the best ``k``, shape (impressions, k); 0 where a slate is shorter."""
+        """Labels (impressions, k) of the best ``k``; 0 where a slate is shorter."""
         rank = np.arange(k)
         inside = rank < self.sizes[:, None]
         return np.where(inside, self.labels[np.where(inside, self.starts[:, None] + rank, 0)], 0.0)
@@ -180,7 +182,9 @@ def _checked_k(k: int) -> int:
 
 
 def auc(labels: ArrayLike, scores: ArrayLike) -> float:
-    """Probability that a clicked candidate scores above a skipped one, a tie counting one half.
+    """Area under the ROC curve: the probability that a clicked candidate scores above a skipped one.
+
+    A tie counts one half.
 
     Args:
         labels: Shape (n,), 1 clicked, 0 skipped.
@@ -188,17 +192,28 @@ def auc(labels: ArrayLike, scores: ArrayLike) -> float:
 
     Raises:
         ValueError: The shapes differ, a label is not 0 or 1, a score is NaN, or one label only is present.
+
+    >>> auc([1, 0, 0], [0.9, 0.2, 0.9])
+    0.75
     """
     return float(_ranked(labels, scores).auc()[0])
 
 
 def mrr(labels: ArrayLike, scores: ArrayLike) -> float:
-    """Mean over the clicked candidates of 1 / rank; arguments and errors as in :func:`auc`."""
+    """Mean reciprocal rank of the clicked candidates; arguments and errors are those of :func:`auc`.
+
+    >>> mrr([0, 1, 0], [0.9, 0.5, 0.2])
+    0.5
+    """
     return float(_ranked(labels, scores).mrr()[0])
 
 
 def ndcg(labels: ArrayLike, scores: ArrayLike, k: int) -> float:
-    """Normalised discounted cumulative gain of the best ``k``; arguments and errors as in :func:`auc`."""
+    """Normalised discounted cumulative gain of the best ``k``; arguments and errors are those of :func:`auc`.
+
+    >>> round(ndcg([0, 1, 0], [0.9, 0.5, 0.2], k=2), 3)
+    0.631
+    """
     return float(_ranked(labels, scores).ndcg(_checked_k(k))[0])
 
 
@@ -206,12 +221,19 @@ def hit_rate(labels: ArrayLike, scores: ArrayLike, k: int) -> float:
     """Probability that a clicked candidate is among the best ``k``, over all orders of ties.
 
     Arguments and errors are those of :func:`auc`.
+
+    >>> hit_rate([0, 1, 0], [0.9, 0.5, 0.5], k=2)
+    0.5
     """
     return float(_ranked(labels, scores).hit_rate(_checked_k(k))[0])
 
 
 def recall(labels: ArrayLike, scores: ArrayLike, k: int) -> float:
-    """Share of the clicked candidates that is among the best ``k``; arguments and errors as :func:`auc`."""
+    """Share of the clicked candidates among the best ``k``; arguments and errors are those of :func:`auc`.
+
+    >>> recall([1, 1, 0], [0.9, 0.2, 0.5], k=2)
+    0.5
+    """
     return float(_ranked(labels, scores).recall(_checked_k(k))[0])
 
 
@@ -231,16 +253,20 @@ def bootstrap(
     confidence: float = DEFAULT_CONFIDENCE,
     seed: int = 0,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The ends of the percentile bootstrap intervals of the columns' means, each (m,).
+    """Lower and upper ends (m,) of the percentile bootstrap intervals of the columns' means.
 
-    Whole rows are drawn, so that what columns have in common stays (Efron and Tibshirani, "An Introduction to
-    the Bootstrap", 1993, ch. 13). The same values and seed give the same interval.
+    Rows are resampled whole, which keeps the correlation between columns (Efron and Tibshirani, "An
+    Introduction to the Bootstrap", 1993, ch. 13). The same values and seed give the same intervals.
 
     Args:
-        values: Shape (n, m), n at least 1: a row for each impression.
-        resamples: Bootstrap samples.
-        confidence: Of the interval, between 0 and 1.
-        seed: Of the resampling.
+        values: Shape (n, m), n at least 1: one row for each impression.
+        resamples: Number of bootstrap samples.
+        confidence: Coverage of the intervals, between 0 and 1.
+        seed: Seed of the resampling.
+
+    >>> low, high = bootstrap(np.array([[0.0], [1.0], [1.0], [1.0]]))
+    >>> low.tolist(), high.tolist()
+    ([0.25], [1.0])
     """
     n = len(values)
     random = np.random.default_rng(seed)
@@ -253,16 +279,25 @@ def bootstrap(
     return low, high
 
 
+def estimates_by_name(
+    names: Iterable[str], mean: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64]
+) -> dict[str, Estimate]:
+    """Pair names with the means and interval ends (m,) of their metrics."""
+    figures = zip(mean.tolist(), low.tolist(), high.tolist(), strict=True)
+    return {name: Estimate(*each) for name, each in zip(names, figures, strict=True)}
+
+
 @dataclass(frozen=True, slots=True)
 class RankingReport:
-    """Means over impressions, by metric name (:data:`METRICS`)."""
+    """Mean metrics of impressions with their intervals."""
 
     impressions: int
-    """Measured: with at least one clicked and one skipped candidate."""
+    """Impressions measured: those with at least one clicked and one skipped candidate."""
     left_out: int
-    """Impressions with one label only."""
+    """Impressions whose candidates are all clicked or all skipped."""
     confidence: float
     metrics: Mapping[str, Estimate]
+    """Estimates by the names of :data:`METRICS`."""
 
     @property
     def auc(self) -> float:
@@ -271,7 +306,15 @@ class RankingReport:
 
 
 class RankingScores:
-    """Collects the metrics of one impression after another; 32 bytes each."""
+    """Collects the metrics of one impression after another, 32 bytes each.
+
+    >>> scores = RankingScores()
+    >>> scores.add_impression([1, 0, 0], [0.9, 0.2, 0.1]), scores.add_impression([0, 0], [0.3, 0.1])
+    (True, False)
+    >>> report = scores.report()
+    >>> report.auc, report.impressions, report.left_out
+    (1.0, 1, 1)
+    """
 
     def __init__(self) -> None:
         self._values = array("d")
@@ -280,11 +323,11 @@ class RankingScores:
         self._scores: list[NDArray[np.float64]] = []
 
     def __len__(self) -> int:
-        """Impressions with both labels."""
+        """Number of measured impressions."""
         return len(self._values) // len(METRICS) + len(self._labels)
 
     def add_impression(self, labels: ArrayLike, scores: ArrayLike) -> bool:
-        """Add one impression; False, and it is only counted, if it has one label only.
+        """Measure one impression, or count it and return False if all its labels are the same.
 
         Raises:
             ValueError: The shapes differ, a label is not 0 or 1, or a score is NaN.
@@ -300,7 +343,7 @@ class RankingScores:
         return True
 
     def values(self) -> NDArray[np.float64]:
-        """The metrics of every measured impression in the order added, shape (n, len(METRICS))."""
+        """Metrics (n, len(METRICS)) of the measured impressions in the order they were added."""
         self._measure()
         # A copy: an exported buffer would keep the array from growing.
         return np.array(self._values).reshape(-1, len(METRICS))
@@ -322,12 +365,12 @@ class RankingScores:
         confidence: float = DEFAULT_CONFIDENCE,
         seed: int = 0,
     ) -> RankingReport:
-        """Means and percentile bootstrap intervals; the same calls and seed give the same report.
+        """Means with percentile bootstrap intervals; the same calls and seed give the same report.
 
         Args:
-            resamples: Bootstrap samples of whole impressions.
-            confidence: Of the interval, between 0 and 1.
-            seed: Of the resampling.
+            resamples: Number of bootstrap samples of whole impressions.
+            confidence: Coverage of the intervals, between 0 and 1.
+            seed: Seed of the resampling.
 
         Raises:
             ValueError: No impression was measured.
@@ -337,13 +380,9 @@ class RankingScores:
         if not n:
             raise ValueError("no impression with both a clicked and a skipped candidate was measured")
         low, high = bootstrap(values, resamples=resamples, confidence=confidence, seed=seed)
-        mean = values.mean(axis=0)
         return RankingReport(
             impressions=n,
             left_out=self._left_out,
             confidence=confidence,
-            metrics={
-                name: Estimate(float(mean[i]), float(low[i]), float(high[i]))
-                for i, name in enumerate(METRICS)
-            },
+            metrics=estimates_by_name(METRICS, values.mean(axis=0), low, high),
         )

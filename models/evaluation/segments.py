@@ -1,12 +1,12 @@
-"""Who and what a method is good for: figures of parts of the impressions, and of parts of the slates.
+"""Metrics by segment: of users, of times, and of kinds of candidates.
 
 **Segments of impressions** hold whole impressions, by user or by time. **Segments of candidates** restrict
-each slate to the candidates of one kind (:class:`~freshet.models.evaluation.slate_scores.Parts`), so that an
-article not shown before the cut competes with its like only; an impression counts where the restricted slate
-has a click and a skip. The two are different questions, and their figures are not comparable.
+each slate to the candidates of one kind (:class:`~freshet.models.evaluation.slate_scores.Parts`), such as the
+articles not shown before the cut; an impression counts if the restricted slate has a click and a skip. The
+figures of the two are not comparable.
 
-Intervals are percentile bootstraps over impressions; the intervals of differences between two methods come
-from the same resamples, which makes them narrower than those of the methods themselves.
+Intervals are percentile bootstrap intervals over impressions. Differences between two methods are computed on
+the same resamples, so that their intervals are narrower than those of the methods.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +25,9 @@ from freshet.models.evaluation.ranking_metrics import Estimate, bootstrap
 from freshet.models.evaluation.slate_scores import METRICS, AgeParts, Division, Parts, SlateScores
 
 MIN_SEGMENT = 5
-"""Impressions; a smaller segment is not reported."""
+"""Impressions of the smallest segment that is reported."""
 MAX_CATEGORIES = 20
-"""The most frequent are reported, the rest together."""
+"""Number of the most frequent categories that are reported; the others are reported together."""
 _AGES = ("first hour", "1 to 6 hours", "6 to 24 hours", "1 to 7 days", "older")
 _AGE_LIMITS_S = (3_600.0, 21_600.0, 86_400.0, 604_800.0)
 _EARLIER_CLICKS = ("none", "1 to 4", "5 to 19", "20 and more")
@@ -34,12 +35,12 @@ _CLICK_LIMITS = (1, 5, 20)
 OTHER = "(others)"
 NO_CATEGORY = "(unknown)"
 _BOOTSTRAP_ROWS = 10_000_000
-"""Rows drawn for one interval: 1,000 resamples up to 10,000 impressions, at least 100 beyond."""
+"""Rows drawn for one interval: 1,000 resamples up to 10,000 impressions, at least 100 for more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One row of a table: the figures of each method on one segment."""
+    """Row of a table: the estimates of one segment by method."""
 
     name: str
     impressions: int
@@ -48,25 +49,25 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class SegmentTable:
-    """All segments of one division."""
+    """Segments of one division."""
 
     title: str
     metric: str
     of_candidates: bool
-    """Slates are restricted to the segment's candidates."""
+    """Whether slates are restricted to the segment's candidates."""
     segments: tuple[Segment, ...]
 
 
 def estimates(values: NDArray[np.floating], seed: int = 0) -> list[Estimate]:
-    """The columns' means with their intervals; a column's NaNs are left out of its mean.
+    """Estimate the means of the columns, each without its NaNs.
 
     Args:
         values: Shape (n, m), n at least 1.
-        seed: Of the resampling.
+        seed: Seed of the resampling.
     """
     found: list[Estimate] = [Estimate(np.nan, np.nan, np.nan)] * values.shape[1]
     complete = ~np.isnan(values)
-    # Columns that lack the same rows are drawn together, so that their differences keep what they share.
+    # Columns with the same rows missing are resampled together, which keeps their correlation.
     patterns: dict[bytes, list[int]] = {}
     for column in range(values.shape[1]):
         patterns.setdefault(complete[:, column].tobytes(), []).append(column)
@@ -82,37 +83,34 @@ def estimates(values: NDArray[np.floating], seed: int = 0) -> list[Estimate]:
 
 
 def overall(scores: SlateScores, seed: int = 0) -> Mapping[str, Mapping[str, Estimate]]:
-    """By method and metric, over all measured impressions; metrics without a figure are left out."""
+    """Estimate each method's metrics over all measured impressions; metrics that are all NaN are left out."""
     values = scores.values
-    flat = estimates(values.reshape(len(values), -1), seed)
+    flat = iter(estimates(values.reshape(len(values), -1), seed))  # (methods * metrics,)
+    found = {method: dict(zip(METRICS, flat, strict=False)) for method in scores.methods}
     return {
-        method: {
-            metric: flat[m * len(METRICS) + c]
-            for c, metric in enumerate(METRICS)
-            if not np.isnan(flat[m * len(METRICS) + c].mean)
-        }
-        for m, method in enumerate(scores.methods)
+        method: {metric: each for metric, each in by_metric.items() if not np.isnan(each.mean)}
+        for method, by_metric in found.items()
     }
 
 
 def differences(scores: SlateScores, method: str, seed: int = 0) -> Mapping[str, Estimate]:
-    """By other method, how much higher the AUC of ``method`` is, resampled in pairs."""
-    auc = scores.values[:, :, METRICS.index("auc")].astype(np.float64)
+    """Estimate how much higher the AUC of ``method`` is than each other method's, resampled in pairs."""
+    auc = scores.values[:, :, METRICS.index("auc")].astype(np.float64)  # (n, methods)
     own = scores.methods.index(method)
-    others = [m for m in range(len(scores.methods)) if m != own]
-    found = estimates(auc[:, [own]] - auc[:, others], seed)
-    return {scores.methods[m]: estimate for m, estimate in zip(others, found, strict=True)}
+    others = [name for name in scores.methods if name != method]
+    found = estimates(auc[:, [own]] - np.delete(auc, own, axis=1), seed)
+    return dict(zip(others, found, strict=True))
 
 
 def article_parts(
     log: ImpressionLog, shown_in_training: NDArray[np.integer], published_at_s: NDArray[np.float64]
 ) -> dict[str, Division]:
-    """How candidates are divided: by whether they were shown before the cut, by age, news row and category.
+    """Divide candidates by whether they were shown before the cut, by age, by news row and by category.
 
     Args:
-        log: Whose articles.
-        shown_in_training: Shape (articles,): how often each was shown before the cut.
-        published_at_s: Shape (articles,), Unix seconds, as far as is known.
+        log: The log.
+        shown_in_training: Shape (articles,): impressions of each article before the cut.
+        published_at_s: Shape (articles,), Unix seconds.
     """
     parts: dict[str, Division] = {
         "article": Parts(
@@ -129,10 +127,8 @@ def article_parts(
     if frequent:
         names = (*sorted(frequent[:MAX_CATEGORIES]), OTHER, NO_CATEGORY)
         number_of = {name: number for number, name in enumerate(names)}
-        codes = [
-            number_of.get(name, len(names) - 2) if name else len(names) - 1
-            for name in log.articles.categories
-        ]
+        number_of[""] = len(names) - 1
+        codes = [number_of.get(name, len(names) - 2) for name in log.articles.categories]
         parts["category"] = Parts(names, np.array(codes, np.int32))
     return parts
 
@@ -140,14 +136,14 @@ def article_parts(
 def segment_tables(
     scores: SlateScores, log: ImpressionLog, position: int, metric: str = "auc", seed: int = 0
 ) -> tuple[SegmentTable, ...]:
-    """All tables: of impressions by user, hour and day, and of candidates by their parts (AUC).
+    """Tables of impressions by user, hour and day, and of candidates by part.
 
     Args:
-        scores: What was measured.
+        scores: The collected metrics.
         log: The whole log.
         position: The cut: users and articles before it are known.
-        metric: Of the tables of impressions.
-        seed: Of the resampling.
+        metric: Metric of the tables of impressions; tables of candidates have the AUC.
+        seed: Seed of the resampling.
     """
     measured = scores.positions
     values = scores.values[:, :, METRICS.index(metric)]
@@ -155,50 +151,26 @@ def segment_tables(
     day = (time_s // 86_400).astype(np.int64)
     hour = (time_s % 86_400 // 3_600).astype(np.int64)
     first_day = int(day.min()) if len(day) else 0
-    days = [f"{datetime.fromtimestamp(86_400 * (first_day + i), UTC):%Y-%m-%d}" for i in range(_span(day))]
+    last_day = int(day.max()) if len(day) else -1
+    days = [f"{datetime.fromtimestamp(86_400 * i, UTC):%Y-%m-%d}" for i in range(first_day, last_day + 1)]
+    kinds = _user_kinds(log, position, measured)
+    clicks = np.searchsorted(_CLICK_LIMITS, earlier_clicks(log)[measured], side="right")
+    table = partial(_table, methods=scores.methods, seed=seed)
     tables = [
-        _table(
-            "users", metric, _USERS, _user_kinds(log, position, measured), values, scores.methods, seed=seed
-        ),
-        _table(
-            "clicks of the user before",
-            metric,
-            _EARLIER_CLICKS,
-            np.searchsorted(_CLICK_LIMITS, earlier_clicks(log)[measured], side="right"),
-            values,
-            scores.methods,
-            seed=seed,
-        ),
-        _table(
-            "hour of the day (UTC)",
-            metric,
-            [f"{h:02}" for h in range(24)],
-            hour,
-            values,
-            scores.methods,
-            seed=seed,
-        ),
-        _table("day (UTC)", metric, days, day - first_day, values, scores.methods, seed=seed),
+        table("users", metric, _USERS, kinds, values),
+        table("clicks of the user before", metric, _EARLIER_CLICKS, clicks, values),
+        table("hour of the day (UTC)", metric, [f"{h:02}" for h in range(24)], hour, values),
+        table("day (UTC)", metric, days, day - first_day, values),
     ]
     for name, parts in scores.parts.items():
-        found = scores.part_scores(name)
-        tables.append(
-            _table(
-                f"candidates by {name}",
-                "auc",
-                parts.names,
-                found.codes,
-                found.auc,
-                scores.methods,
-                of_candidates=True,
-                seed=seed,
-            )
-        )
-    return tuple(table for table in tables if table.segments)
+        auc = scores.part_scores(name)
+        title = f"candidates by {name}"
+        tables.append(table(title, "auc", parts.names, auc.codes, auc.auc, of_candidates=True))
+    return tuple(found for found in tables if found.segments)
 
 
 def over_time(scores: SlateScores, log: ImpressionLog, bins: int = 24, seed: int = 0) -> SegmentTable:
-    """The AUC of each method in ``bins`` stretches of equally many impressions, named by their first time."""
+    """AUC of each method in ``bins`` periods of equally many impressions, named by their first time."""
     measured = scores.positions
     bins = max(1, min(bins, len(measured) // 20))
     code = np.arange(len(measured)) * bins // max(len(measured), 1)
@@ -208,7 +180,7 @@ def over_time(scores: SlateScores, log: ImpressionLog, bins: int = 24, seed: int
         for start in starts.tolist()
     ]
     values = scores.values[:, :, METRICS.index("auc")]
-    return _table("time", "auc", names, code, values, scores.methods, seed=seed)
+    return _table("time", "auc", names, code, values, methods=scores.methods, seed=seed)
 
 
 _USERS = ("known before the cut", "with a history only", "new: no event, no history")
@@ -225,7 +197,7 @@ def _user_kinds(log: ImpressionLog, position: int, measured: NDArray[np.int64]) 
 
 
 def earlier_clicks(log: ImpressionLog) -> NDArray[np.int64]:
-    """Clicks (impressions,) of each impression's user before it: in the log, and in the first history."""
+    """Earlier clicks (impressions,) of each impression's user, in the log and in the user's first history."""
     before = np.concatenate([np.zeros(1, np.int64), np.cumsum(log.clicked)])
     clicks = before[log.slate_start[1:]] - before[log.slate_start[:-1]]
     order = np.argsort(log.user, kind="stable")
@@ -237,20 +209,16 @@ def earlier_clicks(log: ImpressionLog) -> NDArray[np.int64]:
     return earlier
 
 
-def _span(numbers: NDArray[np.int64]) -> int:
-    return int(numbers.max() - numbers.min()) + 1 if len(numbers) else 0
-
-
-def _table(  # noqa: PLR0917 - what, by what, of what
+def _table(
     title: str,
     metric: str,
     names: Sequence[str],
     codes: NDArray[np.integer],
     values: NDArray[np.floating],
-    methods: Sequence[str],
     *,
+    methods: Sequence[str],
     of_candidates: bool = False,
-    seed: int = 0,
+    seed: int,
 ) -> SegmentTable:
     segments = []
     for code, name in enumerate(names):

@@ -1,12 +1,12 @@
-"""How several methods ranked the same impressions: every measure of every impression, and of parts of slates.
+"""Metrics of several methods on the same impressions, kept by impression, and AUCs of parts of the slates.
 
-All methods are measured on exactly the same impressions, so that their differences can be resampled in pairs.
-An impression whose candidates are all clicked or all skipped is left out (counted). Memory is 40 bytes for
-each impression and method, and 16 more for each part of a slate that is measured.
+All methods rank exactly the same impressions, so that their differences can be resampled in pairs.
+Impressions whose candidates are all clicked or all skipped are left out and counted. Memory is 40 bytes for
+each impression and method, and 16 more for each measured part of a slate.
 
-A **part** restricts each slate to the candidates of one kind, such as the articles not seen in training: its
-AUC is over the pairs of clicked and skipped candidates within the part. An impression counts for a part only
-if the part has both; pairs across parts count for none.
+A **part** restricts each slate to the candidates of one kind, such as the articles not seen in training. Its
+AUC is over the pairs of clicked and skipped candidates within the part, and an impression counts for it only
+if the part has both.
 """
 
 from __future__ import annotations
@@ -26,21 +26,13 @@ from freshet.models.evaluation.ranking_metrics import RankedSlates
 from freshet.models.ports import FloatMatrix
 
 METRICS = (
-    "auc",
-    "mrr",
-    "ndcg@5",
-    "ndcg@10",
-    "hit@5",
-    "hit@10",
-    "recall@5",
-    "recall@10",
-    "diversity@5",
-    "novelty@5",
+    *("auc", "mrr", "ndcg@5", "ndcg@10", "hit@5", "hit@10", "recall@5", "recall@10"),
+    *("diversity@5", "novelty@5"),
 )
-"""What is measured of each impression and method, in this order; the last two are of the best 5."""
+"""Metrics of each impression and method, in this order; the last two measure the list of the best 5."""
 LIST_LENGTH = 5
 MAX_RANK = 20
-"""Ranks whose click rates are counted."""
+"""Number of ranks with a click-through rate."""
 BATCH = 1_024
 """Impressions ranked and measured at once."""
 _RANKING = METRICS.index("diversity@5")
@@ -48,66 +40,66 @@ _RANKING = METRICS.index("diversity@5")
 
 @dataclass(frozen=True, slots=True)
 class Slates:
-    """A few impressions of a log, one after another."""
+    """Batch of a log's impressions, one after another."""
 
     positions: NDArray[np.int64]
-    """Shape (b,): in the log."""
+    """Shape (b,): positions in the log."""
     candidates: NDArray[np.int32]
-    """Shape (sum of sizes,): numbers of articles."""
+    """Shape (sum of sizes,): article numbers."""
     clicked: NDArray[np.bool_]
-    """Of each candidate."""
+    """Shape (sum of sizes,)."""
     sizes: NDArray[np.int64]
-    """Shape (b,), each at least 1."""
+    """Shape (b,): numbers of candidates, each at least 1."""
 
     @classmethod
     def of(cls, log: ImpressionLog, start: int, stop: int) -> Slates:
-        """The impressions from ``start`` to before ``stop``."""
+        """Take the impressions in ``range(start, stop)``."""
         part = slice(int(log.slate_start[start]), int(log.slate_start[stop]))
         sizes = np.diff(log.slate_start[start : stop + 1])
         return cls(np.arange(start, stop), log.candidates[part], log.clicked[part], sizes)
 
 
 class Division(Protocol):
-    """How slates are divided by the kinds of their candidates."""
+    """Division of slates into parts by the kinds of their candidates."""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the parts."""
+        """Names of the parts."""
         ...
 
     def codes_of(self, positions: NDArray[np.integer], candidates: NDArray[np.integer]) -> NDArray[np.int32]:
-        """The part (n,) of each candidate (n,) in the impression at its position (n,), -1 for none."""
+        """Part (n,) of each candidate (n,) in the impression at its position (n,), -1 for none."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """A division by what the articles are."""
+    """Division by a property of the articles."""
 
     names: tuple[str, ...]
     codes: NDArray[np.int32]
-    """Shape (articles,): each article's part, -1 for none."""
+    """Shape (articles,): part of each article, -1 for none."""
 
     def codes_of(self, positions: NDArray[np.integer], candidates: NDArray[np.integer]) -> NDArray[np.int32]:
-        """As :meth:`Division.codes_of`."""
+        """Look up the parts (n,) of the articles ``candidates`` (n,)."""
         codes: NDArray[np.int32] = self.codes[candidates]
         return codes
 
 
 @dataclass(frozen=True, slots=True)
 class AgeParts:
-    """A division by how long before the impression the articles were published."""
+    """Division by the articles' age at the impression."""
 
     names: tuple[str, ...]
     limits_s: NDArray[np.float64]
-    """Shape (parts - 1,), rising: an article of exactly that age is in the part after."""
+    """Shape (parts - 1,), ascending: an article of exactly this age is in the next part."""
     published_at_s: NDArray[np.float64]
     """Shape (articles,), Unix seconds."""
     time_s: NDArray[np.float64]
     """Shape (impressions of the log,), Unix seconds."""
 
     def codes_of(self, positions: NDArray[np.integer], candidates: NDArray[np.integer]) -> NDArray[np.int32]:
-        """As :meth:`Division.codes_of`."""
+        """Classify candidates (n,) by their age at the impressions (n,)."""
         age_s = self.time_s[positions] - self.published_at_s[candidates]
         codes: NDArray[np.int32] = np.searchsorted(self.limits_s, age_s, side="right").astype(np.int32)
         return codes
@@ -115,25 +107,31 @@ class AgeParts:
 
 @dataclass(frozen=True, slots=True)
 class PartScores:
-    """The AUC of each impression in each part that has a click and a skip there."""
+    """AUCs within the parts of slates, for each impression and part with a click and a skip."""
 
     positions: NDArray[np.int64]
-    """Shape (m,): in the log."""
+    """Shape (m,): positions in the log."""
     codes: NDArray[np.int32]
-    """Shape (m,): into the parts' names."""
+    """Shape (m,): indices into the parts' names."""
     auc: NDArray[np.float32]
     """Shape (m, methods)."""
 
 
 class SlateScores:
-    """Collects the measures of one batch of impressions after another.
+    """Collects the metrics of one batch of impressions after another.
 
     Args:
-        methods: Names of what ranks.
-        compared: Further ones, of which nothing but the AUC of whole slates is measured.
+        methods: Names of the ranking methods.
+        compared: Names of further methods, of which only the AUC of whole slates is measured.
         parts: Divisions of the candidates, by name.
-        vectors: Shape (articles, d), for the diversity of lists; without it, that is NaN.
-        information: Shape (articles,), for their novelty; without it, that is NaN.
+        vectors: Shape (articles, d), for the diversity of lists, which is NaN without them.
+        information: Shape (articles,), for the novelty of lists, which is NaN without it.
+
+    >>> slates = Slates(np.array([0]), np.array([4, 7, 9]), np.array([True, False, False]), np.array([3]))
+    >>> scores = SlateScores(["newest"])
+    >>> scores.add_slates(slates, {"newest": np.array([2.0, 3.0, 1.0])})
+    >>> dict(zip(METRICS, scores.values[0, 0].tolist()))["auc"]
+    0.5
     """
 
     def __init__(
@@ -149,7 +147,7 @@ class SlateScores:
         self.compared = tuple(compared)
         self.parts = dict(parts or {})
         self.left_out = 0
-        """Impressions with one label only."""
+        """Impressions whose candidates are all clicked or all skipped."""
         self._vectors = vectors
         self._information = information
         self._positions: list[NDArray[np.int64]] = []
@@ -166,7 +164,7 @@ class SlateScores:
 
         Args:
             slates: The impressions.
-            scores: By method, the compared ones included, shape (sum of sizes,), larger is better.
+            scores: Scores (sum of sizes,) by method, including the compared ones; larger is better.
 
         Raises:
             ValueError: A score is NaN; the message names the method.
@@ -200,38 +198,31 @@ class SlateScores:
         self._shown_at_rank += (sizes[:, None] > np.arange(MAX_RANK)).sum(axis=0)
         self._values.append(values)
         for name, parts in self.parts.items():
-            self._part_scores[name].append(
-                _measure_parts(
-                    positions,
-                    parts.codes_of(np.repeat(positions, sizes), candidates),
-                    labels,
-                    columns,
-                    sizes,
-                )
-            )
+            codes = parts.codes_of(np.repeat(positions, sizes), candidates)
+            self._part_scores[name].append(_measure_parts(positions, codes, labels, columns, sizes))
 
     def __len__(self) -> int:
-        """Impressions measured."""
+        """Number of measured impressions."""
         return sum(len(positions) for positions in self._positions)
 
     @property
     def positions(self) -> NDArray[np.int64]:
-        """Shape (n,): the measured impressions' positions in the log, in the order added."""
+        """Positions (n,) of the measured impressions in the log, in the order they were added."""
         return np.concatenate([np.empty(0, np.int64), *self._positions])
 
     @property
     def values(self) -> NDArray[np.float32]:
-        """Shape (n, methods, len(METRICS)); NaN where a list allows no measure."""
+        """Metrics (n, methods, len(METRICS)); NaN where a list has none."""
         empty = np.empty((0, len(self.methods), len(METRICS)), np.float32)
         return np.concatenate([empty, *self._values])
 
     @property
     def compared_auc(self) -> NDArray[np.float32]:
-        """Shape (n, compared methods)."""
+        """AUCs (n, compared methods)."""
         return np.concatenate([np.empty((0, len(self.compared)), np.float32), *self._compared])
 
     def part_scores(self, name: str) -> PartScores:
-        """The AUCs within the parts of one division."""
+        """AUCs within the parts of one division."""
         found = self._part_scores[name]
         return PartScores(
             np.concatenate([np.empty(0, np.int64), *(scores.positions for scores in found)]),
@@ -240,7 +231,7 @@ class SlateScores:
         )
 
     def coverage(self) -> dict[str, float]:
-        """By method, the share of all candidates' articles that were in any list of the best 5."""
+        """Coverage by method: the share of all candidates that were in any list of the best 5."""
         if not self._candidates:
             return {}
         return {
@@ -249,26 +240,14 @@ class SlateScores:
         }
 
     def click_rates(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Click rates (methods, MAX_RANK) by rank, and the slates (MAX_RANK,) that are so long."""
+        """Click-through rates (methods, MAX_RANK) by rank, and numbers of slates (MAX_RANK,) with it."""
         shown = self._shown_at_rank
-        rates = np.divide(
-            self._clicks_at_rank, shown, out=np.full_like(self._clicks_at_rank, np.nan), where=shown > 0
-        )
-        return rates, shown.copy()
+        nothing = np.full_like(self._clicks_at_rank, np.nan)
+        return np.divide(self._clicks_at_rank, shown, out=nothing, where=shown > 0), shown.copy()
 
     def _measure(self, values: NDArray[np.float32], method: int, ranked: RankedSlates) -> None:
-        values[:, :_RANKING] = np.column_stack(
-            [
-                ranked.auc(),
-                ranked.mrr(),
-                ranked.ndcg(5),
-                ranked.ndcg(10),
-                ranked.hit_rate(5),
-                ranked.hit_rate(10),
-                ranked.recall(5),
-                ranked.recall(10),
-            ]
-        )
+        by_cut = (metric(k) for metric in (ranked.ndcg, ranked.hit_rate, ranked.recall) for k in (5, 10))
+        values[:, :_RANKING] = np.column_stack([ranked.auc(), ranked.mrr(), *by_cut])
         near = ranked.ranks <= MAX_RANK
         self._clicks_at_rank[method] += np.bincount(
             ranked.ranks[near].astype(np.intp) - 1, ranked.labels[near], MAX_RANK
@@ -285,13 +264,13 @@ class SlateScores:
 def _best(
     positions: NDArray[np.int64], candidates: NDArray[np.int32], ranked: RankedSlates
 ) -> NDArray[np.int32]:
-    """The articles (b, LIST_LENGTH) of the best scores, -1 where a slate is shorter."""
+    """Articles (b, LIST_LENGTH) with the best scores, -1 where a slate is shorter."""
     order, sizes = ranked.order, ranked.sizes
     slate = np.repeat(np.arange(len(sizes)), sizes)
     ranks = ranked.ranks.astype(np.intp) - 1
     near = ranks < LIST_LENGTH
     if len(ranked.ties) < len(order):
-        # Only what ties with another and begins near the top is put in another order.
+        # Reorder only ties that begin near the top.
         lengths = np.diff(ranked.ties, append=len(order))
         moved = np.repeat((lengths > 1) & near[ranked.ties], lengths)
         group = np.repeat(np.arange(len(lengths)), lengths)[moved]
@@ -311,7 +290,7 @@ def _measure_parts(
     sizes: NDArray[np.intp],
 ) -> PartScores:
     slate = np.repeat(np.arange(len(sizes)), sizes)
-    # Timsort on one key: slates are in order already, and half of their codes are.
+    # Group by slate and part. Timsort on one key: slates are in order already, and half of their codes are.
     order = np.argsort(slate * (int(codes.max(initial=0)) + 1) + np.maximum(codes, 0), kind="stable")
     order = order[codes[order] >= 0]
     empty = PartScores(np.empty(0, np.int64), np.empty(0, np.int32), np.empty((0, len(columns)), np.float32))

@@ -36,7 +36,7 @@ from freshet.models.datasets.positive_index import PositiveIndex
 from freshet.models.embedding.bundle import Bundle, BundleError
 from freshet.models.embedding.feature_tower import FeatureTower, rows_of, value_rows, weight_of
 from freshet.models.evaluation.list_metrics import coverage
-from freshet.models.evaluation.ranking_metrics import Estimate, bootstrap
+from freshet.models.evaluation.ranking_metrics import Estimate, bootstrap, estimates_by_name
 
 ItemScorer = Callable[[NDArray[np.int32]], NDArray[np.floating]]
 """Users (B,), by number, to scores (B, items), larger is better."""
@@ -273,9 +273,6 @@ def _segment(
     if not users:
         return TopNSegment(0, 0, {}, 0.0)
     low, high = bootstrap(values[part], seed=seed)
-    mean = values[part].mean(axis=0)
-    metrics = {
-        f"{name}@{protocol.k}": Estimate(float(mean[i]), float(low[i]), float(high[i]))
-        for i, name in enumerate(METRICS)
-    }
+    names = [f"{name}@{protocol.k}" for name in METRICS]
+    metrics = estimates_by_name(names, values[part].mean(axis=0), low, high)
     return TopNSegment(users, int(to_find[part].sum()), metrics, coverage(lists[part], items))
