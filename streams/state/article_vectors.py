@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from freshet.models.articles.catalog import ArticleCatalog
 from freshet.models.events.events import ArticleVector, EventError, to_unix_s
 from freshet.models.ports import FloatVector, IndexedArticle
 
@@ -38,4 +39,17 @@ def indexed_article(article: ArticleVector, vector: FloatVector, *, withdrawn: b
         article.subcategory,
         article.language,
         withdrawn=withdrawn,
+    )
+
+
+def put_article(catalog: ArticleCatalog, article: ArticleVector, vector: FloatVector) -> int:
+    """Add or replace an article in a catalog, and return its row."""
+    return catalog.put_article(
+        article.news_id,
+        vector,
+        to_unix_s(article.published_at),
+        title=article.title,
+        category=article.category,
+        subcategory=article.subcategory,
+        language=article.language,
     )

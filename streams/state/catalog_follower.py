@@ -6,12 +6,10 @@ wait for ``caught_up``, so that no click is parked because the vector of an old 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
 from typing import Any
 
 from freshet.models.articles.catalog import ArticleCatalog
@@ -24,7 +22,7 @@ from freshet.models.events.events import (
     parse_vector_key,
     to_unix_s,
 )
-from freshet.models.ports import ArticleIndex, IndexedArticle, IndexUnavailable
+from freshet.models.ports import ArticleIndex
 from freshet.streams import metrics
 from freshet.streams.kafka import topics
 from freshet.streams.kafka.compacted_topic import CompactedTopics
@@ -33,11 +31,11 @@ from freshet.streams.kafka.outbox import Outbox
 from freshet.streams.records.intake import Intake, keyed
 from freshet.streams.records.tracing import STREAM, RecordTraces
 from freshet.streams.settings import Settings
-from freshet.streams.state.article_vectors import checked_vector, indexed_article
+from freshet.streams.state.article_vectors import checked_vector, indexed_article, put_article
+from freshet.streams.state.index_writer import IndexWriter
 
 log = logging.getLogger(__name__)
 
-_RETRY_S = 1.0
 _POPULARITY_STEP = 0.02
 """Smallest change of a popularity that is written to the index, about one click more in a hundred."""
 
@@ -77,7 +75,7 @@ class CatalogFollower(CompactedTopics):
         self._catalog = catalog
         self._outbox = outbox
         self._intake = Intake(settings, outbox)
-        self._index = index
+        self._writer = IndexWriter(index, catalog)
         self._replicate = replicate
         self._publish_popularity = publish_popularity
         self._known = known
@@ -91,14 +89,10 @@ class CatalogFollower(CompactedTopics):
             topic_name(settings, topics.ARTICLE_STATS.name): self._apply_stats,
             topic_name(settings, topics.CO_CLICKS.name): self._apply_co_clicks,
         }
-        self._to_index: dict[str, IndexedArticle | None] = {}
         self._changed_popularity: set[str] = set()
         self._popularity: dict[str, float] = {}
         """Popularities that the index has, or is about to receive."""
-        self._next_write = 0.0
-        self._refused = False
         self._withdrawn: set[str] = set()
-        self._to_hide: set[str] = set()
         super().__init__(
             settings,
             handlers,
@@ -141,30 +135,21 @@ class CatalogFollower(CompactedTopics):
         if self._bundle is None:
             self._bundle = article.bundle
             self._on_bundle(article.bundle)
-        published_at_s = to_unix_s(article.published_at)
         withdrawn = article.news_id in self._withdrawn
         if withdrawn:
-            self._to_hide.add(article.news_id)  # a new entry in the index is visible again
-        self._catalog.put_article(
-            article.news_id,
-            vector,
-            published_at_s,
-            title=article.title,
-            category=article.category,
-            subcategory=article.subcategory,
-            language=article.language,
-        )
+            self._writer.withdrawn.add(article.news_id)  # a new entry in the index is visible again
+        put_article(self._catalog, article, vector)
         self._catalog.set_withdrawn(article.news_id, withdrawn)
         if not self._replicate and self.caught_up.is_set():
             self._publish_popularity_of(article.news_id)  # its clicks may be older than its vector
         if self._replicate:
-            self._to_index[article.news_id] = indexed_article(article, vector, withdrawn=withdrawn)
+            self._writer.articles[article.news_id] = indexed_article(article, vector, withdrawn=withdrawn)
 
     def _forget(self, bundle: str, news_id: str) -> None:
         if bundle != self._bundle:
             return
         self._catalog.remove(news_id)
-        self._to_index[news_id] = None
+        self._writer.articles[news_id] = None
 
     def _apply_stats(self, record: Any) -> None:
         if record.value is None:
@@ -203,43 +188,18 @@ class CatalogFollower(CompactedTopics):
         control = keyed(record, Control, "key")
         if control.kind == "article-withdrawn":
             self._withdrawn.add(control.subject)
-            self._to_hide.add(control.subject)
+            self._writer.withdrawn.add(control.subject)
             self._catalog.set_withdrawn(control.subject, True)
         self._on_control(control)
 
     async def _write_index(self) -> None:
         """Write all changes; while the index is unavailable they are kept for later."""
-        if (self._to_index or self._to_hide) and time.monotonic() >= self._next_write:
-            try:
-                await asyncio.to_thread(self._write)
-            except IndexUnavailable as error:
-                if not self._refused:
-                    log.warning("the index takes no writes, trying every %g s: %s", _RETRY_S, error)
-                self._refused = True
-                self._next_write = time.monotonic() + _RETRY_S
-                return
-            self._refused = False
-            self._changed_popularity -= self._to_index.keys()
-            self._to_index.clear()
-            self._to_hide.clear()
-        for news_id in self._changed_popularity - self._to_index.keys():
+        written = await self._writer.write()
+        self._popularity |= written
+        self._changed_popularity -= written.keys()
+        for news_id in self._changed_popularity - self._writer.articles.keys():
             value = popularity_of(self._catalog, news_id)
             if abs(value - self._popularity.get(news_id, 0.0)) > _POPULARITY_STEP:
                 self._popularity[news_id] = value
                 self._publish_popularity({news_id: value})
             self._changed_popularity.discard(news_id)
-
-    def _write(self) -> None:
-        articles = [
-            replace(article, popularity=popularity_of(self._catalog, news_id))
-            for news_id, article in self._to_index.items()
-            if article is not None
-        ]
-        self._popularity.update((article.news_id, article.popularity) for article in articles)
-        if articles:
-            self._index.upsert(articles)
-        gone = [news_id for news_id, article in self._to_index.items() if article is None]
-        if gone:
-            self._index.delete(gone)
-        if self._to_hide:
-            self._index.set_withdrawn(sorted(self._to_hide))

@@ -17,18 +17,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 from aiokafka import TopicPartition
 
 from freshet.models.articles.catalog import ArticleCatalog
-from freshet.models.articles.trending import most_popular, popularity_of
-from freshet.models.events.events import ArticleVector, EventError, parse_vector_key, to_unix_s
-from freshet.models.ports import IndexedArticle, IndexUnavailable
+from freshet.models.articles.trending import most_popular
+from freshet.models.events.events import ArticleVector, EventError, parse_vector_key
 from freshet.models.users.pooling import Pooling
 from freshet.models.users.state import UserState
 from freshet.streams.errors import FreshetError
@@ -39,37 +36,16 @@ from freshet.streams.kafka.connection import topic_name
 from freshet.streams.kafka.outbox import Outbox
 from freshet.streams.records.intake import Intake, keyed
 from freshet.streams.settings import Settings
-from freshet.streams.state.article_vectors import checked_vector, indexed_article
+from freshet.streams.state.article_vectors import checked_vector, indexed_article, put_article
+from freshet.streams.state.index_writer import IndexWriter
 from freshet.streams.state.population import Population
 from freshet.streams.state.ranker_weights import Rankers
 from freshet.streams.state.serving import Serving
 
 log = logging.getLogger(__name__)
 
-_RETRY_S = 1.0
 _LOOK_AGAIN_S = 10.0
 """Interval between two looks for a missing bundle's folder."""
-
-
-@dataclass(slots=True)
-class _Writes:
-    """Changes to be written to an index."""
-
-    articles: dict[str, IndexedArticle | None] = field(default_factory=dict)
-    """Entries by news id; ``None`` deletes one."""
-    withdrawn: set[str] = field(default_factory=set)
-    popularity: dict[str, float] = field(default_factory=dict)
-
-    def __bool__(self) -> bool:
-        return bool(self.articles or self.withdrawn or self.popularity)
-
-    def followed_by(self, later: _Writes) -> _Writes:
-        """These changes, overridden by ``later``."""
-        return _Writes(
-            self.articles | later.articles,
-            self.withdrawn | later.withdrawn,
-            self.popularity | later.popularity,
-        )
 
 
 class VariantBundle:
@@ -91,13 +67,12 @@ class VariantBundle:
         self.catalog = catalog.beside(serving.d)
         self.index = index
         self.population = Population(self.catalog)
-        self._settings = settings
+        self._embedded = settings.qdrant_url is None
+        """False for a server's index, which the embedding workers fill."""
         self._outbox = Outbox(settings)
         self._intake = Intake(settings, self._outbox)
         self._key_prefix = f"{self.id}/".encode()
-        self._writes = _Writes()
-        self._next_write = 0.0
-        self._refused = False
+        self._writer = IndexWriter(index, self.catalog, f"the index of bundle {self.id}")
         names = [topic_name(settings, topics.ARTICLE_VECTORS.name)]
         self._vectors = CompactedTopics(settings, names, self._handle, self._settle_poll)
         self.ready = self._vectors.caught_up
@@ -119,11 +94,11 @@ class VariantBundle:
 
     def hide(self, news_id: str) -> None:
         """Hide a withdrawn article in the index."""
-        self._writes.withdrawn.add(news_id)
+        self._writer.withdrawn.add(news_id)
 
     def set_popularity(self, values: Mapping[str, float]) -> None:
         """Write popularities to the index."""
-        self._writes.popularity.update(values)
+        self._writer.popularity.update(values)
 
     async def run(self) -> None:
         """Follow ``article-vectors`` until cancelled.
@@ -150,9 +125,8 @@ class VariantBundle:
         if not self._vectors.complete:
             return  # the index gets each article once
         if not self.ready.is_set():
-            self._writes.popularity |= most_popular(self.catalog)
-        if self._writes and time.monotonic() >= self._next_write:
-            await self._write_index()
+            self._writer.popularity |= most_popular(self.catalog)
+        await self._writer.write()
         if not self.ready.is_set():
             log.info("bundle %s serves variants: %d articles", self.id, self.catalog.vectors_held)
 
@@ -160,7 +134,8 @@ class VariantBundle:
         _, news_id = parse_vector_key(record.key)
         if record.value is None:
             self.catalog.put_vector(news_id, None)
-            self._writes.articles[news_id] = None
+            if self._embedded:
+                self._writer.articles[news_id] = None
             return
         try:
             article = keyed(record, ArticleVector, "key")
@@ -169,51 +144,12 @@ class VariantBundle:
         vector = checked_vector(article.vector, self.catalog.d)
         row = self.catalog.row(news_id)
         if row < 0 or math.isnan(self.catalog.published_at_s[row]):
-            row = self.catalog.put_article(
-                news_id,
-                vector,
-                to_unix_s(article.published_at),
-                title=article.title,
-                category=article.category,
-                subcategory=article.subcategory,
-                language=article.language,
-            )
+            row = put_article(self.catalog, article, vector)
         else:  # its metadata may be newer than this record
             self.catalog.put_vector(news_id, vector)
-        if self._settings.qdrant_url is None:  # a server's index is filled by the embedding workers
+        if self._embedded:
             withdrawn = bool(self.catalog.withdrawn[row])
-            self._writes.articles[news_id] = indexed_article(article, vector, withdrawn=withdrawn)
-
-    async def _write_index(self) -> None:
-        """Write all changes; while the index is unavailable they are kept for later."""
-        writes, self._writes = self._writes, _Writes()
-        try:
-            await asyncio.to_thread(self._write, writes)
-            self._refused = False
-        except IndexUnavailable as error:
-            if not self._refused:
-                log.warning(
-                    "the index of bundle %s takes no writes, trying every %g s: %s", self.id, _RETRY_S, error
-                )
-            self._refused = True
-            self._writes = writes.followed_by(self._writes)
-            self._next_write = time.monotonic() + _RETRY_S
-
-    def _write(self, writes: _Writes) -> None:
-        articles = [
-            replace(article, popularity=popularity_of(self.catalog, news_id))
-            for news_id, article in writes.articles.items()
-            if article is not None
-        ]
-        if articles:
-            self.index.upsert(articles)
-        gone = [news_id for news_id, article in writes.articles.items() if article is None]
-        if gone and self._settings.qdrant_url is None:
-            self.index.delete(gone)
-        if writes.withdrawn:
-            self.index.set_withdrawn(sorted(writes.withdrawn))
-        if writes.popularity:
-            self.index.set_popularity(writes.popularity)
+            self._writer.articles[news_id] = indexed_article(article, vector, withdrawn=withdrawn)
 
 
 class VariantBundles:
