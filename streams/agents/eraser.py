@@ -92,7 +92,7 @@ class Eraser:
                 due = self._due(users[start : start + _AT_ONCE])
                 if due:
                     for partition, user_id in due:
-                        self._outbox.add(self._vectors, partition, user_id.encode(), None)
+                        self._outbox.add_record(self._vectors, partition, user_id.encode(), None)
                     try:
                         await self._outbox.flush()
                         await self._states.erase(due, self._outbox)

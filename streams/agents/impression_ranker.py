@@ -157,7 +157,7 @@ class ImpressionRanker:
         for model, (topic, partition, offset), record in self._records:
             headers = NO_HEADERS if traces is None else traces.headers_of(topic, partition, (offset,))
             target = partition_of(model, self._partitions)
-            outbox.add(self._topic, target, model.encode(), record, headers)
+            outbox.add_record(self._topic, target, model.encode(), record, headers)
         self._records.clear()
 
     def _is_ranked(self, impression_id: str) -> bool:

@@ -249,7 +249,7 @@ class LearnerAgent:
             happened=happened,
         )
         partition = partition_of(model, self._settings.partitions)
-        self._outbox.add(self._topic, partition, model.encode(), record.to_json())
+        self._outbox.add_record(self._topic, partition, model.encode(), record.to_json())
         learning.unpublished = None
         of_service = model == self._rankers.model
         if of_service and guard.auc is not None and guard.start_auc is not None:

@@ -175,7 +175,7 @@ class RecommenderAgent:
             trace = None if click.trace is None else click.trace.child("push")
             answering = self._answer(request, partition, pushed=True, trace=trace)
             answer = await handled(answering, None, request.request_id, trace)
-            outbox.add(self._answers, partition, user_id.encode(), _encoded(answer), headers_of(trace))
+            outbox.add_record(self._answers, partition, user_id.encode(), _encoded(answer), headers_of(trace))
             if trace is not None:
                 traces.append(trace)
         if wanted:
@@ -216,7 +216,9 @@ class RecommenderAgent:
                 raise answer
             else:
                 headers = self._intake.traces.headers(message)
-                self._outbox.add(self._answers, message.partition, message.key, _encoded(answer), headers)
+                self._outbox.add_record(
+                    self._answers, message.partition, message.key, _encoded(answer), headers
+                )
         await self._outbox.flush()
         now_s = time.time()
         for message, request in asked:

@@ -110,7 +110,7 @@ class SlateCollector:
                 headers = NO_HEADERS
                 if traces is not None:
                     headers = traces.headers_of(source, partition, (event["offset"] for event in part))
-                outbox.add(self._topic, target, key, orjson.dumps(batch), headers)
+                outbox.add_record(self._topic, target, key, orjson.dumps(batch), headers)
         self._events.clear()
         self.left_out = False
 

@@ -232,10 +232,10 @@ class StatsAgent:
                 counts = held[news_id]
                 key = news_id.encode()
                 items.append((key, counts.to_bytes()))
-                self._outbox.add(self._topic, partition, key, self._snapshot(news_id, counts))
+                self._outbox.add_record(self._topic, partition, key, self._snapshot(news_id, counts))
             for news_id in co_clicked[partition]:
                 value = {"version": 1, "news_id": news_id, "contexts": held[news_id].contexts}
-                self._outbox.add(self._co_clicks, partition, news_id.encode(), orjson.dumps(value))
+                self._outbox.add_record(self._co_clicks, partition, news_id.encode(), orjson.dumps(value))
             self._table.write_changelog(self._outbox, partition, items)
             await asyncio.sleep(0)  # thousands of articles change at full speed, and requests wait
         try:

@@ -271,4 +271,4 @@ class UserAgent:
                 option=orjson.OPT_SERIALIZE_NUMPY,
             )
             headers = causes.get((partition, user_id), NO_HEADERS)
-            self._outbox.add(self._vectors, partition, user_id.encode(), value, headers)
+            self._outbox.add_record(self._vectors, partition, user_id.encode(), value, headers)

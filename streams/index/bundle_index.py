@@ -1,8 +1,8 @@
 """The index of the bundle being served, opened when that bundle is known and the index answers.
 
-A stream worker learns the bundle from the first article vector; until then there is nothing to find, and
-every query finds nothing. Where opening fails, every call raises :class:`IndexUnavailable` and now and then
-tries again: an index that is down when a worker starts is no worse than one that goes down later.
+A stream worker learns the bundle from the first article vector; until then every query finds nothing. Where
+opening fails, every call raises :class:`IndexUnavailable`, and one call per second tries again: an index that
+is down when a worker starts is no worse than one that goes down later.
 
 Requests search by :meth:`BundleIndex.answering`, behind a circuit breaker. They never wait for an index that
 is being opened, nor open one that is elsewhere.
@@ -19,6 +19,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from freshet.models.articles.exact_index import ExactIndex
 from freshet.models.ports import (
     EVERYTHING,
     ArticleFilter,
@@ -34,7 +35,7 @@ from freshet.streams.settings import Settings
 
 _RETRY_S = 1.0
 _PROBED = 50
-"""Articles that a probe asks of each list: about what an answer asks."""
+"""Articles that a probe asks of each list, about as many as an answer."""
 
 Found = TypeVar("Found")
 
@@ -45,7 +46,7 @@ class BundleIndex:
     Args:
         d: The vectors' dimension.
         opener: Opens the index of a bundle; may raise :class:`IndexUnavailable`.
-        answer_timeout_s: Of an index elsewhere: the most that the searches for one answer may take together.
+        answer_timeout_s: The most that the searches for one answer may take together, in an index elsewhere.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class BundleIndex:
         self.answer_timeout_s = answer_timeout_s
         self._breaker: CircuitBreaker | None = None
         self._index: ArticleIndex | None = None
+        self._empty = ExactIndex(d)
         self._bundle: str | None = None
         self._next_try = 0.0
         self._lock = threading.Lock()
@@ -88,10 +90,10 @@ class BundleIndex:
 
     @contextmanager
     def answering(self, deadline_s: float = math.inf) -> Iterator[ArticleSearch]:
-        """The searches for one answer.
+        """Give the searches for one answer, behind the circuit breaker.
 
         Args:
-            deadline_s: When the answer does not need them any more, as :func:`time.monotonic` counts.
+            deadline_s: When nobody waits for the answer any more, by :func:`time.monotonic`.
 
         Raises:
             IndexUnavailable: The index is out of order, fails or is late; or it is later than ``deadline_s``.
@@ -120,49 +122,41 @@ class BundleIndex:
             RuntimeError: No bundle was named.
         """
         index = self._opened()
-        if index is None:
+        if index is self._empty:
             raise RuntimeError("no bundle is open: open() comes before upsert()")
         index.upsert(articles)
 
     def delete(self, news_ids: Sequence[str]) -> None:
         """See :meth:`ArticleIndex.delete`."""
-        if (index := self._opened()) is not None:
-            index.delete(news_ids)
+        self._opened().delete(news_ids)
 
     def set_popularity(self, popularity: Mapping[str, float]) -> None:
-        """See :meth:`ArticleIndex.set_popularity`."""
-        if (index := self._opened_for_updates()) is not None:
-            index.set_popularity(popularity)
+        """See :meth:`ArticleIndex.set_popularity`; raises at once while the breaker is open."""
+        self._opened_for_updates().set_popularity(popularity)
 
     def set_withdrawn(self, news_ids: Sequence[str], withdrawn: bool = True) -> None:
-        """See :meth:`ArticleIndex.set_withdrawn`."""
-        if (index := self._opened_for_updates()) is not None:
-            index.set_withdrawn(news_ids, withdrawn)
+        """See :meth:`ArticleIndex.set_withdrawn`; raises at once while the breaker is open."""
+        self._opened_for_updates().set_withdrawn(news_ids, withdrawn)
 
     def search(self, queries: FloatMatrix, k: int, where: ArticleFilter = EVERYTHING) -> list[list[Hit]]:
         """See :meth:`ArticleIndex.search`."""
-        index = self._opened()
-        return [[] for _ in queries] if index is None else index.search(queries, k, where)
+        return self._opened().search(queries, k, where)
 
     def trending(self, k: int, where: ArticleFilter = EVERYTHING) -> list[Hit]:
         """See :meth:`ArticleIndex.trending`."""
-        index = self._opened()
-        return [] if index is None else index.trending(k, where)
+        return self._opened().trending(k, where)
 
     def newest(self, k: int, where: ArticleFilter = EVERYTHING) -> list[Hit]:
         """See :meth:`ArticleIndex.newest`."""
-        index = self._opened()
-        return [] if index is None else index.newest(k, where)
+        return self._opened().newest(k, where)
 
     def get(self, news_ids: Sequence[str]) -> dict[str, IndexedArticle]:
         """See :meth:`ArticleIndex.get`."""
-        index = self._opened()
-        return {} if index is None else index.get(news_ids)
+        return self._opened().get(news_ids)
 
     def count(self) -> int:
         """See :meth:`ArticleIndex.count`."""
-        index = self._opened()
-        return 0 if index is None else index.count()
+        return self._opened().count()
 
     def close(self) -> None:
         """See :meth:`ArticleIndex.close`."""
@@ -174,23 +168,22 @@ class BundleIndex:
             self._index = self._bundle = self._breaker = None
 
     def _probe(self) -> None:
-        """Open the index, or ask it what an answer asks, in the time of one."""
-        index = self._opened()
-        if index is not None:
-            searches = _TimedSearches(index, self.answer_timeout_s)
-            searches.search(np.ones((1, self._d), np.float32), _PROBED)
-            searches.trending(_PROBED)
-            searches.newest(_PROBED)
+        """Open the index and ask it what an answer asks, in the time of one."""
+        searches = _TimedSearches(self._opened(), self.answer_timeout_s)
+        searches.search(np.ones((1, self._d), np.float32), _PROBED)
+        searches.trending(_PROBED)
+        searches.newest(_PROBED)
 
-    def _opened_for_updates(self) -> ArticleIndex | None:
-        # Their callers hold them back and come again; they would only keep threads busy.
+    def _opened_for_updates(self) -> ArticleIndex:
+        # The callers keep updates and come again; waiting here would only occupy threads.
         if self._breaker is not None:
             self._breaker.check()
         return self._opened()
 
-    def _opened(self) -> ArticleIndex | None:
+    def _opened(self) -> ArticleIndex:
+        """The bundle's index, opened now if it is not; an empty one before any bundle is named."""
         if self._index is not None or self._bundle is None:
-            return self._index
+            return self._index or self._empty
         with self._lock:
             if self._index is None and self._bundle is not None:
                 if time.monotonic() < self._next_try:
@@ -200,15 +193,15 @@ class BundleIndex:
                 except IndexUnavailable:
                     self._next_try = time.monotonic() + _RETRY_S
                     raise
-            return self._index
+            return self._index or self._empty
 
 
 class _TimedSearches:
-    """Searches for one answer, which may take a certain time together.
+    """Searches for one answer, with a limit on the time that they take together.
 
     Args:
-        index: What to search.
-        timeout_s: How long they may take.
+        index: The index to search.
+        timeout_s: The limit.
         deadline_s: When nobody waits for the answer any more.
     """
 
@@ -218,7 +211,7 @@ class _TimedSearches:
         self._deadline_s = deadline_s
         self._spent_s = 0.0
         self.abandoned = False
-        """Nobody waited any more: that says nothing of the index."""
+        """Whether nobody waited any more, which says nothing about the index."""
 
     def search(self, queries: FloatMatrix, k: int, where: ArticleFilter = EVERYTHING) -> list[list[Hit]]:
         return self._timed(lambda: self._index.search(queries, k, where))
@@ -242,12 +235,12 @@ class _TimedSearches:
 
 
 def index_of(settings: Settings, d: int, *, serves: bool = True) -> BundleIndex:
-    """The index that ``settings`` ask for: a Qdrant server, or Qdrant Edge below the data folder.
+    """Make the index that ``settings`` ask for: a Qdrant server, or Qdrant Edge below the data folder.
 
     Args:
-        settings: Where it is.
+        settings: The server's address, or the data folder.
         d: The vectors' dimension.
-        serves: Whether this process answers from it: on a server its bundle is then the one in service.
+        serves: Whether this process answers from it; a server then serves this bundle under its alias.
     """
 
     def edge(bundle: str) -> ArticleIndex:

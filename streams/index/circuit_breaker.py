@@ -1,12 +1,12 @@
-"""Gives up at once on what is out of order, and finds out in the background when it is back.
+"""A circuit breaker: fails fast while the index is out of order, and probes it until it is back.
 
 Guarantees
     - It opens at the second failure in a row, so that one query that fails by itself does not cost others
       their answers. While it is open, :meth:`CircuitBreaker.check` raises without asking anybody.
-    - Whoever was asked is asked again by a thread of the breaker's own, never by a caller's call, and the
-      breaker closes as soon as that succeeds: at once where it opened by chance, otherwise within a second of
-      the return. Where it opens again soon after it closed, it waits longer and longer before it asks.
-    - It says once that it opened and why, and once that it closed, however many calls there are.
+    - The index is probed by a thread of the breaker's own, never by a caller's call, and the breaker closes
+      as soon as a probe succeeds: at once where it opened by chance, otherwise within a second of the return.
+      A breaker that opens again soon after it closed waits longer and longer before its first probe.
+    - It logs once that it opened and why, and once that it closed, however many calls there are.
 
 pybreaker, circuitbreaker, purgatory and aiobreaker all try again with a caller's call, which a hanging server
 makes wait; pybreaker also holds a lock during each call, so that one that hangs holds up all others.
@@ -25,20 +25,20 @@ from freshet.streams import metrics
 log = logging.getLogger(__name__)
 
 _FAILURES = 2
-"""In a row, to open."""
+"""Failures in a row that open it."""
 _PAUSE_S = 0.25
-"""From one probe that failed to the next."""
+"""Seconds from a probe that failed to the next."""
 _RELAPSE_S = 10.0
-"""What opens again this soon after it closed is not steady yet."""
+"""An index that fails again this soon after its return is not steady yet."""
 _LONGEST_WAIT_S = 8.0
-"""The most that the first probe is put off for a relapse."""
+"""The longest delay of the first probe after a relapse."""
 
 
 class CircuitBreaker:
-    """Between the requests and one bundle's index.
+    """Stands between the requests and one bundle's index.
 
     Args:
-        bundle: The bundle's id, for the log and the metric.
+        bundle: The bundle's id, shown in the log and the metric.
         probe: Raises while the index is out of order.
     """
 
@@ -47,7 +47,7 @@ class CircuitBreaker:
         self._probe = probe
         self._lock = threading.Lock()
         self._reason: str | None = None
-        """Why it is open; ``None`` while it is closed."""
+        """Why the breaker is open; ``None`` while it is closed."""
         self._failures = 0
         self._closed_at = -_RELAPSE_S
         self._wait_s = 0.0
@@ -56,32 +56,32 @@ class CircuitBreaker:
         self._gauge.set(0)
 
     def check(self) -> None:
-        """Do nothing while it is closed.
+        """Let a call pass while the breaker is closed.
 
         Raises:
-            IndexUnavailable: It is open.
+            IndexUnavailable: The breaker is open.
         """
         if (reason := self._reason) is not None:
             raise IndexUnavailable(f"the index of bundle {self._bundle} is out of order: {reason}")
 
     def succeeded(self) -> None:
-        """Note that the index did as asked."""
+        """Note that the index answered."""
         self._failures = 0
 
     def failed(self, reason: object) -> None:
-        """Note that it did not, or too late; opens at the second time in a row."""
+        """Note that the index failed, or was late; the second time in a row opens the breaker."""
         with self._lock:
             self._failures += 1
             if self._failures >= _FAILURES:
                 self._open(str(reason))
 
     def open(self, reason: object) -> None:
-        """Open now: it is known to be out of order."""
+        """Open the breaker now: the index is known to be out of order."""
         with self._lock:
             self._open(str(reason))
 
     def stop(self) -> None:
-        """Probe no more; the index is closed."""
+        """End the probes, because the index is closed."""
         if not self._stopped.is_set():
             self._stopped.set()
             metrics.INDEX_OPEN_BREAKERS.remove(self._bundle)

@@ -1,4 +1,4 @@
-"""The folder of one bundle's embedded index: who may open it, and which of its shards is current.
+"""The folder of one bundle's embedded index: its lock, and which of its shards is current.
 
 Guarantees: one process at a time; one bundle and one dimension for ever; the current shard changes
 atomically, so that a crash at any moment leaves a folder that opens with either the old one or the new one.
@@ -7,12 +7,13 @@ atomically, so that a crash at any moment leaves a folder that opens with either
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
+
+import orjson
 
 from freshet.models.ports import IndexUnavailable
 from freshet.streams.index.qdrant_points import bundle_name
@@ -28,14 +29,14 @@ class _Manifest:
     bundle: str
     d: int
     generation: int
-    """Counts the rebuilds of ``vectors``."""
+    """Rebuilds of ``vectors`` so far."""
 
 
 class EdgeFolder:
-    """``<path>/<bundle>``, locked until :meth:`close`.
+    """The folder ``<path>/<bundle>``, locked until :meth:`close`.
 
     Args:
-        path: Where the bundles' folders are; created if missing.
+        path: The folder of the bundles' folders; created if missing.
         bundle: The bundle's version.
         d: The vectors' dimension.
 
@@ -68,15 +69,12 @@ class EdgeFolder:
 
     @property
     def next_vectors(self) -> Path:
-        """Where the shard that will replace ``vectors`` is built."""
+        """The folder in which the shard that will replace ``vectors`` is built."""
         return self._generation(self._manifest.generation + 1)
 
     def promote_next(self) -> None:
         """Make ``next_vectors`` the current shard, atomically; :meth:`remove_stale` removes the old one."""
-        manifest = self._manifest
-        self._manifest = self._write(
-            _Manifest(manifest.layout, manifest.bundle, manifest.d, manifest.generation + 1)
-        )
+        self._manifest = self._write(replace(self._manifest, generation=self._manifest.generation + 1))
 
     def remove_stale(self) -> None:
         """Remove shards that are not current: replaced ones, and builds that a crash cut short."""
@@ -85,7 +83,7 @@ class EdgeFolder:
                 shutil.rmtree(folder)
 
     def close(self) -> None:
-        """Let another process open the folder."""
+        """Unlock the folder for another process."""
         self._lock.close()
 
     def _generation(self, number: int) -> Path:
@@ -111,7 +109,7 @@ class EdgeFolder:
     def _read(self) -> _Manifest | None:
         file = self._path / _MANIFEST
         try:
-            return _Manifest(**json.loads(file.read_bytes()))
+            return _Manifest(**orjson.loads(file.read_bytes()))
         except FileNotFoundError:
             return None
         except (ValueError, TypeError) as error:
@@ -119,8 +117,8 @@ class EdgeFolder:
 
     def _write(self, manifest: _Manifest) -> _Manifest:
         draft = self._path / f"{_MANIFEST}.new"
-        with draft.open("w", encoding="utf-8") as file:
-            json.dump(asdict(manifest), file)
+        with draft.open("wb") as file:
+            file.write(orjson.dumps(manifest))
             file.flush()
             os.fsync(file.fileno())
         draft.replace(self._path / _MANIFEST)

@@ -38,16 +38,16 @@ _TOLERANCE = 0.9
 
 
 class OptimizationError(RuntimeError):
-    """The copy could not be optimized; the original is untouched."""
+    """A copy could not be optimized; the original is untouched."""
 
 
 class Optimization:
-    """One shard's copy being optimized.
+    """A copy of one shard, being optimized.
 
     Args:
         source: The shard's folder; the caller lets nobody write to it until this constructor returns. Its
             write-ahead log is copied along, so it needs no flush before.
-        target: Where the optimized copy is made; replaced if it exists.
+        target: The folder of the optimized copy; replaced if it exists.
     """
 
     def __init__(self, source: Path, target: Path) -> None:
@@ -65,7 +65,7 @@ class Optimization:
 
     @property
     def pid(self) -> int:
-        """The process that optimizes."""
+        """The id of the process that optimizes."""
         return self._process.pid
 
     def finished(self) -> bool:
@@ -102,7 +102,7 @@ def _end_with_parent(pipe: int) -> None:
 
 
 def copy_points(points: Sequence[str], source: EdgeShard, target: EdgeShard) -> None:
-    """Make ``points`` in ``target`` what they are in ``source``: gone where they are gone."""
+    """Copy ``points`` from ``source`` to ``target``, and delete there those that ``source`` no longer has."""
     records = source.retrieve(list(points), True, True)
     if records:
         copies = [Point(record.id, record.vector or [], record.payload) for record in records]
@@ -115,7 +115,7 @@ def copy_points(points: Sequence[str], source: EdgeShard, target: EdgeShard) -> 
 def level(shard: EdgeShard) -> None:
     """Lift short vectors to the length of the longest (:mod:`~freshet.models.articles.inner_product`).
 
-    Vectors were lifted to the longest that was known when they were written.
+    Each was lifted to the longest that was known when it was written.
     """
     points: list[int | uuid.UUID | str] = []
     lengths: list[NDArray[np.float64]] = []
@@ -126,7 +126,7 @@ def level(shard: EdgeShard) -> None:
         lengths.append(np.linalg.norm(_matrix(records).astype(np.float64), axis=1))
         if offset is None:
             break
-    length = np.concatenate(lengths)
+    length = np.concatenate(lengths)  # (n,)
     common = float(length.max(initial=0.0))
     short = np.flatnonzero(length < _TOLERANCE * common)
     for start in range(0, len(short), _PAGE):

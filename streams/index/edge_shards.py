@@ -1,4 +1,4 @@
-"""The two shards of an embedded index: how they are configured, opened and filtered."""
+"""The two shards of an embedded index: their configuration, opening and filters."""
 
 from __future__ import annotations
 
@@ -42,10 +42,7 @@ _FIELD_INDEXES: Mapping[str, KeywordIndexParams | FloatIndexParams | IntegerInde
 WITHDRAWN = FieldCondition("withdrawn", match=MatchValue(1))
 """Kept as 0 or 1: qdrant-edge-py 0.9.0 turns a bool to be matched into an int, which matches no bool."""
 SEARCHED_FIELDS = ("news_id", "category", "language", "published_at_s", "withdrawn")
-"""What the shard of vectors knows of an article."""
-_SEARCHED_FIELDS = ("news_id", "category", "language", "published_at_s", "withdrawn")
-_NO_VECTORS = {"none": EdgeSparseVectorParams()}
-"""Edge wants some vector in its configuration; a point need not have it."""
+"""Payload fields that the shard of vectors keeps of an article."""
 _NO_VECTORS = {"none": EdgeSparseVectorParams()}
 """Edge wants some vector in its configuration; a point need not have it."""
 _NEVER_KB = 1 << 40
@@ -59,13 +56,13 @@ class HnswTuning:
     """Qdrant's knobs; the defaults are those that ``freshet bench index`` was tuned with."""
 
     m: int = 24
-    """Edges of a node."""
+    """Edges of a node in the graph."""
     ef_construct: int = 150
     """Candidates kept while a node is linked."""
     ef: int = 512
     """Candidates kept while searching."""
     threads: int = 1
-    """Of the process that builds the graph."""
+    """Threads of the process that builds the graph."""
     full_scan_kb: int = 12_500
     """Where a filter lets fewer bytes of vectors through, all of them are scored: 50,000 articles of 64
     dimensions, for which that takes 2 to 3 ms. The graph loses what a narrow filter's articles are linked by:
@@ -94,13 +91,13 @@ def open_vectors(path: Path, d: int, hnsw: HnswTuning) -> EdgeShard:
 
 
 def search_params(ef: int, where: ArticleFilter) -> SearchParams:
-    """How to walk the graph; with ACORN, through articles that a filter keeps out, too."""
+    """Parameters of a walk of the graph; a narrow filter uses ACORN, which passes through filtered nodes."""
     narrow = where != replace(EVERYTHING, exclude_ids=where.exclude_ids)
     return SearchParams(hnsw_ef=ef, acorn=AcornSearchParams(True, 1.0) if narrow else None)
 
 
 def known_points(shard: EdgeShard, points: Sequence[str]) -> set[str]:
-    """Those of ``points`` that ``shard`` holds: it refuses a payload for any other."""
+    """Select those of ``points`` that ``shard`` holds: it refuses a payload for any other."""
     return {str(record.id) for record in shard.retrieve([*points], False, False)}
 
 
@@ -123,25 +120,21 @@ def _open(path: Path, config: EdgeConfig, fields: Sequence[str]) -> EdgeShard:
     return shard
 
 
-def _matches(field: str, *values: str) -> FieldCondition:
+def _any_of(field: str, values: Sequence[str]) -> FieldCondition | HasIdCondition:
     return FieldCondition(field, match=MatchAny([*values]))
 
 
+def _between(field: str, low: float | None, high: float | None) -> FieldCondition | HasIdCondition:
+    return FieldCondition(field, range=RangeFloat(gte=low, lte=high))
+
+
+def _has_id(points: Sequence[str]) -> FieldCondition | HasIdCondition:
+    return HasIdCondition({*points})
+
+
 def edge_filter(where: ArticleFilter, *also: FieldCondition, hide_withdrawn: bool) -> Filter | None:
-    """``where`` and ``also`` as Edge understands them; ``None`` allows everything, which is faster."""
-    must: list[FieldCondition] = [*also]
-    must_not: list[FieldCondition | HasIdCondition] = []
-    if where.categories:
-        must.append(_matches("category", *where.categories))
-    if where.exclude_categories:
-        must_not.append(_matches("category", *where.exclude_categories))
-    if where.languages:
-        must.append(_matches("language", *where.languages))
-    after_s, before_s = qdrant_points.kept_bounds(where)
-    if after_s is not None or before_s is not None:
-        must.append(FieldCondition("published_at_s", range=RangeFloat(gte=after_s, lte=before_s)))
-    if where.exclude_ids:
-        must_not.append(HasIdCondition({qdrant_points.point_id(news_id) for news_id in where.exclude_ids}))
+    """Translate ``where`` and ``also`` for Edge; ``None`` allows everything, which is faster."""
+    must, must_not = qdrant_points.conditions(where, _any_of, _between, _has_id)
     if hide_withdrawn:
         must_not.append(WITHDRAWN)
-    return Filter(must=[*must], must_not=[*must_not]) if must or must_not else None
+    return Filter(must=[*also, *must], must_not=[*must_not]) if also or must or must_not else None

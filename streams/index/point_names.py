@@ -6,23 +6,23 @@ from collections.abc import Callable, Mapping, Sequence
 from uuid import UUID
 
 MAX_NAMES = 1 << 17
-"""About 25 MB. What is remembered stays true: a point's id is a hash of its news id."""
+"""The limit, about 25 MB. A name remembered stays right: a point's id is a hash of its news id."""
 
 
 class PointNames:
     """News ids by point id; safe to use from several threads.
 
     Args:
-        look_up: Gives the news ids of points that are not remembered; of one that is gone, nothing.
+        look_up: Returns the news ids of points that are not remembered, without those that are gone.
     """
 
     def __init__(self, look_up: Callable[[Sequence[UUID]], Mapping[UUID, str]]) -> None:
         self._look_up = look_up
         self._names: dict[int, str] = {}
-        """By the number that a UUID is: its own hash is computed in Python."""
+        """Names by the integer of a UUID, whose own hash is computed in Python."""
 
     def of(self, points: Sequence[UUID]) -> list[str | None]:
-        """The news id of each point; ``None`` of one that is gone."""
+        """Return the news id of each point; ``None`` for one that is gone."""
         numbers = [point.int for point in points]
         found = list(map(self._names.get, numbers))
         if None in found:

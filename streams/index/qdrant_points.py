@@ -1,4 +1,4 @@
-"""How an article is kept as a Qdrant point, the same in Qdrant Edge and on a Qdrant server.
+"""Articles as Qdrant points, the same in Qdrant Edge and on a Qdrant server.
 
 A point's id is the UUID (version 5) of its news id, so that an article always meets its own point; the
 payload carries everything but the vector, the news id included. The vector has one coordinate more than the
@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
 import numpy as np
@@ -33,12 +33,14 @@ FIELD_TYPES: Mapping[str, Literal["keyword", "float", "bool"]] = {
 HIT_FIELDS = ["news_id"]
 """The payload fields that a :class:`Hit` is made of: reading three takes a search half as long again."""
 
+Condition = TypeVar("Condition")
+"""A condition on a point, in the types of one library."""
 
 _LONGEST_NAME = 200
 
 
 def bundle_name(bundle: str) -> str:
-    """``bundle`` as a part of a folder's or collection's name: no separators, at most 200 characters."""
+    """Quote ``bundle`` for a folder's or collection's name: no separators, at most 200 characters."""
     name = quote(bundle, safe="")
     if len(name) <= _LONGEST_NAME:
         return name
@@ -51,8 +53,13 @@ def point_id(news_id: str) -> str:
     return str(uuid.uuid5(_NAMESPACE, news_id))
 
 
+def point_ids(news_ids: Iterable[str]) -> list[str]:
+    """The ids of several articles' points."""
+    return [point_id(news_id) for news_id in news_ids]
+
+
 def kept_time(time_s: float) -> float:
-    """``time_s`` to the microsecond, which is all that a float of Unix seconds and an event's time resolve.
+    """Round Unix seconds to the microsecond: neither a float of them nor an event's time resolves more.
 
     Payloads are stored as JSON and read back by a parser that is exact for mantissas below 2**53
     and can be off by the last bit beyond: an inclusive bound would then miss its own article.
@@ -61,7 +68,7 @@ def kept_time(time_s: float) -> float:
 
 
 def kept_popularity(value: float) -> float:
-    """``value`` to 15 significant digits, which come back from a payload as they went in."""
+    """Round a popularity to 15 significant digits, which come back from a payload as they went in."""
     return float(f"{value:.15g}")
 
 
@@ -72,6 +79,36 @@ def kept_bounds(where: ArticleFilter) -> tuple[float | None, float | None]:
         None if after_s is None else kept_time(after_s),
         None if before_s is None else kept_time(before_s),
     )
+
+
+def conditions(
+    where: ArticleFilter,
+    any_of: Callable[[str, Sequence[str]], Condition],
+    between: Callable[[str, float | None, float | None], Condition],
+    has_id: Callable[[Sequence[str]], Condition],
+) -> tuple[list[Condition], list[Condition]]:
+    """Translate ``where`` into the conditions that must hold and those that must not.
+
+    Args:
+        where: The filter; its ban on withdrawn articles is left to the caller.
+        any_of: Makes the condition that a field has one of several values.
+        between: Makes the condition that a field lies within two inclusive bounds, either of which may be
+            missing.
+        has_id: Makes the condition that a point is one of several.
+    """
+    must, must_not = [], []
+    if where.categories:
+        must.append(any_of("category", where.categories))
+    if where.exclude_categories:
+        must_not.append(any_of("category", where.exclude_categories))
+    if where.languages:
+        must.append(any_of("language", where.languages))
+    after_s, before_s = kept_bounds(where)
+    if after_s is not None or before_s is not None:
+        must.append(between("published_at_s", after_s, before_s))
+    if where.exclude_ids:
+        must_not.append(has_id(point_ids(where.exclude_ids)))
+    return must, must_not
 
 
 def payload(article: IndexedArticle) -> dict[str, Any]:
@@ -102,7 +139,7 @@ def hit(fields: Mapping[str, Any] | None, score: float) -> Hit:
 
 
 def last_of_each(articles: Iterable[IndexedArticle], d: int) -> list[IndexedArticle]:
-    """``articles`` without those that a later one of the same id replaces, all checked.
+    """Keep the last of ``articles`` for each id, and check it.
 
     Raises:
         ValueError: A vector has another dimension than ``d``, or a number is not finite.
@@ -122,7 +159,7 @@ def last_of_each(articles: Iterable[IndexedArticle], d: int) -> list[IndexedArti
 
 
 def checked_queries(queries: FloatMatrix, d: int) -> list[list[float]]:
-    """The rows of ``queries`` (h, d), lifted, as Qdrant takes them.
+    """Check ``queries`` (h, d) and lift them to rows of d + 1 numbers, as Qdrant takes them.
 
     Raises:
         ValueError: ``queries`` has another shape or is not finite.
@@ -138,8 +175,8 @@ def checked_queries(queries: FloatMatrix, d: int) -> list[list[float]]:
 
 def vectors(articles: Sequence[IndexedArticle], length: float) -> list[list[float]]:
     """The vectors of ``articles``, lifted to ``length``, as Qdrant takes them."""
-    matrix = np.asarray([article.vector for article in articles], np.float32)
-    rows: list[list[float]] = inner_product.lifted(matrix, length).tolist()
+    matrix = np.asarray([article.vector for article in articles], np.float32)  # (n, d)
+    rows: list[list[float]] = inner_product.lifted(matrix, length).tolist()  # (n, d + 1)
     return rows
 
 
@@ -149,7 +186,7 @@ def longest(vectors: Sequence[object]) -> float:
 
 
 def by_value(popularity: Mapping[str, float]) -> dict[float, list[str]]:
-    """The point ids that get each popularity: one Qdrant operation sets one payload on many points.
+    """Group point ids by their new popularity: one Qdrant operation sets one payload on many points.
 
     Raises:
         ValueError: A popularity is not finite.

@@ -1,9 +1,8 @@
-"""Lists that request after request asks for, remembered until what they list changes.
+"""A cache of the lists that request after request asks for, kept until the articles change.
 
 Which articles are the newest or the most popular depends on nothing of a request but its filter, and most
-requests have the same: asking Qdrant Edge for both took a fifth of an answer's time. Guarantee: a list is
-never given after :meth:`RememberedLists.forget` that was asked for before it, nor when it is older than lists
-may be.
+requests have the same: asking Qdrant Edge for both took a fifth of an answer's time. Guarantee: after
+:meth:`RememberedLists.forget` no list is given that was asked for before it, and none beyond its maximum age.
 """
 
 from __future__ import annotations
@@ -15,15 +14,15 @@ from collections.abc import Callable, Hashable
 from freshet.models.ports import Hit
 
 MAX_LISTS = 64
-"""Of requests that each have a filter of their own only the first so many are kept."""
+"""The most lists kept; where each request has a filter of its own, later ones are not remembered."""
 _STEP = 64
 
 
 class RememberedLists:
-    """Lists by what was asked; safe to use from several threads.
+    """Lists by question; safe to use from several threads.
 
     Args:
-        max_age_s: Of a list, where others may change what it lists.
+        max_age_s: The age up to which a list is given again; limited where other processes write, too.
     """
 
     def __init__(self, max_age_s: float = math.inf) -> None:
@@ -32,18 +31,18 @@ class RememberedLists:
         self._since_s = time.monotonic()
 
     def forget(self) -> None:
-        """Forget everything, because what is listed has changed."""
+        """Forget everything, because the articles have changed."""
         # A new one: what is being asked for at this moment goes into the old one, which nobody reads.
         self._lists = {}
         self._since_s = time.monotonic()
 
     def first(self, k: int, question: Hashable, ask: Callable[[int], list[Hit]]) -> list[Hit]:
-        """The first ``k`` of the list that answers ``question``.
+        """Return the first ``k`` of the list that answers ``question``.
 
         Args:
             k: At least 1.
-            question: What is asked, but for the length.
-            ask: Gives so many of the list; it is called with at least ``k``.
+            question: The question, without the length.
+            ask: Returns a list of a given length, which is at least ``k``.
         """
         if time.monotonic() - self._since_s >= self._max_age_s:
             self.forget()

@@ -8,9 +8,9 @@ Guarantees
       there in one step, so that whoever reads through it never meets a gap.
     - A write has been applied when the call returns, so that the next read sees it. The trending and the
       newest are at most ``REMEMBERED_S`` behind the writes of other processes.
-    - A call that fails in passing (server away, too slow, overloaded) is tried again with growing pauses
+    - A call that fails transiently (server away, too slow, overloaded) is tried again with growing pauses
       until ``timeout_s`` is spent, then raises :class:`IndexUnavailable`. Every call is idempotent.
-    - A search, somebody's request, is tried once and given up after ``search_timeout_s``.
+    - A search, which somebody waits for, is tried once and given up after ``search_timeout_s``.
     - A server that is back is reached again within some seconds, however long it was away.
     - All methods may be called from several threads.
 """
@@ -30,17 +30,18 @@ from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from qdrant_client.conversions.conversion import GrpcToRest, RestToGrpc
 from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 
-from freshet.models.ports import EVERYTHING, ArticleFilter, FloatMatrix, Hit, IndexedArticle, IndexUnavailable
+from freshet.models.ports import ArticleFilter, Hit, IndexedArticle, IndexUnavailable
 from freshet.streams.index import qdrant_points
-from freshet.streams.index.remembered_lists import RememberedLists
+from freshet.streams.index.qdrant_index import QdrantIndex
 
 REMEMBERED_S = 0.25
-"""How long a list of the trending or the newest is given again: two of the three questions of an answer."""
+"""Seconds for which a list of the trending or the newest is given again: two of an answer's three queries."""
 ALIAS = "articles"
 """Names the promoted bundle's collection."""
 
 _COLLECTION_PREFIX = f"{ALIAS}-"
 _CHUNK = 256
+"""Articles in one request."""
 _FIRST_PAUSE_S = 0.05
 _CHANNEL = {
     # By default up to two minutes pass until a server that is back is connected to again.
@@ -68,7 +69,7 @@ _SCHEMAS = {
 Answer = TypeVar("Answer")
 
 
-class ServerIndex:
+class ServerIndex(QdrantIndex):
     """An :class:`~freshet.models.ports.ArticleIndex` on a Qdrant server.
 
     Args:
@@ -104,17 +105,13 @@ class ServerIndex:
         ef: int = 512,
         client: QdrantClient | None = None,
     ) -> None:
+        super().__init__(d, REMEMBERED_S)
         self._where = url
-        self._d = d
         self._timeout_s = timeout_s
         self._attempts = attempts
         self._search_timeout_s = search_timeout_s
         self._ef = ef
         self._collection = _COLLECTION_PREFIX + qdrant_points.bundle_name(bundle)
-        self._lists = RememberedLists(REMEMBERED_S)
-        self._longest = 0.0
-        """Of the vectors known; new ones are lifted to it."""
-        self._closed = False
         self._client = client or QdrantClient(
             url=url,
             grpc_port=grpc_port,
@@ -131,112 +128,9 @@ class ServerIndex:
             raise
 
     @property
-    def d(self) -> int:
-        """The vectors' dimension."""
-        return self._d
-
-    @property
     def collection(self) -> str:
         """The name of the bundle's collection."""
         return self._collection
-
-    def upsert(self, articles: Sequence[IndexedArticle]) -> None:
-        """Insert, or replace whole, by ``news_id``. The last of two with one id wins.
-
-        Raises:
-            ValueError: A vector has another dimension, or a number is not finite; nothing was written.
-            IndexUnavailable: The server did not answer; some of the articles may have been written.
-        """
-        kept = qdrant_points.last_of_each(articles, self._d)
-        self._longest = max(self._longest, qdrant_points.longest([article.vector for article in kept]))
-        for start in range(0, len(kept), _CHUNK):
-            chunk = kept[start : start + _CHUNK]
-            points = [
-                models.PointStruct(
-                    id=qdrant_points.point_id(article.news_id),
-                    vector=vector,
-                    payload=qdrant_points.payload(article),
-                )
-                for article, vector in zip(chunk, qdrant_points.vectors(chunk, self._longest), strict=True)
-            ]
-            self._write("upsert", partial(self._client.upsert, self._collection, points, wait=True))
-
-    def delete(self, news_ids: Sequence[str]) -> None:
-        """Forget articles; unknown ids are ignored."""
-        if news_ids:
-            selector = models.FilterSelector(filter=models.Filter(must=[_has_id(news_ids)]))
-            self._write("delete", lambda: self._client.delete(self._collection, selector, wait=True))
-
-    def set_popularity(self, popularity: Mapping[str, float]) -> None:
-        """Change what ``trending`` sorts by; unknown ids are ignored.
-
-        Raises:
-            ValueError: A popularity is not finite; nothing was written.
-        """
-        operations = [
-            _set_payload({"popularity": value}, models.HasIdCondition(has_id=[*points]))
-            for value, points in qdrant_points.by_value(popularity).items()
-        ]
-        self._update("set popularity", operations)
-
-    def set_withdrawn(self, news_ids: Sequence[str], withdrawn: bool = True) -> None:
-        """Hide articles from every query, or show them again; unknown ids are ignored."""
-        if news_ids:
-            self._update("withdraw", [_set_payload({"withdrawn": withdrawn}, _has_id(news_ids))])
-
-    def search(self, queries: FloatMatrix, k: int, where: ArticleFilter = EVERYTHING) -> list[list[Hit]]:
-        """For each row of ``queries`` (h, d), the ``k`` articles with the largest dot product, best first.
-
-        Raises:
-            ValueError: ``queries`` has another shape or is not finite.
-            IndexUnavailable: The server did not answer.
-        """
-        rows = qdrant_points.checked_queries(queries, self._d)
-        if k < 1 or not rows:
-            return [[] for _ in rows]
-        asked = [
-            models.QueryRequest(
-                query=row,
-                limit=k,
-                filter=_filter(where),
-                params=models.SearchParams(hnsw_ef=max(self._ef, k)),
-                with_payload=qdrant_points.HIT_FIELDS,
-            )
-            for row in rows
-        ]
-        request = messages.QueryBatchPoints(
-            collection_name=self._collection,
-            query_points=[RestToGrpc.convert_query_request(query, self._collection) for query in asked],
-        )
-        answers = self._find("search", lambda timeout_s: self._points.QueryBatch(request, timeout=timeout_s))
-        return [
-            [qdrant_points.hit(_payload(point), point.score) for point in answer.result]
-            for answer in answers.result
-        ]
-
-    def trending(self, k: int, where: ArticleFilter = EVERYTHING) -> list[Hit]:
-        """The ``k`` most popular articles with a popularity above 0, best first."""
-        popular = models.FieldCondition(key="popularity", range=models.Range(gt=0.0))
-        return self._sorted("popularity", None, k, where, popular)
-
-    def newest(self, k: int, where: ArticleFilter = EVERYTHING) -> list[Hit]:
-        """The ``k`` articles published last, newest first."""
-        return self._sorted("published_at_s", qdrant_points.kept_bounds(where)[1], k, where)
-
-    def get(self, news_ids: Sequence[str]) -> dict[str, IndexedArticle]:
-        """The articles of ``news_ids`` that the index knows, withdrawn ones included."""
-        if not news_ids:
-            return {}
-        points = [qdrant_points.point_id(news_id) for news_id in news_ids]
-        records = self._ask(
-            "get",
-            lambda: self._client.retrieve(self._collection, points, with_payload=True, with_vectors=True),
-        )
-        return {
-            record.payload["news_id"]: qdrant_points.article(record.payload, record.vector)
-            for record in records
-            if record.payload is not None
-        }
 
     def count(self) -> int:
         """How many articles the index holds, withdrawn ones included."""
@@ -264,6 +158,63 @@ class ServerIndex:
         if not self._closed:
             self._closed = True
             self._client.close()
+
+    def _upsert(self, articles: Sequence[IndexedArticle]) -> None:
+        self._longest = max(self._longest, qdrant_points.longest([article.vector for article in articles]))
+        for start in range(0, len(articles), _CHUNK):
+            chunk = articles[start : start + _CHUNK]
+            points = [
+                models.PointStruct(
+                    id=qdrant_points.point_id(article.news_id),
+                    vector=vector,
+                    payload=qdrant_points.payload(article),
+                )
+                for article, vector in zip(chunk, qdrant_points.vectors(chunk, self._longest), strict=True)
+            ]
+            self._write("upsert", partial(self._client.upsert, self._collection, points, wait=True))
+
+    def _delete(self, points: Sequence[str]) -> None:
+        selector = models.FilterSelector(filter=models.Filter(must=[_has_id(points)]))
+        self._write("delete", lambda: self._client.delete(self._collection, selector, wait=True))
+
+    def _set_popularity(self, groups: Mapping[float, Sequence[str]]) -> None:
+        operations = [_set_payload({"popularity": value}, points) for value, points in groups.items()]
+        self._update("set popularity", operations)
+
+    def _set_withdrawn(self, points: Sequence[str], withdrawn: bool) -> None:
+        self._update("withdraw", [_set_payload({"withdrawn": withdrawn}, points)])
+
+    def _search(self, rows: Sequence[list[float]], k: int, where: ArticleFilter) -> list[list[Hit]]:
+        asked = [
+            models.QueryRequest(
+                query=row,
+                limit=k,
+                filter=_filter(where),
+                params=models.SearchParams(hnsw_ef=max(self._ef, k)),
+                with_payload=qdrant_points.HIT_FIELDS,
+            )
+            for row in rows
+        ]
+        request = messages.QueryBatchPoints(
+            collection_name=self._collection,
+            query_points=[RestToGrpc.convert_query_request(query, self._collection) for query in asked],
+        )
+        answers = self._find("search", lambda timeout_s: self._points.QueryBatch(request, timeout=timeout_s))
+        return [
+            [qdrant_points.hit(_payload(point), point.score) for point in answer.result]
+            for answer in answers.result
+        ]
+
+    def _get(self, points: Sequence[str]) -> dict[str, IndexedArticle]:
+        records = self._ask(
+            "get",
+            lambda: self._client.retrieve(self._collection, points, with_payload=True, with_vectors=True),
+        )
+        return {
+            record.payload["news_id"]: qdrant_points.article(record.payload, record.vector)
+            for record in records
+            if record.payload is not None
+        }
 
     def _open_collection(self) -> None:
         if not self._ask("find the collection", lambda: self._client.collection_exists(self._collection)):
@@ -304,22 +255,15 @@ class ServerIndex:
             if not self._ask("find the collection", lambda: self._client.collection_exists(self._collection)):
                 raise
 
-    def _sorted(
-        self, field: str, start_from: float | None, k: int, where: ArticleFilter, *also: models.FieldCondition
-    ) -> list[Hit]:
-        if k < 1:
-            return []
-
-        def ask(limit: int) -> list[Hit]:
-            return self._ask_sorted(field, start_from, limit, _filter(where, *also))
-
-        return self._lists.first(k, (field, where), ask)
-
-    def _ask_sorted(self, field: str, start_from: float | None, k: int, where: models.Filter) -> list[Hit]:
-        order = models.OrderBy(key=field, direction=models.Direction.DESC, start_from=start_from)
+    def _sorted(self, field: str, k: int, where: ArticleFilter) -> list[Hit]:
+        if field == "popularity":
+            start, also = None, [models.FieldCondition(key=field, range=models.Range(gt=0.0))]
+        else:
+            start, also = qdrant_points.kept_bounds(where)[1], []
+        order = models.OrderBy(key=field, direction=models.Direction.DESC, start_from=start)
         request = messages.ScrollPoints(
             collection_name=self._collection,
-            filter=RestToGrpc.convert_filter(where),
+            filter=RestToGrpc.convert_filter(_filter(where, *also)),
             limit=k,
             order_by=RestToGrpc.convert_order_by(order),
             with_payload=RestToGrpc.convert_with_payload_interface([*qdrant_points.HIT_FIELDS, field]),
@@ -329,10 +273,7 @@ class ServerIndex:
         return [qdrant_points.hit(payload, payload[field]) for payload in payloads]
 
     def _update(self, verb: str, operations: Sequence[models.UpdateOperation]) -> None:
-        if operations:
-            self._write(
-                verb, lambda: self._client.batch_update_points(self._collection, operations, wait=True)
-            )
+        self._write(verb, lambda: self._client.batch_update_points(self._collection, operations, wait=True))
 
     def _write(self, verb: str, call: Callable[[], object]) -> None:
         try:
@@ -390,38 +331,25 @@ def _reason(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _has_id(news_ids: Sequence[str]) -> models.HasIdCondition:
-    return models.HasIdCondition(has_id=[qdrant_points.point_id(news_id) for news_id in news_ids])
+def _has_id(points: Sequence[str]) -> models.HasIdCondition:
+    return models.HasIdCondition(has_id=[*points])
 
 
-def _set_payload(
-    payload: dict[str, float | bool], which: models.HasIdCondition
-) -> models.SetPayloadOperation:
+def _set_payload(payload: dict[str, float | bool], points: Sequence[str]) -> models.SetPayloadOperation:
     # Chosen by a filter, because a server refuses the whole operation where one listed point is unknown.
-    return models.SetPayloadOperation(
-        set_payload=models.SetPayload(payload=payload, filter=models.Filter(must=[which]))
-    )
+    chosen = models.Filter(must=[_has_id(points)])
+    return models.SetPayloadOperation(set_payload=models.SetPayload(payload=payload, filter=chosen))
 
 
-def _matches(field: str, values: Sequence[str]) -> models.FieldCondition:
+def _any_of(field: str, values: Sequence[str]) -> models.Condition:
     return models.FieldCondition(key=field, match=models.MatchAny(any=[*values]))
 
 
+def _between(field: str, low: float | None, high: float | None) -> models.Condition:
+    return models.FieldCondition(key=field, range=models.Range(gte=low, lte=high))
+
+
 def _filter(where: ArticleFilter, *also: models.FieldCondition) -> models.Filter:
-    must: list[models.Condition] = [*also]
-    must_not: list[models.Condition] = [
-        models.FieldCondition(key="withdrawn", match=models.MatchValue(value=True))
-    ]
-    if where.categories:
-        must.append(_matches("category", where.categories))
-    if where.exclude_categories:
-        must_not.append(_matches("category", where.exclude_categories))
-    if where.languages:
-        must.append(_matches("language", where.languages))
-    after_s, before_s = qdrant_points.kept_bounds(where)
-    if after_s is not None or before_s is not None:
-        published = models.Range(gte=after_s, lte=before_s)
-        must.append(models.FieldCondition(key="published_at_s", range=published))
-    if where.exclude_ids:
-        must_not.append(_has_id(where.exclude_ids))
-    return models.Filter(must=must, must_not=must_not)
+    must, must_not = qdrant_points.conditions(where, _any_of, _between, _has_id)
+    withdrawn = models.FieldCondition(key="withdrawn", match=models.MatchValue(value=True))
+    return models.Filter(must=[*also, *must], must_not=[withdrawn, *must_not])

@@ -1,4 +1,4 @@
-"""How freshet connects to Kafka: one place for addresses, security and limits, for both client libraries."""
+"""Addresses, security and limits of connections to Kafka, in one place for both client libraries."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from freshet.models.events.events import MAX_EVENT_BYTES
 from freshet.streams.settings import Settings
 
 MAX_REQUEST_BYTES = MAX_EVENT_BYTES + 64 * 1024
-"""A record's value at its largest, and room for its key and headers."""
+"""The largest value of a record, and room for its key and headers."""
 _REQUEST_TIMEOUT_S = 30.0
 
 
 def client_config(settings: Settings) -> dict[str, Any]:
-    """Keyword arguments that every kafka-python and aiokafka client takes: where to connect and how.
+    """Keyword arguments for every client of kafka-python and aiokafka: where to connect and how.
 
     Passwords come from the settings (the environment) and go nowhere else.
     """
@@ -40,9 +40,7 @@ def client_config(settings: Settings) -> dict[str, Any]:
 
 def tls_context(settings: Settings) -> ssl.SSLContext:
     """A context that verifies brokers: by ``kafka_ca_file`` where it is set, else as the system does."""
-    return ssl.create_default_context(
-        cafile=None if settings.kafka_ca_file is None else str(settings.kafka_ca_file)
-    )
+    return ssl.create_default_context(cafile=settings.kafka_ca_file)
 
 
 def topic_name(settings: Settings, name: str) -> str:

@@ -1,10 +1,10 @@
-"""Makes every consumer of freshet, of both client libraries: one place for what all of them keep to.
+"""Makes every Kafka consumer of freshet, with either client library, so that all of them keep four rules.
 
-- Only committed records are read: none of a transaction that was aborted, or is still open. Where a partition
-  ends is then its last stable offset, for :meth:`end_offsets` too.
+- Only committed records are read: none of a transaction that was aborted, or is still open. The end of a
+  partition is then its last stable offset, for :meth:`end_offsets` too.
 - No batch of records stops a partition, see :mod:`freshet.streams.kafka.record_batches`.
-- Stopping a consumer of aiokafka ends, whatever it is doing at the time.
-- Offsets are committed by those who know what is done, never by the library.
+- A consumer of aiokafka stops, whatever it is doing at the time.
+- The library never commits offsets by itself; the caller does, who knows what is done.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _KAFKA_PYTHON = Library(
 
 
 def kafka_consumer(settings: Settings, *topics: str, **options: Any) -> KafkaConsumer:
-    """A consumer of kafka-python, which subscribes to ``topics`` (full names) where there are any."""
+    """A consumer of kafka-python, subscribed to ``topics`` (full names) if there are any."""
     consumer = KafkaConsumer(
         *topics, **_config(settings), allow_auto_create_topics=False, metrics_enabled=False, **options
     )
@@ -50,9 +50,9 @@ def aiokafka_consumer(settings: Settings, **options: Any) -> AIOKafkaConsumer:
 
 
 def mend_aiokafka() -> None:
-    """Have every aiokafka consumer of this process keep to this module's promises.
+    """Patch aiokafka, so that every consumer of this process keeps this module's rules.
 
-    aiokafka has no place for it but the names in its modules.
+    The library offers no other place for it than the names in its modules.
     """
     consumer.Fetcher = _Fetcher
     fetcher.MemoryRecords = _Bytes
@@ -74,7 +74,7 @@ class _KafkaPythonRecords(Fetcher.PartitionRecords):  # type: ignore[misc] # kaf
 
 
 class _Bytes:
-    """What was fetched of a partition, undecoded: :class:`_AiokafkaRecords` knows where it is of."""
+    """Bytes fetched from a partition, undecoded: only :class:`_AiokafkaRecords` knows from which."""
 
     def __init__(self, data: bytes | None) -> None:
         self.data = data or b""
@@ -94,8 +94,8 @@ class _AiokafkaRecords(fetcher.PartitionRecords):  # type: ignore[misc] # aiokaf
 
 class _Fetcher(fetcher.Fetcher):  # type: ignore[misc] # aiokafka carries no types
     async def close(self) -> None:
-        # Its routine, while it abandons the requests of partitions that were just given away, takes its own
-        # cancellation for one of theirs and goes on; whoever closes would wait for it for ever.
+        # While the routine abandons the requests of revoked partitions, it takes its own cancellation for one
+        # of theirs and goes on; whoever closes the consumer would wait for ever.
         while not self._fetch_task.done():
             self._fetch_task.cancel()
             await asyncio.wait({self._fetch_task}, timeout=_CANCEL_AGAIN_S)

@@ -1,4 +1,4 @@
-"""How Faust is set up: one worker's place in the consumer group, its tables' folder, its way to Kafka."""
+"""Configuration of Faust: one worker's place in the consumer group, its tables' folder, its brokers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HEARTBEATS_IN_A_SESSION = 5
 
 
 def faust_app(settings: Settings) -> faust.App:
-    """A Faust app without agents and tables; makes the data folder where there is none.
+    """Make a Faust app without agents and tables, and the data folder if it is missing.
 
     Faust's own environment variables (``BROKER_MAX_POLL_INTERVAL`` and others) win over the settings.
     """
@@ -63,7 +63,7 @@ def faust_app(settings: Settings) -> faust.App:
 
 
 def _worker_id(settings: Settings) -> str:
-    """The name of the worker that owns the data folder, the same after every restart."""
+    """Name of the worker that owns the data folder, the same after every restart."""
     file = settings.data_dir / "worker-id"
     try:
         return file.read_text().strip()

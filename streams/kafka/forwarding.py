@@ -1,11 +1,11 @@
-"""Records of users on another partition than murmur2 gives, on their way to their user's state.
+"""Forwarding of records that lie on another partition than murmur2 gives to their user.
 
-librdkafka partitions by CRC32 unless it is told otherwise. A worker forwards such a record, once, to the
-partition where the state is, with its key, value, timestamp and headers, and with a header that says where it
-lay first. The copy is delivered before the original's offset is committed.
+librdkafka partitions by CRC32 by default. A worker forwards such a record, once, to the partition where the
+user's state is, with its key, value, timestamp and headers, and with a header that names the original's
+place. The copy is delivered before the original's offset is committed.
 
 Guarantee: a copy counts once, however often a crash has its original forwarded. The copies of one partition's
-records come in the order of their originals, so the last original's offset tells what a state has applied.
+records come in the order of their originals, so the last original's offset says what a state has applied.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Any
 from freshet.models.events.events import EventError
 
 ORIGIN_HEADER = "freshet-origin"
-"""Its value is the original's partition and offset: ``3/1234``."""
+"""The header's name; its value is the original's partition and offset, such as ``3/1234``."""
 REMEDY = "set partitioner=murmur2_random in producers built on librdkafka (kcat, Confluent's clients)"
 
 _ORIGIN = re.compile(rb"(\d{1,5})/(\d{1,18})")
 
 
 class Elsewhere(Exception):
-    """A record's user has its state in another partition."""
+    """The state of a record's user is in another partition."""
 
     def __init__(self, partition: int) -> None:
         super().__init__(partition)
@@ -36,7 +36,7 @@ def is_forwarded(record: Any) -> bool:
 
 
 def origin_of(record: Any) -> tuple[int, int] | None:
-    """Partition and offset of a copy's original; ``None`` for a record that is no copy.
+    """Return the partition and offset of a copy's original; ``None`` for a record that is no copy.
 
     Raises:
         EventError: The header is not one that a worker writes.

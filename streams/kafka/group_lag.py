@@ -1,8 +1,8 @@
-"""How far consumer groups are behind, and who is in them, as the broker knows it.
+"""Lag and members of consumer groups, as the broker knows them.
 
-A worker's own count of what it has not read is silent when that worker is stopped, and wrong when its
-consumer hangs: an aiokafka consumer learns of new records only by fetching them. Whoever asks the broker
-sees both, for every worker of a group.
+A worker's own measure of its lag is missing when that worker is stopped, and wrong when its consumer hangs:
+an aiokafka consumer learns of new records only by fetching them. The broker shows both cases, for every
+worker of a group.
 """
 
 from __future__ import annotations
@@ -35,31 +35,31 @@ _STREAM_TOPICS = (
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a group, or a reader without one, stands in one partition."""
+    """Position of a group, or of a reader without one, in one partition."""
 
     done: int
-    """The first offset that the group has not committed, or that the reader has not applied."""
+    """First offset that the group has not committed, or that the reader has not applied."""
     end: int
-    """Where what can be read ends: the next record's offset, or that of the oldest open transaction."""
+    """Last stable offset: the next record's, or that of the oldest open transaction."""
 
     @property
     def lag(self) -> int:
-        """Offsets not committed, or not applied."""
+        """Number of offsets not committed, or not applied."""
         return max(0, self.end - self.done)
 
 
 def stream_group(settings: Settings) -> tuple[str, list[str]]:
-    """The consumer group of the stream workers, and the topics (full names) that it reads."""
+    """Name the consumer group of the stream workers, and the topics (full names) that it reads."""
     return f"{settings.topic_prefix}stream", [topic_name(settings, topic.name) for topic in _STREAM_TOPICS]
 
 
 def embedding_group(settings: Settings, bundle: str) -> tuple[str, list[str]]:
-    """The consumer group that embeds articles for ``bundle``, and the topic that it reads."""
+    """Name the consumer group that embeds articles for ``bundle``, and the topic that it reads."""
     return topic_name(settings, f"embedding.{bundle}"), [topic_name(settings, topics.ARTICLES.name)]
 
 
 class GroupLag:
-    """One connection to the broker, for questions about groups; not for two threads at once.
+    """One connection to the broker for questions about groups; not thread-safe.
 
     Args:
         settings: Where Kafka is, and how many partitions topics have.
@@ -75,10 +75,10 @@ class GroupLag:
         )
 
     def positions(self, groups: Mapping[str, Collection[str]]) -> dict[TopicPartition, Position]:
-        """Where each group of ``groups`` stands in every partition of its topics (full names).
+        """Return the position of each group in every partition of its topics (full names).
 
-        A group that has committed nothing of a partition, or only what is kept no longer, stands at its
-        oldest record.
+        A group that has committed nothing in a partition, or only offsets that are kept no longer, stands at
+        the oldest record.
 
         Raises:
             KafkaError: The broker does not answer.
@@ -103,7 +103,7 @@ class GroupLag:
         return positions
 
     def positions_at(self, read: Mapping[tuple[str, int], int]) -> dict[TopicPartition, Position]:
-        """Where a reader without a group stands that has yet to apply the offsets ``read`` of its partitions.
+        """Return the positions of a reader without a group, whose next offsets are ``read``.
 
         Raises:
             KafkaError: The broker does not answer.
@@ -115,14 +115,14 @@ class GroupLag:
         return {tp: Position(offset, ends[tp]) for tp, offset in partitions.items()}
 
     def _ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        """Last stable offsets: behind a transaction that is still open nobody can read, and nobody hangs."""
+        """Return the last stable offsets: no reader can pass a transaction that is still open."""
         found = self._admin.list_partition_offsets(
             dict.fromkeys(partitions, OffsetSpec.LATEST), isolation_level=ISOLATION_LEVEL
         )
         return {tp: at.offset for tp, at in found.items()}
 
     def describe(self, group: str, names: Collection[str]) -> GroupDescription:
-        """Who is in ``group``, and who reads what of its topics ``names`` (full names).
+        """Describe the members of ``group``, and what each reads of its topics ``names`` (full names).
 
         Raises:
             KafkaError: The broker does not answer.

@@ -2,13 +2,12 @@
 
 Faust shares the partitions out, brings the tables up to date, and says when the events may be read. Reading
 them is left to :class:`freshet.streams.kafka.reader.RecordReader`, for two reasons that were measured: Faust
-spends 90 µs on each record before an agent sees it, and it hands the records of all agents on through one
-loop, which stands still while one agent's buffer is full, so that a request waited for a backlog of
-impressions.
+spends 90 µs on each record before an agent sees it, and it passes the records of all agents through one
+loop, which stops while one agent's buffer is full, so that a request waited for a backlog of impressions.
 
-So its own polls say nothing about the agents, and once the tables are up to date there are none. What counts
-is :meth:`Progress.idle_s`: the member stays in its group for exactly as long as its agents come back for
-records, leaves it when one has hung for ``max_poll_interval_s``, and joins again when that one goes on.
+So Faust's own polls say nothing about the agents, and once the tables are up to date there are none. What
+counts is :meth:`Progress.idle_s`: the member stays in its group for exactly as long as its agents come back
+for records, leaves it when one has hung for ``max_poll_interval_s``, and joins again when that one goes on.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from freshet.streams.kafka.progress import Progress
 from freshet.streams.kafka.record_batches import UndecodableBatch
 
 _NO_KEY = b""
-"""No table has it."""
+"""A key that no table has."""
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +40,7 @@ _LOOK_S = 1.0
 
 
 class AgentsSubscription(SubscriptionState):  # type: ignore[misc] # aiokafka does not say its types
-    """The subscription of a member whose records are read by others: idle for as long as those are."""
+    """The subscription of a member whose records others read; it is idle for as long as they are."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, progress: Progress) -> None:
         super().__init__(loop=loop)
@@ -54,7 +53,7 @@ class AgentsSubscription(SubscriptionState):  # type: ignore[misc] # aiokafka do
 
 
 class GroupThread(aiokafka.AIOKafkaConsumerThread):
-    """Runs the member's consumer, which is polled by nobody and must do without what a poll does."""
+    """Runs the member's consumer, which nobody polls, and does itself what a poll would do."""
 
     def _create_worker_consumer(self, transport: aiokafka.Transport) -> AIOKafkaConsumer:
         mend_aiokafka()
@@ -75,7 +74,7 @@ class GroupThread(aiokafka.AIOKafkaConsumerThread):
 
     @Service.task
     async def _go_on_after_errors(self) -> None:
-        """Take notice of errors in coordination, which stands still until somebody has; a poll would."""
+        """Notice errors in coordination, which stops until somebody has, usually a poll."""
         while not self.should_stop:
             await self.sleep(_LOOK_S)
             try:
@@ -87,7 +86,7 @@ class GroupThread(aiokafka.AIOKafkaConsumerThread):
 
 
 class GroupMember(aiokafka.Consumer):
-    """Tells :class:`Progress` which event partitions may be read, and reads only changelogs."""
+    """A consumer that reads only changelogs, and says to :class:`Progress` which events may be read."""
 
     def _new_consumer_thread(self) -> GroupThread:
         return GroupThread(self, loop=self.loop, beacon=self.beacon)
@@ -101,21 +100,21 @@ class GroupMember(aiokafka.Consumer):
         return super()._to_message(tp, record)
 
     def resume_partitions(self, tps: Iterable[TP]) -> None:
-        """Faust's tables are ready: the events of ``tps`` may be read."""
+        """Read the changelogs of ``tps``, and allow their events: Faust's tables are ready."""
         changelogs, events = self._divided(tps)
         super().resume_partitions(changelogs)
         if events:
             self._progress.resume(events)
 
     def pause_partitions(self, tps: Iterable[TP]) -> None:
-        """The partitions are about to be shared out anew, or their tables are not ready."""
+        """Stop reading: a rebalance begins, or the tables are not ready."""
         changelogs, events = self._divided(tps)
         super().pause_partitions(changelogs | events)
         if events:
             self._progress.pause()
 
     def verify_event_path(self, now: float, tp: TP) -> None:
-        """Nothing: Faust would report every event partition as one that it has stopped reading."""
+        """Do nothing: Faust would report every event partition as one that it has stopped reading."""
 
     @property
     def _progress(self) -> Progress:
@@ -142,5 +141,5 @@ class GroupTransport(aiokafka.Transport):
 
 
 def join_group(app: faust.App, progress: Progress) -> None:
-    """Have ``app``, finalized and not yet started, tell ``progress`` which partitions may be read."""
+    """Let ``app``, finalized and not yet started, say to ``progress`` which partitions may be read."""
     app.transport = GroupTransport(app.conf.broker_consumer, app, app.loop, progress=progress)

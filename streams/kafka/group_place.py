@@ -1,10 +1,10 @@
-"""A process's place in its consumer group, by what the broker says: is it a member, does it read its share.
+"""A process's place in its consumer group, by the broker's description: membership, and its share.
 
-A worker that has lost its place knows nothing of it: no error, no lag of its own, since it owns nothing. Only
-the broker can tell it apart from a spare worker, to which the group gives no partition because others read
-them all. There may be one even where there are more partitions than workers: Faust gives each worker up to
-its share, rounded up, so that of five workers four may read all of eight partitions. A spare worker is
-healthy and ready: it takes over in a moment.
+A worker that has lost its place does not notice: it gets no error and, owning nothing, has no lag. Only the
+broker can distinguish it from a spare worker, which is assigned no partition because others read them all.
+There may be one even where there are more partitions than workers: Faust gives each worker up to its share,
+rounded up, so that of five workers four may read all of eight partitions. A spare worker is healthy and
+ready: it takes over in a moment.
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ from kafka import TopicPartition
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """This process's own view of its place."""
+    """A process's own view of its place in the group."""
 
     group: str
     topics: Collection[str]
-    """Full names of what the group reads."""
+    """Full names of the topics that the group reads."""
     name: str
-    """Its static id, or else its client id: how it is called where a broker describes the group."""
+    """Its static id, or else its client id: its name where a broker describes the group."""
     reading: frozenset[tuple[str, int]]
-    """The partitions that it reads now."""
+    """Partitions that it reads now."""
     restored: int = 0
-    """Changes for as long as it comes closer to reading: records restored of its tables."""
+    """Records restored of its tables; a change shows that it comes closer to reading."""
 
 
 @dataclass(frozen=True, slots=True)
 class GroupDescription:
-    """Who is in a group and what each member was given, as its broker says."""
+    """Members of a group and their partitions, as its broker says."""
 
     settled: bool
-    """Not about to share the partitions out anew."""
+    """Whether no rebalance is under way."""
     given: Mapping[str, frozenset[TopicPartition]]
-    """By the member's static id, or else its client id."""
+    """Partitions by the member's static id, or else its client id."""
     unread: frozenset[TopicPartition]
-    """Partitions of the group's topics that no member was given."""
+    """Partitions of the group's topics that no member has."""
 
     @classmethod
     def of(cls, described: Mapping[str, Any], partitions: Collection[TopicPartition]) -> GroupDescription:
-        """Take what is needed from kafka-python's ``describe_groups`` of a group reading ``partitions``."""
+        """Read kafka-python's ``describe_groups`` of a group that is to read ``partitions``."""
         given: dict[str, frozenset[TopicPartition]] = {}
         for member in described["members"]:
             name = member["group_instance_id"] or member["client_id"]
@@ -65,15 +65,15 @@ class GroupDescription:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Why a process does not read what it should."""
+    """The reason why a process does not read what it should."""
 
     what: str
     waiting: bool
-    """It waits for the group, which is sharing its partitions out: nothing that a restart would mend."""
+    """Whether it waits for a rebalance, which no restart would speed up."""
 
 
 def loss_of(member: Member, group: GroupDescription) -> Loss | None:
-    """What keeps ``member`` from its share; ``None`` where it reads all of it, or is a spare one."""
+    """Find what keeps ``member`` from its share; ``None`` where it reads all of it, or is a spare one."""
     if member.name not in group.given:
         return Loss(f"this worker is not a member of the consumer group {member.group}", waiting=False)
     if not group.settled:
@@ -98,23 +98,22 @@ def loss_of(member: Member, group: GroupDescription) -> Loss | None:
 
 
 def _named(partitions: Collection[TopicPartition]) -> str:
-    """The first of ``partitions``, as messages name it."""
     first = min(partitions)
     return f"{first.topic}[{first.partition}]"
 
 
 class Place:
-    """For how long a member has lacked its share."""
+    """A stopwatch of the time for which a member has lacked its share."""
 
     def __init__(self) -> None:
         self.loss: Loss | None = None
         self.lost_s = 0.0
-        """Seconds for which something has been amiss; those in which the broker did not tell do not count."""
+        """Seconds without its share, except those in which the broker did not answer."""
         self._noted_s: float | None = None
         self._restored = 0
 
     def note(self, member: Member, group: GroupDescription, now_s: float) -> None:
-        """Take in how things are at ``now_s``, on any clock."""
+        """Take in the broker's description at ``now_s``, on any clock."""
         loss = loss_of(member, group)
         if loss is None or self.loss is None or member.restored != self._restored:
             self.lost_s = 0.0
@@ -123,5 +122,5 @@ class Place:
         self.loss, self._restored, self._noted_s = loss, member.restored, now_s
 
     def unknown(self) -> None:
-        """The broker does not tell how things are."""
+        """Pause the stopwatch: the broker does not answer."""
         self._noted_s = None

@@ -33,12 +33,12 @@ def partition_of(key: str, partitions: int) -> int:
 class Outbox:
     """Collects records for known partitions and delivers them in the order added.
 
-    Not thread-safe, and for one task: a record that another task's flush took away would be acknowledged
+    Each task needs an outbox of its own: a record that another task's flush took away would be acknowledged
     before it is delivered.
 
     Args:
         settings: Where Kafka is.
-        allow: Awaited before records are sent; what it raises drops them.
+        allow: Awaited before records are sent; an exception from it drops them.
     """
 
     def __init__(self, settings: Settings, allow: Callable[[], Awaitable[None]] | None = None) -> None:
@@ -61,12 +61,12 @@ class Outbox:
         self._producer = producer
 
     async def stop(self) -> None:
-        """Send what is under way and disconnect."""
+        """Send the records under way and disconnect."""
         if self._producer is not None:
             await self._producer.stop()
             self._producer = None
 
-    def add(
+    def add_record(
         self,
         topic: str,
         partition: int,
@@ -76,11 +76,11 @@ class Outbox:
         *,
         timestamp_ms: int | None = None,
     ) -> None:
-        """Put one record into the next flush, by default of now; ``value`` ``None`` is a tombstone."""
+        """Put one record into the next flush, by default as of now; a ``value`` of ``None`` deletes."""
         self._records[topic, partition].append((key, value, headers, timestamp_ms))
 
     async def partitions(self, topic: str) -> int:
-        """How many partitions ``topic`` has."""
+        """Number of partitions of ``topic``."""
         return len(await self._running.partitions_for(topic))
 
     async def flush(self) -> dict[tuple[str, int], int]:
@@ -90,7 +90,7 @@ class Outbox:
             For each (topic, partition) the offset of the last record written.
 
         Raises:
-            PartitionsLost: They are not allowed; nothing was sent.
+            PartitionsLost: ``allow`` forbids it; nothing was sent.
             KafkaError: A batch could not be delivered, after the producer's own retries.
             ValueError: A record is larger than a request may be.
         """

@@ -22,12 +22,12 @@ from freshet.streams.kafka.outbox import Outbox
 from freshet.streams.settings import Settings
 
 USER_STATE = "user-state"
-"""The table of users' states."""
+"""Name of the table of users' states."""
 
 _MEMORY_BYTES = 128 << 20
-"""The block cache of all of a process' tables, their write buffers included."""
+"""Size of the block cache of all tables of a process, with their write buffers."""
 _WRITE_BUFFERS_BYTES = 32 << 20
-"""The write buffers' share; beyond it the largest is flushed."""
+"""Share of the write buffers; beyond it the largest is flushed."""
 
 
 class TableMemory(RocksDBOptions):
@@ -57,7 +57,7 @@ class TableMemory(RocksDBOptions):
 
 
 def changelog_name(settings: Settings, table: str) -> str:
-    """The full name of a table's changelog topic, for readers that run no worker."""
+    """Full name of a table's changelog topic, for readers that run no worker."""
     return f"{settings.topic_prefix}stream-{table}-changelog"
 
 
@@ -76,7 +76,7 @@ class PartitionedTable:
         )
 
     def share(self, memory: TableMemory) -> None:
-        """Keep to ``memory`` with the process' other tables; in the event loop, before the app starts."""
+        """Share ``memory`` with the process' other tables; in the event loop, before the app starts."""
         # Faust hands the table's own options on to its store as numbers only.
         store: Any = self._table.data
         store.rocksdb_options = memory
@@ -87,12 +87,12 @@ class PartitionedTable:
         return str(self._table.changelog_topic_name)
 
     def get(self, partition: int, key: bytes) -> bytes | None:
-        """The value of ``key`` in ``partition``, or ``None``."""
+        """Return the value of ``key`` in ``partition``, or ``None``."""
         value: bytes | None = self._db(partition).get(key)
         return value
 
     def items(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
-        """Every key and value of ``partition``."""
+        """Iterate over every key and value of ``partition``."""
         offset_key: bytes = self._table.data.offset_key
         return ((key, value) for key, value in self._db(partition).items() if key != offset_key)
 
@@ -100,9 +100,8 @@ class PartitionedTable:
         self, outbox: Outbox, partition: int, items: Iterable[tuple[bytes, bytes | None]]
     ) -> None:
         """Add ``items`` to the next flush of ``outbox``; ``None`` deletes."""
-        changelog = self.changelog
         for key, value in items:
-            outbox.add(changelog, partition, key, value)
+            outbox.add_record(self.changelog, partition, key, value)
 
     def write_store(self, partition: int, items: Iterable[tuple[bytes, bytes | None]], offset: int) -> None:
         """Write ``items``, which the changelog holds up to ``offset``, to the local store."""

@@ -1,4 +1,4 @@
-"""Where each partition stands: whether it may be read, from where on, and what the group has committed.
+"""Progress of each partition: whether it may be read, from which offset, and what is committed.
 
 Guarantee: an offset is committed only when an agent has said that everything before it is done, and reading
 begins at the committed offset. So every record of a partition is handled, in order, by one worker after
@@ -39,30 +39,30 @@ class Progress:
         self._settings = settings
         self._offsets: AIOKafkaConsumer | None = None
         self._begins = True
-        """True until the worker stops: readers begin with what becomes readable."""
+        """True until the worker stops: readers begin with partitions that become readable."""
         self.generation = 0
-        """Changes whenever the partitions that may be read do."""
+        """Number that changes whenever the readable partitions do."""
         self._readable: set[TP] = set()
         self._done: dict[TP, int] = {}
-        """The first offset not yet done."""
+        """First offset of each partition that is not yet done."""
         self._empty: dict[TP, tuple[int, int]] = {}
-        """The offsets from one up to another that hold no record to be done, behind all those handed out."""
+        """Range of offsets, behind all records handed out, that holds no record to be done."""
         self._committed: dict[TP, int] = {}
         self._ends: dict[TP, int] = {}
         self._waiting_since_s: float | None = time.monotonic()
-        """Since when nothing may be read, if so."""
+        """Start of the time in which nothing may be read; ``None`` while something may."""
         self._held_s = -math.inf
-        """When the broker was last asked whether the partitions are this worker's, and said so."""
+        """When the broker last confirmed, at our request, that the partitions are this worker's."""
         self._came_back_s: dict[object, float] = {}
-        """When each reader's agent last came back for records."""
+        """When the agent of each reader last asked for records."""
 
     async def start(self) -> None:
-        """Connect to the group's offsets."""
+        """Connect to the offsets of the consumer group."""
         self._offsets = aiokafka_consumer(self._settings, group_id=self._app.conf.id)
         await self._offsets.start()
 
     def begin_nothing(self) -> None:
-        """The worker stops: whatever becomes readable from now on is for others."""
+        """Leave partitions that become readable from now on to others, because the worker stops."""
         self._begins = False
 
     async def stop(self) -> None:
@@ -72,7 +72,7 @@ class Progress:
             self._offsets = None
 
     def resume(self, tps: Iterable[TP]) -> None:
-        """``tps`` are this worker's, and their tables are up to date."""
+        """Allow reading of ``tps``, which are this worker's and have tables that are up to date."""
         self._readable = set(tps)
         self.generation += 1
         metrics.READABLE.set(len(self._readable))
@@ -81,7 +81,7 @@ class Progress:
             self._waiting_since_s = None
 
     def pause(self) -> None:
-        """Partitions are about to be shared out anew: nothing more is to be handled, see :meth:`release`."""
+        """Stop handling records, because a rebalance begins; :meth:`release` follows."""
         self._readable.clear()
         self.generation += 1
         metrics.READABLE.set(0)
@@ -89,15 +89,15 @@ class Progress:
             self._waiting_since_s = time.monotonic()
 
     def came_back(self, reader: object) -> None:
-        """The agent of ``reader`` is done with what it was given, and asks whether there is more."""
+        """Note that the agent of ``reader`` is done with its batch and asks for the next."""
         self._came_back_s[reader] = time.monotonic()
 
     def idle_s(self) -> float:
-        """Seconds since the slowest agent came back for records; 0 before any has begun. From any thread."""
+        """Seconds since the slowest agent asked for records; 0 before any has begun. Thread-safe."""
         return max((time.monotonic() - at_s for at_s in list(self._came_back_s.values())), default=0.0)
 
     async def starts(self, names: Collection[str]) -> dict[TP, int]:
-        """From which offset on to read each partition of the topics ``names`` that may be read."""
+        """Return the offset at which to begin in each readable partition of the topics ``names``."""
         offsets, generation = self._offsets, self.generation
         if offsets is None or not self._begins:
             return {}
@@ -114,7 +114,7 @@ class Progress:
         return generation == self.generation
 
     def done(self, records: Iterable[Any]) -> None:
-        """Everything that ``records``, in the order read, cause has been delivered."""
+        """Note that all effects of ``records``, in the order read, have been delivered."""
         ends = {TP(record.topic, record.partition): record.offset + 1 for record in records}
         for tp, end in ends.items():
             if tp in self._done:
@@ -122,7 +122,7 @@ class Progress:
                 self._pass_empty(tp)
 
     def found_empty(self, tp: TP, start: int, end: int) -> None:
-        """No record that is to be done lies at ``start`` or between it and ``end``; all before it are known.
+        """Note that no record to be done lies from ``start`` up to ``end``; all before ``start`` are known.
 
         A reader has passed a transaction's marker, records of one that was aborted, or offsets whose records
         compaction has removed. They are done as soon as everything before them is.
@@ -138,13 +138,13 @@ class Progress:
             self._done[tp] = end
 
     async def commit(self) -> None:
-        """Commit what is done and not yet committed."""
+        """Commit the offsets that are done and not yet committed."""
         await self._commit({tp: offset for tp, offset in self._done.items() if offset > self._committed[tp]})
 
     async def hold(self) -> None:
-        """Make sure that the partitions are still this worker's, before it writes what their records cause.
+        """Make sure that the partitions are still this worker's, before it writes their records' effects.
 
-        Where they are not, all readers begin anew at what is committed.
+        Where they are not, all readers begin again at the committed offsets.
 
         Raises:
             PartitionsLost: The broker says that they are not.
@@ -169,34 +169,34 @@ class Progress:
                 await self._commit(dict(self._done))
 
     def found_end(self, tp: TopicPartition, end: int | None) -> None:
-        """Committed records of ``tp`` end before ``end``, as far as a reader knows."""
+        """Note that the committed records of ``tp`` end before ``end``, as far as a reader knows."""
         if end is not None:
             self._ends[TP(tp.topic, tp.partition)] = end
 
     def lags(self) -> dict[TP, int]:
-        """Offsets of each partition that are not done."""
+        """Number of offsets of each partition that are not done."""
         return {tp: max(0, self._ends.get(tp, 0) - offset) for tp, offset in self._done.items()}
 
     def owned(self) -> frozenset[TP]:
-        """The partitions whose records this worker has to get done; from any thread."""
+        """Partitions whose records this worker has to handle. Thread-safe."""
         return frozenset(self._done)
 
     def reading(self) -> frozenset[TP]:
-        """The partitions that are this worker's, with their tables up to date; from any thread."""
+        """Partitions of this worker whose tables are up to date. Thread-safe."""
         return frozenset(self._readable)
 
     def readable(self, topic: str) -> frozenset[int]:
-        """The partitions of ``topic`` that are this worker's, with their tables up to date."""
+        """Partitions of ``topic`` that are this worker's and whose tables are up to date."""
         return frozenset(tp.partition for tp in self._readable if tp.topic == topic)
 
     async def release(self) -> None:
-        """Commit, and forget the partitions: they are about to be shared out anew."""
+        """Commit, and forget the partitions, because a rebalance begins."""
         await self.commit()
         for positions in (self._done, self._empty, self._committed, self._ends):
             positions.clear()
 
     async def _commit(self, offsets: dict[TP, int]) -> bool:
-        """Commit ``offsets``, of which there are some; whether the broker took them as this worker's."""
+        """Commit ``offsets``, if there are any; returns whether the broker accepted them."""
         asked_s = time.monotonic()
         # The only way to commit as the group's member, with its generation.
         consumer: Any = self._app.consumer

@@ -1,4 +1,4 @@
-"""Whether Kafka and its topics can be reached, in words that say what to do if not."""
+"""Checks that Kafka and its topics can be reached; the errors say what to do if not."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _RETRY_S = 0.1
 def wait_for_broker(settings: Settings, timeout_s: float) -> None:
     """Return as soon as one of the brokers accepts a connection.
 
-    To be called before a kafka-python client is made: one that fails to connect leaves its sockets and its
-    thread behind (3.0), and retries a refused connection so seldom that a broker just starting is met late.
+    Call it before making a kafka-python client: one that fails to connect leaks its sockets and its thread
+    (3.0), and retries a refused connection so seldom that it connects late to a broker that is just starting.
 
     Raises:
         KafkaUnreachable: None did within ``timeout_s``.
@@ -39,15 +39,15 @@ def wait_for_broker(settings: Settings, timeout_s: float) -> None:
 
 
 def unreachable(settings: Settings, why: object) -> str:
-    """What to tell somebody whose Kafka does not answer."""
+    """Text for a user whose Kafka does not answer."""
     return (
         f"Kafka at {settings.bootstrap_servers} does not answer ({why}). Start one with `freshet up`, "
-        "or name another with --bootstrap-servers or FRESHET_BOOTSTRAP_SERVERS; `freshet doctor` tells more."
+        "or name another with --bootstrap-servers or FRESHET_BOOTSTRAP_SERVERS; `freshet doctor` says more."
     )
 
 
 def missing(settings: Settings, topic: str) -> str:
-    """What to tell somebody whose Kafka has no such topic."""
+    """Text for a user whose Kafka has no such topic."""
     return (
         f"Kafka at {settings.bootstrap_servers} has no topic {topic}. `freshet up` and `freshet stream` "
         "create the topics; is the prefix (--topic-prefix, FRESHET_TOPIC_PREFIX) that of the workers?"

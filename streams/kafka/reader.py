@@ -1,7 +1,7 @@
-"""Reads the event partitions that this worker owns, each in the order of offsets from the committed one on.
+"""Reads the event partitions that this worker owns, in the order of offsets, from the committed one on.
 
-Each agent has a reader of its own, so that none waits for another's backlog. A batch is whatever has arrived,
-one record when idle, many under pressure, and never a wait.
+Each agent has a reader of its own, so that none waits for another's backlog. A batch is what has arrived: one
+record when idle, many under load. No record waits for a batch to fill.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from freshet.streams.settings import Settings
 log = logging.getLogger(__name__)
 
 _QUIET_S = 2.5
-"""After so long without a record a reader asks whether there are any, and after as long again whether they
-came: aiokafka's consumers can hang after a broker's restart, with no sign of it."""
+"""Time without records after which a reader asks the broker for the ends, and after as long again whether it
+got there: aiokafka's consumers can hang after a broker's restart, with no sign of it."""
 _POLL_MS = 200
-"""How soon a reader notices that partitions have been shared out anew, when nothing arrives."""
+"""Time after which a reader notices a rebalance when nothing arrives."""
 
 
 class RecordBatch(NamedTuple):
-    """Records that were read while the partitions were shared out in one way."""
+    """Records that were read under one assignment of partitions."""
 
     generation: int
     records: list[Any]
@@ -41,8 +41,8 @@ class RecordReader:
 
     Args:
         settings: Where Kafka is.
-        progress: Says which partitions may be read, and from where.
-        topics: Full names.
+        progress: Says which partitions may be read, and from which offset.
+        topics: Their full names.
     """
 
     def __init__(self, settings: Settings, progress: Progress, topics: Collection[str]) -> None:
@@ -53,8 +53,8 @@ class RecordReader:
     async def batches(self, max_records: int) -> AsyncIterator[RecordBatch]:
         """Yield what has arrived, at most ``max_records`` at a time, until cancelled.
 
-        By the time a batch is looked at, its partitions may have been given away:
-        :meth:`Progress.may_handle` tells.
+        By the time a batch is looked at, its partitions may have been revoked; ask
+        :meth:`Progress.may_handle`.
         """
         self._progress.came_back(self)
         consumer = aiokafka_consumer(self._settings, auto_offset_reset="earliest")
@@ -109,7 +109,7 @@ class RecordReader:
         read: dict[TopicPartition, int],
         fetched: Mapping[TopicPartition, Sequence[Any]],
     ) -> None:
-        """Tell how far ``consumer`` has come, beyond the records that it gave; ``read`` is how far before."""
+        """Report the positions of ``consumer``, which may lie beyond its records, and update ``read``."""
         for partition, before in read.items():
             records = fetched.get(partition)
             behind = records[-1].offset + 1 if records else before
@@ -120,10 +120,10 @@ class RecordReader:
 
 
 async def _ends(consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> Mapping[TopicPartition, int]:
-    """Up to where there are records that may be read; nothing while the broker does not answer."""
+    """Return the ends of the readable records; empty while the broker does not answer."""
     try:
         ends: Mapping[TopicPartition, int] = await consumer.end_offsets(partitions)
     except KafkaError as error:
-        log.warning("the broker does not tell whether there are records: %s", error)
+        log.warning("the broker does not say whether there are records: %s", error)
         return {}
     return ends

@@ -24,48 +24,48 @@ from aiokafka.record.util import calc_crc32c
 log = logging.getLogger(__name__)
 
 _LENGTH: Final = struct.Struct(">8xi")
-"""In every format: the base offset, and how many bytes follow."""
+"""Beginning of a batch in every format: the base offset, and the number of bytes that follow."""
 _HEADER: Final = struct.Struct(">q8xb4xhi8xqq6xi")
-"""In format 2: base offset, format, attributes, the last record's distance from the base offset, the latest
+"""Header in format 2: base offset, format, attributes, last record's distance from the base offset, latest
 timestamp, the producer's id, the number of records. https://kafka.apache.org/documentation/#recordbatch"""
 _CHECKSUM: Final = struct.Struct(">17xI")
-"""In format 2: of all that follows it."""
+"""Checksum in format 2, of all bytes that follow it."""
 _FORMAT_AT: Final = 16
 _NEWEST_FORMAT: Final = 2
 _TRANSACTIONAL: Final = 0x10
 
 
 class UndecodableBatch(bytes):
-    """A batch's bytes as they lie on the broker, in place of a record's value."""
+    """Bytes of a batch as the broker has them, in place of a record's value."""
 
     reason: str
 
     @classmethod
     def of(cls, data: memoryview, reason: str) -> UndecodableBatch:
-        """Keep ``data``, and why it cannot be decoded."""
+        """Keep ``data``, and the reason why it cannot be decoded."""
         batch = cls(data)
         batch.reason = reason
         return batch
 
 
 class Library(NamedTuple):
-    """How one client library decodes a batch."""
+    """Decoders of batches of one client library."""
 
     newest: Callable[[memoryview], Any]
-    """Of format 2."""
+    """Decoder of format 2."""
     older: Callable[[memoryview, int], Any]
-    """Of format 0 or 1."""
+    """Decoder of formats 0 and 1."""
 
 
 class FetchedBatches:
-    """What a fetch has brought of one partition, in place of a library's ``MemoryRecords``.
+    """Batches that one fetch has brought from one partition, in place of a library's ``MemoryRecords``.
 
     Args:
         library: Decodes the batches.
-        data: What was fetched.
-        topic: Where it is of.
-        partition: Likewise.
-        offset: What was asked for: the first offset that has not been read.
+        data: The bytes fetched.
+        topic: The full name of the topic.
+        partition: The number of the partition.
+        offset: The offset asked for: the first that has not been read.
     """
 
     def __init__(self, library: Library, data: bytes, topic: str, partition: int, offset: int) -> None:
@@ -77,14 +77,14 @@ class FetchedBatches:
         self._begin = 0
         # The first batch of a fetch is always whole; the last may be cut off, and comes again.
         self._end = self._end_of_batch() or len(data)
-        """The next batch's; where there is none, its beginning."""
+        """End of the next batch; its beginning where there is none."""
 
     def has_next(self) -> bool:
         """Whether :meth:`next_batch` gives one more."""
         return self._end > self._begin
 
     def next_batch(self) -> Any:
-        """The next batch, with what the libraries' fetchers ask of one; ``None`` at the end."""
+        """Return the next batch, as the libraries' fetchers expect one; ``None`` at the end."""
         if self._end == self._begin:
             return None
         data = self._data[self._begin : self._end]
@@ -98,7 +98,7 @@ class FetchedBatches:
         return batch
 
     def _end_of_batch(self) -> int:
-        """Where the batch ends that is to be decoded next; 0 where it is not wholly there."""
+        """End of the batch to be decoded next; 0 where it is incomplete."""
         records = self._begin + _LENGTH.size
         if records > len(self._data):
             return 0
@@ -132,7 +132,7 @@ class FetchedBatches:
 
 
 def _checksum_is_right(data: memoryview) -> bool:
-    """Whether a batch of format 2 is as its producer made it; both libraries ask, one of them in Python."""
+    """Check the CRC of a batch of format 2, in C; one of the libraries does it in Python."""
     (checksum,) = _CHECKSUM.unpack_from(data)
     return bool(calc_crc32c(data[_CHECKSUM.size :]) == checksum)
 
@@ -155,16 +155,16 @@ class DecodedBatch:
         return next(self._records)
 
     def validate_crc(self) -> bool:
-        """Nothing to be done again."""
+        """Confirm, without computing it again."""
         return True
 
 
 @dataclass(frozen=True, slots=True)
 class BatchAsRecord:
-    """A batch that cannot be decoded, with what the libraries' fetchers ask of a record."""
+    """A batch that cannot be decoded, in the form of a record, as the libraries' fetchers expect one."""
 
     offset: int
-    """Of the batch's last record, so that what comes after this record comes after the batch."""
+    """Offset of the batch's last record, so that reading goes on behind the batch."""
     timestamp: int
     value: UndecodableBatch
     timestamp_type: int = 0
@@ -174,11 +174,11 @@ class BatchAsRecord:
 
     @property
     def size_in_bytes(self) -> int:
-        """The batch's size."""
+        """Size of the batch."""
         return len(self.value)
 
     def validate_crc(self) -> bool:
-        """Nothing to be done: that it is wrong is known."""
+        """Confirm, because the checksum's fault is known and reported."""
         return True
 
 
@@ -197,7 +197,7 @@ class SteppedOver:
 
     @property
     def next_offset(self) -> int:
-        """Where reading goes on."""
+        """Offset at which reading goes on."""
         return self.last_offset + 1
 
     def has_producer_id(self) -> bool:
@@ -205,7 +205,7 @@ class SteppedOver:
         return self.producer_id >= 0
 
     def validate_crc(self) -> bool:
-        """Nothing to be done: that it is wrong is known."""
+        """Confirm, because the checksum's fault is known and reported."""
         return True
 
     def __iter__(self) -> Iterator[BatchAsRecord]:

@@ -1,4 +1,4 @@
-"""The time that a worker which stops gives the broker to take what is done: a broker may be gone for good."""
+"""A deadline for stopping: the broker may be gone for good and never take what is done."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 log = logging.getLogger(__name__)
 
 _WAIT_S = 10.0
-"""Half a second is usual."""
+"""The time given to a stop, which usually takes half a second."""
 
 
 class StopDeadline:
@@ -19,15 +19,15 @@ class StopDeadline:
 
     def __init__(self) -> None:
         self._at_s = math.inf
-        """By the loop's clock."""
+        """Deadline by the loop's clock."""
 
     def set(self) -> None:
-        """Begin to count."""
+        """Start the countdown."""
         self._at_s = asyncio.get_running_loop().time() + _WAIT_S
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
-        """Leave the block at the deadline, and every later block at once; the first time, say so."""
+        """Leave the block at the deadline, and every later block at once; log it the first time."""
         try:
             async with asyncio.timeout_at(self._at_s):
                 yield

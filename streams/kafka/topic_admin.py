@@ -1,14 +1,14 @@
-"""Creates freshet's topics and says what is wrong with those that exist.
+"""Creates freshet's topics, and finds problems with those that exist.
 
 Nothing here changes or deletes a topic that exists: partitions and policies of a topic with data in it
 are the operator's decision, so :func:`check_topics` names the command instead, and no worker starts on topics
-whose number of partitions is not the one it is told.
+whose number of partitions differs from its settings.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 
 from kafka import KafkaAdminClient
@@ -24,12 +24,12 @@ from freshet.streams.settings import Settings
 _TIMEOUT_MS = 30_000
 _CONNECT_TIMEOUT_S = 10.0
 _PURGED = {"max.compaction.lag.ms": str(7 * 24 * 3_600 * 1_000)}
-"""For what is kept of each user: else Kafka compacts when it likes, and an erased value stays on its disk."""
+"""Limit for topics of users' data: else Kafka compacts when it likes, and erased values stay on its disk."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something about a topic that keeps freshet from working rightly."""
+    """A fault of a topic that keeps freshet from working correctly."""
 
     topic: str
     """The full name, prefix included."""
@@ -37,12 +37,12 @@ class Problem:
     remedy: str
 
     def __str__(self) -> str:
-        """One line with all three."""
+        """One line with topic, fault and remedy."""
         return f"Topic {self.topic}: {self.what}. {self.remedy}"
 
 
 def topic_configs(topic: Topic) -> dict[str, str]:
-    """What freshet asks of a topic beside partitions and replicas; segment sizes stay the broker's."""
+    """Configuration of a topic beside partitions and replicas; segment sizes stay the broker's."""
     configs = {"cleanup.policy": topic.cleanup, "max.message.bytes": str(MAX_REQUEST_BYTES)}
     if topic.cleanup == "delete":
         configs["retention.ms"] = str(topic.retention_ms)
@@ -52,7 +52,7 @@ def topic_configs(topic: Topic) -> dict[str, str]:
 
 
 def ensure_topics(settings: Settings) -> list[str]:
-    """Create the topics of the design that do not exist, wait until they can be used, and return their names.
+    """Create freshet's topics that do not exist, wait until they can be used, and return their names.
 
     Several processes may do so at the same time.
 
@@ -72,13 +72,13 @@ def ensure_topics(settings: Settings) -> list[str]:
 
 
 def ensure_changelogs(settings: Settings, names: Iterable[str]) -> list[str]:
-    """As :func:`ensure_topics`, for tables' changelogs by full name, before their worker joins its group.
+    """Create the changelogs of tables, by full name, before their worker joins its group.
 
-    Faust creates them too, but does not wait: a worker that joined before the broker told of one was assigned
+    Faust creates them too, but does not wait: a worker that joined before the broker knew of one was assigned
     nothing of it. As a static member it kept that assignment over a crash, and did not restore the table.
 
     Raises:
-        PartitionsDiffer: As :func:`ensure_topics`.
+        PartitionsDiffer: A topic that exists has another number than the settings say; nothing is created.
         KafkaUnreachable: No broker answered.
         KafkaError: The broker refused.
     """
@@ -87,7 +87,7 @@ def ensure_changelogs(settings: Settings, names: Iterable[str]) -> list[str]:
 
 
 def count_partitions(settings: Settings) -> dict[str, int]:
-    """The partitions of each of freshet's topics that exists, by full name.
+    """Count the partitions of each of freshet's topics that exists, by full name.
 
     Raises:
         KafkaUnreachable: No broker answered.
@@ -99,7 +99,7 @@ def count_partitions(settings: Settings) -> dict[str, int]:
 
 
 def read_configs(settings: Settings, names: Iterable[str]) -> dict[str, dict[str, str]]:
-    """The configuration, the broker's defaults included, of each of ``names`` (in full) that exists.
+    """Read the configuration of each topic of ``names`` (in full) that exists, with the broker's defaults.
 
     Raises:
         KafkaUnreachable: No broker answered.
@@ -233,11 +233,6 @@ def _topic_configs(admin: KafkaAdminClient, names: set[str]) -> dict[str, dict[s
     }
 
 
-@contextmanager
-def _admin(settings: Settings) -> Iterator[KafkaAdminClient]:
+def _admin(settings: Settings) -> closing[KafkaAdminClient]:
     wait_for_broker(settings, _CONNECT_TIMEOUT_S)
-    admin = KafkaAdminClient(**client_config(settings) | {"request_timeout_ms": _TIMEOUT_MS})
-    try:
-        yield admin
-    finally:
-        admin.close()
+    return closing(KafkaAdminClient(**client_config(settings) | {"request_timeout_ms": _TIMEOUT_MS}))

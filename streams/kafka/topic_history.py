@@ -1,4 +1,4 @@
-"""Reads what is on a topic, once, up to where it ends now: for reports, and for what operators said so far.
+"""Reads a topic once, up to its present end: for reports, and for the instructions of operators.
 
 No consumer group, nothing is committed; the records of each partition come in their order.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -37,16 +37,16 @@ def read_topic(
     since: datetime | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Iterator[Any]:
-    """Every record of ``topic`` from ``since`` (by Kafka's timestamps) to the topic's present end.
+    """Read every record of ``topic`` from ``since`` (by Kafka's timestamps) to the topic's present end.
 
     Copies that workers forwarded are left out, since their originals come too. Batches that cannot be decoded
     are logged and left out.
 
     Args:
         settings: Where Kafka is.
-        topic: Which.
-        since: Without it, from the beginning.
-        on_progress: Told of the offsets passed, and of how many there are.
+        topic: The topic to read.
+        since: The earliest time; without it, the topic is read from its beginning.
+        on_progress: Called with the number of offsets passed, and of all.
 
     Raises:
         KafkaUnreachable: No broker answers, the topic does not exist, or nothing came for half a minute.
@@ -83,7 +83,7 @@ def read_topic(
 
 
 def kept_since(settings: Settings, topic: Topic, since: datetime) -> datetime | None:
-    """When the oldest record of ``topic`` is of, if records of after ``since`` may have been deleted.
+    """Return the time of the oldest record of ``topic``, if records after ``since`` may have been deleted.
 
     Raises:
         KafkaUnreachable: No broker answers, or the topic does not exist.
@@ -112,10 +112,8 @@ def read_controls(settings: Settings) -> list[Control]:
     """
     controls: list[Control] = []
     for record in read_topic(settings, topics.CONTROL):
-        try:
+        with suppress(EventError):
             controls.append(Control.from_json(record.value))
-        except EventError:
-            continue
     return controls
 
 
@@ -140,7 +138,7 @@ def partitions_of(consumer: KafkaConsumer, settings: Settings, topic: Topic) -> 
 def _offsets_at(
     consumer: KafkaConsumer, partitions: list[TopicPartition], since: datetime | None
 ) -> dict[TopicPartition, int]:
-    """The first offset at or after ``since`` of each partition; its end where there is none."""
+    """Find the first offset at or after ``since`` in each partition; its end where there is none."""
     if since is None:
         beginnings: dict[TopicPartition, int] = consumer.beginning_offsets(partitions)
         return beginnings

@@ -1,4 +1,4 @@
-"""freshet's topics: names, keys, events and cleanup policies. The one place that knows them."""
+"""Topics of freshet: names, keys, events and cleanup policies, defined here only."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Topic:
     event: type[Event]
     cleanup: Literal["compact", "delete"]
     retention_ms: int = -1
-    """For ``delete``; -1 keeps for ever."""
+    """Retention under ``delete``; -1 keeps records for ever."""
     tombstones_ms: int | None = None
-    """For ``compact``: how long a deletion can be read, at least; unset: the broker's default, a day."""
+    """Minimum time under ``compact`` for which a deletion can be read; unset: the broker's default, a day."""
     keyed_by_user: bool = False
     published_by: Literal["clients", "freshet"] = "freshet"
     read_back: bool = False

@@ -95,7 +95,7 @@ class Intake:
         """
         key, value = dead_record(message, reason, self._settings.topic_prefix)
         partition = message.partition % self._settings.partitions
-        self._outbox.add(self._dead, partition, key, value, self.traces.headers(message))
+        self._outbox.add_record(self._dead, partition, key, value, self.traces.headers(message))
         report_dead_letter(message, loggable or reason, self.traces.of(message))
 
     def of_user(self, message: Any, event: type[E]) -> E:
@@ -130,7 +130,7 @@ class Intake:
             where = f"lies on partition {message.partition} and not on {partition}"
             self.dead_letter(message, f"{where}, and is too large to be forwarded: {REMEDY}")
             return
-        self._outbox.add(
+        self._outbox.add_record(
             message.topic, partition, message.key, message.value, headers, timestamp_ms=message.timestamp
         )
         metrics.FORWARDED.labels(message.topic).inc()

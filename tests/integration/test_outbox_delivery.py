@@ -28,8 +28,8 @@ async def test_records_of_many_requests_arrive_in_order(settings: Settings, outb
     topic = topic_name(settings, "clicks")
     wanted = [(f"K{i}".encode(), bytes([i]) * 90_000) for i in range(40)]
     for key, value in wanted:
-        outbox.add(topic, 1, key, value)
-    outbox.add(topic, 2, b"gone", None)
+        outbox.add_record(topic, 1, key, value)
+    outbox.add_record(topic, 2, b"gone", None)
     assert await outbox.flush() == {(topic, 1): 39, (topic, 2): 0}
     assert await outbox.flush() == {}
     records = await read_all(settings, topic)
@@ -40,16 +40,16 @@ async def test_records_of_many_requests_arrive_in_order(settings: Settings, outb
 async def test_a_record_larger_than_a_request_is_refused_with_its_place(
     settings: Settings, outbox: Outbox
 ) -> None:
-    outbox.add("t", 3, b"key", b"x" * MAX_REQUEST_BYTES)
+    outbox.add_record("t", 3, b"key", b"x" * MAX_REQUEST_BYTES)
     with pytest.raises(ValueError, match=r"a record for t\[3\], with a key of 3 and a value of \d+ bytes"):
         await outbox.flush()
 
 
 async def test_the_largest_record_is_delivered(settings: Settings, outbox: Outbox) -> None:
     topic = topic_name(settings, "clicks")
-    outbox.add(topic, 0, b"small", b"1")
-    outbox.add(topic, 0, b"large", b"x" * (MAX_REQUEST_BYTES - 1_000))
-    outbox.add(topic, 0, b"small", b"2")
+    outbox.add_record(topic, 0, b"small", b"1")
+    outbox.add_record(topic, 0, b"large", b"x" * (MAX_REQUEST_BYTES - 1_000))
+    outbox.add_record(topic, 0, b"small", b"2")
     assert await outbox.flush() == {(topic, 0): 2}
     assert [len(record.value) for record in await read_all(settings, topic)] == [
         1,

@@ -105,7 +105,7 @@ async def publish(settings: Settings, topic: Topic, events: Iterable[KeyedValue]
     count = 0
     try:
         for count, (key, value) in enumerate(events, 1):
-            outbox.add(name, partition_of(key, settings.partitions), key.encode(), value)
+            outbox.add_record(name, partition_of(key, settings.partitions), key.encode(), value)
             if count % _FLUSH_RECORDS == 0:
                 await outbox.flush()
         await outbox.flush()

@@ -80,5 +80,7 @@ class Publisher:
 
     def _add(self, topic: Topic, key: str, event: Event) -> None:
         partition = partition_of(key, self._partitions[topic.name])
-        self._outbox.add(topic_name(self._settings, topic.name), partition, key.encode(), event.to_json())
+        self._outbox.add_record(
+            topic_name(self._settings, topic.name), partition, key.encode(), event.to_json()
+        )
         self._waiting += 1

@@ -77,7 +77,7 @@ class Site(Outbox):
             on_event=on_event,
         )
 
-    def add(self, topic: str, partition: int, key: bytes | None, value: bytes | None, *_: Any) -> None:
+    def add_record(self, topic: str, partition: int, key: bytes | None, value: bytes | None, *_: Any) -> None:
         self._added.append((topic, value))
 
     async def flush(self) -> dict[tuple[str, int], int]:

@@ -47,7 +47,7 @@ class _Worker:
         )
 
     # As an outbox
-    def add(self, topic: str, partition: int, key: bytes, value: bytes | None) -> None:
+    def add_record(self, topic: str, partition: int, key: bytes, value: bytes | None) -> None:
         assert topic == "freshet.user-vectors"
         assert value is None
         self._due.append(("vectors", (partition, key.decode())))

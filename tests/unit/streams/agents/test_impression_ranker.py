@@ -36,7 +36,7 @@ class Records(Outbox):
         super().__init__(settings)
         self.added: list[tuple[str, int, bytes | None, bytes | None]] = []
 
-    def add(self, topic: str, partition: int, key: bytes | None, value: bytes | None, *_: Any) -> None:
+    def add_record(self, topic: str, partition: int, key: bytes | None, value: bytes | None, *_: Any) -> None:
         self.added.append((topic, partition, key, value))
 
 

@@ -53,7 +53,7 @@ class Topics(Outbox):
         self.letters: list[DeadLetter] = []
         self._added: list[tuple[str, bytes | None]] = []
 
-    def add(self, topic: str, partition: int, key: bytes | None, value: bytes | None, *_: Any) -> None:
+    def add_record(self, topic: str, partition: int, key: bytes | None, value: bytes | None, *_: Any) -> None:
         self._added.append((topic, value))
 
     async def flush(self) -> dict[tuple[str, int], int]:

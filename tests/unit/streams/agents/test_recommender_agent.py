@@ -64,7 +64,7 @@ class Answers(Outbox):
         super().__init__(_SETTINGS)
         self.delivered: list[tuple[str, bytes | None]] = []
 
-    def add(self, topic: str, partition: int, key: bytes | None, value: bytes | None, *_: Any) -> None:
+    def add_record(self, topic: str, partition: int, key: bytes | None, value: bytes | None, *_: Any) -> None:
         self.delivered.append((topic, value))
 
     async def flush(self) -> dict[tuple[str, int], int]:

@@ -26,7 +26,7 @@ class Collected(Outbox):
         self.sizes: list[int] = []
         self.batches: list[tuple[int, SlateBatch]] = []
 
-    def add(self, topic: str, partition: int, key: bytes | None, value: bytes | None, *_: Any) -> None:
+    def add_record(self, topic: str, partition: int, key: bytes | None, value: bytes | None, *_: Any) -> None:
         assert topic == "t.slate-batches"
         assert key == str(partition).encode()
         assert value is not None

@@ -47,7 +47,7 @@ class Kafka(Outbox):
         """Partitions that are still written to before a crash."""
         self._waiting: list[tuple[str, int, Any]] = []
 
-    def add(
+    def add_record(
         self, topic: str, partition: int, key: bytes | None, value: bytes | None, headers: Any = (), **_: Any
     ) -> None:
         record = SimpleNamespace(
@@ -102,7 +102,7 @@ class Table:
 
     def write_changelog(self, outbox: Outbox, partition: int, items: Iterable[Any]) -> None:
         for key, value in items:
-            outbox.add(self.changelog, partition, key, value)
+            outbox.add_record(self.changelog, partition, key, value)
 
     def write_store(self, partition: int, items: Iterable[Any], offset: int) -> None:
         self._stored |= {(partition, key): value for key, value in items}
@@ -158,7 +158,7 @@ def kafka() -> Kafka:
             candidates=("N1", "N2"),
             clicked=("N1",),
         )
-        kafka.add("t.impressions", _AWAY, b"U1", impression.to_json())
+        kafka.add_record("t.impressions", _AWAY, b"U1", impression.to_json())
     asyncio.run(kafka.flush())
     return kafka
 

@@ -26,7 +26,7 @@ def test_partitions_never_change(key: str, partition: int) -> None:
 
 async def test_an_outbox_that_is_not_running_says_so() -> None:
     outbox = Outbox(Settings())
-    outbox.add("t", 0, b"k", b"v")
+    outbox.add_record("t", 0, b"k", b"v")
     with pytest.raises(RuntimeError, match=r"before start\(\) or after stop\(\)"):
         await outbox.flush()
     await outbox.stop()

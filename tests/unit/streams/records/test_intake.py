@@ -30,7 +30,7 @@ class Letters(Outbox):
         self.sent: list[tuple[str, int, bytes | None, DeadLetter]] = []
         self.copies: list[tuple[Any, ...]] = []
 
-    def add(
+    def add_record(
         self,
         topic: str,
         partition: int,
