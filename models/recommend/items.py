@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import repeat
+from math import isnan
 from typing import Any
-
-import numpy as np
 
 from freshet.models.events.events import RecommendedArticle, from_unix_s
 from freshet.models.ranking.features import FEATURES
@@ -27,7 +26,7 @@ def items_of(slate: Slate) -> list[RecommendedArticle]:
         RecommendedArticle(
             news_id=slate.scored.ids[i],
             score=score,
-            propensity=None if np.isnan(propensity) else propensity,
+            propensity=None if isnan(propensity) else propensity,
             **explanation | detail,
         )
         for i, score, propensity, explanation, detail in zip(
@@ -45,19 +44,24 @@ def _explanations(slate: Slate) -> Iterator[dict[str, Any]]:
     """What each article shown is, where it was found, and what put it where it is."""
     scored, catalog, picks = slate.scored, slate.catalog, slate.picks
     rows = scored.rows[picks]  # (m,)
-    contributions = slate.ranker.contributions(scored.features[picks]).tolist()  # m lists of F terms
-    because = most_similar_clicks(rows, slate.user, catalog)
-    for n, (i, row) in enumerate(zip(picks.tolist(), rows.tolist(), strict=True)):
+    columns = (
+        picks.tolist(),
+        rows.tolist(),
+        catalog.published_at_s[rows].tolist(),
+        slate.explored.tolist(),
+        slate.ranker.contributions(scored.features[picks]).tolist(),  # m lists of F terms
+        most_similar_clicks(rows, slate.user, catalog),
+    )
+    for i, row, published_at_s, explored, contributions, because in zip(*columns, strict=True):
         sources = tuple(slate.sources[scored.ids[i]])
-        published_at_s = float(catalog.published_at_s[row])
         yield {
             "title": catalog.titles[row] if row >= 0 else "",
             "category": catalog.category_names[catalog.category[row]],
-            "published_at": None if np.isnan(published_at_s) else from_unix_s(published_at_s),
-            "sources": (*sources, EXPLORATION) if slate.explored[n] else sources,
-            "reasons": _not_zero(contributions[n]),
+            "published_at": None if isnan(published_at_s) else from_unix_s(published_at_s),
+            "sources": (*sources, EXPLORATION) if explored else sources,
+            "reasons": _not_zero(contributions),
             "rules": slate.moved_by.get(i, ()),
-            "because": because[n],
+            "because": because,
         }
 
 
