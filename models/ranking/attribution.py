@@ -1,19 +1,19 @@
-"""Attribution: which impression came of which answer, and which click of which impression.
+"""Attribution of impressions to answers, and of clicks to impressions.
 
-An answer's features and scores are remembered by its request's id, an impression's by its own. An impression
-that names an answer gives an :class:`Example`: what was known when the slate was ranked, and what was
-clicked. A click that comes later gives a :class:`Correction`: the same features, the labels before and after.
+An answer's features and scores are remembered by its request's id, an impression's by its own id. An
+impression that names an answer gives an :class:`Example`: the features at ranking time, and the clicks. A
+late click gives a :class:`Correction`: the same features, with the labels before and after.
 
 Guarantees:
 
-- Each impression gives at most one example, each click at most one change of a label, in whatever order they
-  come: a click that is there first is in its impression's example.
-- The labels of an example and its corrections chain: each correction begins with the labels that the one
-  before it ended with. So the changes that they make to a sum over labelled impressions (a loss, a gradient
-  at given weights) add up to what the final labels make of it.
-- Nothing is joined whose times (event time) are further apart than the window.
-- Memory is bounded by the number of candidates remembered; the oldest are dropped first. What is dropped, or
-  lost with the process, gives no correction any more, never a wrong one.
+- Each impression gives at most one example, each click at most one change of a label, in any order of
+  arrival: a click that arrives first is part of its impression's example.
+- The labels of an example and its corrections chain: each correction begins with the labels at which the
+  previous one ended. So their changes to a sum over labelled impressions (a loss, a gradient at given
+  weights) add up to the sum over the final labels.
+- Records are joined only if their event times are at most the window apart.
+- Memory is bounded by the number of candidates remembered; the oldest are dropped first. A slate that is
+  dropped, or lost with the process, gives no further correction, never a wrong one.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_CANDIDATES_HELD: Final = 200_000
-"""Of answers, and again of impressions: each takes some 250 bytes."""
+"""Candidates remembered of answers, and as many of impressions: each takes some 250 bytes."""
 MAX_EARLY_CLICKS: Final = 20_000
-"""Clicks that wait for their impression."""
+"""Names of impressions and requests whose early clicks are kept."""
 
 _MAX_EARLY_OF_ONE: Final = 200
-"""Clicks that wait for one impression."""
+"""Early clicks kept for one impression or request."""
 _EXPIRED_AT_ONCE: Final = 2
-"""One event whose clock is far ahead must not make everything else look old."""
+"""Slates expired per event: one event whose clock is far ahead must not expire all others."""
 
 
 @dataclass(frozen=True, slots=True)
 class RankedSlate:
-    """Candidates as they were when they were ranked."""
+    """Candidates with the features and scores by which they were ranked."""
 
     ids: tuple[str, ...]
     """n distinct news ids."""
@@ -48,10 +48,10 @@ class RankedSlate:
     scores: NDArray[np.float64]
     """Shape (n,)."""
     model: str = ""
-    """Whose ranker ranked them."""
+    """Name of the ranker's model."""
 
     def among(self, shown: Collection[str]) -> RankedSlate:
-        """Those of the candidates that were ``shown``, in the same order."""
+        """The candidates that were ``shown``, in the same order."""
         kept = [i for i, news_id in enumerate(self.ids) if news_id in shown]
         if len(kept) == len(self.ids):
             return self
@@ -61,19 +61,19 @@ class RankedSlate:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """An impression with what is known of its clicks."""
+    """An impression with the clicks known so far."""
 
     slate: RankedSlate
-    """What was shown of what was ranked."""
+    """Ranked candidates that were shown."""
     clicked: NDArray[np.bool_]
     """Shape (n,)."""
     answered: bool
-    """Whether the slate is that of an answer, as it was given; else that of the moment of the impression."""
+    """Whether the slate was ranked for an answer; else it was ranked when the impression arrived."""
 
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """What a late click changes of an example."""
+    """Change of an example's labels by a late click."""
 
     slate: RankedSlate
     before: NDArray[np.bool_]
@@ -81,13 +81,11 @@ class Correction:
     after: NDArray[np.bool_]
     """Shape (n,)."""
     answered: bool
-    """As of its example."""
+    """``answered`` of the example."""
 
 
 @dataclass(slots=True)
 class _Held:
-    """A slate in memory."""
-
     time_s: float
     slate: RankedSlate
     clicked: NDArray[np.bool_]
@@ -99,8 +97,16 @@ class Attribution:
     """Joins answers, impressions and clicks.
 
     Args:
-        window_s: The most event time, in seconds, between what is joined.
-        max_candidates: The most candidates remembered, of answers and again of impressions.
+        window_s: Greatest difference of event times, in seconds, of records that are joined.
+        max_candidates: Candidates remembered of answers, and as many of impressions.
+
+    >>> attribution = Attribution(window_s=3_600.0)
+    >>> slate = RankedSlate(("N1", "N2"), np.zeros((2, 1), np.float32), np.zeros(2))
+    >>> attribution.answered("R1", 0.0, slate)
+    >>> attribution.shown("I1", 1.0, ["N1", "N2"], ["N2"], request_id="R1").clicked
+    array([False,  True])
+    >>> attribution.clicked(2.0, "N1", impression_id="I1").after
+    array([ True,  True])
     """
 
     def __init__(self, window_s: float, max_candidates: int = MAX_CANDIDATES_HELD) -> None:
@@ -110,17 +116,14 @@ class Attribution:
         self._answers = _Memory(window_s, max_candidates)
         self._impressions = _Memory(window_s, max_candidates)
         self._of_request: dict[str, list[str]] = {}
-        """The impressions remembered of each request, the oldest first."""
+        """Impressions remembered of each request, the oldest first."""
         self._early: OrderedDict[tuple[str, str], list[tuple[float, str]]] = OrderedDict()
-        """Clicks (time, news id) that came before the impression, or the request's, that they name."""
+        """Clicks (time, news id) that arrived before the impression or request that they name."""
 
     def answered(self, request_id: str, time_s: float, slate: RankedSlate) -> None:
-        """Remember what a request was answered with; a repeated answer replaces the earlier one.
+        """Remembers the slate of a request's answer; a repeated answer replaces the earlier one.
 
-        Args:
-            request_id: Of the request.
-            time_s: Event time of the request, Unix seconds.
-            slate: What was shown, or may be.
+        ``time_s`` is the request's event time, in Unix seconds.
         """
         self._answers.put(request_id, _Held(time_s, slate, np.zeros(0, np.bool_)))
 
@@ -134,19 +137,16 @@ class Attribution:
         request_id: str | None = None,
         otherwise: Callable[[], RankedSlate] | None = None,
     ) -> Example | None:
-        """Learn of an impression.
+        """The example that an impression gives; ``None`` if it is a duplicate or its slate is unknown.
 
         Args:
-            impression_id: Of the impression.
+            impression_id: Id of the impression.
             time_s: Event time, Unix seconds.
-            candidates: The news ids shown.
-            clicked: Those of them that are known to be clicked.
+            candidates: News ids shown.
+            clicked: News ids known to be clicked.
             request_id: The request that was answered with the slate.
-            otherwise: Ranks the candidates as of now; asked where no answer is known. Without it such an
-                impression gives nothing.
-
-        Returns:
-            ``None`` if the impression is known already, or nothing is known of what was shown.
+            otherwise: Ranks the candidates now, where no answer is known; without it such an impression gives
+                no example.
         """
         if impression_id in self._impressions:
             return None
@@ -171,17 +171,16 @@ class Attribution:
     def clicked(
         self, time_s: float, news_id: str, *, impression_id: str | None = None, request_id: str | None = None
     ) -> Correction | None:
-        """Learn of a click.
+        """The correction that a click gives; ``None`` if it changes no label.
+
+        A click changes no label if it names nothing, or if its impression is not known yet, did not show the
+        article, or has the click already.
 
         Args:
             time_s: Event time, Unix seconds.
-            news_id: What was clicked.
+            news_id: The article clicked.
             impression_id: The impression that showed it.
-            request_id: The request that was answered with it; asked where no impression is named.
-
-        Returns:
-            ``None`` if it changes no label: it names nothing, its impression is not known yet, did not show
-            the article, or says already that it was clicked.
+            request_id: The request that was answered with it; used if no impression is named.
         """
         if impression_id is not None:
             names, key = [impression_id], ("impression", impression_id)
@@ -212,7 +211,7 @@ class Attribution:
         return None
 
     def forget(self, prefix: str) -> None:
-        """Drop everything remembered of requests and impressions whose ids begin with ``prefix``."""
+        """Drops all requests and impressions whose ids begin with ``prefix``."""
         self._answers.drop(prefix)
         for name, held in self._impressions.drop(prefix):
             self._forget(name, held)
@@ -222,22 +221,18 @@ class Attribution:
     def _early_clicks(
         self, impression_id: str, request_id: str | None, time_s: float, slate: RankedSlate
     ) -> set[str]:
-        """Take the clicks that came before their impression; those on other articles wait on."""
-        found: set[str] = set()
-        keys = [("impression", impression_id)]
+        """Takes the clicks that arrived before their impression; those on other articles keep waiting."""
+        waiting = self._early.pop(("impression", impression_id), [])
         if request_id is not None:
-            keys.append(("request", request_id))
-        for key in keys:
-            waiting = self._early.pop(key, [])
-            others = [click for click in waiting if click[1] not in slate.ids]
-            found.update(
-                news_id
-                for click_s, news_id in waiting
-                if news_id in slate.ids and abs(click_s - time_s) <= self._window_s
-            )
-            if others and key[0] == "request":
-                self._early[key] = others
-        return found
+            of_request = self._early.pop(("request", request_id), [])
+            waiting = waiting + of_request
+            if others := [click for click in of_request if click[1] not in slate.ids]:
+                self._early["request", request_id] = others
+        return {
+            news_id
+            for click_s, news_id in waiting
+            if news_id in slate.ids and abs(click_s - time_s) <= self._window_s
+        }
 
     def _forget(self, impression_id: str, held: _Held) -> None:
         if held.request_id is not None:
@@ -248,7 +243,7 @@ class Attribution:
 
 
 class _Memory:
-    """Slates by name, those that came last: bounded by their candidates and by the window."""
+    """The latest slates by name, bounded by their candidates and by the window."""
 
     def __init__(self, window_s: float, max_candidates: int) -> None:
         self._window_s = window_s
@@ -260,12 +255,12 @@ class _Memory:
         return name in self._held
 
     def near(self, name: str, time_s: float) -> _Held | None:
-        """The slate called ``name``, if it is at most the window away from ``time_s``."""
+        """The slate called ``name``, if its time is within the window of ``time_s``."""
         held = self._held.get(name)
         return held if held is not None and abs(held.time_s - time_s) <= self._window_s else None
 
     def drop(self, prefix: str) -> list[tuple[str, _Held]]:
-        """Forget the slates whose names begin with ``prefix``; returns them."""
+        """Drops and returns the slates whose names begin with ``prefix``."""
         gone = [(name, held) for name, held in self._held.items() if name.startswith(prefix)]
         for name, held in gone:
             del self._held[name]
@@ -273,7 +268,7 @@ class _Memory:
         return gone
 
     def put(self, name: str, held: _Held) -> list[tuple[str, _Held]]:
-        """Remember ``held``; returns what was forgotten for it."""
+        """Remembers a slate; returns the slates dropped to make room."""
         gone: list[tuple[str, _Held]] = []
         if name in self._held:
             self._candidates -= len(self._held.pop(name).slate.ids)

@@ -1,7 +1,7 @@
-"""The features of a :class:`~freshet.models.events.events.RankerExample`, to text and back.
+"""Encoding of the features of a :class:`~freshet.models.events.events.RankerExample` as text.
 
-A learner whose features are other ones cannot use an example: their number may be the same and their meaning
-another. So an example carries a fingerprint of their names in order.
+A learner with other features cannot use an example, even if it has as many of them. So an example carries a
+fingerprint of the features' names in order.
 """
 
 from __future__ import annotations
@@ -20,27 +20,25 @@ from freshet.models.ranking.features import FEATURES
 
 
 def fingerprint_of(names: Sequence[str]) -> str:
-    """16 hexadecimal digits that stand for feature names in their order."""
+    """Fingerprint of feature names in their order, 16 hexadecimal digits."""
     return hashlib.blake2b("\n".join(names).encode(), digest_size=8).hexdigest()
 
 
 FINGERPRINT: Final = fingerprint_of(FEATURES)
-"""Of this version's features."""
+"""Fingerprint of this version's features."""
 
 
 def encoded(features: NDArray[np.float32]) -> str:
-    """Features (n, len(FEATURES)) as base64 of little-endian float32."""
+    """Encodes features (n, len(FEATURES)) as base64 of little-endian float32."""
     return b64encode(np.ascontiguousarray(features, "<f4").tobytes()).decode("ascii")
 
 
 def decoded(example: RankerExample) -> NDArray[np.float32]:
-    """The features (n, len(FEATURES)), read-only, of an example of this version's :data:`FINGERPRINT`.
-
-    They need not be finite: that is the learner's to judge.
+    """Decodes an example's features (n, len(FEATURES)), read-only; the learner checks that they are finite.
 
     Raises:
-        EventError: The fingerprint is another one, the text is not base64, or there are more or fewer numbers
-            than candidates times features.
+        EventError: The fingerprint is not :data:`FINGERPRINT`, the text is not base64, or the number of values
+            is not candidates times features.
     """
     if example.fingerprint != FINGERPRINT:
         raise EventError(

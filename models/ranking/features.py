@@ -1,21 +1,21 @@
-r"""What a ranker knows of a candidate: documented features of the candidate, the user and the moment.
+r"""Features of a candidate, the user and the moment, from which a ranker scores the candidate.
 
-Only :func:`features`' ``slate_rank`` looks at the other candidates; no feature depends on their order, on a
-label, or on anything later than the moment. All are of roughly unit size and 0 where nothing is known, so
-that a candidate that nobody has told the system about is ranked as an average one. Everything is kept
-incrementally and bounded: by article in the catalog, by user in the user's state.
+Only ``slate_rank`` looks at the other candidates; no feature depends on their order, on a label, or on
+anything later than the moment. All are of roughly unit size and 0 where nothing is known, so that an unknown
+candidate ranks as an average one. Everything is updated incrementally in bounded memory: by article in the
+catalog, by user in the user's state.
 
 With :math:`c_h, i_h, e_h` the candidate's clicks, impressions and expected clicks (1/n for a showing in a
 slate of n) decayed at half-life h, :math:`g_h` the global click-through rate and :math:`r_h` the global
-clicks by expected clicks at h, :math:`u_j` the user's vectors, v the candidate's and m the population's:
+clicks per expected click at h, :math:`u_j` the user's vectors, v the candidate's and m the population's:
 
 =======================  ========================================================================
 feature                  value
 =======================  ========================================================================
 ``dot_first``            :math:`u_j \cdot (v - m)` of the user's first head (shortest half-life)
-``dot_last``             the same of the last interest head (the longest half-life)
+``dot_last``             the same for the last interest head (the longest half-life)
 ``dot_best``             the largest over all interest heads
-``dot_skips``            the same of the head that skipped articles feed
+``dot_skips``            the same for the head that skipped articles feed
 ``no_vector``            1 if the article has no vector, so that the four above are 0
 ``log_ctr_30min``        :math:`\log((c_h / g_h + \rho\kappa) / (i_h + \kappa)) - \log\rho`
 ``log_ctr_3h``           the same, h = 3 h
@@ -25,7 +25,7 @@ feature                  value
 ``log_lift_3h``          the same, h = 3 h
 ``log_lift_24h``         the same, h = 24 h
 ``log_lift_all``         the same without decay
-``trend``                clicks an hour of the last 3 h by those of the last 24 h, logarithm / 3
+``trend``                log of the hourly clicks of the last 3 h over those of the last 24 h, / 3
 ``log_impressions``      :math:`\log(1 + i) / 5` without decay
 ``log_impressions_3h``   the same, h = 3 h
 ``log_impressions_30min`` the same, h = 30 min
@@ -40,27 +40,27 @@ feature                  value
 ``co_click_cosine``      :math:`\log(1 + 10 c) / 3`, c the cosine of the same
 ``category_affinity``    log of the category's share of the user's recent clicks, half-life 7 days,
                          shrunk towards its share of everybody's, by the latter
-``subcategory_affinity`` the same of the subcategory
+``subcategory_affinity`` the same for the subcategory
 ``category_lift``        log of the category's clicks by its expected ones, both of everybody's, 24 h
 ``slate_rank``           the rank of ``log_lift_24h`` among the candidates, from -0.5 to 0.5
 ``log_age_by_hour``      ``log_age`` times the cosine of the hour of the day (UTC; 1 at midnight)
 ``dot_by_maturity``      ``dot_last`` times n / (n + 10), n = clicks of the user
-``lift_by_maturity``     ``log_lift_24h`` times the same
-``co_click_by_maturity`` ``co_click_surprise`` times the same
+``lift_by_maturity``     ``log_lift_24h`` times n / (n + 10)
+``co_click_by_maturity`` ``co_click_surprise`` times n / (n + 10)
 =======================  ========================================================================
 
 Subtracting m changes no order among articles with vectors; it makes 0, the value of an article without one,
 the average instead of an extreme. Click-through rates are shrunk towards rho = 2.5 times the global one, as
 if that had been seen in kappa = 10 impressions: a new article gets the benefit of the doubt until it has been
-shown a few times. A lift is shrunk towards 1: other than a rate, it knows that a click among 5 articles says
-less than a click among 100.
+shown a few times. A lift is shrunk towards 1; unlike a rate, it accounts for slate size: a click among 5
+articles says less than a click among 100.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Final, Protocol
+from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,7 +68,7 @@ from numpy.typing import NDArray
 from freshet.models import kernels
 from freshet.models.articles.catalog import ArticleCatalog
 from freshet.models.kernels.statistics_layout import CLICKS
-from freshet.models.users.newest_clicks import Click
+from freshet.models.users.view import UserView
 
 _HALF_LIFE_NAMES = ("30min", "3h", "24h", "all")
 
@@ -107,7 +107,7 @@ FEATURES: Final = (
 _MATURE_CLICKS = 10.0
 _DAY_S = 86_400.0
 _UNDECAYED = 3
-"""Which half-life is none."""
+"""Index of the count without decay."""
 
 _COLUMN = {name: column for column, name in enumerate(FEATURES)}
 _DOT = _COLUMN["dot_first"]
@@ -127,58 +127,26 @@ _BY_MATURITY = (
 _CO_CLICK_SCALE = np.array([1.0, 10.0])
 
 
-class RankedUser(Protocol):
-    """What the features need of a user; :class:`freshet.models.users.view.UserView` is one."""
-
-    @property
-    def vectors(self) -> NDArray[np.float32]:
-        """Shape (heads, d): interest heads by growing half-life, then the head of the skips."""
-        ...
-
-    @property
-    def dot_offsets(self) -> NDArray[np.float32]:
-        """Shape (heads,): each vector's dot product with the population's."""
-        ...
-
-    @property
-    def clicks(self) -> int:
-        """Clicks ever applied."""
-        ...
-
-    @property
-    def seen(self) -> Mapping[str, int]:
-        """Recent clicks by news id."""
-        ...
-
-    @property
-    def recent(self) -> Sequence[Click]:
-        """Times and news ids of the recent clicks, the oldest first."""
-        ...
-
-    @property
-    def exposures(self) -> Mapping[str, int]:
-        """Times shown by news id, clicked or not."""
-        ...
-
-
 def features(
     catalog: ArticleCatalog,
     rows: NDArray[np.int64],
     ids: Sequence[str],
-    user: RankedUser,
+    user: UserView,
     now_s: float,
 ) -> NDArray[np.float32]:
-    """The features of each candidate.
+    """Features of each candidate, shape (n, len(FEATURES)), finite.
 
     Args:
-        catalog: What is known of articles.
+        catalog: Vectors, labels and statistics of the articles.
         rows: Shape (n,): the candidates' rows in ``catalog``, -1 where unknown.
         ids: The candidates' n news ids, distinct.
-        user: For whom.
+        user: The reader.
         now_s: Event time, Unix seconds.
 
-    Returns:
-        Shape (n, len(FEATURES)), finite.
+    >>> user = UserView.of(None, 0.0, np.zeros(2, np.float32))
+    >>> x = features(ArticleCatalog(d=2), np.array([-1]), ["N1"], user, 0.0)
+    >>> [name for name, value in zip(FEATURES, x[0], strict=True) if value]
+    ['no_vector', 'unseen', 'unclicked']
     """
     x = np.zeros((len(ids), len(FEATURES)))
     statistics = catalog.statistics
@@ -206,15 +174,15 @@ def features(
     return x.astype(np.float32)
 
 
-def _dots(x: NDArray[np.float64], catalog: ArticleCatalog, rows: NDArray[np.int64], user: RankedUser) -> None:
+def _dots(x: NDArray[np.float64], catalog: ArticleCatalog, rows: NDArray[np.int64], user: UserView) -> None:
     if not catalog.vectors_held:
         x[:, _NO_VECTOR] = 1.0
         return
-    has_vector = catalog.has_vector[rows]
+    has_vector = catalog.has_vector[rows]  # (n,)
     x[:, _NO_VECTOR] = ~has_vector
-    dots = catalog.vectors[rows] @ user.vectors.T - user.dot_offsets
+    dots = catalog.vectors[rows] @ user.vectors.T - user.dot_offsets  # (n, heads)
     dots[~has_vector] = 0.0
-    interests = dots[:, :-1]
+    interests = dots[:, :-1]  # all heads but that of the skips
     x[:, _DOT] = interests[:, 0]
     x[:, _DOT + 1] = interests[:, -1]
     x[:, _DOT + 2] = interests.max(axis=1)
@@ -222,7 +190,7 @@ def _dots(x: NDArray[np.float64], catalog: ArticleCatalog, rows: NDArray[np.int6
 
 
 def _categories(
-    x: NDArray[np.float64], catalog: ArticleCatalog, rows: NDArray[np.int64], user: RankedUser, now_s: float
+    x: NDArray[np.float64], catalog: ArticleCatalog, rows: NDArray[np.int64], user: UserView, now_s: float
 ) -> None:
     categories, subcategories = catalog.category_rates(now_s)
     kernels.category_features(
@@ -238,12 +206,11 @@ def _categories(
     )
 
 
-def _user_counts(x: NDArray[np.float64], ids: Sequence[str], user: RankedUser) -> None:
+def _user_counts(x: NDArray[np.float64], ids: Sequence[str], user: UserView) -> None:
     exposures, seen = user.exposures, user.seen
     if not exposures and not seen:
         return
-    candidates = set(ids)
-    touched = (exposures.keys() | seen.keys()) & candidates if seen else exposures.keys() & candidates
+    touched = (exposures.keys() | seen.keys()) & set(ids)
     if not touched:
         return
     for i, news_id in enumerate(ids):
@@ -264,7 +231,7 @@ def _co_clicks(x: NDArray[np.float64], scores: NDArray[np.float64] | None) -> No
     np.divide(scores, 3.0, out=x[:, _CO_CLICK])
 
 
-def _crosses(x: NDArray[np.float64], user: RankedUser, now_s: float) -> None:
+def _crosses(x: NDArray[np.float64], user: UserView, now_s: float) -> None:
     products = [(*_BY_HOUR, math.cos(now_s % _DAY_S / _DAY_S * 2.0 * math.pi))]
     if user.clicks:
         maturity = user.clicks / (user.clicks + _MATURE_CLICKS)

@@ -1,20 +1,20 @@
-"""Learning safely: a guard around an online ranker that refuses bad examples and takes bad lessons back.
+"""Guard of an online ranker: refuses bad examples and rolls back when the learned weights fall behind.
 
 Guarantees:
 
-- An example with a feature that is not finite, or larger than any feature can honestly be, changes nothing.
-  No example moves a weight further than the online ranker's ``max_step``.
-- Each example is ranked before it is learned from, by what was learned so far and by the frozen start. When
-  what was learned falls behind, it goes back to the last weights that were good.
+- An example with a feature that is not finite, or implausibly large, changes nothing. No example moves a
+  weight further than the online ranker's ``max_step``.
+- Each example is ranked before it is learned from, by the learned weights and by the frozen start. When the
+  learned weights fall behind, the last good weights replace them.
 
-What "falls behind" means. Let :math:`d_i` be the difference of the two AUCs on example i, m its mean and e
-the standard error of that over the last ``window`` examples, and over the last ``recent``, where a sudden
-drop shows sooner. The learned ranker has fallen behind if, over either, m < -``tolerance`` - ``z`` e.
+Definition of "behind": let :math:`d_i` be the difference of the two AUCs on example i, m its mean and e the
+standard error of m, over the last ``window`` examples and over the last ``recent`` ones, where a sudden drop
+shows sooner. The learned ranker has fallen behind if, over either, m < -``tolerance`` - ``z`` e.
 
-Both rank the same examples, so that what makes a slate hard is in both AUCs and drops out of the difference.
-Weights are good when they are a window old and were not behind the start since: a drop is noticed by what
-follows it. The first roll back is to the good ones; one that follows before there are new ones, is to the
-start.
+Both rank the same examples, so that the difficulty of a slate is in both AUCs and drops out of the
+difference. Weights are good when they are a window old and were not behind the start since: later examples
+reveal a drop. The first roll back is to the good weights; another one, before there are new good ones, is to
+the start.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ from freshet.models.ranking.linear import LinearRanker
 from freshet.models.ranking.online_ranker import OnlineRanker, OnlineSettings, OnlineState
 
 Verdict = Literal["learned", "nothing", "not-finite", "too-large", "rolled-back"]
-"""What became of an example: ``nothing`` is one without a click or without a skip."""
+"""Outcome of an example; ``nothing`` means that it has no click or no skip."""
 
 
 _JUDGED_EVERY = 20
-"""Examples from one judgement to the next: it takes as long as learning from one."""
+"""Examples between two comparisons with the start: one takes as long as learning from an example."""
 
 
 @dataclass(frozen=True, slots=True)
 class GuardSettings:
-    """When to refuse, and when to go back."""
+    """Thresholds for refusing an example and for rolling back."""
 
     max_feature: float = 100.0
-    """Features are of roughly unit size."""
+    """Largest absolute value of a feature that is learned from; features are of roughly unit size."""
     window: int = 500
-    """Examples that the rolling AUC is a mean of."""
+    """Examples over which the AUCs are averaged."""
     recent: int = 100
-    """Examples in which a sudden drop shows; before so many nothing is judged."""
+    """Examples in which a sudden drop shows; nothing is compared before there are as many."""
     tolerance: float = 0.01
-    """Of AUC: so far behind the start is no fault yet."""
+    """Difference of AUCs by which the learned weights may be behind."""
     z: float = 3.0
-    """Standard errors beyond that. A simulated ranker as good as the start (differences normal, standard
-    deviation 0.15) was not rolled back once in 400,000 examples."""
+    """Standard errors beyond the tolerance. A simulated ranker as good as the start (differences normal,
+    standard deviation 0.15) was not rolled back once in 400,000 examples."""
 
     def __post_init__(self) -> None:
         for name in ("max_feature", "z"):
@@ -65,13 +65,13 @@ class GuardSettings:
 
 
 class RankerGuard:
-    """An online ranker that cannot be led far astray.
+    """An online ranker that bad examples cannot lead far astray.
 
     Args:
-        start: What the learned ranker is measured against, and the last resort.
-        state: Where to go on; unset: at the start.
-        online: How to learn.
-        settings: When to refuse, and when to go back.
+        start: Weights with which the learned ones are compared, and the last resort.
+        state: State to resume from; without it learning begins at the start.
+        online: Settings of the online ranker.
+        settings: Thresholds for refusing and for rolling back.
     """
 
     def __init__(
@@ -97,21 +97,21 @@ class RankerGuard:
 
     @property
     def ranker(self) -> LinearRanker:
-        """What was learned so far."""
+        """Weights learned so far."""
         return self._ranker.ranker
 
     def state(self) -> OnlineState:
-        """Everything learned, to go on from."""
+        """Everything learned, from which a later guard resumes."""
         return self._ranker.state()
 
     @property
     def auc(self) -> float | None:
-        """Mean AUC of what was learned over the last examples; ``None`` before the first."""
+        """Mean AUC of the learned weights over the last examples; ``None`` before the first."""
         return None if not self._aucs else sum(pair[0] for pair in self._aucs) / len(self._aucs)
 
     @property
     def start_auc(self) -> float | None:
-        """That of the start on the same examples."""
+        """Mean AUC of the start on the same examples; ``None`` before the first."""
         return None if not self._aucs else sum(pair[1] for pair in self._aucs) / len(self._aucs)
 
     def learn(
@@ -122,12 +122,12 @@ class RankerGuard:
         *,
         time_s: float | None = None,
     ) -> Verdict:
-        """Rank an example, then learn from it, or from its correction.
+        """Ranks an example, then learns from it or from its correction.
 
         Args:
-            x: Shape (n, features), as they were when the slate was ranked.
-            clicked: Shape (n,): the labels as they are known now.
-            before: Shape (n,): the labels given before, of a correction.
+            x: Shape (n, F): features at ranking time.
+            clicked: Shape (n,): labels known now.
+            before: Shape (n,): labels before a correction.
             time_s: Event time, Unix seconds.
         """
         largest = np.abs(x).max(initial=0.0)
@@ -155,14 +155,14 @@ class RankerGuard:
         return _auc(self._ranker.score(x), clicked), _auc(self._start.score(x), clicked)
 
     def _judge(self) -> bool:
-        """Set good weights aside; go back if they have fallen behind, and say so."""
+        """Keeps good weights; rolls back and returns True if the learned weights have fallen behind."""
         settings = self._settings
         self._unjudged += 1
         n = len(self._aucs)
         if n < settings.recent or self._unjudged < _JUDGED_EVERY:
             return False
         self._unjudged = 0
-        differences = np.array(self._aucs) @ (1.0, -1.0)
+        differences = np.array(self._aucs) @ (1.0, -1.0)  # (n,): learned less start
         if self._is_behind(differences) or self._is_behind(differences[-settings.recent :]):
             self._roll_back()
             return True
@@ -179,7 +179,7 @@ class RankerGuard:
 
     def _roll_back(self) -> None:
         target = self._good if self._good_since_rollback else self._begin
-        # Never a revision twice: an answer's ranker is known by it.
+        # No revision twice: answers name their ranker by it.
         revision = self._ranker.revision + 1
         self._ranker = OnlineRanker.restore(replace(target, revision=revision), self._online)
         self._good = self._candidate = self._ranker.state()
@@ -191,6 +191,6 @@ class RankerGuard:
 
 
 def _auc(scores: NDArray[np.float64], clicked: NDArray[np.bool_]) -> float:
-    """The share of pairs of a click and a skip that are in order; ties count half."""
-    differences = scores[clicked][:, None] - scores[~clicked]
+    """Share of pairs of a click and a skip that are in order; ties count half."""
+    differences = scores[clicked][:, None] - scores[~clicked]  # (clicks, skips)
     return float(((differences > 0.0) + 0.5 * (differences == 0.0)).mean())

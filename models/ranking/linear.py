@@ -1,4 +1,4 @@
-"""The ranker: a linear score of documented features that explains itself."""
+"""The linear ranker: a weighted sum of documented features, which explains itself."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from freshet.models.ranking.features import FEATURES
 # variants of them compared. Prequential AUC at 20-60 %, at 60-100 % and together: MIND 0.644, 0.610, 0.627
 # (click-through rate so far: 0.622); DeskDrop 0.877, 0.882, 0.880 (0.807). No weight was fitted to the last
 # 40 %, but its figures were in sight when the variants and the prior were chosen: it is not untouched data.
-# What is not named earned no weight: the undecayed rate is in the decayed ones, and a penalty on unseen
+# A feature not named earned no weight: the undecayed rate is in the decayed ones, and a penalty on unseen
 # articles would keep them unseen.
 DEFAULT_WEIGHTS: Final[Mapping[str, float]] = MappingProxyType(
     {
@@ -35,7 +35,7 @@ DEFAULT_WEIGHTS: Final[Mapping[str, float]] = MappingProxyType(
         "clicked": 1.3,
     }
 )
-"""The ranker's weights until they are learned."""
+"""Weights of the ranker until it has learned others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +43,18 @@ class LinearRanker:
     """Scores candidates by a weighted sum of their features.
 
     Args:
-        weights: By feature name; a feature not named has the weight 0.
-        name: Of the model.
-        revision: Of its weights.
+        weights: Weights by feature name; a feature not named has the weight 0.
+        name: Name of the model.
+        revision: Revision of its weights.
 
     Raises:
         ValueError: A weight's name is no feature, or a weight is not finite.
+
+    >>> ranker = LinearRanker({"fatigue": -1.0})
+    >>> x = np.zeros((2, len(FEATURES)), np.float32)
+    >>> x[1, FEATURES.index("fatigue")] = 0.5
+    >>> ranker.score(x).tolist()
+    [0.0, -0.5]
     """
 
     weights: Mapping[str, float] = field(default_factory=lambda: DEFAULT_WEIGHTS)
@@ -74,7 +80,7 @@ class LinearRanker:
         return f"{self.name}-{self.revision}"
 
     def contributions(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
-        """What each feature adds to each score, shape (n, len(FEATURES))."""
+        """Contribution of each feature to each score, shape (n, len(FEATURES))."""
         return x * self._vector
 
     def score(self, x: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""A linear ranker that learns from every impression: listwise softmax, Newton's steps.
+"""Online linear ranker: learns from every impression by Newton steps on the listwise softmax loss.
 
 The loss of an impression with scores s and m clicks is the cross-entropy between the clicks, each worth 1/m,
 and the softmax p of the scores over the slate (ListNet's top-one form; Cao, Qin, Liu, Tsai, Li, "Learning to
@@ -9,12 +9,12 @@ rank: from pairwise approach to listwise approach", ICML 2007). Its gradient and
 and the weights take the step ``- C^-1 g``, where C is the sum of all Hessians so far, from ``prior`` times
 the identity on, and forgets with a half-life (the online Newton step; Hazan, Agarwal, Kale, Machine Learning
 2007; with Hessians for outer products of gradients it is a recursive Laplace approximation of Bayesian
-regression). Click-through rates, lifts and counts are strongly correlated: AdaGrad, whose steps look at each
-weight alone (Duchi, Hazan, Singer, JMLR 2011; ``rule="adagrad"``), needs many more impressions for the same.
+regression). Click-through rates, lifts and counts are strongly correlated: AdaGrad, which scales each weight
+alone (Duchi, Hazan, Singer, JMLR 2011; ``rule="adagrad"``), needs many more impressions for the same AUC.
 
-Guarantees: what cannot be learned from (no click, no skip, a number that is not finite) changes nothing; no
-step changes a weight by more than ``max_step``; the state is plain numbers, and a restored one goes on as the
-one it was taken from.
+Guarantees: an impression without a click, without a skip or with a number that is not finite changes nothing;
+no step changes a weight by more than ``max_step``; the state is plain numbers, and a restored ranker behaves
+like the one whose state it was.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ from freshet.models.ranking.linear import LinearRanker
 
 @dataclass(frozen=True, slots=True)
 class OnlineSettings:
-    """How to learn."""
+    """Step rule of an online ranker, and its constants."""
 
     rule: Literal["newton", "adagrad"] = "newton"
     prior: float = 3.0
-    """Impressions' worth of confidence in the start's weights."""
+    """Confidence in the start's weights, in impressions."""
     half_life_s: float = 7 * 86_400.0
-    """In event time, of what Newton's steps remember of the curvature."""
+    """Half-life of the curvature of Newton's steps, in seconds of event time."""
     rate: float = 0.1
-    """AdaGrad's."""
+    """Learning rate of AdaGrad."""
     max_step: float = 0.5
-    """The most that one impression may change a weight."""
+    """Greatest change of a weight by one impression."""
 
     def __post_init__(self) -> None:
         if self.rule not in {"newton", "adagrad"}:
@@ -57,18 +57,18 @@ class OnlineSettings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OnlineState:
-    """All that an :class:`OnlineRanker` has learned."""
+    """Everything that an :class:`OnlineRanker` has learned."""
 
     name: str
     revision: int
-    """Steps taken, counted from the start's revision."""
+    """Revision of the start plus the steps taken."""
     weights: Mapping[str, float]
     features: tuple[str, ...]
     """Names of the rows and columns of ``curvature``."""
     curvature: NDArray[np.float64]
-    """Shape (F, F): symmetric; of AdaGrad the sums of squared gradients, on the diagonal."""
+    """Shape (F, F), symmetric; for AdaGrad a diagonal of sums of squared gradients."""
     time_s: float = -math.inf
-    """Event time up to which the curvature has been forgotten."""
+    """Event time up to which the curvature has decayed."""
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, OnlineState):
@@ -84,12 +84,20 @@ class OnlineState:
 
 
 class OnlineRanker:
-    """Learns a :class:`~freshet.models.ranking.linear.LinearRanker`'s weights.
+    """Learns the weights of a :class:`~freshet.models.ranking.linear.LinearRanker`.
 
     Args:
-        start: Where to begin.
-        settings: How.
-        further_inputs: Names of columns after those of the features, whose weights begin with 0.
+        start: Ranker whose weights, name and revision learning begins with.
+        settings: Step rule and its constants.
+        further_inputs: Names of I - F input columns after the features, whose weights begin with 0.
+
+    >>> online = OnlineRanker()
+    >>> x = np.zeros((2, len(FEATURES)), np.float32)
+    >>> x[0, FEATURES.index("unseen")] = 1.0
+    >>> online.learn(x, np.array([True, False]))
+    True
+    >>> online.ranker.weights["unseen"] > 0, online.revision
+    (True, 1)
     """
 
     def __init__(
@@ -103,14 +111,15 @@ class OnlineRanker:
         self.name = start.name
         self.revision = start.revision
         self.inputs = (*FEATURES, *further_inputs)
+        initial = self.settings.prior if self.settings.rule == "newton" else 1.0
         self._weights: NDArray[np.float64] = np.array([start.weights.get(name, 0.0) for name in self.inputs])
-        self._curvature: NDArray[np.float64] = np.eye(len(self.inputs)) * self._initial
+        self._curvature: NDArray[np.float64] = np.eye(len(self.inputs)) * initial
         self._time_s = -math.inf
         self._ranker: LinearRanker | None = start
 
     @property
     def ranker(self) -> LinearRanker:
-        """A snapshot of what was learned so far of the features; it does not change."""
+        """Immutable snapshot of the features' weights learned so far."""
         if self._ranker is None:
             weights = dict(zip(FEATURES, self._weights[: len(FEATURES)].tolist(), strict=True))
             self._ranker = LinearRanker(weights, self.name, self.revision)
@@ -122,26 +131,23 @@ class OnlineRanker:
         return f"{self.name}-{self.revision}"
 
     def contributions(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
-        """What each input adds to each score, shape (n, len(self.inputs))."""
+        """Contribution of each input to each score, shape (n, I)."""
         return x * self._weights
 
     def score(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Scores (n,) of candidates with the inputs ``x`` (n, len(self.inputs)), as :attr:`ranker` gives."""
+        """Scores (n,) of candidates with inputs ``x`` (n, I)."""
         scores: NDArray[np.float64] = np.vecdot(x, self._weights)
         return scores
 
     def learn(
         self, x: NDArray[np.float32], clicked: NDArray[np.bool_], *, time_s: float | None = None
     ) -> bool:
-        """Take one step.
+        """Takes one step; returns False and changes nothing without a click or a skip, or if not finite.
 
         Args:
-            x: Shape (n, len(self.inputs)), as they were when the slate was ranked.
+            x: Shape (n, I): inputs at ranking time.
             clicked: Shape (n,).
-            time_s: Event time, Unix seconds; without it nothing is forgotten.
-
-        Returns:
-            False if there is nothing to learn: no click, no skip, or not finite. Nothing is changed then.
+            time_s: Event time, Unix seconds; without it the curvature does not decay.
         """
         clicks = int(np.count_nonzero(clicked))
         if not 0 < clicks < len(clicked):
@@ -158,15 +164,12 @@ class OnlineRanker:
         return self._move(step)
 
     def correct(self, x: NDArray[np.float32], before: NDArray[np.bool_], after: NDArray[np.bool_]) -> bool:
-        """Take the step that is missing because the slate's labels were ``before`` and are ``after``.
+        """Takes the step that corrects labels; returns False and changes nothing if there is none to take.
 
         Args:
-            x: Shape (n, len(self.inputs)), as they were when the slate was ranked.
-            before: Shape (n,): the labels that were learned from; nothing was, if none is a click.
-            after: Shape (n,): the labels known now.
-
-        Returns:
-            False if there is nothing to learn; nothing is changed then.
+            x: Shape (n, I): inputs at ranking time.
+            before: Shape (n,): labels learned from; without a click nothing was learned.
+            after: Shape (n,): labels known now.
         """
         learned = 0 < int(before.sum()) < len(before)
         if not learned:
@@ -174,10 +177,10 @@ class OnlineRanker:
         clicks = int(after.sum())
         if not clicks or bool((before == after).all()):
             return False
-        # The softmax is in both gradients and drops out of their difference; the curvature has it already.
-        # Where no skip is left the slate teaches nothing, and what it has taught is taken back.
+        # The softmax cancels in the difference of both gradients; the curvature includes it already. A slate
+        # without a skip teaches nothing, so that its earlier step is undone.
         wanted = after / clicks if clicks < len(after) else self._shares(x)
-        gradient = (before / before.sum() - wanted) @ x
+        gradient = (before / before.sum() - wanted) @ x  # (I,)
         if self.settings.rule == "adagrad":
             return self._adagrad_step(gradient)
         if not math.isfinite(float(np.add.reduce(gradient))):
@@ -198,11 +201,11 @@ class OnlineRanker:
 
     @classmethod
     def restore(cls, state: OnlineState, settings: OnlineSettings | None = None) -> Self:
-        """The ranker whose :meth:`state` this was; features that the state does not know start anew.
+        """Restores a ranker from its :meth:`state`; features that the state does not know start anew.
 
         Raises:
-            ValueError: A number is not finite, or the curvature is not of the features' shape or not that of
-                any impressions.
+            ValueError: A number is not finite, or the curvature has not the features' shape or is not positive
+                definite.
         """
         known = {name: weight for name, weight in state.weights.items() if name in FEATURES}
         restored = cls(LinearRanker(known, state.name, state.revision), settings)
@@ -219,12 +222,8 @@ class OnlineRanker:
         restored._time_s = state.time_s
         return restored
 
-    @property
-    def _initial(self) -> float:
-        return self.settings.prior if self.settings.rule == "newton" else 1.0
-
     def _shares(self, inputs: NDArray[np.floating]) -> NDArray[np.float64]:
-        """The softmax (n,) of the scores."""
+        """Softmax (n,) of the scores."""
         shares: NDArray[np.float64] = np.vecdot(inputs, self._weights)
         shares -= np.maximum.reduce(shares)
         np.exp(shares, out=shares)
@@ -239,7 +238,7 @@ class OnlineRanker:
         return self._move(self.settings.rate * gradient / np.sqrt(squares))
 
     def _left_at(self, time_s: float | None) -> float:
-        """What is left of the curvature at ``time_s``."""
+        """Factor by which the curvature has decayed at ``time_s``."""
         if time_s is None or not -math.inf < self._time_s < time_s:
             return 1.0
         return float(2.0 ** ((self._time_s - time_s) / self.settings.half_life_s))
@@ -253,11 +252,11 @@ class OnlineRanker:
 
 
 def is_positive_definite(matrix: NDArray[np.float64]) -> bool:
-    """Whether a symmetric matrix is: every curvature that slates have made from a prior is."""
+    """Whether a symmetric matrix is positive definite, as is every sum of prior and Hessians."""
     if not np.isfinite(matrix).all():
         return False
     try:
         np.linalg.cholesky(matrix)
-    except np.linalg.LinAlgError:  # That is how NumPy says no.
+    except np.linalg.LinAlgError:
         return False
     return True

@@ -1,4 +1,4 @@
-"""What an online ranker has learned, as a record of ``ranker-weights`` carries it, and back."""
+"""Encoding of an online ranker's state in the records of ``ranker-weights``."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from freshet.models.ranking.online_ranker import OnlineState, is_positive_defini
 
 
 def encoded_curvature(state: OnlineState) -> str:
-    """The upper triangle with the diagonal, row by row, as base64 of little-endian float64."""
+    """Encodes the curvature's upper triangle with diagonal, row by row, as base64 of float64 (<f8)."""
     upper = state.curvature[np.triu_indices(len(state.features))]
     return b64encode(np.ascontiguousarray(upper, "<f8").tobytes()).decode("ascii")
 
 
 def learned_until(state: OnlineState) -> datetime | None:
-    """The event time up to which the state has learned and forgotten."""
+    """Event time up to which the state has learned and forgotten."""
     return from_unix_s(state.time_s) if math.isfinite(state.time_s) else None
 
 
 def state_of(record: RankerWeights, start: LinearRanker) -> OnlineState | None:
-    """Where a learner of ``record`` goes on, ``None`` if the record is weights only.
+    """Decodes the state from which a learner resumes; ``None`` if the record has weights only.
 
-    Features that the record does not know begin as the start's.
+    Features that the record does not know begin with the weights of ``start``.
 
     Raises:
-        EventError: The curvature is not that of the record's features.
+        EventError: The curvature does not fit the record's features.
     """
     if record.curvature is None or record.features is None:
         return None

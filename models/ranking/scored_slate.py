@@ -1,7 +1,7 @@
-"""Distinct candidates with their scores, in an order that says nothing about them.
+"""Distinct candidates with their scores, in an order that carries no information about them.
 
-The order is that of a hash of their ids, which also orders candidates of equal score: neither the order in
-which candidates were named nor that in which ids were given out (often that of time) can reach a ranking.
+That order is a hash of the ids and also breaks ties: neither the order in which candidates were named nor
+that in which ids were issued (often that of time) can influence a ranking.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Ranker(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ScoredSlate:
-    """Distinct candidates in their canonical order, with features and scores."""
+    """Distinct candidates in canonical order, with features and scores: what a learner takes."""
 
     ids: list[str]
     rows: NDArray[np.int64]
@@ -42,7 +42,7 @@ class ScoredSlate:
     """Shape (n,)."""
 
     def best_first(self) -> NDArray[np.intp]:
-        """Positions by falling score; ties keep the canonical order."""
+        """Positions (n,) by falling score; ties keep the canonical order."""
         return np.argsort(-self.scores, kind="stable")
 
 

@@ -88,8 +88,7 @@ def recommend(
     >>> from freshet.models.events.events import from_unix_s
     >>> from freshet.models.recommend.candidates import from_catalog
     >>> catalog = ArticleCatalog(d=2)
-    >>> for hour, news_id in enumerate(["N1", "N2", "N3"]):
-    ...     catalog.put_article(news_id, None, published_at_s=hour * 3_600.0)
+    >>> rows = [catalog.put_article(f"N{hour}", None, published_at_s=hour * 3_600.0) for hour in (1, 2, 3)]
     >>> user = UserView.of(None, 10_800.0, np.zeros(2, np.float32))
     >>> request = RecommendationRequest(request_id="R1", user_id="U1", time=from_unix_s(10_800.0), k=2)
     >>> slate = recommend(request, user, catalog, LinearRanker(), 10_800.0, source=from_catalog)
