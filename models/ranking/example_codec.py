@@ -37,8 +37,8 @@ def decoded(example: RankerExample) -> NDArray[np.float32]:
     """Decodes an example's features (n, len(FEATURES)), read-only; the learner checks that they are finite.
 
     Raises:
-        EventError: The fingerprint is not :data:`FINGERPRINT`, the text is not base64, or the number of values
-            is not candidates times features.
+        EventError: The fingerprint is not :data:`FINGERPRINT`, the text is not base64, or the number of
+            values is not candidates times features.
     """
     if example.fingerprint != FINGERPRINT:
         raise EventError(

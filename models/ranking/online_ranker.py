@@ -204,8 +204,8 @@ class OnlineRanker:
         """Restores a ranker from its :meth:`state`; features that the state does not know start anew.
 
         Raises:
-            ValueError: A number is not finite, or the curvature has not the features' shape or is not positive
-                definite.
+            ValueError: A number is not finite, or the curvature has not the features' shape or is not
+                positive definite.
         """
         known = {name: weight for name, weight in state.weights.items() if name in FEATURES}
         restored = cls(LinearRanker(known, state.name, state.revision), settings)
