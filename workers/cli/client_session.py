@@ -1,4 +1,4 @@
-"""A client for the length of one verb, with its errors in the command line's terms."""
+"""A client for the duration of one verb."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import click
-
 from freshet.streams.settings import Settings
+from freshet.workers.cli.options import refusing
 
 if TYPE_CHECKING:
     from freshet.streams.client import Freshet
@@ -16,24 +15,19 @@ if TYPE_CHECKING:
 
 @contextmanager
 def client_session(settings: Settings) -> Iterator[Freshet]:
-    """A connected client, closed at the end.
+    """Yield a connected client and close it at the end.
 
     Raises:
-        click.ClickException: Kafka or a worker does not answer (exit status 1).
-        click.UsageError: An argument is not what its event allows (exit status 2).
+        FreshetError: Kafka or a worker does not answer (exit status 1).
+        click.UsageError: An event does not allow one of the arguments (exit status 2).
     """
     from pydantic import ValidationError
 
     from freshet.models.events.events import EventError, refusal
     from freshet.streams.client import Freshet
-    from freshet.streams.errors import FreshetError
 
-    try:
-        with Freshet(settings) as client:
+    with refusing(EventError), Freshet(settings) as client:
+        try:
             yield client
-    except FreshetError as error:
-        raise click.ClickException(str(error)) from error
-    except EventError as error:
-        raise click.UsageError(str(error)) from error
-    except ValidationError as error:
-        raise click.UsageError(refusal(error.title, error)) from error
+        except ValidationError as error:
+            raise EventError(refusal(error.title, error)) from error

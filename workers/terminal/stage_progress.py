@@ -1,4 +1,4 @@
-"""What long work on a folder shows on stderr: a bar for each stage, and lines that stay."""
+"""Progress of long work on stderr: a bar for each stage, and lines that stay."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _BAD_LINES_SHOWN = 5
 
 
 class StageProgress:
-    """A context manager."""
+    """A context manager that shows the bars and counts the lines left out."""
 
-    def __init__(self, console: Terminal | None = None) -> None:
-        self._console = console or Terminal(stderr=True)
+    def __init__(self) -> None:
+        self._console = Terminal(stderr=True)
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -32,8 +32,9 @@ class StageProgress:
             transient=True,
         )
         self._task: TaskID | None = None
+        self._tasks: dict[str, TaskID] = {}
         self.bad_lines = 0
-        """Lines left out."""
+        """Number of lines left out."""
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -43,33 +44,34 @@ class StageProgress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bars.stop()
-        self.sum_up()
+        if self.bad_lines > _BAD_LINES_SHOWN:
+            self.note(f"{self.bad_lines:,} lines were left out in all")
 
     def note(self, text: str) -> None:
-        """A line that stays."""
+        """Print a line that stays."""
         self._console.print(text, highlight=False)
 
     def skipped(self, line: BadLine) -> None:
-        """Tell of a line left out; only the first ones are shown."""
+        """Count a line left out; the first ones are reported."""
         self.bad_lines += 1
         if self.bad_lines <= _BAD_LINES_SHOWN:
             self.note(f"left out: {line.file}:{line.line}: {line.reason}")
 
-    def sum_up(self) -> None:
-        """Tell how many lines were left out, if more than were shown."""
-        if self.bad_lines > _BAD_LINES_SHOWN:
-            self.note(f"{self.bad_lines:,} lines were left out in all")
-
     @contextmanager
-    def stage(self, text: str) -> Iterator[Callable[[int, int], None]]:
-        """A bar; what it gives is told how much is done, and of how much."""
-        task = self._task = self._bars.add_task(escape(text), total=None, said="")
-
-        def told(done: int, total: int) -> None:
-            self._bars.update(task, completed=done, total=total)
-
+    def stage(self, text: str) -> Iterator[Callable[[float, float], None]]:
+        """Show a bar for the length of a stage; call what is yielded with the amounts done and in all."""
+        task = self._task = self._add_task(text)
         try:
-            yield told
+            yield lambda done, total: self._bars.update(task, completed=done, total=total)
         finally:
             self._bars.remove_task(task)
             self._task = None
+
+    def show_stage(self, stage: str, done: float, total: float) -> None:
+        """Show the progress of a stage whose end is not announced; its bar stays until the last one ends."""
+        if stage not in self._tasks:
+            self._tasks[stage] = self._add_task(stage)
+        self._bars.update(self._tasks[stage], completed=done, total=total)
+
+    def _add_task(self, text: str) -> TaskID:
+        return self._bars.add_task(escape(text), total=None, said="")

@@ -1,86 +1,73 @@
-"""``freshet bench``: measure, each figure beside its floor from the same run."""
+"""``freshet bench``: measure figures, each beside its floor from the same run."""
 
 from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 
 from freshet.streams.settings import Settings
+from freshet.workers.cli.options import EXISTING_FILE, EXISTING_FOLDER
 from freshet.workers.terminal.connection_options import settings_options
 from freshet.workers.terminal.number_options import FiniteRange
-from freshet.workers.terminal.printable import say
-from freshet.workers.terminal.terminal import Terminal
-
-if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+from freshet.workers.terminal.results import show_result
 
 NAMES = ("throughput", "latency", "freshness", "outage", "embed", "index", "ann", "train")
 
 
 @click.command(name="bench")
 @click.argument("name", type=click.Choice([*NAMES, "all"]))
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object; of `all`, one for each line.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object; for `all`, one per line.")
 @click.option(
     "--impressions",
     type=click.IntRange(1_000),
     default=30_000,
     show_default=True,
-    help="throughput: a round's; train: of the stream.",
+    help="throughput: impressions per round; train: impressions in the stream.",
 )
 @click.option(
     "--rounds",
     type=click.IntRange(1),
     default=3,
     show_default=True,
-    help="throughput, train: the median counts.",
+    help="throughput, train: rounds, of which the median counts.",
 )
 @click.option("--rate", type=FiniteRange(1), help="Requests per second, by default: latency 100, outage 200.")
 @click.option(
     "--seconds",
     type=FiniteRange(1),
-    help="latency: for each kind of request, by default 20; freshness: of publishing, by default 30; "
-    "outage: of each turn, by default 20.",
+    help="latency: time for each kind of request, by default 20; freshness: time of publishing, by default "
+    "30; outage: time of each phase, by default 20.",
 )
 @click.option(
     "--articles", type=click.IntRange(100), default=10_000, show_default=True, help="Articles with a vector."
 )
 @click.option(
-    "--sizes",
-    default="10000,100000",
-    show_default=True,
-    metavar="N,...",
-    help="index: numbers of articles.",
+    "--sizes", default="10000,100000", show_default=True, metavar="N,...", help="index: numbers of articles."
 )
 @click.option(
-    "--texts", type=click.IntRange(8), help="embed: texts of a round; by default what takes seconds."
+    "--texts", type=click.IntRange(8), help="embed: texts per round; by default, enough for some seconds."
 )
-@click.option("--k", type=click.IntRange(1), default=100, show_default=True, help="ann: articles asked for.")
-@click.option("--queries", type=click.IntRange(1), default=200, show_default=True, help="ann: of a round.")
+@click.option("--k", type=click.IntRange(1), default=100, show_default=True, help="ann: articles per query.")
 @click.option(
-    "--vectors",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="ann: search in this .npy file (articles, d), not in synthetic vectors.",
+    "--queries", type=click.IntRange(1), default=200, show_default=True, help="ann: queries per round."
+)
+@click.option(
+    "--vectors", type=EXISTING_FILE, help="ann: .npy file (articles, d) to search, not synthetic vectors."
 )
 @click.option(
     "--bundle",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="ann: search in the vectors that this bundle gives the articles of --articles-of.",
+    type=EXISTING_FOLDER,
+    help="ann: bundle whose vectors of the articles of --articles-of are searched.",
 )
-@click.option(
-    "--articles-of",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="ann: a MIND folder, with --bundle.",
-)
+@click.option("--articles-of", type=EXISTING_FOLDER, metavar="DIR", help="ann: MIND folder, with --bundle.")
 @click.option(
     "--qdrant",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=EXISTING_FILE,
     metavar="PROGRAM",
-    help="outage: the Qdrant server's program, which is started, stopped and killed.",
+    help="outage: program of the Qdrant server, which is started, stopped and killed.",
 )
 @settings_options("partitions", "dimension", "encoder", "pooling")
 def command(
@@ -111,11 +98,9 @@ def command(
     examples through the training loop. A Kafka of its own is started in a temporary folder, unless
     --bootstrap-servers names another.
     """
-    import orjson
-    from rich.progress import Progress
-
     from freshet.workers.bench.report import render
     from freshet.workers.bench.run import BenchSizes, measure
+    from freshet.workers.terminal.stage_progress import StageProgress
 
     if (bundle is None) != (articles_of is None):
         raise click.UsageError("--bundle and --articles-of need each other: whose vectors, and of what")
@@ -142,23 +127,9 @@ def command(
     named = context.get_parameter_source("bootstrap_servers") is ParameterSource.COMMANDLINE
     names = [each for each in NAMES if each != "outage" or qdrant is not None] if name == "all" else [name]
     for bench in names:
-        with Progress(console=Terminal(stderr=True), transient=True) as bars:
-            bar = bars.add_task(bench, total=None)
-            report = measure(
-                bench,
-                settings,
-                chosen,
-                own_broker=not named,
-                progress=partial(_show, bars, bar),
-            )
-        if as_json:
-            say(orjson.dumps(report.as_json()))
-        else:
-            Terminal(markup=True).print(render(report))
-
-
-def _show(bars: Progress, bar: TaskID, done: int, total: int) -> None:
-    bars.update(bar, completed=done, total=total)
+        with StageProgress() as progress, progress.stage(bench) as update:
+            report = measure(bench, settings, chosen, own_broker=not named, progress=update)
+        show_result(report.as_json(), partial(render, report), as_json=as_json, markup=True)
 
 
 def _sizes(text: str) -> tuple[int, ...]:

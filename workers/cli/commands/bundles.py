@@ -1,4 +1,4 @@
-"""``freshet bundles``: what is in a catalogue of bundles, and which of them is served."""
+"""``freshet bundles``: list a catalogue of bundles, and promote one of them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from freshet.streams.settings import Settings
+from freshet.workers.cli.options import json_option
 from freshet.workers.terminal.connection_options import connection_options, settings_options
 from freshet.workers.terminal.printable import say
 from freshet.workers.terminal.terminal import Terminal
@@ -18,24 +19,22 @@ from freshet.workers.terminal.terminal import Terminal
 if TYPE_CHECKING:
     from freshet.models.embedding.bundle import Bundle
 
-_AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-
 
 @click.group(name="bundles")
 def command() -> None:
-    """List trained bundles, and say which of them is served.
+    """List trained bundles, and choose which of them is served.
 
-    A promotion takes effect when the workers of `freshet up`, `stream` and `embed` start again: those without
-    --bundle then serve the promoted bundle.
+    A promotion takes effect when the workers of `freshet up`, `stream` and `embed` are restarted: those
+    without --bundle then serve the promoted bundle.
     """
 
 
 @command.command(name="list")
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
-@_AS_JSON
+@json_option
 @settings_options("bundles")
 def list_(settings: Settings, *, folder: Path | None, as_json: bool) -> None:
-    """Show the bundles in a FOLDER of bundles' folders; by default in the catalogue."""
+    """List the bundles in FOLDER, which holds a folder for each; by default, the catalogue."""
     from freshet.workers.processes.bundle_folders import catalogue
 
     entries = list(catalogue(folder or settings.bundles))
@@ -64,10 +63,10 @@ def list_(settings: Settings, *, folder: Path | None, as_json: bool) -> None:
 
 @command.command()
 @click.argument("bundle")
-@_AS_JSON
+@json_option
 @settings_options("bundles")
 def show(settings: Settings, *, bundle: str, as_json: bool) -> None:
-    """Show all that a BUNDLE (a folder, or an id of the catalogue) says of itself."""
+    """Show the manifest of a BUNDLE: a folder, or an id of the catalogue."""
     found = _find(bundle, settings)
     described = found.manifest.model_dump(mode="json", exclude={"vocabularies"})
     described["id"] = found.id
@@ -84,7 +83,7 @@ def show(settings: Settings, *, bundle: str, as_json: bool) -> None:
 
 
 @command.command()
-@_AS_JSON
+@json_option
 @connection_options
 def history(settings: Settings, *, as_json: bool) -> None:
     """Show every promotion and rollback, and the bundle that they leave in service."""
@@ -105,10 +104,10 @@ def history(settings: Settings, *, as_json: bool) -> None:
 
 @command.command()
 @click.argument("bundle")
-@_AS_JSON
+@json_option
 @settings_options("bundles")
 def promote(settings: Settings, *, bundle: str, as_json: bool) -> None:
-    """Have a BUNDLE served: a folder, an id of the catalogue, or `untrained` for none that is trained."""
+    """Promote a BUNDLE to be served: a folder, an id of the catalogue, or `untrained` for no trained one."""
     from freshet.models.embedding.promotions import UNTRAINED
     from freshet.streams.client.promotions import promote as publish
     from freshet.workers.processes.bundle_folders import BundleUnusable, find_bundle
@@ -124,25 +123,23 @@ def promote(settings: Settings, *, bundle: str, as_json: bool) -> None:
 
 
 @command.command()
-@_AS_JSON
+@json_option
 @connection_options
 def rollback(settings: Settings, *, as_json: bool) -> None:
-    """Take the latest promotion back: the bundle that was promoted before it is served again."""
+    """Undo the latest promotion: the bundle promoted before it is served again."""
     from freshet.models.embedding.promotions import before, promoted
     from freshet.streams.client.promotions import promote as publish
     from freshet.streams.client.promotions import read_promotions
 
     earlier = before(promoted(read_promotions(settings)))
     if earlier is None:
-        raise click.ClickException(
-            "no promotion is left to be taken back: `freshet bundles history` lists all"
-        )
+        raise click.ClickException("no promotion is left to be undone: `freshet bundles history` lists all")
     control = publish(settings, earlier, rollback=True)
     say(control.to_json() if as_json else f"back to {earlier}; restart the workers to serve it")
 
 
 def _find(bundle: str, settings: Settings) -> Bundle:
-    """The bundle of a folder, else of an id in the catalogue."""
+    """Load a bundle from its folder, or from the catalogue by its id."""
     from freshet.models.embedding.bundle import MANIFEST_FILE, load_bundle
     from freshet.workers.processes.bundle_folders import find_bundle, usable
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from urllib.parse import urlsplit
 
 import click
 
 from freshet.streams.settings import Settings
+from freshet.workers.cli.options import verbose_option
 from freshet.workers.terminal.connection_options import settings_options
-from freshet.workers.terminal.printable import say
+from freshet.workers.terminal.results import say_json
 from freshet.workers.terminal.terminal import Terminal, bullet
 
 _HTTP = ("http", "https")
@@ -34,17 +34,17 @@ class _Url(click.ParamType):
     "--host",
     default="127.0.0.1",
     show_default=True,
-    help="The address to serve at. Whoever reaches it can act as any user.",
+    help="Address to listen on. Whoever can connect to it can act as any user.",
 )
 @click.option(
-    "--port", default=0, type=click.IntRange(0, 65_535), help="The port to serve at. [default: a free one]"
+    "--port", default=0, type=click.IntRange(0, 65_535), help="Port to listen on. [default: a free one]"
 )
 @click.option(
     "--allow-host",
     "allowed_hosts",
     multiple=True,
     metavar="NAME",
-    help="A further host name by which browsers may address the page; repeatable.",
+    help="Another host name by which browsers may address the page; repeatable.",
 )
 @click.option(
     "--metrics",
@@ -52,11 +52,11 @@ class _Url(click.ParamType):
     multiple=True,
     type=_Url(),
     metavar="URL",
-    help="A worker's metrics page; repeatable. [default: http://METRICS_HOST:METRICS_PORT/metrics]",
+    help="Metrics page of a worker; repeatable. [default: http://METRICS_HOST:METRICS_PORT/metrics]",
 )
 @click.option("--open", "open_browser", is_flag=True, help="Open the page in the browser.")
 @click.option("--json", "as_json", is_flag=True, help="Print the page's address as one JSON object.")
-@click.option("--verbose", is_flag=True, help="Show the libraries' logs too.")
+@verbose_option
 @settings_options("metrics_host", "metrics_port")
 def command(
     *,
@@ -69,9 +69,9 @@ def command(
     as_json: bool,
     verbose: bool,
 ) -> None:
-    """Serve a page that lets you be a user: read your front page, click, and see it change.
+    """Serve a web page on which you are a user: read a front page, click, and see it change.
 
-    Also what is trending and newest, and the stream's pulse. Ctrl-C stops it.
+    The page also shows trending and newest articles, and the stream's rates and latencies. Ctrl-C stops it.
     """
     import webbrowser
 
@@ -84,7 +84,7 @@ def command(
 
     def ready(url: str) -> None:
         if as_json:
-            say(json.dumps({"url": url}))
+            say_json({"url": url})
         else:
             console = Terminal(soft_wrap=True, highlight=False)
             console.print(bullet(f"the console is at {url} ; Ctrl-C stops it"))

@@ -1,16 +1,14 @@
-"""``freshet doctor``: is everything reachable, and what to do if not."""
+"""``freshet doctor``: check that everything can be reached, and say what to do if not."""
 
 from __future__ import annotations
-
-import json
-from dataclasses import asdict
 
 import click
 from rich.text import Text
 
 from freshet.streams.settings import Settings
+from freshet.workers.cli.options import json_option
 from freshet.workers.terminal.connection_options import settings_options
-from freshet.workers.terminal.printable import say
+from freshet.workers.terminal.results import say_json
 from freshet.workers.terminal.terminal import Terminal
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
@@ -18,12 +16,12 @@ _SUBJECT_WIDTH = 20
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 @settings_options("partitions", "encoder", "dimension", "metrics_host", "metrics_port")
 def command(settings: Settings, as_json: bool) -> None:
-    """Say whether this machine, Kafka, its topics and the index are fit for freshet, and what to do if not.
+    """Check this machine, Kafka, its topics and the index, and say what to do about each problem.
 
-    Changes nothing. Exits with 1 when something fails; a warning is not a failure.
+    Nothing is changed. The exit status is 1 if a check fails; a warning is not a failure.
     """
     from freshet.workers.doctor.examine import examine
     from freshet.workers.processes.logs import set_up_logs
@@ -41,5 +39,5 @@ def command(settings: Settings, as_json: bool) -> None:
                 console.print(Text(f"{'':{_SUBJECT_WIDTH + 6}}  -> {finding.remedy}"), soft_wrap=True)
     failed = any(finding.status == "fail" for finding in findings)
     if as_json:
-        say(json.dumps({"ok": not failed, "findings": [asdict(finding) for finding in findings]}))
+        say_json({"ok": not failed, "findings": findings})
     raise SystemExit(1 if failed else 0)

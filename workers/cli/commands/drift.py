@@ -1,4 +1,4 @@
-"""``freshet drift``: what has changed between two bundles, or between two periods of a folder."""
+"""``freshet drift``: measure the change between two bundles, or between two periods of a folder."""
 
 from __future__ import annotations
 
@@ -8,17 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from freshet.streams.settings import Settings
+from freshet.workers.cli.options import EXISTING_FOLDER, data_argument, json_option, skip_bad_lines_option
 from freshet.workers.terminal.connection_options import settings_options
 from freshet.workers.terminal.number_options import FiniteRange
-from freshet.workers.terminal.printable import say
-from freshet.workers.terminal.terminal import Terminal
+from freshet.workers.terminal.results import show_result
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
-    from freshet.workers.evaluation.drift.report import OnBadLine
-
-_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+    from rich.console import RenderableType
 
 
 @click.command(
@@ -29,15 +25,15 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
         "freshet drift DIR --split 0.8 [--bundle A]   categories shown, clicked; new articles' vectors"
     ),
 )
-@click.argument("folder", metavar="DIR", type=_FOLDER)
-@click.option("--bundle", type=_FOLDER, help="Whose vectors; with --split they may be left out.")
-@click.option("--against", type=_FOLDER, help="Another bundle, on the same articles.")
+@data_argument
+@click.option("--bundle", type=EXISTING_FOLDER, help="Bundle to take vectors from; optional with --split.")
+@click.option("--against", type=EXISTING_FOLDER, help="Another bundle, for the same articles.")
 @click.option(
     "--split",
     metavar="TIME|FRACTION",
-    help="Compare what lies before and after 2019-11-13T06:00, or before and after 0.8 of the impressions.",
+    help="Compare the periods before and after a time (2019-11-13T06:00) or a share of impressions (0.8).",
 )
-@click.option("--k", type=click.IntRange(1), default=10, show_default=True, help="Neighbours of an article.")
+@click.option("--k", type=click.IntRange(1), default=10, show_default=True, help="Neighbours per article.")
 @click.option(
     "--max-psi", type=FiniteRange(0), metavar="X", help="Exit with 1 if a PSI of categories is above X."
 )
@@ -47,8 +43,8 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     metavar="X",
     help="Exit with 1 if the mean overlap of neighbourhoods is below X.",
 )
-@click.option("--skip-bad-lines", is_flag=True, help="Go on at a line that cannot be read.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@skip_bad_lines_option
+@json_option
 @settings_options("encoder")
 def command(
     settings: Settings,
@@ -73,100 +69,38 @@ def command(
     if against is not None and max_psi is not None:
         raise click.UsageError("--max-psi goes with --split: two bundles have the same categories")
 
-    from rich.progress import Progress
-
+    from freshet.workers.evaluation.drift.report import (
+        Split,
+        bundle_drift,
+        bundle_drift_json,
+        folder_drift,
+        folder_drift_json,
+    )
+    from freshet.workers.evaluation.drift.tables import bundle_table, period_tables
     from freshet.workers.terminal.stage_progress import StageProgress
 
-    console = Terminal(stderr=True)
-    left_out = StageProgress(console)
-    on_bad_line = left_out.skipped if skip_bad_lines else None
-    with Progress(console=console, transient=True) as bars:
+    problem = ""
+    with StageProgress() as bars:
+        on_bad_line = bars.skipped if skip_bad_lines else None
         if against is not None and bundle is not None:
-            failed = _bundles(
-                folder, bundle, against, k, min_overlap, settings, bars, on_bad_line, as_json=as_json
+            before, after, change = bundle_drift(
+                folder, bundle, against, settings, bars.show_stage, k=k, on_bad_line=on_bad_line
             )
+            result = bundle_drift_json(before, after, change)
+            table: RenderableType = bundle_table(before.id, after.id, change)
+            if min_overlap is not None and change.overlap.mean < min_overlap:
+                problem = f"overlap@{k} is {change.overlap.mean:.3f}, below --min-overlap {min_overlap:g}"
         else:
-            assert split is not None
-            failed = _periods(folder, split, bundle, max_psi, settings, bars, on_bad_line, as_json=as_json)
-    left_out.sum_up()
-    if failed:
-        raise click.ClickException(failed)
-
-
-def _bundles(  # noqa: PLR0917
-    folder: Path,
-    bundle: Path,
-    against: Path,
-    k: int,
-    min_overlap: float | None,
-    settings: Settings,
-    bars: Progress,
-    on_bad_line: OnBadLine | None,
-    *,
-    as_json: bool,
-) -> str:
-    """Print the comparison; what is wrong with it, or nothing."""
-    import orjson
-
-    from freshet.workers.evaluation.drift.report import bundle_drift, bundle_drift_json
-    from freshet.workers.evaluation.drift.tables import bundle_table
-
-    before, after, drift = bundle_drift(
-        folder, bundle, against, settings, _Stages(bars), k=k, on_bad_line=on_bad_line
-    )
-    bars.stop()
-    if as_json:
-        say(orjson.dumps(bundle_drift_json(before, after, drift)))
-    else:
-        Terminal().print(bundle_table(before.id, after.id, drift))
-    if min_overlap is not None and drift.overlap.mean < min_overlap:
-        return f"overlap@{k} is {drift.overlap.mean:.3f}, below --min-overlap {min_overlap:g}"
-    return ""
-
-
-def _periods(  # noqa: PLR0917
-    folder: Path,
-    split: str,
-    bundle: Path | None,
-    max_psi: float | None,
-    settings: Settings,
-    bars: Progress,
-    on_bad_line: OnBadLine | None,
-    *,
-    as_json: bool,
-) -> str:
-    """Print the comparison; what is wrong with it, or nothing."""
-    import orjson
-
-    from freshet.workers.evaluation.drift.report import Split, folder_drift, folder_drift_json
-    from freshet.workers.evaluation.drift.tables import period_tables
-
-    try:
-        at = Split.parse(split)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--split") from None
-    drift = folder_drift(folder, at, bundle, settings, _Stages(bars), on_bad_line=on_bad_line)
-    bars.stop()
-    if as_json:
-        say(orjson.dumps(folder_drift_json(folder, drift)))
-    else:
-        Terminal().print(period_tables(folder.name, drift))
-    for name, slots in (("shown", drift.shown), ("clicked", drift.clicked)):
-        if max_psi is not None and slots.shift is not None and slots.shift.psi > max_psi:
-            return f"the PSI of categories {name} is {slots.shift.psi:.3f}, above --max-psi {max_psi:g}"
-    return ""
-
-
-class _Stages:
-    """One bar for each stage."""
-
-    def __init__(self, bars: Progress) -> None:
-        self._bars = bars
-        self._tasks: dict[str, int] = {}
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        from rich.progress import TaskID
-
-        if stage not in self._tasks:
-            self._tasks[stage] = self._bars.add_task(stage, total=None)
-        self._bars.update(TaskID(self._tasks[stage]), completed=done, total=total)
+            try:
+                at = Split.parse(str(split))
+            except ValueError as error:
+                raise click.BadParameter(str(error), param_hint="--split") from None
+            drift = folder_drift(folder, at, bundle, settings, bars.show_stage, on_bad_line=on_bad_line)
+            result, table = folder_drift_json(folder, drift), period_tables(folder.name, drift)
+            for name, slots in (("shown", drift.shown), ("clicked", drift.clicked)):
+                if max_psi is not None and slots.shift is not None and slots.shift.psi > max_psi:
+                    found = f"the PSI of categories {name} is {slots.shift.psi:.3f}"
+                    problem = problem or f"{found}, above --max-psi {max_psi:g}"
+    show_result(result, lambda: table, as_json=as_json)
+    if problem:
+        raise click.ClickException(problem)

@@ -1,10 +1,11 @@
-"""``freshet embed``: one embedding worker."""
+"""``freshet embed``: run one embedding worker."""
 
 from __future__ import annotations
 
 import click
 
 from freshet.streams.settings import Settings
+from freshet.workers.cli.options import verbose_option
 from freshet.workers.terminal.connection_options import settings_options
 
 
@@ -12,7 +13,7 @@ from freshet.workers.terminal.connection_options import settings_options
 @click.option(
     "--threads", type=click.IntRange(min=1), help="CPU threads of the encoder; by default all cores."
 )
-@click.option("--verbose", is_flag=True, help="Show the libraries' logs too.")
+@verbose_option
 @settings_options(
     "partitions",
     "replication",
@@ -25,11 +26,11 @@ from freshet.workers.terminal.connection_options import settings_options
     "metrics_port",
 )
 def command(settings: Settings, threads: int | None, verbose: bool) -> None:
-    """Run one embedding worker: articles in; vectors in the index and on Kafka out.
+    """Run one embedding worker, which turns articles into vectors, on Kafka and in the index.
 
-    Start as many as there are partitions; Kafka shares the articles among them. Give each a metrics port of
-    its own. Without --qdrant-url vectors only go to the topic article-vectors, from which each stream worker
-    fills its own embedded index. Ctrl-C or SIGTERM finishes the batch at hand, commits it and leaves.
+    Start up to one worker per partition; Kafka shares the articles among them. Give each its own metrics
+    port. Without --qdrant-url, vectors go to the topic article-vectors only, from which each stream worker
+    fills its own embedded index. Ctrl-C or SIGTERM finishes the current batch, commits it and stops.
     """
     from freshet.workers.processes.embedding.process import run_embedding
     from freshet.workers.processes.logs import set_up_logs

@@ -1,4 +1,4 @@
-"""``freshet erase``: forget a user everywhere, with a receipt."""
+"""``freshet erase``: erase a user everywhere, with a receipt."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import click
 
 from freshet.streams.settings import Settings
+from freshet.workers.cli.options import json_option
 from freshet.workers.terminal.connection_options import connection_options
 from freshet.workers.terminal.number_options import MAX_TIMEOUT_S, FiniteRange
-from freshet.workers.terminal.printable import say
-from freshet.workers.terminal.terminal import Terminal
+from freshet.workers.terminal.results import show_result
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -29,31 +29,25 @@ if TYPE_CHECKING:
     type=FiniteRange(0, MAX_TIMEOUT_S),
     default=60.0,
     show_default=True,
-    help="How long to wait for the worker that knows the user.",
+    help="How long to wait for the worker that holds the user.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, the receipt.")
+@json_option
 @connection_options
 def command(settings: Settings, *, user_id: str, timeout_s: float, as_json: bool) -> None:
-    """Have every worker forget USER, and print what was erased, what expires when, and what stays.
+    """Erase USER in every worker, and print what was erased, what expires when, and what stays.
 
-    It cannot be undone. Events of before the erasure never bring the user back, not even when they come
-    again; those of after it begin a new user. The exit status is 1 if no worker has confirmed it in time; the
-    next one that runs carries it out.
+    It cannot be undone. Earlier events never bring the user back, not even when they are published again;
+    later ones begin a new user. The exit status is 1 if no worker has confirmed the erasure in time; the next
+    worker that runs carries it out.
     """
-    import orjson
-
     from freshet.streams.client.erasure import erase_user
 
     receipt = erase_user(settings, user_id, timeout_s)
-    if as_json:
-        say(orjson.dumps(receipt).decode())
-    else:
-        Terminal().print(_table(receipt))
+    show_result(receipt, lambda: _table(receipt), as_json=as_json)
     if not receipt.complete:
         raise click.ClickException(
-            f"no worker has confirmed it within {timeout_s:g} s. It is requested: the next worker that runs "
-            "carries it out. Start one with `freshet up` or `freshet stream`, then erase again for a receipt "
-            "that is complete."
+            f"no worker has confirmed the erasure within {timeout_s:g} s. The next worker that runs carries "
+            "it out. Start one with `freshet up` or `freshet stream`, then erase again for a full receipt."
         )
 
 

@@ -1,4 +1,4 @@
-"""``freshet evaluate``: how well a folder's impressions are ranked, without a broker."""
+"""``freshet evaluate``: measure how well a folder's impressions are ranked, without a broker."""
 
 from __future__ import annotations
 
@@ -9,9 +9,16 @@ from typing import TYPE_CHECKING
 import click
 
 from freshet.models.events.times import parse_time
+from freshet.workers.cli.options import (
+    ANY_FILE,
+    EXISTING_FILE,
+    data_argument,
+    failing_on,
+    json_option,
+    skip_bad_lines_option,
+)
 from freshet.workers.terminal.number_options import SEED, FiniteRange
-from freshet.workers.terminal.printable import say
-from freshet.workers.terminal.terminal import Terminal
+from freshet.workers.terminal.results import show_result
 
 if TYPE_CHECKING:
     from freshet.streams.settings import Settings
@@ -40,23 +47,23 @@ class _Begin(click.ParamType):
 
 
 @click.command(name="evaluate")
-@click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@data_argument
 @click.option(
-    "--bundle", metavar="B", type=click.Path(path_type=Path), help="The bundle's folder; without it, by ids."
+    "--bundle", metavar="B", type=click.Path(path_type=Path), help="Folder of the bundle; without, ids only."
 )
 @click.option(
     "--protocol",
     type=click.Choice(["prequential", "frozen"]),
     default="prequential",
     show_default=True,
-    help="Learn from each impression after it was ranked, or nothing of the evaluation period.",
+    help="Prequential: learn from each impression after ranking it; frozen: learn nothing after the cutoff.",
 )
 @click.option(
     "--from",
     "start",
     type=_Begin(),
     metavar="SHARE|TIME",
-    help="Where measuring begins. [default: after the bundle's training period; else 0.2, frozen 0.8]",
+    help="Begin of evaluation. [default: the end of the bundle's training period; else 0.2, frozen 0.8]",
 )
 @click.option(
     "--learner",
@@ -68,49 +75,47 @@ class _Begin(click.ParamType):
     "feedback_delay_s",
     metavar="SECONDS",
     type=FiniteRange(0),
-    help="Prequential: event time from an impression to what it teaches. [default: 0]",
+    help="Prequential: event time from an impression to learning from it. [default: 0]",
 )
 @click.option(
     "--ablation",
     is_flag=True,
-    help="Prequential: rankers beside that lack a group of features, or the others.",
+    help="Prequential: also evaluate rankers without, or with only, one group of features.",
 )
 @click.option(
     "--trees",
     is_flag=True,
-    help="Prequential: a ranker beside that boosted trees help; needs the extra `train`.",
+    help="Prequential: also evaluate a ranker with boosted trees; needs the extra `train`.",
 )
 @click.option(
     "--off-policy",
     is_flag=True,
-    help="Estimate a ranker's clicks from a log with propensities, such as `freshet log` makes.",
+    help="Estimate a ranker's clicks from a log with propensities, as `freshet log` writes it.",
 )
 @click.option(
     "--weights",
     metavar="FILE.json",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="With --off-policy: the ranker's weights by feature. [default: the bundle's, or the default ones]",
+    type=EXISTING_FILE,
+    help="With --off-policy: weights of the ranker by feature. [default: the bundle's, or the default ones]",
 )
 @click.option(
     "--temperature",
     metavar="T",
     type=FiniteRange(0, min_open=True),
-    help="With --off-policy: the ranker draws its lists from its scores / T. [default: by falling score]",
+    help="With --off-policy: sample lists from scores / T. [default: rank by decreasing score]",
 )
 @click.option(
     "--top",
     metavar="K",
     type=click.IntRange(2),
-    help="With --off-policy: count the clicks among the first K too. [default: 3]",
+    help="With --off-policy: also count the clicks among the first K. [default: 3]",
 )
-@click.option("--skip-bad-lines", is_flag=True, help="Go on at a line that cannot be read.")
-@click.option("--seed", type=SEED, default=0, show_default=True, help="Of resampling and samples.")
-@click.option("--encoder", metavar="NAME", help="Where the bundle's text encoder is, if not where it says.")
-@click.option("--data-dir", metavar="DIR", help="Where text vectors are kept. [default: .freshet]")
-@click.option(
-    "--report", metavar="FILE.html", type=click.Path(dir_okay=False, path_type=Path), help="Write a report."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@skip_bad_lines_option
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of resampling and sampling.")
+@click.option("--encoder", metavar="NAME", help="Text encoder, instead of the one that the bundle names.")
+@click.option("--data-dir", metavar="DIR", help="Folder of cached text vectors. [default: .freshet]")
+@click.option("--report", metavar="FILE.html", type=ANY_FILE, help="Write an HTML report.")
+@json_option
 def command(
     *,
     folder: Path,
@@ -132,14 +137,13 @@ def command(
     report: Path | None,
     as_json: bool,
 ) -> None:
-    """Measure how well the impressions of DIR are ranked: a MIND folder, by ids alone or with a bundle.
+    """Measure how well the impressions of DIR, a MIND folder, are ranked, by ids alone or with a bundle.
 
-    A bundle is measured on impressions later than those it was trained on, beside baselines, with intervals
-    and by segments; on folders of `freshet synth` beside the oracle. Bundles trained on MovieLens or headline
-    tests are measured on such folders. With --off-policy DIR is a log of recommendations, and what is
-    measured is how many clicks the lists of a ranker would have got in place of those that were shown.
+    A bundle is evaluated on impressions later than those it was trained on, beside baselines, with confidence
+    intervals and by segments; on folders of `freshet synth`, beside the oracle. Bundles trained on MovieLens
+    or headline tests are evaluated on such folders. With --off-policy, DIR is a log of recommendations; the
+    estimate is the clicks that a ranker's lists would have got in place of those shown.
     """
-    from freshet.workers.errors import WorkerError
     from freshet.workers.evaluation.mind import EvaluateOptions
     from freshet.workers.evaluation.off_policy.estimate import OffPolicyOptions
     from freshet.workers.terminal.connection_options import build_settings
@@ -156,7 +160,7 @@ def command(
             "--learner, --feedback-delay, --ablation and --trees go with --protocol prequential"
         )
     if (ablation or trees) and learner == "none":
-        raise click.UsageError("--ablation and --trees compare rankers that learn: not with --learner none")
+        raise click.UsageError("--ablation and --trees need rankers that learn: not --learner none")
     options = EvaluateOptions(
         folder,
         bundle,
@@ -169,25 +173,18 @@ def command(
         ablation,
         trees,
     )
-    judged = OffPolicyOptions(folder, bundle, weights, temperature, top or 3, start, skip_bad_lines, seed)
-    try:
-        if off_policy:
-            _evaluate_off_policy(judged, settings, as_json)
-            return
-        kind = kind_of(folder)
-        if kind == "mind":
-            _evaluate_mind(options, settings, report, as_json)
-        elif learning:
-            raise click.UsageError("--learner, --feedback-delay, --ablation and --trees are for impressions")
-        else:
-            _evaluate_other(kind, options, settings, report, as_json)
-    except WorkerError as error:
-        raise click.ClickException(str(error)) from error
+    if off_policy:
+        judged = OffPolicyOptions(folder, bundle, weights, temperature, top or 3, start, skip_bad_lines, seed)
+        _evaluate_off_policy(judged, settings, as_json)
+    elif (kind := kind_of(folder)) == "mind":
+        _evaluate_mind(options, settings, report, as_json)
+    elif learning:
+        raise click.UsageError("--learner, --feedback-delay, --ablation and --trees are for impressions")
+    else:
+        _evaluate_other(kind, options, settings, report, as_json)
 
 
 def _evaluate_mind(options: EvaluateOptions, settings: Settings, report: Path | None, as_json: bool) -> None:
-    import orjson
-
     from freshet.workers.evaluation.html_report import check_report, write_report
     from freshet.workers.evaluation.mind import evaluate
     from freshet.workers.evaluation.text import render
@@ -201,32 +198,22 @@ def _evaluate_mind(options: EvaluateOptions, settings: Settings, report: Path | 
             with progress.stage("report"):
                 written = write_report(found, report)
             progress.note(f"{report}: {written / 1e3:,.0f} kB")
-    if as_json:
-        say(orjson.dumps(found.as_json(), option=orjson.OPT_SERIALIZE_NUMPY).decode())
-    else:
-        Terminal().print(render(found))
+    show_result(found.as_json(), lambda: render(found), as_json=as_json)
 
 
 def _evaluate_off_policy(options: OffPolicyOptions, settings: Settings, as_json: bool) -> None:
-    import orjson
-
     from freshet.workers.evaluation.off_policy.estimate import evaluate_off_policy
     from freshet.workers.evaluation.off_policy.text import render
     from freshet.workers.terminal.stage_progress import StageProgress
 
     with StageProgress() as progress:
         found = evaluate_off_policy(options, settings, progress)
-    if as_json:
-        say(orjson.dumps(found.as_json()).decode())
-    else:
-        Terminal().print(render(found))
+    show_result(found.as_json(), lambda: render(found), as_json=as_json)
 
 
 def _evaluate_other(
     kind: DataKind, options: EvaluateOptions, settings: Settings, report: Path | None, as_json: bool
 ) -> None:
-    import orjson
-
     from freshet.models.embedding.bundle import BundleError, load_bundle
     from freshet.workers.evaluation.folders import EVALUATORS
     from freshet.workers.terminal.stage_progress import StageProgress
@@ -240,13 +227,8 @@ def _evaluate_other(
     evaluator = EVALUATORS.get(kind)
     if evaluator is None:
         raise click.ClickException(f"{options.folder}: folders of {kind} cannot be evaluated")
-    try:
+    with failing_on(BundleError):
         bundle = load_bundle(options.bundle)
-    except BundleError as error:
-        raise click.ClickException(str(error)) from error
     with StageProgress() as progress:
         found = evaluator(options.folder, bundle, settings, progress)
-    if as_json:
-        say(orjson.dumps(found.described).decode())
-    else:
-        Terminal().print(found.table)
+    show_result(found.described, lambda: found.table, as_json=as_json)

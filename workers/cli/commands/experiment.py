@@ -1,4 +1,4 @@
-"""``freshet experiment``: rankers and bundles side by side on one stream, each for its share of the users."""
+"""``freshet experiment``: serve several rankers or bundles, each to its share of the users, and compare."""
 
 from __future__ import annotations
 
@@ -10,23 +10,22 @@ import click
 
 from freshet.streams.settings import Settings
 from freshet.workers.cli.client_session import client_session
+from freshet.workers.cli.options import json_option
 from freshet.workers.terminal.connection_options import connection_options, settings_options
 from freshet.workers.terminal.event_time import EventTime
 from freshet.workers.terminal.number_options import FiniteRange
 from freshet.workers.terminal.printable import say
-from freshet.workers.terminal.terminal import Terminal
+from freshet.workers.terminal.results import show_result
 
 if TYPE_CHECKING:
     from freshet.models.events.control import Control
 
-_AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-
 
 @click.group(name="experiment")
 def command() -> None:
-    """Serve two or more rankers or bundles at once, and say which is better.
+    """Serve two or more rankers or bundles at once, and test which is better.
 
-    Each user gets one variant, always the same. Workers follow within a second, without a restart.
+    Each user always gets the same variant. Workers apply changes within a second, without a restart.
     """
 
 
@@ -38,29 +37,29 @@ def command() -> None:
     multiple=True,
     required=True,
     metavar="NAME=RANKER:SHARE",
-    help="Such as A=default:0.5 or B=weights.json:0.5; the first is the control. RANKER is the name of "
+    help="For example A=default:0.5 or B=weights.json:0.5; the first is the control. RANKER is the name of "
     "weights on ranker-weights, a JSON file of weights by feature, or bundle:ID for another bundle's vectors "
-    "and its ranker; a bundle's folder may stand for its id.",
+    "and ranker; a bundle's folder may replace its id.",
 )
 @click.option(
     "--metric",
     type=click.Choice(["click-through-rate", "clicks-per-impression", "auc"]),
-    help="What the experiment is decided by.  [default: click-through-rate]",
+    help="Metric that decides the experiment.  [default: click-through-rate]",
 )
 @click.option(
     "--expected-effect",
     type=FiniteRange(0, 10, min_open=True),
-    help="The difference worth finding, as a share of the metric.  [default: 0.05]",
+    help="Smallest difference worth finding, as a share of the metric.  [default: 0.05]",
 )
-@click.option("--salt", help="Of the assignment.  [default: the experiment's name]")
-@click.option("--from", "starts_at", type=EventTime(), help="Event time before which nobody is in it.")
-@click.option("--until", "stops_at", type=EventTime(), help="Event time from which on nobody is in it.")
-@_AS_JSON
+@click.option("--salt", help="Salt of the assignment.  [default: the experiment's name]")
+@click.option("--from", "starts_at", type=EventTime(), help="Event time at which the experiment begins.")
+@click.option("--until", "stops_at", type=EventTime(), help="Event time at which the experiment ends.")
+@json_option
 @settings_options("bundles")
 def start(settings: Settings, *, name: str, variants: tuple[str, ...], as_json: bool, **fixed: Any) -> None:
-    """Start the experiment NAME; of one that runs, change the variants and their shares.
+    """Start the experiment NAME, or change the variants and shares of one that runs.
 
-    A change moves as few users as possible, and the report begins anew with it.
+    A change moves as few users as possible, and the report starts again with it.
     """
     from freshet.models.events.control import Control
     from freshet.models.events.experiment import Experiment
@@ -92,7 +91,7 @@ def start(settings: Settings, *, name: str, variants: tuple[str, ...], as_json: 
             experiment = Experiment(name=name, variants=wanted.variants, **fields)
         elif given:
             raise click.UsageError(
-                f"{name} runs: its variants can be changed; {', '.join(sorted(given))} was fixed at its start"
+                f"{name} is running: only its variants can be changed, not {', '.join(sorted(given))}"
             )
         else:
             experiment = reshared(before, wanted.variants, max(now, before.shares_since))
@@ -107,12 +106,12 @@ def start(settings: Settings, *, name: str, variants: tuple[str, ...], as_json: 
     for variant in experiment.variants:
         if variant.ranker not in known:
             _warn(
-                f"no weights are called {variant.ranker!r}: until there are, variant {variant.name} serves "
-                "nobody, unless it is the bundle being served"
+                f"no weights are called {variant.ranker!r}: until they are published, variant {variant.name} "
+                "serves nobody, unless it is the bundle being served"
             )
     left = share_left(experiment, others.values())
     if left < 1.0:
-        _warn(f"experiments that were started before have {1 - left:.0%} of the users: they stay there")
+        _warn(f"earlier experiments hold {1 - left:.0%} of the users, who stay there")
     if as_json:
         say(control.to_json())
     else:
@@ -122,10 +121,10 @@ def start(settings: Settings, *, name: str, variants: tuple[str, ...], as_json: 
 
 @command.command()
 @click.argument("name")
-@_AS_JSON
+@json_option
 @connection_options
 def stop(settings: Settings, *, name: str, as_json: bool) -> None:
-    """Stop the experiment NAME: all its users are served as everybody else."""
+    """Stop the experiment NAME: its users are served like all others."""
     from freshet.models.events.control import Control
 
     with client_session(settings) as client:
@@ -140,12 +139,10 @@ def stop(settings: Settings, *, name: str, as_json: bool) -> None:
 
 
 @command.command(name="list")
-@_AS_JSON
+@json_option
 @connection_options
 def list_(settings: Settings, *, as_json: bool) -> None:
-    """Show the experiments that run, and those that were stopped."""
-    import orjson
-
+    """List the experiments that are running, and those that were stopped."""
     from freshet.streams.kafka.topic_history import read_controls
     from freshet.workers.experiments.plan import latest
     from freshet.workers.experiments.report import experiment_json
@@ -157,11 +154,12 @@ def list_(settings: Settings, *, as_json: bool) -> None:
         if control.experiment is not None
     ]
     found.sort(key=lambda each: (each[0].created_at, each[0].name))
-    if as_json:
-        listed = [experiment_json(experiment) | {"running": runs} for experiment, runs in found]
-        say(orjson.dumps({"experiments": listed}))
-    else:
-        Terminal().print(experiments_table(found) if found else "no experiment was ever started")
+    listed = [experiment_json(experiment) | {"running": runs} for experiment, runs in found]
+    show_result(
+        {"experiments": listed},
+        lambda: experiments_table(found) if found else "no experiment was ever started",
+        as_json=as_json,
+    )
 
 
 @command.command()
@@ -171,42 +169,31 @@ def list_(settings: Settings, *, as_json: bool) -> None:
     type=FiniteRange(0, 1, min_open=True, max_open=True),
     default=0.05,
     show_default=True,
-    help="How often a difference may be found where there is none.",
+    help="Significance level: the rate of false positives.",
 )
-@_AS_JSON
+@json_option
 @connection_options
 def report(settings: Settings, *, name: str, alpha: float, as_json: bool) -> None:
-    """Show what came of the experiment NAME, as often as you like: its p-values allow for it.
+    """Show the results of the experiment NAME, as often as you like: its p-values stay valid.
 
-    Exit status 1 where the users of the variants do not come in the proportions of their shares.
+    The exit status is 1 if there is a sample-ratio mismatch: the variants' users are not in the proportions
+    of their shares.
     """
-    import orjson
-    from rich.progress import Progress
-
     from freshet.workers.experiments.report import report as read
     from freshet.workers.experiments.report import report_json
     from freshet.workers.experiments.tables import report_tables
+    from freshet.workers.terminal.stage_progress import StageProgress
 
     last = _last(settings, name)
-    with Progress(console=Terminal(stderr=True), transient=True) as bars:
-        tasks: dict[str, Any] = {}
-
-        def on_stage(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=None)
-            bars.update(tasks[stage], completed=done, total=total)
-
-        found = read(settings, last, on_stage, alpha=alpha)
-    if as_json:
-        say(orjson.dumps(report_json(found)))
-    else:
-        Terminal().print(report_tables(found))
+    with StageProgress() as progress:
+        found = read(settings, last, progress.show_stage, alpha=alpha)
+    show_result(report_json(found), lambda: report_tables(found), as_json=as_json)
     if found.outcome.mismatch:
         raise click.ClickException("sample-ratio mismatch: users are missing from a variant")
 
 
 def _last(settings: Settings, name: str) -> Control:
-    """The last instruction on an experiment."""
+    """Read the latest control event of an experiment."""
     from freshet.streams.kafka.topic_history import read_controls
     from freshet.workers.experiments.plan import latest
 

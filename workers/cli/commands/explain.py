@@ -1,8 +1,7 @@
-"""``freshet explain``: why a user gets an article, or does not."""
+"""``freshet explain``: explain why a user gets an article, or does not."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -11,32 +10,24 @@ import click
 
 from freshet.streams.settings import Settings
 from freshet.workers.cli.client_session import client_session
+from freshet.workers.cli.options import json_option, timeout_option
 from freshet.workers.terminal.connection_options import connection_options
 from freshet.workers.terminal.event_time import EventTime
-from freshet.workers.terminal.number_options import SECONDS
-from freshet.workers.terminal.printable import say
-from freshet.workers.terminal.terminal import Terminal
+from freshet.workers.terminal.results import show_result
 
 _POOL = 100
-"""Articles that it is compared with: with all their details they fit into one record."""
+"""Articles to compare with: with all their details they fit into one record."""
 
 
 @click.command(name="explain")
 @click.argument("user")
 @click.argument("news")
 @click.option(
-    "-k", type=click.IntRange(1, 200), default=10, show_default=True, help="The length of the user's list."
+    "-k", type=click.IntRange(1, 200), default=10, show_default=True, help="Length of the user's list."
 )
-@click.option("--time", type=EventTime(), help="The event time to answer for.  [default: now]")
-@click.option(
-    "--timeout",
-    "timeout_s",
-    type=SECONDS,
-    default=10.0,
-    show_default=True,
-    metavar="SECONDS",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--time", type=EventTime(), help="Event time of the request.  [default: now]")
+@timeout_option
+@json_option
 @connection_options
 def command(
     settings: Settings,
@@ -48,9 +39,9 @@ def command(
     timeout_s: float,
     as_json: bool,
 ) -> None:
-    """Explain the article NEWS to USER: its place, its score, the click that it is like, the rules.
+    """Explain the article NEWS to USER: its rank, its score, the most similar click, the rules.
 
-    It asks the live system, which answers as if the user asked now; nothing is published as shown.
+    The running system answers as if the user asked now; nothing is published as shown.
     """
     from freshet.workers.terminal.explanation_text import Explanation, explanation_table
 
@@ -65,7 +56,4 @@ def command(
         if because is not None:
             clicked = client.recommend(user, candidates=(because,), **asked)
             explanation = replace(explanation, because_title=clicked.items[0].title)
-    if as_json:
-        say(json.dumps(explanation.to_json()))
-    else:
-        Terminal().print(explanation_table(explanation))
+    show_result(explanation.to_json(), lambda: explanation_table(explanation), as_json=as_json)

@@ -1,9 +1,8 @@
-"""``freshet publish``: announce articles from JSON files."""
+"""``freshet publish``: publish articles from JSON files."""
 
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack
 
 import click
 
@@ -11,10 +10,11 @@ from freshet.streams.settings import Settings
 from freshet.workers.cli.client_session import client_session
 from freshet.workers.terminal.connection_options import connection_options
 from freshet.workers.terminal.printable import say
+from freshet.workers.terminal.results import say_json
 from freshet.workers.terminal.terminal import Terminal
 
 BATCH = 500
-"""Articles that are under way together. From a pipe each is published as it comes."""
+"""Articles published together. Those from a pipe are published one by one, as they arrive."""
 MAX_LISTED = 100
 """Bad lines listed in the JSON report; all are counted and printed to stderr."""
 
@@ -30,11 +30,10 @@ MAX_LISTED = 100
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object: published, refused, problems.")
 @connection_options
 def command(settings: Settings, *, files: tuple[str, ...], as_json: bool) -> None:
-    """Publish the articles of the files, each one JSON object or one object on each line; - is stdin.
+    """Publish the articles in files: one JSON object, or one object per line; - is stdin.
 
-    Bad lines are reported and passed over; the exit status is then 1.
+    Bad lines are reported and skipped; the exit status is then 1.
     """
-    import orjson
     from rich.progress import Progress
 
     from freshet.models.events.events import Article
@@ -42,10 +41,8 @@ def command(settings: Settings, *, files: tuple[str, ...], as_json: bool) -> Non
 
     published = refused = 0
     problems: list[dict[str, object]] = []
-    with client_session(settings) as client, ExitStack() as at_the_end:
-        progress = at_the_end.enter_context(
-            Progress(console=Terminal(stderr=True), transient=True, disable=not sys.stderr.isatty())
-        )
+    bars = Progress(console=Terminal(stderr=True), transient=True, disable=not sys.stderr.isatty())
+    with client_session(settings) as client, bars as progress:
         task = progress.add_task("publishing", total=None)
         for path in files:
             name = "stdin" if path == "-" else click.format_filename(path)
@@ -68,7 +65,7 @@ def command(settings: Settings, *, files: tuple[str, ...], as_json: bool) -> Non
             client.publish(*batch)
             published += len(batch)
     if as_json:
-        say(orjson.dumps({"published": published, "refused": refused, "problems": problems}))
+        say_json({"published": published, "refused": refused, "problems": problems})
     else:
         articles = "article" if published == 1 else "articles"
         say(f"{published} {articles} published" + (f", {refused} refused" if refused else ""))

@@ -1,4 +1,4 @@
-"""``freshet recommend``: ask for a user's recommendations and show them."""
+"""``freshet recommend``: request a user's recommendations and show them."""
 
 from __future__ import annotations
 
@@ -6,39 +6,37 @@ import click
 
 from freshet.streams.settings import Settings
 from freshet.workers.cli.client_session import client_session
+from freshet.workers.cli.options import json_option, timeout_option
 from freshet.workers.terminal.connection_options import connection_options
-from freshet.workers.terminal.number_options import SECONDS, FiniteRange
+from freshet.workers.terminal.number_options import FiniteRange
 from freshet.workers.terminal.printable import say
 from freshet.workers.terminal.terminal import Terminal
 
 
 @click.command(name="recommend")
 @click.argument("user")
-@click.option("-k", type=click.IntRange(1, 200), default=10, show_default=True, help="How many articles.")
-@click.option("--candidate", "candidates", multiple=True, metavar="NEWS", help="Rank these only; repeatable.")
-@click.option("--category", "categories", multiple=True, help="Only of this category; repeatable.")
-@click.option("--exclude-category", "excluded", multiple=True, help="None of this category; repeatable.")
-@click.option("--language", "languages", multiple=True, help="Only in this language; repeatable.")
-@click.option("--max-age", "max_age_h", type=FiniteRange(0, min_open=True), metavar="HOURS")
+@click.option("-k", type=click.IntRange(1, 200), default=10, show_default=True, help="Number of articles.")
+@click.option("--candidate", "candidates", multiple=True, metavar="NEWS", help="Rank only this; repeatable.")
+@click.option("--category", "categories", multiple=True, help="Allow this category; repeatable.")
+@click.option("--exclude-category", "excluded", multiple=True, help="Exclude this category; repeatable.")
+@click.option("--language", "languages", multiple=True, help="Allow this language; repeatable.")
 @click.option(
-    "--exclude-seen/--include-seen", default=True, help="Leave out what the user clicked. [default]"
+    "--max-age",
+    "max_age_h",
+    type=FiniteRange(0, min_open=True),
+    metavar="HOURS",
+    help="Exclude articles published earlier than this.",
 )
+@click.option("--exclude-seen/--include-seen", default=True, help="Exclude what the user clicked. [default]")
 @click.option(
     "--diversity",
     type=FiniteRange(0, 1),
     default=0.3,
     show_default=True,
-    help="0 ranks by score alone; more spreads the list over subjects.",
+    help="0 ranks by score alone; a higher value spreads the list over more subjects.",
 )
-@click.option(
-    "--timeout",
-    "timeout_s",
-    type=SECONDS,
-    default=10.0,
-    show_default=True,
-    metavar="SECONDS",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the answer as one JSON object.")
+@timeout_option
+@json_option
 @connection_options
 def command(
     settings: Settings,
@@ -57,8 +55,8 @@ def command(
 ) -> None:
     """Show the best articles for USER now.
 
-    With --candidate the given articles are ranked, all of them; the number, the filters and the diversity
-    then do not apply.
+    With --candidate, all the given articles are ranked; the number, the filters and the diversity then do
+    not apply.
     """
     from freshet.models.events.events import Filters
     from freshet.workers.terminal.recommendation_table import recommendation_table

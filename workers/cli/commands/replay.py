@@ -1,4 +1,4 @@
-"""``freshet replay``: publish a MIND folder in the order of time, and score the system on it."""
+"""``freshet replay``: publish a MIND folder in order of time, and score the running system on it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import click
 
 from freshet.streams.settings import Settings
 from freshet.workers.cli.main import INTERRUPTED
+from freshet.workers.cli.options import EXISTING_FOLDER, json_option, refusing
 from freshet.workers.terminal.connection_options import connection_options
 from freshet.workers.terminal.number_options import FiniteRange
-from freshet.workers.terminal.printable import say
-from freshet.workers.terminal.terminal import Terminal
+from freshet.workers.terminal.results import show_result
 
 
 class _Speed(click.ParamType):
@@ -35,16 +35,16 @@ class _Speed(click.ParamType):
 
 
 @click.command(name="replay")
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", type=EXISTING_FOLDER)
 @click.option(
     "--speed",
     type=_Speed(),
     metavar="N|max",
     default="max",
     show_default=True,
-    help="Times real time (1 is real time), or as fast as the stream accepts.",
+    help="Multiple of real time (1 is real time), or as fast as the stream accepts.",
 )
-@click.option("--score", is_flag=True, help="Let the live system rank each impression before its clicks.")
+@click.option("--score", is_flag=True, help="Have the running system rank each impression before its clicks.")
 @click.option("--shift-to-now", is_flag=True, help="Move all times so that the first event happens now.")
 @click.option(
     "--articles",
@@ -57,8 +57,8 @@ class _Speed(click.ParamType):
     type=click.IntRange(1, 10_000),
     default=4,
     show_default=True,
-    help="Impressions under way with --score. More is faster, but each is ranked before the clicks of as "
-    "many before it are known: at --speed max that is minutes of the log's time.",
+    help="Impressions scored at the same time, with --score. More is faster, but each is ranked without the "
+    "clicks of as many before it: at --speed max, those of minutes of the log's time.",
 )
 @click.option(
     "--answer-timeout",
@@ -66,19 +66,19 @@ class _Speed(click.ParamType):
     default=30.0,
     show_default=True,
     metavar="SECONDS",
-    help="After this, a question counts as unanswered.",
+    help="Time after which a request counts as unanswered.",
 )
 @click.option(
     "--max-lag",
     type=click.IntRange(0),
     default=20_000,
     show_default=True,
-    help="Impressions that the stream may be behind; 0: publish without regard to it.",
+    help="Most impressions that the stream may be behind; 0: no limit.",
 )
 @click.option("--skip", type=click.IntRange(0), default=0, help="Leave out the first N impressions.")
 @click.option("--limit", type=click.IntRange(1), help="Replay at most N impressions.")
-@click.option("--resume", is_flag=True, help="Go on where the last replay of this folder stopped.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--resume", is_flag=True, help="Continue where the last replay of this folder stopped.")
+@json_option
 @connection_options
 @click.pass_context
 def command(
@@ -99,9 +99,9 @@ def command(
     resume: bool,
     as_json: bool,
 ) -> None:
-    """Publish a MIND folder (news.tsv, behaviors.tsv) in the order of time.
+    """Publish a MIND folder (news.tsv, behaviors.tsv) in order of time.
 
-    Ctrl-C stops cleanly; a second run starts again, or goes on with --resume.
+    Ctrl-C stops cleanly; a second run starts again, or continues with --resume.
     """
     from freshet.workers.errors import WorkerError
     from freshet.workers.replay.progress import ReplayBar
@@ -109,7 +109,7 @@ def command(
     from freshet.workers.replay.run import replay
     from freshet.workers.replay.text import render
 
-    try:
+    with refusing(WorkerError):
         options = ReplayOptions(
             speed=None if speed == "max" else speed,
             score=score,
@@ -123,19 +123,9 @@ def command(
             limit=limit,
             resume=resume,
         )
-    except WorkerError as error:
-        raise click.UsageError(str(error)) from error
-    try:
-        with _stop_on_interrupt() as stop, ReplayBar() as bar:
-            report = replay(settings, folder, options, on_progress=bar.show, stop=stop)
-    except WorkerError as error:
-        raise click.ClickException(str(error)) from error
-    if as_json:
-        import orjson
-
-        say(orjson.dumps(report.as_json()))
-    else:
-        Terminal().print(render(report))
+    with _stop_on_interrupt() as stop, ReplayBar() as bar:
+        report = replay(settings, folder, options, on_progress=bar.show, stop=stop)
+    show_result(report.as_json(), lambda: render(report), as_json=as_json)
     if report.stopped:
         ctx.exit(INTERRUPTED)
 

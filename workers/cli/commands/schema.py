@@ -1,4 +1,4 @@
-"""``freshet schema``: the contract, for whoever publishes and reads in another language."""
+"""``freshet schema``: print the contract of topics and events, for clients in other languages."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any
 import click
 
 from freshet.streams.settings import Settings
+from freshet.workers.cli.options import EXISTING_FILE, json_option
 from freshet.workers.terminal.connection_options import settings_options
 from freshet.workers.terminal.printable import say
-from freshet.workers.terminal.terminal import Terminal
+from freshet.workers.terminal.results import say_json, show_result
 
 
 @click.command(name="schema")
@@ -21,17 +22,18 @@ from freshet.workers.terminal.terminal import Terminal
 @click.option(
     "--against",
     metavar="FILE",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=EXISTING_FILE,
     help="Compare with the AsyncAPI document of an earlier version; exit status 1 if clients would break.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 @settings_options("partitions", "replication")
 def command(
     settings: Settings, *, event: str | None, asyncapi: bool, against: Path | None, as_json: bool
 ) -> None:
     """Print the JSON Schema (draft 2020-12) of an EVENT, such as `click`; without one, list the events.
 
-    The AsyncAPI document (3.0, JSON) has all of them, with the prefix, partitions and broker of the settings.
+    The AsyncAPI document (3.0, JSON) holds all of them, with the prefix, partitions and broker of the
+    settings.
     """
     if (event is not None) + asyncapi + (against is not None) > 1:
         raise click.UsageError("give one of EVENT, --asyncapi and --against")
@@ -79,15 +81,12 @@ def _list(settings: Settings, as_json: bool) -> None:
         }
         for topic in TOPICS
     ]
-    if as_json:
-        say(json.dumps({"events": rows}))
-        return
     table = Table()
     for heading in ("event", "topic", "key", "published by"):
         table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(*row.values())
-    Terminal().print(table)
+    show_result({"events": rows}, lambda: table, as_json=as_json)
 
 
 def _compare(settings: Settings, file: Path, as_json: bool) -> None:
@@ -104,7 +103,7 @@ def _compare(settings: Settings, file: Path, as_json: bool) -> None:
         ) from error
     if as_json:
         found = [{"where": found.where, "what": found.what} for found in breaks]
-        say(json.dumps({"compatible": not breaks, "breaking": found, "added": added}))
+        say_json({"compatible": not breaks, "breaking": found, "added": added})
     else:
         for line in breaks:
             say(f"breaking  {line}")

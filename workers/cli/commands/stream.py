@@ -1,23 +1,24 @@
-"""``freshet stream``: one Faust worker."""
+"""``freshet stream``: run one stream worker."""
 
 from __future__ import annotations
 
 import click
 
 from freshet.streams.settings import Settings
+from freshet.workers.cli.options import verbose_option
 from freshet.workers.terminal.connection_options import settings_options
 
 
 @click.command()
-@click.option("--verbose", is_flag=True, help="Show the libraries' logs too.")
+@verbose_option
 @settings_options(
     "partitions", "replication", "bundle", "bundles", "dimension", "metrics_host", "metrics_port"
 )
 def command(settings: Settings, verbose: bool) -> None:
-    """Run one stream worker: users, statistics and recommendations.
+    """Run one stream worker, which keeps users and statistics and answers requests.
 
-    Start as many as there are partitions; Kafka shares the partitions among them. Give each a data folder and
-    a metrics port of its own.
+    Start up to one worker per partition; Kafka shares the partitions among them. Give each its own data
+    folder and metrics port.
     """
     from freshet.workers.processes.logs import set_up_logs
     from freshet.workers.processes.stream import run_stream

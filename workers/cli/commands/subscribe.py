@@ -1,4 +1,4 @@
-"""``freshet subscribe``: show recommendations as they come."""
+"""``freshet subscribe``: show recommendations as they arrive."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from freshet.workers.terminal.terminal import Terminal
 @click.command(name="subscribe")
 @click.argument("user", required=False)
 @click.option(
-    "--push", is_flag=True, help="Turn push on for USER meanwhile: each click leads to a fresh list."
+    "--push", is_flag=True, help="Turn push on for USER meanwhile: each click is answered by a fresh list."
 )
 @click.option("--count", type=click.IntRange(1), metavar="N", help="Stop after N recommendations.")
 @click.option(
@@ -25,7 +25,7 @@ from freshet.workers.terminal.terminal import Terminal
     "timeout_s",
     type=SECONDS,
     metavar="SECONDS",
-    help="Stop when none came for so long.",
+    help="Stop when none has arrived for this long.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print each recommendation as one line of JSON.")
 @connection_options
@@ -38,7 +38,7 @@ def command(
     timeout_s: float | None,
     as_json: bool,
 ) -> None:
-    """Show every recommendation from now on, or those of USER, until Ctrl-C."""
+    """Show all recommendations from now on, or those for USER, until Ctrl-C."""
     from freshet.workers.terminal.recommendation_table import recommendation_table
 
     if push and user is None:
@@ -50,7 +50,7 @@ def command(
         if push and user is not None:
             at_the_end.callback(client.set_push, user, False)
             client.set_push(user, True)
-        say(f"Waiting for recommendations of {user or 'every user'}; Ctrl-C ends.", err=True)
+        say(f"Waiting for recommendations for {user or 'every user'}; Ctrl-C stops.", err=True)
         for recommendation in recommendations:
             shown += 1
             if as_json:
@@ -61,6 +61,6 @@ def command(
                 break
     if count is not None and shown < count:
         raise click.ClickException(
-            f"{shown} of {count} recommendations came; then none for {timeout_s:g} s. Is a worker running? "
-            "`freshet doctor` tells."
+            f"{shown} of {count} recommendations arrived, then none for {timeout_s:g} s. Is a worker "
+            "running? `freshet doctor` checks."
         )

@@ -1,12 +1,14 @@
-"""``freshet topics``: create the topics that are missing, or list what there is and what is wrong with it."""
+"""``freshet topics``: create the missing topics, or list all and what is wrong with them."""
 
 from __future__ import annotations
 
 import click
 
 from freshet.streams.settings import Settings
+from freshet.workers.cli.options import json_option
 from freshet.workers.terminal.connection_options import settings_options
 from freshet.workers.terminal.printable import say
+from freshet.workers.terminal.results import say_json
 from freshet.workers.terminal.terminal import Terminal
 
 
@@ -14,28 +16,25 @@ from freshet.workers.terminal.terminal import Terminal
 def command() -> None:
     """Create freshet's topics, or list them.
 
-    Workers create what they miss. Where they may not, run `freshet topics create` first, as a user who may.
+    Workers create missing topics. Where they may not, run `freshet topics create` first, as a user who may.
     """
 
 
 @command.command()
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 @settings_options("partitions", "replication")
 def create(settings: Settings, as_json: bool) -> None:
     """Create the topics that do not exist, and wait until they can be used.
 
-    A topic that exists is left as it is; what is wrong with it is said, with the command that mends it, and
-    the exit status is 1.
+    A topic that exists is left as it is; what is wrong with it is reported, with the command that repairs
+    it, and the exit status is 1.
     """
-    import orjson
-
     from freshet.streams.kafka.topic_admin import check_topics, ensure_topics
 
     created = sorted(ensure_topics(settings))
     problems = check_topics(settings)
     if as_json:
-        answer = {"created": created, "problems": [str(problem) for problem in problems]}
-        say(orjson.dumps(answer).decode())
+        say_json({"created": created, "problems": [str(problem) for problem in problems]})
     else:
         for name in created:
             say(f"created {name}")
@@ -48,14 +47,13 @@ def create(settings: Settings, as_json: bool) -> None:
 
 
 @command.command(name="list")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 @settings_options("partitions")
 def list_(settings: Settings, as_json: bool) -> None:
     """List freshet's topics: partitions, cleanup, and what is wrong with each, if anything.
 
     The exit status is 1 if a topic is missing or wrong.
     """
-    import orjson
     from rich.table import Table
 
     from freshet.streams.kafka.connection import topic_name
@@ -76,7 +74,7 @@ def list_(settings: Settings, as_json: bool) -> None:
         for name in [topic_name(settings, topic.name)]
     ]
     if as_json:
-        say(orjson.dumps({"topics": rows}).decode())
+        say_json({"topics": rows})
     else:
         table = Table("topic", "key", "cleanup", "partitions", "problem")
         for row in rows:

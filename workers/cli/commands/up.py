@@ -1,10 +1,11 @@
-"""``freshet up``: everything on one machine."""
+"""``freshet up``: run everything on one machine."""
 
 from __future__ import annotations
 
 import click
 
 from freshet.streams.settings import Settings
+from freshet.workers.cli.options import verbose_option
 from freshet.workers.terminal.connection_options import settings_options
 from freshet.workers.terminal.terminal import Terminal, bullet
 
@@ -23,7 +24,7 @@ def _properties(context: click.Context, parameter: click.Parameter, texts: tuple
     default=9_092,
     show_default=True,
     type=click.IntRange(1, 65_535),
-    help="Of the local broker.",
+    help="Port of the local broker.",
 )
 @click.option(
     "--kafka-property",
@@ -31,14 +32,14 @@ def _properties(context: click.Context, parameter: click.Parameter, texts: tuple
     multiple=True,
     callback=_properties,
     metavar="NAME=VALUE",
-    help="A property of the local broker; may be given more than once.",
+    help="Property of the local broker; repeatable.",
 )
 @click.option("--no-embed", is_flag=True, help="Leave the articles to `freshet embed` processes.")
 @click.option(
     "--threads", type=click.IntRange(min=1), help="CPU threads of the encoder; by default all cores but one."
 )
 @click.option("--exit-with-stdin", is_flag=True, hidden=True, help="Stop when standard input ends.")
-@click.option("--verbose", is_flag=True, help="Show the libraries' logs too.")
+@verbose_option
 @settings_options(
     "partitions",
     "replication",
@@ -60,9 +61,9 @@ def command(
     exit_with_stdin: bool,
     verbose: bool,
 ) -> None:
-    """Start a local Kafka, the stream, the embedding worker, the index and the metrics; Ctrl-C stops all.
+    """Start a local Kafka, the stream and embedding workers, the index and the metrics; Ctrl-C stops all.
 
-    With --bootstrap-servers (or FRESHET_BOOTSTRAP_SERVERS) that Kafka is used and none is started.
+    With --bootstrap-servers (or FRESHET_BOOTSTRAP_SERVERS), that Kafka is used and none is started.
     """
     from freshet.workers.processes.logs import set_up_logs
     from freshet.workers.processes.up import UpOptions, run_up
