@@ -12,6 +12,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from freshet.models.events.control import Control
 from freshet.streams import metrics
@@ -32,53 +33,41 @@ _CONFIRMED_S = 3_600.0
 """Age up to which an erasure is confirmed by tombstones even without data: somebody waits for them."""
 
 
+@dataclass(kw_only=True, eq=False)
 class Eraser:
-    """Deletes what this worker's partitions hold of erased users.
+    """Deletes the data of erased users in this worker's partitions."""
 
-    Args:
-        settings: Topic names.
-        states: States of the users.
-        outbox: Outbox of the eraser alone.
-        progress: Partitions that this worker owns.
-        busy: Lock held while states change.
-        forget: Drops an erased user's data in memory.
-    """
+    settings: Settings
+    states: UserStates
+    outbox: Outbox
+    """Outbox of the eraser alone."""
+    progress: Progress
+    busy: asyncio.Lock
+    """Lock held while states change."""
+    forget: Callable[[str], None]
+    """Drops an erased user's data in memory."""
 
-    def __init__(
-        self,
-        *,
-        settings: Settings,
-        states: UserStates,
-        outbox: Outbox,
-        progress: Progress,
-        busy: asyncio.Lock,
-        forget: Callable[[str], None],
-    ) -> None:
-        self._states = states
-        self._outbox = outbox
-        self._progress = progress
-        self._busy = busy
-        self._forget = forget
-        self._partitions = settings.partitions
-        self._impressions = topic_name(settings, topics.IMPRESSIONS.name)
-        self._vectors = topic_name(settings, topics.USER_VECTORS.name)
+    def __post_init__(self) -> None:
+        self._partitions = self.settings.partitions
+        self._impressions = topic_name(self.settings, topics.IMPRESSIONS.name)
+        self._vectors = topic_name(self.settings, topics.USER_VECTORS.name)
         self._new: set[str] = set()
         self._confirmed: dict[str, int] = {}
         """Recent erasures that this worker has confirmed, in Unix milliseconds, by user id."""
 
     def apply(self, control: Control) -> None:
         """Accept an erasure; other controls are ignored."""
-        if self._states.erasures.apply(control):
+        if self.states.erasures.apply(control):
             self._new.add(control.subject)
-            self._forget(control.subject)
+            self.forget(control.subject)
 
     async def run(self) -> None:
         """Erase until cancelled, or until a delivery fails."""
         swept = -1
         while True:
-            generation = self._progress.generation
+            generation = self.progress.generation
             # New partitions may hold data of any erased user.
-            users = self._states.erasures.users() if generation != swept else tuple(self._new)
+            users = self.states.erasures.users() if generation != swept else tuple(self._new)
             self._new.clear()
             await self._erase(users, generation)
             swept = generation
@@ -86,38 +75,38 @@ class Eraser:
 
     async def _erase(self, users: Sequence[str], generation: int) -> None:
         for start in range(0, len(users), _AT_ONCE):
-            async with self._busy:
-                if not self._progress.may_handle(generation):
+            async with self.busy:
+                if not self.progress.may_handle(generation):
                     return  # all of them again after the rebalance
                 due = self._due(users[start : start + _AT_ONCE])
                 if due:
                     for partition, user_id in due:
-                        self._outbox.add_record(self._vectors, partition, user_id.encode(), None)
+                        self.outbox.add_record(self._vectors, partition, user_id.encode(), None)
                     try:
-                        await self._outbox.flush()
-                        await self._states.erase(due, self._outbox)
+                        await self.outbox.flush()
+                        await self.states.erase(due, self.outbox)
                     except PartitionsLost as error:
                         log.warning("%s", error)
                         return  # as above
             for _, user_id in due:
-                self._forget(user_id)
+                self.forget(user_id)
                 metrics.ERASED_USERS.inc()
             if due:
                 log.info("erased %d users", len(due))
             await asyncio.sleep(0)
 
     def _due(self, users: Sequence[str]) -> list[UserKey]:
-        owned = self._progress.readable(self._impressions)
+        owned = self.progress.readable(self._impressions)
         recent_ms = (time.time() - _CONFIRMED_S) * 1_000.0
         due: list[UserKey] = []
         for user_id in users:
             partition = partition_of(user_id, self._partitions)
-            erased_ms = self._states.erasures.latest_ms(user_id)
+            erased_ms = self.states.erasures.latest_ms(user_id)
             if partition not in owned or erased_ms is None:
                 continue
-            state = self._states.stored(partition, user_id)
+            state = self.states.stored(partition, user_id)
             if state is not None:
-                left = state.is_blank or self._states.erasures.covers_state(user_id, state)
+                left = state.is_blank or self.states.erasures.covers_state(user_id, state)
             else:
                 left = erased_ms > recent_ms and self._confirmed.get(user_id, -1) < erased_ms
             if left:

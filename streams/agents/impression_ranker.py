@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import orjson
@@ -41,42 +42,31 @@ OnExample = Callable[[Sequence[str], NDArray[np.float32], NDArray[np.bool_]], No
 """Receives an impression's n news ids, their features (n, features) and which were clicked (n,)."""
 
 
+@dataclass(kw_only=True, eq=False)
 class ImpressionRanker:
-    """Collects examples and corrections, and adds them to an outbox.
+    """Collects examples and corrections, and adds them to an outbox."""
 
-    Args:
-        settings: Whether to learn, and from which share of impressions when behind.
-        catalog: Features of articles.
-        rankers: Rankers of the models that learn.
-        population: Mean vector (d,) of clicked articles at a time.
-        rolling_auc: Gauge of how well answers were ordered.
-        on_example: Called with each impression that the bundle in service ranked.
-    """
+    settings: Settings
+    """Whether to learn, and from which share of impressions when behind."""
+    catalog: ArticleCatalog
+    rankers: Rankers
+    population: Callable[[float], FloatVector]
+    """Mean vector (d,) of clicked articles at a time."""
+    rolling_auc: RollingAuc
+    """Gauge of how well answers were ordered."""
+    on_example: OnExample | None = None
+    """Called with each impression that the bundle in service ranked."""
 
-    def __init__(
-        self,
-        *,
-        settings: Settings,
-        catalog: ArticleCatalog,
-        rankers: Rankers,
-        population: Callable[[float], FloatVector],
-        rolling_auc: RollingAuc,
-        on_example: OnExample | None = None,
-    ) -> None:
-        self._catalog = catalog
-        self._rankers = rankers
-        self._population = population
-        self._rolling_auc = rolling_auc
-        self._attribution = Attribution(settings.attribution_window_s)
-        self._learn = settings.learn
-        self._share = round(settings.learn_share * 2**32)
+    def __post_init__(self) -> None:
+        self._attribution = Attribution(self.settings.attribution_window_s)
+        self._learn = self.settings.learn
+        self._share = round(self.settings.learn_share * 2**32)
         self.behind = False
         """True while impressions wait, so that only a share of them can be ranked."""
-        self._topic = topic_name(settings, topics.RANKER_EXAMPLES.name)
-        self._partitions = settings.partitions
+        self._topic = topic_name(self.settings, topics.RANKER_EXAMPLES.name)
+        self._partitions = self.settings.partitions
         self._records: list[tuple[str, Source, bytes]] = []
         """Examples by model and source event."""
-        self._on_example = on_example
 
     def answered(
         self, request: RecommendationRequest, time_s: float, slate: Slate, model: str | None = None
@@ -87,7 +77,7 @@ class ImpressionRanker:
         """
         scored, picks = slate.scored, slate.picks
         ids = tuple(scored.ids[i] for i in picks.tolist())
-        ranked = RankedSlate(ids, scored.features[picks], scored.scores[picks], model or self._rankers.model)
+        ranked = RankedSlate(ids, scored.features[picks], scored.scores[picks], model or self.rankers.model)
         self._attribution.answered(f"{request.user_id} {request.request_id}", time_s, ranked)
 
     def forget(self, user_id: str) -> None:
@@ -115,10 +105,10 @@ class ImpressionRanker:
         self, impression: Impression, source: Source, time_s: float, state: UserState
     ) -> None:
         def rank_now() -> RankedSlate:
-            state.seed_history(time_s, impression.history, self._catalog)
-            user = UserView.of(state, time_s, self._population(time_s))
-            slate = score_slate(impression.candidates, user, self._catalog, self._rankers.get(), time_s)
-            return RankedSlate(tuple(slate.ids), slate.features, slate.scores, self._rankers.model)
+            state.seed_history(time_s, impression.history, self.catalog)
+            user = UserView.of(state, time_s, self.population(time_s))
+            slate = score_slate(impression.candidates, user, self.catalog, self.rankers.get(), time_s)
+            return RankedSlate(tuple(slate.ids), slate.features, slate.scores, self.rankers.model)
 
         example = self._attribution.shown(
             f"{impression.user_id} {impression.impression_id}",
@@ -130,10 +120,10 @@ class ImpressionRanker:
         )
         if example is None:
             return
-        if self._on_example is not None and example.slate.model == self._rankers.model:
-            self._on_example(example.slate.ids, example.slate.features, example.clicked)
+        if self.on_example is not None and example.slate.model == self.rankers.model:
+            self.on_example(example.slate.ids, example.slate.features, example.clicked)
         if example.answered:
-            self._rolling_auc.add_answer(example.clicked, example.slate.scores)
+            self.rolling_auc.add_answer(example.clicked, example.slate.scores)
         # Without a click there is nothing to learn yet; a late one's correction is then the whole lesson.
         if self._learn and example.clicked.any():
             self._add_example(source, time_s, example.slate, example.clicked)
@@ -148,7 +138,7 @@ class ImpressionRanker:
         if correction is None:
             return
         if correction.answered and not correction.before.any():
-            self._rolling_auc.add_answer(correction.after, correction.slate.scores)
+            self.rolling_auc.add_answer(correction.after, correction.slate.scores)
         if self._learn:
             self._add_example(source, time_s, correction.slate, correction.after, correction.before)
 

@@ -62,33 +62,21 @@ class _Learning:
     unpublished: Happened | None = None
 
 
+@dataclass(kw_only=True, eq=False)
 class LearnerAgent:
-    """Learns the models whose partitions this worker owns.
+    """Learns the models whose partitions this worker owns."""
 
-    Args:
-        settings: Number of partitions and topic names.
-        rankers: Latest weights of every model, and the initial ones of the model in service.
-        outbox: Receives weights and dead letters.
-        progress: Partitions that this worker owns.
-        catch_up: Waits until ``rankers`` has all weights published by now.
-    """
+    settings: Settings
+    rankers: Rankers
+    """Latest weights of every model, and the initial ones of the model in service."""
+    outbox: Outbox
+    progress: Progress
+    catch_up: Callable[[], Awaitable[None]]
+    """Waits until ``rankers`` has all weights published by now."""
 
-    def __init__(
-        self,
-        *,
-        settings: Settings,
-        rankers: Rankers,
-        outbox: Outbox,
-        progress: Progress,
-        catch_up: Callable[[], Awaitable[None]],
-    ) -> None:
-        self._settings = settings
-        self._rankers = rankers
-        self._outbox = outbox
-        self._progress = progress
-        self._catch_up = catch_up
-        self._intake = Intake(settings, outbox, STREAM)
-        self._topic = topic_name(settings, topics.RANKER_WEIGHTS.name)
+    def __post_init__(self) -> None:
+        self._intake = Intake(self.settings, self.outbox, STREAM)
+        self._topic = topic_name(self.settings, topics.RANKER_WEIGHTS.name)
         self._generation = -1
         self._learning: dict[str, _Learning] = {}
         """Learning states by model."""
@@ -116,7 +104,7 @@ class LearnerAgent:
             if generation != self._generation:
                 await self._await_weights(generation)
             async with self.busy:
-                if not self._progress.may_handle(generation):
+                if not self.progress.may_handle(generation):
                     continue
                 if generation != self._generation:
                     # The partitions' previous owner may have published since.
@@ -126,9 +114,9 @@ class LearnerAgent:
                 await self._apply(messages)
 
     async def _await_weights(self, generation: int) -> None:
-        while self._progress.may_handle(generation):
+        while self.progress.may_handle(generation):
             try:
-                await self._catch_up()
+                await self.catch_up()
                 return
             except (KafkaError, TimeoutError) as error:
                 log.warning("the latest weights cannot be read, trying again: %r", error)
@@ -147,10 +135,10 @@ class LearnerAgent:
 
     def _learn(self, message: Any) -> None:
         example = keyed(message, RankerExample, "model")
-        if example.source not in _SOURCES or example.partition >= self._settings.partitions:
+        if example.source not in _SOURCES or example.partition >= self.settings.partitions:
             raise EventError(
                 f"RankerExample: from {example.source}[{example.partition}]; there are {', '.join(_SOURCES)} "
-                f"with {self._settings.partitions} partitions"
+                f"with {self.settings.partitions} partitions"
             )
         if example.fingerprint != FINGERPRINT:
             # A worker of another version made it: there are thousands while workers are replaced.
@@ -186,12 +174,12 @@ class LearnerAgent:
 
     def _begin(self, model: str) -> _Learning | None:
         """Continue from the latest weights, or start with the initial ones; ``None`` if both are unknown."""
-        record = self._rankers.latest(model)
-        start = self._rankers.start_of(model)
+        record = self.rankers.latest(model)
+        start = self.rankers.start_of(model)
         if start is None:
             if record is None:
                 return None
-            start = self._rankers.get(model)
+            start = self.rankers.get(model)
         if record is None:
             learning = _Learning(RankerGuard(start))
             self._add_weights(model, learning, "warm-start")
@@ -208,7 +196,7 @@ class LearnerAgent:
         while True:
             await asyncio.sleep(PUBLISH_INTERVAL_S)
             async with self.busy:
-                if self._progress.may_handle(self._generation):
+                if self.progress.may_handle(self._generation):
                     await self._publish()
 
     async def _publish(self) -> None:
@@ -219,13 +207,13 @@ class LearnerAgent:
             if learning.unpublished is not None:
                 self._add_weights(model, learning, learning.unpublished)
         try:
-            await self._outbox.flush()
+            await self.outbox.flush()
         except PartitionsLost as error:
             log.warning("%s", error)
             self._learning.clear()
             self._generation = -1
             return
-        self._progress.done(messages)
+        self.progress.done(messages)
         self._intake.traces.done()
 
     def _add_weights(self, model: str, learning: _Learning, happened: Happened) -> None:
@@ -248,10 +236,10 @@ class LearnerAgent:
             ),
             happened=happened,
         )
-        partition = partition_of(model, self._settings.partitions)
-        self._outbox.add_record(self._topic, partition, model.encode(), record.to_json())
+        partition = partition_of(model, self.settings.partitions)
+        self.outbox.add_record(self._topic, partition, model.encode(), record.to_json())
         learning.unpublished = None
-        of_service = model == self._rankers.model
+        of_service = model == self.rankers.model
         if of_service and guard.auc is not None and guard.start_auc is not None:
             metrics.RANKER_AUC.labels("learned").set(guard.auc)
             metrics.RANKER_AUC.labels("start").set(guard.start_auc)

@@ -13,6 +13,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -47,38 +48,24 @@ _MAX_UNPUBLISHED = 5_000
 """Number of waiting batches that are published without waiting for the interval."""
 
 
+@dataclass(kw_only=True, eq=False)
 class StatsAgent:
-    """Maintains the counts of the articles whose partitions this worker owns.
+    """Maintains the counts of the articles whose partitions this worker owns."""
 
-    Args:
-        settings: Number of partitions and topic names.
-        table: Local store and changelog of the counts.
-        catalog: Receives changed counts before each answer.
-        outbox: Receives counts, co-clicks and dead letters.
-        progress: Partitions that this worker owns.
-        publish_popularity: Receives popularities for an index that workers share; ``None``: the catalog
-            follower writes those of this worker's own index.
-    """
+    settings: Settings
+    table: PartitionedTable
+    catalog: ArticleCatalog
+    """Receives changed counts before each answer."""
+    outbox: Outbox
+    progress: Progress
+    publish_popularity: Callable[[Mapping[str, float]], None] | None
+    """Receives popularities for an index that workers share; ``None``: the catalog follower writes those of
+    this worker's own index."""
 
-    def __init__(
-        self,
-        *,
-        settings: Settings,
-        table: PartitionedTable,
-        catalog: ArticleCatalog,
-        outbox: Outbox,
-        progress: Progress,
-        publish_popularity: Callable[[Mapping[str, float]], None] | None,
-    ) -> None:
-        self._settings = settings
-        self._table = table
-        self._catalog = catalog
-        self._outbox = outbox
-        self._progress = progress
-        self._publish_popularity = publish_popularity
-        self._intake = Intake(settings, outbox, STREAM)
-        self._topic = topic_name(settings, topics.ARTICLE_STATS.name)
-        self._co_clicks = topic_name(settings, topics.CO_CLICKS.name)
+    def __post_init__(self) -> None:
+        self._intake = Intake(self.settings, self.outbox, STREAM)
+        self._topic = topic_name(self.settings, topics.ARTICLE_STATS.name)
+        self._co_clicks = topic_name(self.settings, topics.CO_CLICKS.name)
         self._counts: defaultdict[int, dict[str, ArticleCounts]] = defaultdict(dict)
         """Counts by partition and news id."""
         self._changed: defaultdict[int, set[str]] = defaultdict(set)
@@ -101,7 +88,7 @@ class StatsAgent:
     async def _read(self, reader: RecordReader) -> None:
         async for generation, messages in reader.batches(_MAX_BATCHES):
             async with self.busy:
-                if not self._progress.may_handle(generation):
+                if not self.progress.may_handle(generation):
                     continue
                 self._apply(messages)
                 if len(self._unpublished) >= _MAX_UNPUBLISHED:
@@ -114,7 +101,7 @@ class StatsAgent:
             for news_id in news_ids:
                 counts = held[news_id]
                 clicks, impressions = counts.at(counts.time_s)
-                self._catalog.put_stats(
+                self.catalog.put_stats(
                     news_id,
                     counts.time_s,
                     clicks,
@@ -124,7 +111,7 @@ class StatsAgent:
                     clicked_at_s=counts.clicked_at_s if counts.clicked_at_s > -math.inf else math.nan,
                 )
             for news_id in self._unshown_clicks[partition]:
-                self._catalog.co_clicks.replace(news_id, held[news_id].contexts)
+                self.catalog.co_clicks.replace(news_id, held[news_id].contexts)
         self._unshown.clear()
         self._unshown_clicks.clear()
 
@@ -190,10 +177,10 @@ class StatsAgent:
         """
         if batch.source not in _SOURCES:
             raise EventError(f"SlateBatch: source {batch.source!r}, must be one of {', '.join(_SOURCES)}")
-        if batch.partition >= self._settings.partitions:
+        if batch.partition >= self.settings.partitions:
             raise EventError(
                 f"SlateBatch: partition {batch.partition} of {batch.source}, "
-                f"which has {self._settings.partitions}"
+                f"which has {self.settings.partitions}"
             )
         for event in batch.events:
             if not 0.0 <= event.time_s < MAX_TIME_S:
@@ -202,7 +189,7 @@ class StatsAgent:
                 )
 
     def _load(self, partition: int, news_id: str) -> ArticleCounts:
-        stored = self._table.get(partition, news_id.encode())
+        stored = self.table.get(partition, news_id.encode())
         counts = ArticleCounts() if stored is None else ArticleCounts.from_bytes(stored)
         counts.settle(time.time())
         self._counts[partition][news_id] = counts
@@ -232,28 +219,28 @@ class StatsAgent:
                 counts = held[news_id]
                 key = news_id.encode()
                 items.append((key, counts.to_bytes()))
-                self._outbox.add_record(self._topic, partition, key, self._snapshot(news_id, counts))
+                self.outbox.add_record(self._topic, partition, key, self._snapshot(news_id, counts))
             for news_id in co_clicked[partition]:
                 value = {"version": 1, "news_id": news_id, "contexts": held[news_id].contexts}
-                self._outbox.add_record(self._co_clicks, partition, news_id.encode(), orjson.dumps(value))
-            self._table.write_changelog(self._outbox, partition, items)
+                self.outbox.add_record(self._co_clicks, partition, news_id.encode(), orjson.dumps(value))
+            self.table.write_changelog(self.outbox, partition, items)
             await asyncio.sleep(0)  # thousands of articles change at full speed, and requests wait
         try:
-            offsets = await self._outbox.flush()
+            offsets = await self.outbox.flush()
         except PartitionsLost as error:
             log.warning("%s", error)
             self._counts.clear()
             return
         for partition, items in stored.items():
-            self._table.write_store(partition, items, offsets[self._table.changelog, partition])
+            self.table.write_store(partition, items, offsets[self.table.changelog, partition])
             for topic, written in ((self._topic, len(items)), (self._co_clicks, len(co_clicked[partition]))):
                 if written:
                     first = offsets[topic, partition] - written + 1
                     self._published_from.setdefault((topic, partition), first)
-        self._progress.done(messages)
+        self.progress.done(messages)
         self._intake.traces.done()
-        if self._publish_popularity is not None:
-            self._publish_popularity(
+        if self.publish_popularity is not None:
+            self.publish_popularity(
                 {
                     news_id: popularity(counts.at(counts.time_s)[0], counts.time_s)
                     for partition, news_ids in changed.items()

@@ -65,76 +65,58 @@ class Applied:
     trace: RecordTrace | None = None
 
 
+@dataclass(kw_only=True, eq=False)
 class UserAgent:
-    """Applies impressions and clicks to user states and passes the slates on to the statistics.
+    """Applies impressions and clicks to user states and passes the slates on to the statistics."""
 
-    Args:
-        settings: Batch size and topic names.
-        states: States of the users.
-        catalog: Vectors of articles.
-        outbox: Receives vectors, slate batches, examples and states.
-        progress: Partitions that this worker owns.
-        population: Mean vector (d,) of clicked articles at a time.
-        impression_ranker: Makes examples for the learner.
-        on_event: Called once with each new event.
-        on_clicks: Called with the clicks of each batch after it is durable.
-    """
+    settings: Settings
+    states: UserStates
+    catalog: ArticleCatalog
+    outbox: Outbox
+    """Receives vectors, slate batches, examples and states."""
+    progress: Progress
+    population: Callable[[float], FloatVector]
+    """Mean vector (d,) of clicked articles at a time."""
+    impression_ranker: ImpressionRanker
+    on_event: Callable[[Impression | Click], None] | None = None
+    """Called once with each new event."""
+    on_clicks: Callable[[list[Applied]], Awaitable[None]] | None = None
+    """Called with the clicks of each batch after it is durable."""
 
-    def __init__(
-        self,
-        *,
-        settings: Settings,
-        states: UserStates,
-        catalog: ArticleCatalog,
-        outbox: Outbox,
-        progress: Progress,
-        population: Callable[[float], FloatVector],
-        impression_ranker: ImpressionRanker,
-        on_event: Callable[[Impression | Click], None] | None = None,
-        on_clicks: Callable[[list[Applied]], Awaitable[None]] | None = None,
-    ) -> None:
-        self._settings = settings
-        self._states = states
-        self._catalog = catalog
-        self._outbox = outbox
-        self._progress = progress
-        self._population = population
-        self._impression_ranker = impression_ranker
-        self._on_event = on_event
-        self._on_clicks = on_clicks
-        self._intake = Intake(settings, outbox, STREAM)
+    def __post_init__(self) -> None:
+        self._intake = Intake(self.settings, self.outbox, STREAM)
         self._generation = -1
-        self._collected = SlateCollector(settings)
+        self._collected = SlateCollector(self.settings)
         self._topics: dict[str, tuple[str, type[Impression | Click]]] = {
-            topic_name(settings, topics.IMPRESSIONS.name): (topics.IMPRESSIONS.name, Impression),
-            topic_name(settings, topics.CLICKS.name): (topics.CLICKS.name, Click),
+            topic_name(self.settings, topics.IMPRESSIONS.name): (topics.IMPRESSIONS.name, Impression),
+            topic_name(self.settings, topics.CLICKS.name): (topics.CLICKS.name, Click),
         }
         """Short name and event type by full topic name."""
-        self._vectors = topic_name(settings, topics.USER_VECTORS.name)
+        self._vectors = topic_name(self.settings, topics.USER_VECTORS.name)
         self.busy = asyncio.Lock()
         """Held while a batch is handled; giving partitions away waits for it."""
 
     async def run(self, reader: RecordReader) -> None:
         """Apply the records of ``reader``. Fails, without a commit, where a delivery fails."""
-        async for generation, messages in reader.batches(self._settings.batch_events):
+        async for generation, messages in reader.batches(self.settings.batch_events):
             async with self.busy:
-                if not self._progress.may_handle(generation):
+                if not self.progress.may_handle(generation):
                     continue
                 self._note_generation(generation)
                 try:
                     clicks = await self._handle(messages)
                 except PartitionsLost as error:
                     log.warning("%s", error)
-                    self._states.forget()
+                    self.states.forget()
                     continue
-                self._progress.done(messages)
+                self.progress.done(messages)
                 self._intake.traces.done()
-            if clicks and self._on_clicks is not None:
-                await self._on_clicks(clicks)
+            if clicks and self.on_clicks is not None:
+                await self.on_clicks(clicks)
 
     async def _handle(self, messages: list[Any]) -> list[Applied]:
         started = time.perf_counter()
-        self._impression_ranker.behind = self._is_behind(len(messages))
+        self.impression_ranker.behind = self._is_behind(len(messages))
         changed: dict[UserKey, float] = {}
         clicks: list[Applied] = []
         causes: dict[UserKey, list[Headers]] = {}
@@ -154,15 +136,15 @@ class UserAgent:
         self._intake.traces.end_step("rest of the batch")
         self._publish_vectors(changed, {user: joined(headers) for user, headers in causes.items()})
         left_out = self._collected.left_out
-        self._collected.publish(self._outbox, self._intake.traces)
+        self._collected.publish(self.outbox, self._intake.traces)
         if left_out:
-            await self._outbox.flush()
-        self._impression_ranker.publish(self._outbox, self._intake.traces)
+            await self.outbox.flush()
+        self.impression_ranker.publish(self.outbox, self._intake.traces)
         if any(is_forwarded(message) for message in messages):
             # A copy may come a second time, as another record. If the state knows it by then, its effects
             # must have been delivered, since nothing is sent again.
-            await self._outbox.flush()
-        await self._states.write(changed, self._outbox)
+            await self.outbox.flush()
+        await self.states.write(changed, self.outbox)
         metrics.USER_UPDATES.inc(len(changed))
         now_s = time.time()
         for timestamp in click_timestamps:
@@ -173,8 +155,8 @@ class UserAgent:
 
     def _is_behind(self, under_way: int) -> bool:
         """Whether another full batch is waiting."""
-        waiting = sum(lag for tp, lag in self._progress.lags().items() if tp.topic in self._topics)
-        return waiting - under_way >= self._settings.batch_events
+        waiting = sum(lag for tp, lag in self.progress.lags().items() if tp.topic in self._topics)
+        return waiting - under_way >= self.settings.batch_events
 
     def _apply(self, message: Any) -> Applied | None:
         source, event_type = self._topics[message.topic]
@@ -187,10 +169,10 @@ class UserAgent:
             shown, clicked = event.candidates, event.clicked
         else:
             clicked = (event.news_id,)
-        if self._states.erasures.covers(user_id, time_s):
+        if self.states.erasures.covers(user_id, time_s):
             self._collected.add_event(source, partition, offset, time_s, shown=shown, clicked=clicked)
             return None
-        state = self._states.get_or_create(partition, user_id)
+        state = self.states.get_or_create(partition, user_id)
         applied_as = (source, *(origin_of(message) or (partition, offset)))
         if is_forwarded(message) and state.has_applied(applied_as):
             metrics.DUPLICATES.labels(message.topic).inc()
@@ -198,25 +180,25 @@ class UserAgent:
         mark = mark_of(event)
         counted = state.counted(applied_as, time_s, shown, clicked, mark)
         if counted.teaches:
-            self._impression_ranker.learn(event, (source, partition, offset), time_s, state)
+            self.impression_ranker.learn(event, (source, partition, offset), time_s, state)
         if isinstance(event, Impression):
-            state.seed_history(time_s, event.history, self._catalog)
+            state.seed_history(time_s, event.history, self.catalog)
             context = state.context(time_s) if clicked else ()
-            new = state.apply_impression(applied_as, time_s, shown, clicked, self._catalog, mark=mark)
+            new = state.apply_impression(applied_as, time_s, shown, clicked, self.catalog, mark=mark)
         else:
             context = state.context(time_s)
             new = state.apply_click(
                 applied_as,
                 time_s,
                 event.news_id,
-                self._catalog,
+                self.catalog,
                 impression_known=event.impression_id is not None,
                 mark=mark,
             )
         if not new:
             metrics.DUPLICATES.labels(message.topic).inc()
-        elif self._on_event is not None:
-            self._on_event(event)
+        elif self.on_event is not None:
+            self.on_event(event)
         if not counted.whole:
             metrics.UNCOUNTED.labels(message.topic).inc()
         self._collected.add_event(
@@ -244,16 +226,16 @@ class UserAgent:
             self._intake.traces.tracer.forget_clicks()
 
     def _publish_vectors(self, changed: dict[UserKey, float], causes: dict[UserKey, Headers]) -> None:
-        pooling = self._states.pooling
+        pooling = self.states.pooling
         half_lives_s = (*pooling.half_lives_s, pooling.negative_half_life_s)
         for (partition, user_id), time_s in changed.items():
-            state = self._states.get_or_create(partition, user_id)
+            state = self.states.get_or_create(partition, user_id)
             at_s = max(time_s, state.reference_s)
             heads = zip(
                 pooling.head_names,
                 half_lives_s,
                 state.weights(at_s).tolist(),
-                state.vectors(at_s, self._population(at_s) if pooling.prior is None else pooling.prior),
+                state.vectors(at_s, self.population(at_s) if pooling.prior is None else pooling.prior),
                 strict=True,
             )
             value = orjson.dumps(
@@ -271,4 +253,4 @@ class UserAgent:
                 option=orjson.OPT_SERIALIZE_NUMPY,
             )
             headers = causes.get((partition, user_id), NO_HEADERS)
-            self._outbox.add_record(self._vectors, partition, user_id.encode(), value, headers)
+            self.outbox.add_record(self._vectors, partition, user_id.encode(), value, headers)

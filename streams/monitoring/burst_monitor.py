@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,34 +19,31 @@ from freshet.streams import metrics
 log = logging.getLogger(__name__)
 
 
+@dataclass(eq=False)
 class BurstMonitor:
-    """Detects bursts every ``interval_s``.
+    """Detects bursts every ``interval_s`` seconds; 0 turns it off."""
 
-    Args:
-        catalog: Statistics of the articles.
-        interval_s: Seconds between two detections; 0 turns them off.
-    """
+    catalog: ArticleCatalog
+    interval_s: float
 
-    def __init__(self, catalog: ArticleCatalog, interval_s: float) -> None:
-        self._catalog = catalog
-        self._interval_s = interval_s
+    def __post_init__(self) -> None:
         self._detector = BurstDetector()
         self.ids: tuple[str, ...] = ()
         """News ids of bursting articles, the most surprising first."""
 
     async def run(self) -> None:
         """Detect until cancelled."""
-        while self._interval_s:
+        while self.interval_s:
             self.detect()
-            await asyncio.sleep(self._interval_s)
+            await asyncio.sleep(self.interval_s)
 
     def detect(self) -> tuple[Burst, ...]:
         """Detect once and return the bursts that have begun. 100,000 articles take about 30 ms."""
-        times_s = self._catalog.stats_time_s[: len(self._catalog.ids)]
+        times_s = self.catalog.stats_time_s[: len(self.catalog.ids)]
         known = ~np.isnan(times_s)
         if not known.any():
             return ()
-        begun = self._detector.update(self._catalog, float(times_s[known].max()))
+        begun = self._detector.update(self.catalog, float(times_s[known].max()))
         for burst in begun:
             log.info(
                 "article %s bursts: %.0f clicks of late where %.0f were expected",

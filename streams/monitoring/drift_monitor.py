@@ -54,24 +54,21 @@ class DriftGauges:
     vectors: PeriodDrift | None
 
 
+@dataclass(eq=False)
 class DriftMonitor:
-    """Measures drift every ``interval_s``.
+    """Measures drift every ``interval_s`` seconds; 0 turns it off."""
 
-    Args:
-        catalog: Articles and their statistics.
-        interval_s: Seconds between two measurements; 0 turns them off.
-    """
+    catalog: ArticleCatalog
+    interval_s: float
 
-    def __init__(self, catalog: ArticleCatalog, interval_s: float) -> None:
-        self._catalog = catalog
-        self._interval_s = interval_s
+    def __post_init__(self) -> None:
         self._rng = np.random.default_rng(0)
 
     async def run(self) -> None:
         """Measure until cancelled."""
-        while self._interval_s:
-            show(await asyncio.to_thread(measured, sampled(self._catalog, self._rng)))
-            await asyncio.sleep(self._interval_s)
+        while self.interval_s:
+            show(await asyncio.to_thread(measured, sampled(self.catalog, self._rng)))
+            await asyncio.sleep(self.interval_s)
 
 
 def sampled(catalog: ArticleCatalog, rng: np.random.Generator) -> DriftSample:

@@ -22,6 +22,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Set
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
@@ -88,37 +89,25 @@ class Stalls:
         return worst, stalled[worst]
 
 
+@dataclass(eq=False)
 class Watchdog:
-    """Watches the partitions of one worker, and the lag of all groups; a context manager.
+    """Watches the partitions of one worker, and the lag of all groups; a context manager."""
 
-    Args:
-        settings: Where Kafka is.
-        groups: The groups to watch, asked at each look.
-        mine: Partitions that this worker owns now. Thread-safe, as are the next two.
-        followed: First offset not yet applied, of each partition that it reads outside a group.
-        member: Its place in its group.
-        interval_s: Seconds between two looks.
-        unhealthy_s: Stall of a partition that makes the worker unhealthy, in seconds.
-    """
+    settings: Settings
+    groups: Callable[[], Groups]
+    """The groups to watch, asked at each look."""
+    mine: Callable[[], Set[tuple[str, int]]]
+    """Partitions that this worker owns now. Thread-safe, as are the next two."""
+    followed: Callable[[], Mapping[tuple[str, int], int]] = dict
+    """First offset not yet applied, of each partition that it reads outside a group."""
+    member: Callable[[], Member] | None = field(default=None, kw_only=True)
+    """Its place in its group."""
+    interval_s: float = field(default=INTERVAL_S, kw_only=True)
+    """Seconds between two looks."""
+    unhealthy_s: float = field(default=UNHEALTHY_S, kw_only=True)
+    """Stall of a partition that makes the worker unhealthy, in seconds."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        groups: Callable[[], Groups],
-        mine: Callable[[], Set[tuple[str, int]]],
-        followed: Callable[[], Mapping[tuple[str, int], int]] = dict,
-        *,
-        member: Callable[[], Member] | None = None,
-        interval_s: float = INTERVAL_S,
-        unhealthy_s: float = UNHEALTHY_S,
-    ) -> None:
-        self._settings = settings
-        self._groups = groups
-        self._mine = mine
-        self._followed = followed
-        self._member = member
-        self._interval_s = interval_s
-        self._unhealthy_s = unhealthy_s
+    def __post_init__(self) -> None:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
         self.reason: str | None = None
@@ -146,7 +135,7 @@ class Watchdog:
     def broker_silent_s(self) -> float:
         """Seconds for which the broker has not answered; 0 within two looks."""
         silent_s = time.monotonic() - self._answered_s
-        return silent_s if silent_s > 2 * self._interval_s else 0.0
+        return silent_s if silent_s > 2 * self.interval_s else 0.0
 
     def look(
         self,
@@ -174,10 +163,10 @@ class Watchdog:
         self.unready = self._without_share(_SESSIONS_TO_SHARE_OUT)
         waiting = self._place.loss is not None and self._place.loss.waiting
         reason = None if waiting else self._without_share(_SESSIONS_TO_RETURN)
-        mine = self._mine() | self._followed().keys()
+        mine = self.mine() | self.followed().keys()
         if mine:
             (topic, partition), stalled_s = self._stalls.worst(mine, now_s)
-            if stalled_s >= self._unhealthy_s:
+            if stalled_s >= self.unhealthy_s:
                 reason = (
                     f"no record of {topic}[{partition}] was done for {stalled_s:.0f} s, and some wait: "
                     "the consumer hangs, restart this worker"
@@ -189,7 +178,7 @@ class Watchdog:
     def _without_share(self, sessions: int) -> str | None:
         """Loss of the place in the group, if it has lasted longer than ``sessions``."""
         place = self._place
-        if place.loss is None or place.lost_s < sessions * self._settings.session_timeout_s:
+        if place.loss is None or place.lost_s < sessions * self.settings.session_timeout_s:
             return None
         return f"{place.loss.what}, for {place.lost_s:.0f} s"
 
@@ -197,12 +186,12 @@ class Watchdog:
         broker: GroupLag | None = None
         while not self._stopping.is_set():
             try:
-                broker = broker or GroupLag(self._settings)
-                positions = broker.positions(self._groups()) | broker.positions_at(self._followed())
+                broker = broker or GroupLag(self.settings)
+                positions = broker.positions(self.groups()) | broker.positions_at(self.followed())
                 place = None
-                if self._member is not None:
+                if self.member is not None:
                     # The member before the group: it was given its partitions earlier.
-                    member = self._member()
+                    member = self.member()
                     place = member, broker.describe(member.group, member.topics)
             except (KafkaError, OSError) as error:
                 if not self._blind:
@@ -218,7 +207,7 @@ class Watchdog:
             else:
                 self._answered_s = time.monotonic()
                 self.look(positions, self._answered_s, place)
-            self._stopping.wait(self._interval_s)
+            self._stopping.wait(self.interval_s)
         if broker is not None:
             broker.close()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 from freshet.models.articles.catalog import ArticleCatalog
 from freshet.models.users.erasures import Erasures
@@ -20,22 +21,17 @@ UserKey = tuple[int, str]
 """Partition and user id."""
 
 
+@dataclass(eq=False)
 class UserStates:
     """Least-recently-used cache of decoded states, which writes them on demand."""
 
-    def __init__(
-        self,
-        table: PartitionedTable,
-        pooling: Pooling,
-        catalog: ArticleCatalog,
-        max_cached: int,
-        erasures: Erasures,
-    ) -> None:
-        self.pooling = pooling
-        self.erasures = erasures
-        self._table = table
-        self._catalog = catalog
-        self._max_cached = max_cached
+    table: PartitionedTable
+    pooling: Pooling
+    catalog: ArticleCatalog
+    max_cached: int
+    erasures: Erasures
+
+    def __post_init__(self) -> None:
         self._cache: OrderedDict[UserKey, UserState] = OrderedDict()
 
     def get(self, partition: int, user_id: str) -> UserState | None:
@@ -46,7 +42,7 @@ class UserStates:
         key = (partition, user_id)
         state = self._cache.get(key)
         if state is None:
-            stored = self._table.get(partition, user_id.encode())
+            stored = self.table.get(partition, user_id.encode())
             if stored is None:
                 return None
             state = UserState.from_bytes(stored, self.pooling)
@@ -57,8 +53,8 @@ class UserStates:
         if self.erasures.covers_state(user_id, state):
             return None
         if state.bundle != self.pooling.bundle:
-            state = self._cache[key] = state.rebuild(self.pooling, self._catalog)
-        state.fold_parked(self._catalog)
+            state = self._cache[key] = state.rebuild(self.pooling, self.catalog)
+        state.fold_parked(self.catalog)
         return state
 
     def get_or_create(self, partition: int, user_id: str) -> UserState:
@@ -75,13 +71,13 @@ class UserStates:
         All other records in ``outbox`` are delivered with them.
         """
         await self._deliver({user: self._cache[user].to_bytes() for user in changed}, outbox)
-        while len(self._cache) > self._max_cached:
+        while len(self._cache) > self.max_cached:
             self._cache.popitem(last=False)
         metrics.CACHED_USERS.set(len(self._cache))
 
     def stored(self, partition: int, user_id: str) -> UserState | None:
         """State as the table has it, even from before an erasure."""
-        stored = self._table.get(partition, user_id.encode())
+        stored = self.table.get(partition, user_id.encode())
         return None if stored is None else UserState.from_bytes(stored, self.pooling)
 
     async def erase(self, users: Collection[UserKey], outbox: Outbox) -> None:
@@ -98,10 +94,10 @@ class UserStates:
         for (partition, user_id), value in stored.items():
             items[partition].append((user_id.encode(), value))
         for partition, states in items.items():
-            self._table.write_changelog(outbox, partition, states)
+            self.table.write_changelog(outbox, partition, states)
         offsets = await outbox.flush()
         for partition, states in items.items():
-            self._table.write_store(partition, states, offsets[self._table.changelog, partition])
+            self.table.write_store(partition, states, offsets[self.table.changelog, partition])
 
     def forget(self) -> None:
         """Drop all decoded states: after a rebalance another worker may have changed them."""
