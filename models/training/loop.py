@@ -36,6 +36,7 @@ from freshet.models.training.checkpoint import (
     save_checkpoint,
 )
 from freshet.models.training.observer import Observer, Unobserved
+from freshet.models.training.setting_ranges import check_at_least, check_positive
 from freshet.models.training.stop_request import StopRequest
 
 __all__ = [
@@ -117,17 +118,9 @@ class FitSettings:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        for name, low in (
-            ("epochs", 1),
-            ("patience", 1),
-            ("weight_decay", 0),
-            ("gradient_clip", 0),
-            ("seed", 0),
-        ):
-            if not low <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} is {getattr(self, name)}, must be at least {low}")
-        if not 0.0 < self.learning_rate < math.inf:
-            raise ValueError(f"learning_rate is {self.learning_rate}, must be positive")
+        check_at_least(self, 1, "epochs", "patience")
+        check_at_least(self, 0, "weight_decay", "gradient_clip", "seed")
+        check_positive(self, "learning_rate")
         if self.schedule not in get_args(Schedule):
             raise ValueError(f"schedule is {self.schedule!r}, must be one of {', '.join(get_args(Schedule))}")
 

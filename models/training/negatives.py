@@ -23,7 +23,7 @@ condition; the missing constant is the same for all of a user's negatives.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -44,6 +44,7 @@ __all__ = [
     "UniformNegatives",
     "in_batch_log_q",
     "in_batch_mask",
+    "make_sampler",
     "shown_articles",
 ]
 
@@ -370,6 +371,30 @@ class SkipNegatives:
         if len(none):
             drawn[none] = self._otherwise.sample(self._user[impressions[none]], n, rng, positives[none])
         return drawn
+
+
+def make_sampler(
+    kind: Negatives, index: PositiveIndex, eligible: ArrayLike
+) -> tuple[NegativeSampler | None, HardNegatives | None]:
+    """Make the sampler of a kind of negatives; the second is its part that needs vectors, if there is one.
+
+    Skips and in-batch negatives have no sampler here: the impression and the batch hold them.
+
+    Raises:
+        ValueError: There is no such kind.
+    """
+    if kind not in get_args(Negatives):
+        raise ValueError(f"negatives is {kind!r}, must be one of {', '.join(get_args(Negatives))}")
+    if kind in ("skips", "in-batch"):
+        return None, None
+    uniform = UniformNegatives(index, eligible)
+    if kind == "uniform":
+        return uniform, None
+    popularity = PopularityNegatives(index, eligible=eligible)
+    if kind == "popularity":
+        return popularity, None
+    hard = HardNegatives(index, uniform, eligible=eligible)
+    return (hard if kind == "hard" else MixedNegatives((uniform, popularity, hard))), hard
 
 
 def shown_articles(log: ImpressionLog) -> NDArray[np.int64]:

@@ -16,16 +16,13 @@ from numpy.typing import NDArray
 from freshet.models.datasets.impression_log import ImpressionLog
 from freshet.models.ports import FloatMatrix
 from freshet.models.training.negatives import (
-    HardNegatives,
-    MixedNegatives,
     Negatives,
-    NegativeSampler,
-    PopularityNegatives,
     PositiveIndex,
     SkipNegatives,
     UniformNegatives,
     in_batch_log_q,
     in_batch_mask,
+    make_sampler,
 )
 
 
@@ -74,24 +71,11 @@ class ClickExamples:
         learned as a negative and never as anything else."""
         self._per_click = per_click
         self._index = PositiveIndex.of_log(log)
-        self._hard: HardNegatives | None = None
+        self._sampler, self._hard = make_sampler(negatives, self._index, self.shown)
         self._skips: SkipNegatives | None = None
-        self._sampler: NegativeSampler | None = None
-        self._clicks = np.bincount(self.articles, minlength=len(log.articles))
-        uniform = UniformNegatives(self._index, self.shown)
         if negatives == "skips":
-            self._skips = SkipNegatives(log, self._index, uniform)
-        elif negatives == "uniform":
-            self._sampler = uniform
-        elif negatives == "popularity":
-            self._sampler = PopularityNegatives(self._index, eligible=self.shown)
-        elif negatives in ("hard", "mixed"):
-            self._sampler = self._hard = HardNegatives(self._index, uniform, eligible=self.shown)
-            if negatives == "mixed":
-                popular = PopularityNegatives(self._index, eligible=self.shown)
-                self._sampler = MixedNegatives((uniform, popular, self._hard))
-        elif negatives != "in-batch":
-            raise ValueError(f"negatives is {negatives!r}")
+            self._skips = SkipNegatives(log, self._index, UniformNegatives(self._index, self.shown))
+        self._clicks = np.bincount(self.articles, minlength=len(log.articles))
 
     def __len__(self) -> int:
         return len(self.users)

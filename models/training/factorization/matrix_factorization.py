@@ -39,8 +39,10 @@ from freshet.models.evaluation.ranking_metrics import RankedSlates
 from freshet.models.ports import FloatMatrix
 from freshet.models.training.factorization.click_examples import ClickBatch, ClickExamples
 from freshet.models.training.factorization.factor_tables import POOLED, FactorTables, numbered
+from freshet.models.training.labelled_slates import candidate_slots, rankable_impressions
 from freshet.models.training.loop import FitSettings, Observer, fit
 from freshet.models.training.negatives import Negatives
+from freshet.models.training.setting_ranges import check_at_least, check_positive
 from freshet.models.training.trained_model import TrainedModel
 
 
@@ -68,13 +70,9 @@ class MatrixFactorizationSettings:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        for name in ("d", "per_click", "batch_clicks"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1")
-        if self.penalty < 0.0 or self.init_std <= 0.0:
-            raise ValueError(
-                f"penalty {self.penalty} must not be negative, init_std {self.init_std} positive"
-            )
+        check_at_least(self, 1, "d", "per_click", "batch_clicks")
+        check_at_least(self, 0, "penalty")
+        check_positive(self, "init_std")
         if self.negatives not in get_args(Negatives):
             raise ValueError(
                 f"negatives is {self.negatives!r}, must be one of {', '.join(get_args(Negatives))}"
@@ -230,11 +228,9 @@ class _Impressions:
     """The impressions of a slice that have both labels."""
 
     def __init__(self, log: ImpressionLog) -> None:
-        sizes = np.diff(log.slate_start)
-        clicks = np.diff(np.concatenate([[0], np.cumsum(log.clicked)])[log.slate_start])
-        both = (clicks > 0) & (clicks < sizes)
-        kept = np.repeat(both, sizes)
-        self.sizes: NDArray[np.intp] = sizes[both]
+        both = rankable_impressions(log)
+        kept, _ = candidate_slots(log, both)
+        self.sizes: NDArray[np.intp] = np.diff(log.slate_start)[both]
         self.users = log.user[both]
         self.candidates = log.candidates[kept]
         self.labels = log.clicked[kept].astype(np.float64)

@@ -28,7 +28,6 @@ What it cannot do: tell stories apart. It has only seen headlines compete for th
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -47,6 +46,7 @@ from freshet.models.evaluation.headlines.pairwise import pairwise_accuracy
 from freshet.models.evaluation.headlines.ridge import ridge_weights
 from freshet.models.training.headlines.text_tuning import TextTuning, TokenStates
 from freshet.models.training.loop import FitSettings, Observer, fit, training_device
+from freshet.models.training.setting_ranges import check_at_least, check_positive, check_share
 from freshet.models.training.trained_model import TrainedModel
 
 ENCODER_FOLDER = "tuned-encoder"
@@ -82,16 +82,11 @@ class HeadlineSettings:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        for name in ("layers", "dimension", "tests_per_batch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, it must be at least 1")
+        check_at_least(self, 1, "layers", "dimension", "tests_per_batch")
         if not 0 <= self.tuned_layers <= self.layers:
             raise ValueError(f"tuned_layers is {self.tuned_layers}, it must be from 0 to layers")
-        for name in ("evidence_clicks", "ridge_penalty", "half_life_h", "prior_weight"):
-            if not 0.0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} is {getattr(self, name)}, it must be positive")
-        if not 0.0 <= self.dropout < 1.0:
-            raise ValueError(f"dropout is {self.dropout}, it must be from 0 to below 1")
+        check_positive(self, "evidence_clicks", "ridge_penalty", "half_life_h", "prior_weight")
+        check_share(self, "dropout")
         if self.pooling not in get_args(TextPooling):
             raise ValueError(f"pooling is {self.pooling!r}, it must be one of {get_args(TextPooling)}")
 
@@ -218,13 +213,9 @@ class HeadlineTask:
         }
 
     def _scores(self, states: TokenStates) -> NDArray[np.float64]:
-        device = self._model.appeal.device
-        by_length = np.argsort(states.lengths, kind="stable")
-        scores = np.empty(len(by_length))
-        for start in range(0, len(by_length), _SCORED_TEXTS):
-            texts = by_length[start : start + _SCORED_TEXTS]
-            padded, mask = states.batch(texts)
-            scores[texts] = self._model(padded.to(device), mask.to(device)).float().cpu().numpy()
+        scores = np.empty(len(states.lengths))
+        for texts, padded, mask in _by_length(states, self._model.appeal.device):
+            scores[texts] = self._model(padded, mask).float().cpu().numpy()
         return scores
 
 
@@ -285,13 +276,21 @@ def text_vectors(encoder: TextTuning, states: TokenStates) -> NDArray[np.float32
     """Text vectors (texts, d_text) of what the frozen layers gave; the encoder in eval mode."""
     device = next(encoder.parameters(), torch.empty(0)).device
     vectors = np.empty((len(states.lengths), encoder.d), np.float32)
-    by_length = np.argsort(states.lengths, kind="stable")
     with torch.no_grad():
-        for start in range(0, len(by_length), _SCORED_TEXTS):
-            texts = by_length[start : start + _SCORED_TEXTS]
-            padded, mask = states.batch(texts)
-            vectors[texts] = encoder(padded.to(device), mask.to(device)).cpu().numpy()
+        for texts, padded, mask in _by_length(states, device):
+            vectors[texts] = encoder(padded, mask).cpu().numpy()
     return vectors
+
+
+def _by_length(
+    states: TokenStates, device: torch.device
+) -> Iterator[tuple[NDArray[np.int64], Tensor, Tensor]]:
+    """Batches of texts of like length: their numbers (n,), padded states (n, t, hidden) and mask (n, t)."""
+    by_length = np.argsort(states.lengths, kind="stable")
+    for start in range(0, len(by_length), _SCORED_TEXTS):
+        texts = by_length[start : start + _SCORED_TEXTS]
+        padded, mask = states.batch(texts)
+        yield texts, padded.to(device), mask.to(device)
 
 
 def _weights(

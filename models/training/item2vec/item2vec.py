@@ -14,7 +14,7 @@ what, and not what is clicked when it is shown.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,7 @@ from freshet.models.training.item2vec.word2vec import (
     train_word2vec,
 )
 from freshet.models.training.observer import Observer
+from freshet.models.training.ratings.histories import joined
 from freshet.models.training.trained_model import TrainedModel
 
 COMPONENTS_TRIED = (AS_THEY_ARE, 0, 1, 2)
@@ -255,17 +256,6 @@ def trained_on_ratings(
         settings=asdict(settings),
         curve=result.curve,
         figures=result.figures,
-    )
-
-
-def joined(earlier: Ratings, later: Ratings) -> Ratings:
-    """Ratings of two slices of one set, the later ones after the others."""
-    return replace(
-        earlier,
-        user=np.concatenate([earlier.user, later.user]),
-        item=np.concatenate([earlier.item, later.item]),
-        rating=np.concatenate([earlier.rating, later.rating]),
-        time_s=np.concatenate([earlier.time_s, later.time_s]),
     )
 
 

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from freshet.models.datasets.click_sequences import ClickSequences
+from freshet.models.training.setting_ranges import check_at_least
 
 BLOCK_CO_CLICKS = 1 << 24
 """Co-clicks that are counted at once: 12 bytes each, before equal ones are added up."""
@@ -51,9 +52,8 @@ class GraphSettings:
         """Check the ranges."""
         if not 0.0 <= self.min_similarity <= 1.0:
             raise ValueError(f"min_similarity is {self.min_similarity}, must be between 0 and 1")
-        for name, low in (("min_common_users", 1), ("max_neighbours", 1), ("max_clicks", 2)):
-            if getattr(self, name) < low:
-                raise ValueError(f"{name} is {getattr(self, name)}, must be at least {low}")
+        check_at_least(self, 1, "min_common_users", "max_neighbours")
+        check_at_least(self, 2, "max_clicks")
 
 
 @dataclass(frozen=True)

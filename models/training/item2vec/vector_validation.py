@@ -15,6 +15,7 @@ from freshet.models.embedding.bundle import UserSpec
 from freshet.models.evaluation.ranking_metrics import RankedSlates
 from freshet.models.kernels.unit_norm import to_unit_norm
 from freshet.models.ports import FloatMatrix
+from freshet.models.training.labelled_slates import candidate_slots, rankable_impressions
 from freshet.models.training.user_events import UserEvents
 
 MAX_IMPRESSIONS = 20_000
@@ -34,15 +35,9 @@ class SlateValidation:
 
     def __init__(self, train: ImpressionLog, validation: ImpressionLog, user: UserSpec) -> None:
         self._prior_weight = user.prior_weight
-        sizes = np.diff(validation.slate_start)
-        clicks = np.diff(np.concatenate([[0], np.cumsum(validation.clicked)])[validation.slate_start])
-        both = np.flatnonzero((clicks > 0) & (clicks < sizes))
-        if len(both) > MAX_IMPRESSIONS:
-            both = both[np.linspace(0, len(both) - 1, MAX_IMPRESSIONS).astype(np.int64)]
-        self._sizes = sizes[both]
-        ends = np.cumsum(self._sizes)
-        at = np.repeat(validation.slate_start[both] - (ends - self._sizes), self._sizes)
-        at += np.arange(len(at))
+        both = rankable_impressions(validation, MAX_IMPRESSIONS)
+        self._sizes = np.diff(validation.slate_start)[both]
+        at, _ = candidate_slots(validation, both)
         self._candidates = validation.candidates[at]
         self._labels = validation.clicked[at].astype(np.float64)
         before = UserEvents(validation, train).batch(both, MAX_CLICKS, 0)

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from freshet.models.datasets.pair_set import PairSet
 from freshet.models.training.item2vec.alias_table import AliasTable
 from freshet.models.training.item2vec.item_graph import ItemGraph
+from freshet.models.training.setting_ranges import check_at_least, check_positive
 
 CHUNK_STEPS = 1 << 23
 """Steps of one chunk of walks, at most: 32 MB."""
@@ -52,12 +53,9 @@ class WalkSettings:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        for name in ("p", "q"):
-            if not 0.0 < getattr(self, name) < np.inf:
-                raise ValueError(f"{name} is {getattr(self, name)}, must be positive")
-        for name, low in (("walks_per_node", 1), ("length", 2)):
-            if getattr(self, name) < low:
-                raise ValueError(f"{name} is {getattr(self, name)}, must be at least {low}")
+        check_positive(self, "p", "q")
+        check_at_least(self, 1, "walks_per_node")
+        check_at_least(self, 2, "length")
 
 
 class Walker:

@@ -36,6 +36,7 @@ from freshet.models.datasets.click_sequences import ClickSequences
 from freshet.models.ports import FloatMatrix
 from freshet.models.training.item2vec.alias_table import AliasTable
 from freshet.models.training.observer import Observer
+from freshet.models.training.setting_ranges import check_at_least, check_positive
 
 LOSS_SAMPLE = 10_000
 """Positions on which the loss is measured."""
@@ -72,14 +73,9 @@ class Word2VecSettings:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        for name in ("d", "window", "negatives", "epochs", "min_count", "workers"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1")
-        if not 0.0 < self.learning_rate < np.inf:
-            raise ValueError(f"learning_rate is {self.learning_rate}, must be positive")
-        for name in ("exponent", "subsample"):
-            if not 0.0 <= getattr(self, name) < np.inf:
-                raise ValueError(f"{name} is {getattr(self, name)}, must not be negative")
+        check_at_least(self, 1, "d", "window", "negatives", "epochs", "min_count", "workers")
+        check_positive(self, "learning_rate")
+        check_at_least(self, 0, "exponent", "subsample")
 
 
 @dataclass(frozen=True)

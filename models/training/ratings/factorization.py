@@ -42,6 +42,7 @@ from freshet.models.evaluation.ratings.damped_means import DampedMeans
 from freshet.models.evaluation.ratings.metrics import rmse
 from freshet.models.training.factorization.factor_tables import POOLED, FactorTables, column, numbered
 from freshet.models.training.loop import FitSettings, Observer, fit
+from freshet.models.training.setting_ranges import check_at_least, check_positive
 from freshet.models.training.trained_model import TrainedModel
 
 
@@ -69,17 +70,9 @@ class RatingFactorizationSettings:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        for name, low in (
-            ("d", 1),
-            ("batch_ratings", 1),
-            ("penalty", 0),
-            ("damping", 0),
-            ("genre_penalty", 0),
-        ):
-            if not getattr(self, name) >= low:
-                raise ValueError(f"{name} is {getattr(self, name)}, must be at least {low}")
-        if not self.init_std > 0.0:
-            raise ValueError(f"init_std is {self.init_std}, must be positive")
+        check_at_least(self, 1, "d", "batch_ratings")
+        check_at_least(self, 0, "penalty", "damping", "genre_penalty")
+        check_positive(self, "init_std")
 
 
 def train_matrix_factorization_ratings(

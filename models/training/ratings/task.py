@@ -33,18 +33,11 @@ from freshet.models.evaluation.ratings.baselines import SECONDS_PER_DAY
 from freshet.models.evaluation.ratings.top_n import TopNProtocol, TopNSplit, evaluate_topn
 from freshet.models.training.in_batch_negatives import in_batch_log_q, in_batch_mask
 from freshet.models.training.loop import FitSettings, Observer, Unobserved, fit
-from freshet.models.training.negatives import (
-    HardNegatives,
-    MixedNegatives,
-    NegativeSampler,
-    PopularityNegatives,
-    PositiveIndex,
-    UniformNegatives,
-)
-from freshet.models.training.ratings.histories import NOTHING, PopularityInTime, RatingHistories
+from freshet.models.training.negatives import PositiveIndex, make_sampler
+from freshet.models.training.ratings.histories import NOTHING, PopularityInTime, RatingHistories, joined
 from freshet.models.training.ratings.settings import RatingSettings
 from freshet.models.training.ratings.towers import RatingTowers
-from freshet.models.training.towers.feature_tower import to_numpy
+from freshet.models.training.tensors import evaluating, to_numpy
 from freshet.models.training.trained_model import TrainedModel
 
 _REFUSED = -1e9
@@ -96,17 +89,6 @@ def train_ratings(
     )
 
 
-def joined(earlier: Ratings, later: Ratings) -> Ratings:
-    """The ratings of two parts of one set, the earlier part first."""
-    return replace(
-        earlier,
-        user=np.concatenate([earlier.user, later.user]),
-        item=np.concatenate([earlier.item, later.item]),
-        rating=np.concatenate([earlier.rating, later.rating]),
-        time_s=np.concatenate([earlier.time_s, later.time_s]),
-    )
-
-
 class RatingTask:
     """Two towers under training; a :class:`~freshet.models.training.loop.Task`.
 
@@ -136,8 +118,9 @@ class RatingTask:
         )
         half_lives_s = [days * SECONDS_PER_DAY for days in settings.popularity_half_lives_days]
         self._popularity = PopularityInTime(train, settings.minimum_rating, half_lives_s)
-        self._hard: HardNegatives | None = None
-        self._sampler = self._negatives(np.unique(train.item))
+        if settings.negatives == "skips":
+            raise ValueError("ratings have no skips: choose negatives of another kind")
+        self._sampler, self._hard = make_sampler(settings.negatives, self._index, np.unique(train.item))
         self._counts = np.bincount(train.item[self._liked], minlength=len(train.item_ids))
         self._weights = self._example_weights()
         self._split: TopNSplit | None = None
@@ -258,16 +241,11 @@ class RatingTask:
         )
         return torch.cat([of_users * towers.scale, towers.popularity_weights(tenure_s)], dim=1)
 
-    @torch.no_grad()
     def _all_item_vectors(self) -> NDArray[np.float32]:
         towers = self._towers
-        was_training = towers.training
-        towers.eval()
-        vectors = to_numpy(
-            towers.item_vectors(torch.arange(len(self._train.item_ids), device=towers.bias.device))
-        )
-        towers.train(was_training)
-        return vectors
+        numbers = torch.arange(len(self._train.item_ids), device=towers.bias.device)
+        with evaluating(towers):
+            return to_numpy(towers.item_vectors(numbers))
 
     def _batch(self, positions: NDArray[np.int64], rng: np.random.Generator) -> dict[str, Tensor]:
         train, settings = self._train, self._settings
@@ -309,22 +287,6 @@ class RatingTask:
             "weights": self._weights[positions],
         }
         return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
-
-    def _negatives(self, rated: NDArray[np.int32]) -> NegativeSampler | None:
-        """The sampler; ``None`` for the batch's own."""
-        kind = self._settings.negatives
-        if kind == "skips":
-            raise ValueError("ratings have no skips: choose negatives of another kind")
-        if kind == "in-batch":
-            return None
-        uniform = UniformNegatives(self._index, rated)
-        by_popularity = PopularityNegatives(self._index, eligible=rated)
-        if kind == "uniform":
-            return uniform
-        if kind == "popularity":
-            return by_popularity
-        self._hard = HardNegatives(self._index, uniform, eligible=rated)
-        return self._hard if kind == "hard" else MixedNegatives((uniform, by_popularity, self._hard))
 
     def _example_weights(self) -> NDArray[np.float32]:
         """Shape (ratings,), 1 on average over the likes."""

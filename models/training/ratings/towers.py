@@ -27,11 +27,11 @@ from freshet.models.datasets.movielens import Ratings
 from freshet.models.embedding.bundle import Activation
 from freshet.models.evaluation.ratings.baselines import SECONDS_PER_DAY
 from freshet.models.training.ratings.settings import RatingSettings
+from freshet.models.training.tensors import unit_vectors
 from freshet.models.training.towers.feature_tower import MultiLayer
 
 ATTENTION_HEADS = 4
 _EMBEDDING_STD = 0.1
-_TINY = 1e-12
 _AGE_SCALE_YEARS = 50.0
 _TENURE_SCALE_DAYS = 30.0
 POPULARITY_SCALE = 10.0
@@ -180,10 +180,7 @@ class RatingTowers(nn.Module):
         return pooled
 
     def _normalised(self, vectors: Tensor) -> Tensor:
-        if not self.settings.normalise:
-            return vectors
-        unit: Tensor = vectors / vectors.norm(dim=1, keepdim=True).clamp_min(_TINY)
-        return unit
+        return unit_vectors(vectors) if self.settings.normalise else vectors
 
 
 def _scaled_tenure(tenure_s: Tensor) -> Tensor:

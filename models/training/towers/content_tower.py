@@ -40,10 +40,8 @@ from freshet.models.training.loop import FitSettings, Observer
 from freshet.models.training.loop import fit as run_fit
 from freshet.models.training.ranker_offsets import joined, ranker_offsets
 from freshet.models.training.setting_ranges import check_at_least, check_share
-from freshet.models.training.towers.feature_tower import (
-    FeatureTowerModule,
-    to_numpy,
-)
+from freshet.models.training.tensors import to_numpy
+from freshet.models.training.towers.feature_tower import FeatureTowerModule
 from freshet.models.training.towers.slate_model import SlateSettings, UserInputs
 from freshet.models.training.towers.slate_task import SlateTask
 from freshet.models.training.towers.slate_towers import SlateTowers

@@ -27,8 +27,8 @@ from freshet.models.datasets.impression_log import ArticleTable
 from freshet.models.embedding.bundle import Activation, Feature, TowerSpec
 from freshet.models.embedding.feature_tower import FeatureRows
 from freshet.models.ports import FloatMatrix
+from freshet.models.training.tensors import to_numpy, unit_vectors
 
-_TINY = 1e-12
 _SMALLEST_DEVIATION = 1e-3
 """Added to the deviations: a number that is the same in all texts must not become a huge one in the next."""
 _EMBEDDING_STD = 0.1
@@ -67,16 +67,6 @@ class ArticleInputs:
             text = torch.from_numpy(np.ascontiguousarray(text_vectors, np.float32))
         rows: FeatureRows = feature_rows(articles, spec.features, vocabularies)
         return cls({feature: torch.from_numpy(row) for feature, row in rows.items()}, text)
-
-    def take(self, numbers: Tensor) -> ArticleInputs:
-        """Those of articles ``numbers`` (n,) int64."""
-        text = None if self.text is None else self.text[numbers]
-        return ArticleInputs({feature: rows[numbers] for feature, rows in self.rows.items()}, text)
-
-    def to(self, device: torch.device) -> ArticleInputs:
-        """The same on another device."""
-        text = None if self.text is None else self.text.to(device)
-        return ArticleInputs({feature: rows.to(device) for feature, rows in self.rows.items()}, text)
 
 
 @dataclass(frozen=True)
@@ -248,7 +238,7 @@ class FeatureTowerModule(nn.Module):
             known.append(rows > 0)
         vectors: Tensor = self.layers(torch.cat(columns, dim=1)).float()
         if self.spec.normalise:
-            vectors = vectors / vectors.norm(dim=1, keepdim=True).clamp_min(_TINY)
+            vectors = unit_vectors(vectors)
         return vectors * torch.stack(known).any(dim=0).unsqueeze(1)
 
     def exported_spec(self, *, without_news_id: bool = False) -> TowerSpec:
@@ -302,9 +292,3 @@ def activate(activation: Activation, x: Tensor) -> Tensor:
     if activation == "relu":
         return x.relu()
     return x.tanh() if activation == "tanh" else x
-
-
-def to_numpy(weight: Tensor) -> NDArray[np.float32]:
-    """A weight as a bundle holds it: float32, its own memory."""
-    array: NDArray[np.float32] = weight.detach().to("cpu", torch.float32).numpy().copy()
-    return array

@@ -32,19 +32,17 @@ from torch.nn import functional
 
 from freshet.models.datasets.impression_log import ImpressionLog
 from freshet.models.evaluation.ranking_metrics import RankedSlates
+from freshet.models.training.labelled_slates import candidate_slots, rankable_impressions
 from freshet.models.training.negatives import (
-    HardNegatives,
-    MixedNegatives,
-    Negatives,
-    NegativeSampler,
     PopularityNegatives,
     PositiveIndex,
     SkipNegatives,
-    UniformNegatives,
     in_batch_log_q,
     in_batch_mask,
+    make_sampler,
     shown_articles,
 )
+from freshet.models.training.tensors import evaluating
 from freshet.models.training.towers.slate_model import Loss, SlateModel, SlateSettings, UserInputs
 from freshet.models.training.user_events import EventBatch, UserEvents
 
@@ -89,11 +87,8 @@ class SlateTask:
         self._validation = validation
         self._events = UserEvents(train)
         self._validation_events = UserEvents(validation, train)
-        self._measured = _both(validation)
-        if len(self._measured) > MAX_VALIDATION:
-            chosen = np.linspace(0, len(self._measured) - 1, MAX_VALIDATION).astype(np.int64)
-            self._measured = self._measured[chosen]
-        usable = _both(train)
+        self._measured = rankable_impressions(validation, MAX_VALIDATION)
+        usable = rankable_impressions(train)
         if not len(usable) or not len(self._measured):
             which = "training" if not len(usable) else "validation"
             raise ValueError(f"the {which} part has no impression with both a click and a skip")
@@ -104,7 +99,11 @@ class SlateTask:
             self._positions = np.searchsorted(train.slate_start, slots, side="right") - 1
             self._positives = train.candidates[slots]
             self._index = PositiveIndex.of_log(train)
-            self._sampler = self._make_sampler()
+            shown = shown_articles(train)
+            self._sampler, self._hard = make_sampler(settings.negatives, self._index, shown)
+            if settings.negatives == "skips":
+                popularity = PopularityNegatives(self._index, eligible=shown)
+                self._skips = SkipNegatives(train, self._index, popularity)
         self._clicked_counts = np.bincount(
             train.candidates[train.clicked], minlength=len(train.articles)
         ).astype(np.float32)
@@ -121,7 +120,7 @@ class SlateTask:
 
     def batches(self, rng: np.random.Generator) -> Iterator[dict[str, Tensor]]:
         """One epoch, shuffled."""
-        if not self._settings.by_slate and isinstance(self._hard, HardNegatives):
+        if not self._settings.by_slate and self._hard is not None:
             # Once an epoch: nearer to what the model now confuses would cost a pass for each batch.
             self._hard.refresh(self._table().numpy())
         order = rng.permutation(len(self._positions))
@@ -184,7 +183,7 @@ class SlateTask:
         table = self._table().to(next(module.parameters()).device)
         counts = torch.from_numpy(self._clicked_counts).to(table.device) * table.any(dim=1)
         mean = counts @ table / counts.sum().clamp_min(1.0)
-        at, _ = _slots(log, self._measured)
+        at, _ = candidate_slots(log, self._measured)
         parts = [
             self._scores_of(self._measured[start : start + _IMPRESSIONS_AT_ONCE], table, mean)
             for start in range(0, len(self._measured), _IMPRESSIONS_AT_ONCE)
@@ -212,7 +211,7 @@ class SlateTask:
             moved(events.skip_age_s),
         )
         users = self._model.user_vectors(moved(log.user[positions]), inputs)
-        at, row = _slots(log, positions)
+        at, row = candidate_slots(log, positions)
         shown = table[moved(log.candidates[at])]
         if self._model.centred:
             shown = (shown - mean) * shown.any(dim=-1, keepdim=True)
@@ -222,19 +221,10 @@ class SlateTask:
     def _table(self) -> Tensor:
         """The vectors (articles, d) of all articles, on the CPU, as an evaluation sees them."""
         module = self._model.module
-        training = module.training
-        device = next(module.parameters()).device
-        module.eval()
-        with torch.no_grad():
-            numbers = torch.arange(len(self._train.articles), device=device)
-            table = torch.cat(
-                [
-                    self._model.article_vectors(part).float().cpu()
-                    for part in torch.split(numbers, _ARTICLES_AT_ONCE)
-                ]
-            )
-        module.train(training)
-        return table
+        numbers = torch.arange(len(self._train.articles), device=next(module.parameters()).device)
+        with evaluating(module):
+            parts = torch.split(numbers, _ARTICLES_AT_ONCE)
+            return torch.cat([self._model.article_vectors(part).float().cpu() for part in parts])
 
     def _batch(self, chosen: NDArray[np.int64], rng: np.random.Generator) -> dict[str, Tensor]:
         settings, train = self._settings, self._train
@@ -275,7 +265,7 @@ class SlateTask:
 
         Where they are in the log, what they are, -1 both where a slate is shorter, and which were clicked.
         """
-        at, row = _slots(self._train, positions)
+        at, row = candidate_slots(self._train, positions)
         skipped = ~self._train.clicked[at]
         order = np.lexsort((rng.random(len(at)), skipped, row))
         at, row = at[order], row[order]
@@ -292,40 +282,9 @@ class SlateTask:
         self, positions: NDArray[np.int64], positives: NDArray[np.int32], rng: np.random.Generator
     ) -> NDArray[np.int32]:
         n = self._settings.n_negatives
-        if isinstance(self._sampler, SkipNegatives):
-            return self._sampler.sample(positions, n, rng, positives)
+        if self._sampler is None:
+            return self._skips.sample(positions, n, rng, positives)
         return self._sampler.sample(self._train.user[positions], n, rng, positives)
-
-    def _make_sampler(self) -> NegativeSampler | SkipNegatives:
-        eligible = shown_articles(self._train)
-        uniform = UniformNegatives(self._index, eligible)
-        popularity = PopularityNegatives(self._index, eligible=eligible)
-        self._hard = HardNegatives(self._index, uniform, eligible=eligible)
-        kinds: dict[Negatives, NegativeSampler | SkipNegatives] = {
-            "skips": SkipNegatives(self._train, self._index, popularity),
-            "uniform": uniform,
-            "popularity": popularity,
-            "in-batch": popularity,
-            "hard": self._hard,
-            "mixed": MixedNegatives((uniform, popularity, self._hard)),
-        }
-        return kinds[self._settings.negatives]
-
-
-def _both(log: ImpressionLog) -> NDArray[np.int64]:
-    """The impressions that have both a click and a skip."""
-    running = np.concatenate([np.zeros(1, np.int64), np.cumsum(log.clicked)])
-    clicks = np.diff(running[log.slate_start])
-    return np.flatnonzero((clicks > 0) & (clicks < np.diff(log.slate_start)))
-
-
-def _slots(log: ImpressionLog, positions: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where the candidates of some impressions are, and the row of ``positions`` that each belongs to."""
-    starts = log.slate_start[positions]
-    sizes = log.slate_start[positions + 1] - starts
-    row = np.repeat(np.arange(len(positions)), sizes)
-    before = np.cumsum(sizes) - sizes
-    return np.arange(len(row)) + (starts - before)[row], row
 
 
 def _numbered(candidates: NDArray[np.int32], events: EventBatch) -> dict[str, Tensor]:

@@ -26,13 +26,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from freshet.models.embedding.bundle import UserSpec
-from freshet.models.training.towers.feature_tower import MultiLayer, to_numpy
+from freshet.models.training.tensors import to_numpy, unit_vectors
+from freshet.models.training.towers.feature_tower import MultiLayer
 from freshet.models.users.pooling import ATTENTION_BOUND
 
 LOG_SCALE = 10.0
 """One step of the optimizer moves the logarithm of a half-life this many times as far as a weight: Adam's
 steps of 0.001 would not reach a day from an hour in an epoch of a small log."""
-_TINY = 1e-12
 
 
 class UserEncoder(nn.Module):
@@ -134,7 +134,7 @@ class UserEncoder(nn.Module):
         interests = vectors[:, :-1]
         queries = self.layers(interests.reshape(-1, interests.shape[-1])).reshape(interests.shape)
         if self.spec.normalise:
-            queries = queries / queries.norm(dim=-1, keepdim=True).clamp_min(_TINY)
+            queries = unit_vectors(queries)
         return torch.cat([queries, vectors[:, -1:]], dim=1)
 
     def scores(self, queries: Tensor, candidates: Tensor) -> Tensor:
