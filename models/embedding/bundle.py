@@ -16,12 +16,12 @@ name                           shape            what
 ``article.layers.{i}.weight``  (out, in)        layer ``i`` on the concatenation, and its ``.bias``
 ``article.bias``               (1 + n,)         an article's own bias, by ``news_id``
 ``user.attention.weight``      (heads, d)       the logarithm of a click's weight, and its ``.bias``
-``user.population``            (heads, d)       what a user without events is
+``user.population``            (heads, d)       vectors of a user without events
 ``user.layers.{i}.weight``     (out, in)        layer ``i`` on each pooled interest, and its ``.bias``
-``user.mix``                   (heads,)         what each head's dot product counts in the score
+``user.mix``                   (heads,)         weight of each head's dot product in the score
 ``user.table.weight``          (1 + n, d)       vectors by ``user_id``
 ``user.bias``                  (1 + n,)         a user's own bias, by ``user_id``
-``bias``                       (1,)             what every score has in addition
+``bias``                       (1,)             constant of every score
 ``rating.range``               (2,)             the lowest and the highest rating, where ratings were learned
 ============================== ================ =====================================================
 """
@@ -68,64 +68,64 @@ class _Part(BaseModel):
 
 
 class EncoderSpec(_Part):
-    """Which text encoder made the text vectors."""
+    """Text encoder of the text vectors."""
 
     name: str
-    """As :class:`~freshet.models.ports.EncoderInfo` has it."""
+    """Name of :class:`~freshet.models.ports.EncoderInfo`."""
     pooling: str
     d: int = Field(ge=1)
     extra: dict[str, str] = Field(default_factory=dict)
     tuned: bool = False
-    """Its weights lie in the bundle's folder ``encoder``."""
+    """The weights lie in the bundle's folder ``encoder``."""
 
     @property
     def info(self) -> EncoderInfo:
-        """The same, as the port has it."""
+        """Identity of the encoder, in the type of the port."""
         return EncoderInfo(self.name, self.pooling, self.d, dict(self.extra))
 
 
 class TowerSpec(_Part):
-    """How an article's vector comes about: text layers and embeddings, concatenated, through layers."""
+    """Parts of the article tower: text layers and embeddings, concatenated, through further layers."""
 
     uses_text: bool = False
     text: tuple[Activation, ...] = ()
-    """The activations of the layers on the text vector alone."""
+    """Activations of the layers on the text vector alone."""
     features: tuple[Feature, ...] = ()
-    """Embedded and appended to the text's part, in this order."""
+    """Features whose embeddings are appended to the text's part, in this order."""
     layers: tuple[Activation, ...] = ()
-    """The activations of the layers on the concatenation."""
+    """Activations of the layers on the concatenation."""
     normalise: bool = False
     """Whether vectors are scaled to norm 1."""
 
 
 class UserSpec(_Part):
-    """How a user's events are pooled, and what becomes of the pooled vectors."""
+    """Pooling of a user's events, and the layers on the pooled vectors."""
 
     half_lives_s: tuple[Annotated[float, Field(gt=0)], ...] = Field(min_length=1, max_length=15)
     negative_half_life_s: float = Field(gt=0)
     prior_weight: float = Field(gt=0)
     attention: bool = False
-    """Clicks weigh by their article's vector (``user.attention``)."""
+    """Weigh clicks by their article's vector (``user.attention``)."""
     population: bool = False
     """The prior is ``user.population``; otherwise the mean of what is being clicked."""
     layers: tuple[Activation, ...] = ()
-    """The activations of the layers that make a query of each interest head's pooled vector."""
+    """Activations of the layers from each interest head's pooled vector to a query."""
     normalise: bool = False
     """Whether queries are scaled to norm 1."""
 
     @property
     def heads(self) -> int:
-        """How many vectors a user has, that of the skips included."""
+        """Number of vectors that a user has, the one of the skips included."""
         return len(self.half_lives_s) + 1
 
 
 class TrainingRecord(_Part):
-    """What a bundle was trained on, and how."""
+    """Data and settings that a bundle was trained with."""
 
     folder: str
-    """The data's folder, its last part only."""
+    """Last part of the data folder's path."""
     data_sha256: str
-    """Over the files read."""
+    """SHA-256 of the files read."""
     examples: int = Field(ge=0)
     start_s: float | None = None
     """Unix seconds of the first event; unset where events have no time."""
@@ -149,16 +149,16 @@ class Manifest(_Part):
     tower: TowerSpec
     user: UserSpec
     vocabularies: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    """By feature, and ``user_id``; entry ``i`` has row ``1 + i``."""
+    """Vocabularies by feature, and of ``user_id``; entry ``i`` has row ``1 + i``."""
     ranker_weights: dict[str, float] | None = None
-    """Of the linear ranker, by feature, where training has chosen them."""
+    """Weights of the linear ranker by feature, where training has chosen them."""
     training: TrainingRecord
     figures: dict[str, float] = Field(default_factory=dict)
-    """What training measured on its validation slice."""
+    """Figures measured on the validation slice."""
 
     @property
     def id(self) -> str:
-        """Such as ``content-1a2b3c4d5e6f7081``: what vectors of this bundle carry."""
+        """Id that the bundle's vectors carry, such as ``content-1a2b3c4d5e6f7081``."""
         return f"{self.name}-{self.version}"
 
 
@@ -172,12 +172,12 @@ class Bundle:
 
     @property
     def id(self) -> str:
-        """The id that vectors of this bundle carry."""
+        """Id that the bundle's vectors carry."""
         return self.manifest.id
 
 
 def save_bundle(folder: Path, manifest: Manifest, weights: Weights, encoder: Path | None = None) -> Bundle:
-    """Write a bundle, all of it or nothing; gives it as :func:`load_bundle` would.
+    """Write a bundle, all of it or nothing, and return it as loaded.
 
     Args:
         folder: Must not exist, or be an older bundle, which is replaced.
@@ -258,7 +258,7 @@ def _check_finite(folder: Path, weights: Weights) -> None:
 
 
 def _version(manifest: Manifest, weights: Weights, folder: Path) -> str:
-    """A hash of all that the bundle consists of but its version."""
+    """Hash of the bundle's content, its version excepted."""
     digest = hashlib.sha256()
     described = manifest.model_dump(mode="json", exclude={"version"})
     digest.update(json.dumps(described, sort_keys=True, separators=(",", ":")).encode())

@@ -1,4 +1,4 @@
-"""What makes an article's vector: the text's vector and what else is known of the article, in one bundle.
+"""Port of the article tower: from the text's vector and the article's labels to the article's vector.
 
 Vectors are compared by dot product within one bundle and never across two.
 """
@@ -17,7 +17,7 @@ class ContentTower(Protocol):
 
     @property
     def bundle(self) -> str:
-        """The version of everything that decides a vector: encoder, pooling, weights."""
+        """Version of everything that decides a vector: encoder, pooling, weights."""
         ...
 
     @property

@@ -1,4 +1,4 @@
-"""The article tower of a bundle, without torch: what is known of an article becomes its vector.
+"""Article tower of a bundle, without torch: from an article's text and labels to its vector.
 
 With x the text vector and e_f the row of feature f's table for the article's value of it,
 
@@ -28,10 +28,10 @@ from freshet.models.kernels.unit_norm import to_unit_norm
 from freshet.models.ports import FloatMatrix
 
 FeatureRows = Mapping[Feature, NDArray[np.int64]]
-"""Of each feature the rows (n,) of its table, 0 where the value is unknown."""
+"""Rows (n,) of each feature's table, 0 for an unknown value."""
 
 _CHUNK = 8_192
-"""Articles at a time: the intermediate results of 160,000 articles would be larger than their vectors."""
+"""Articles computed at once: the activations of 160,000 articles would be larger than their vectors."""
 
 
 class FeatureTower:
@@ -83,7 +83,7 @@ class FeatureTower:
         """Article vectors (n, d), float32.
 
         Args:
-            text_vectors: (n, d_text), a row of zeros without text; not looked at if the tower reads no text.
+            text_vectors: (n, d_text), a row of zeros without text; not read if the tower has no text part.
             articles: The ``n`` articles.
 
         Raises:
@@ -123,7 +123,7 @@ class FeatureTower:
         return self.vectors_of({**values, "news_id": news_ids}, None, len(news_ids))
 
     def biases(self, news_ids: Sequence[str]) -> NDArray[np.float32]:
-        """``article.bias`` (n,) by id, row 0 of an unknown one; zeros where the bundle has none."""
+        """Biases (n,) of articles by id, row 0 for an unknown id; zeros where the bundle has none."""
         table = self._bundle.weights.get("article.bias")
         if table is None:
             return np.zeros(len(news_ids), np.float32)
@@ -158,7 +158,7 @@ class FeatureTower:
         for start in range(0, n, _CHUNK):
             part = slice(start, min(start + _CHUNK, n))
             known = np.zeros(part.stop - start, np.bool_)
-            columns: list[NDArray[np.float32]] = []
+            columns: list[NDArray[np.float32]] = []  # of (part, d_f) each
             if self._d_text and text_vectors is not None:
                 text = text_vectors[part].astype(np.float32, copy=False)
                 known |= text.any(axis=1)
@@ -180,7 +180,9 @@ Layer = tuple[Activation, NDArray[np.float32], NDArray[np.float32]]
 def read_layers(
     bundle: Bundle, prefix: str, activations: Sequence[Activation], width: int
 ) -> tuple[list[Layer], int]:
-    """The layers ``{prefix}.{i}`` of a bundle, the first of ``width`` inputs, and the last one's outputs.
+    """Read the layers ``{prefix}.{i}`` of a bundle, and return them with the last one's width.
+
+    ``width`` is the number of the first layer's inputs.
 
     Raises:
         BundleError: A weight is missing, or its shape does not fit.
@@ -194,7 +196,7 @@ def read_layers(
 
 
 def weight_of(bundle: Bundle, name: str, shape: tuple[int | None, ...]) -> NDArray[np.float32]:
-    """A weight of a shape; ``None`` stands for any size.
+    """Look up a weight and check its shape; ``None`` stands for any size.
 
     Raises:
         BundleError: It is missing, or has another shape.
@@ -212,14 +214,14 @@ def weight_of(bundle: Bundle, name: str, shape: tuple[int | None, ...]) -> NDArr
 
 
 def apply_layers(layers: Sequence[Layer], x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rows (n, in) through the layers: (n, out) float32."""
+    """Apply layers to rows (n, in): (n, out) float32."""
     for activation, weight, bias in layers:
         x = activate(activation, x @ weight.T + bias)
     return x
 
 
 def activate(activation: Activation, x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The activation of each number, float32."""
+    """Apply an activation to each number, float32."""
     if activation == "none":
         return x
     if activation == "relu":
@@ -232,12 +234,12 @@ def activate(activation: Activation, x: NDArray[np.float32]) -> NDArray[np.float
 
 
 def vocabulary(values: Iterable[str], *, minimum: int = 1, limit: int | None = None) -> tuple[str, ...]:
-    """The distinct values that are not empty, the most frequent first, equals in the order of the alphabet.
+    """Distinct values that are not empty, the most frequent first, ties in alphabetical order.
 
     Args:
-        values: Of a feature, one for each article or event.
-        minimum: A value seen less often has no entry: there is too little to learn of it.
-        limit: The most entries.
+        values: Values of a feature, one for each article or event.
+        minimum: Least frequency of an entry; rarer values cannot be learned.
+        limit: Maximum number of entries.
     """
     counts = Counter(value for value in values if value)
     ordered = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
@@ -245,10 +247,10 @@ def vocabulary(values: Iterable[str], *, minimum: int = 1, limit: int | None = N
 
 
 def value_rows(entries: Sequence[str]) -> dict[str, int]:
-    """The row of each entry of a vocabulary: ``1 + i``."""
+    """Table row of each entry of a vocabulary: ``1 + i``."""
     return {value: 1 + i for i, value in enumerate(entries)}
 
 
 def rows_of(rows: Mapping[str, int], values: Sequence[str]) -> NDArray[np.int64]:
-    """Rows (n,) of values, 0 for an unknown one."""
+    """Table rows (n,) of values, 0 for an unknown value."""
     return np.fromiter((rows.get(value, 0) for value in values), np.int64, len(values))

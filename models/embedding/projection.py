@@ -1,4 +1,4 @@
-"""The content tower while no bundle is trained: a fixed orthogonal projection, and fixed category vectors.
+"""Content tower without a trained bundle: a fixed orthogonal projection, and fixed category vectors.
 
 The text vector of norm 1 is projected onto ``d`` orthonormal directions, which keeps dot products up to noise
 of about 1/sqrt(d) (Johnson and Lindenstrauss, 1984). A random direction of the article's category is added
@@ -26,20 +26,20 @@ from freshet.models.kernels.unit_norm import to_unit_norm
 from freshet.models.ports import EncoderInfo, FloatMatrix, FloatVector
 
 CATEGORY_WEIGHT = 0.3
-"""Norm of the category's part beside the text's 1."""
+"""Norm of the category's part, relative to the text's 1."""
 SUBCATEGORY_SHARE = 0.5
-"""Norm of the subcategory's direction beside the category's 1."""
+"""Norm of the subcategory's direction, relative to the category's 1."""
 _FORMAT = 1
-"""Raised when the arithmetic below changes; part of the bundle's version."""
+"""Version of the arithmetic below; part of the bundle's version."""
 
 
 class Projection:
     """A :class:`~freshet.models.embedding.content_tower.ContentTower` without trained weights.
 
     Args:
-        encoder: Whose text vectors are projected.
+        encoder: Encoder of the text vectors.
         d: Dimension of the article vectors, at most that of the text vectors.
-        seed: Which of the fixed projections.
+        seed: Number of the fixed projection.
 
     Raises:
         ValueError: ``d`` is larger than the encoder's dimension or less than 1.
@@ -58,7 +58,7 @@ class Projection:
 
     @property
     def bundle(self) -> str:
-        """Such as ``untrained-minilm-mean-64-1a2b3c4d``; the end is a hash of all that decides a vector."""
+        """Bundle id, such as ``untrained-minilm-mean-64-1a2b3c4d``; the end is a hash of the settings."""
         return self._bundle
 
     @property
@@ -93,10 +93,10 @@ class Projection:
 
 
 def orthonormal_rows(d_in: int, d_out: int, seed: int) -> FloatMatrix:
-    """A fixed (d_out, d_in) matrix with orthonormal rows, uniform among all such matrices over the seeds.
+    """Fixed matrix (d_out, d_in) with orthonormal rows; over the seeds, uniform among all such matrices.
 
-    The Q of a Gaussian matrix's QR, with the signs that make R's diagonal positive (Mezzadri, 2007), which
-    also makes Q the same whatever the LAPACK.
+    It is the Q of a Gaussian matrix's QR, with the signs that make R's diagonal positive (Mezzadri, 2007);
+    with them Q does not depend on the LAPACK.
     """
     # RandomState's stream is frozen by NumPy's policy (NEP 19); that of default_rng is not.
     gaussian = np.random.RandomState(seed).standard_normal((d_in, d_out))
@@ -116,19 +116,8 @@ def _direction(kind: str, name: str, d: int, seed: int) -> FloatVector:
 
 
 def _version(encoder: EncoderInfo, d: int, seed: int) -> str:
-    identity = json.dumps(
-        [
-            _FORMAT,
-            encoder.name,
-            encoder.pooling,
-            encoder.d,
-            sorted(encoder.extra.items()),
-            d,
-            seed,
-            CATEGORY_WEIGHT,
-            SUBCATEGORY_SHARE,
-        ]
-    )
+    encoded = (encoder.name, encoder.pooling, encoder.d, sorted(encoder.extra.items()))
+    identity = json.dumps([_FORMAT, *encoded, d, seed, CATEGORY_WEIGHT, SUBCATEGORY_SHARE])
     digest = blake2b(identity.encode(), digest_size=4).hexdigest()
     # The version names index collections and folders, so it keeps to what all of them allow.
     name = re.sub(r"[^A-Za-z0-9._]+", "-", PurePath(encoder.name).name).strip("-")[:48] or "encoder"

@@ -1,4 +1,4 @@
-"""Which bundle is in service: promotions and rollbacks, in the order of their times.
+"""Bundle in service: the result of promotions and rollbacks, in the order of their times.
 
 A promotion puts its bundle on top of a stack, a rollback takes the top away; what is on top is served. All
 ``bundle-promoted`` records are kept for ever (each has a key of its own), so that every process that has read
@@ -12,11 +12,11 @@ from collections.abc import Iterable
 from freshet.models.events.events import Control
 
 UNTRAINED = "untrained"
-"""What is served before the first promotion: vectors of no trained bundle."""
+"""Id that is served before the first promotion: no trained bundle."""
 
 
 def promoted(controls: Iterable[Control]) -> tuple[str, ...]:
-    """The bundles in the order of their promotions, those rolled back left out; the last one is served.
+    """Bundles in the order of their promotions, without those rolled back; the last one is served.
 
     Args:
         controls: Any control records; only ``bundle-promoted`` count. What a rollback names is served even
@@ -32,16 +32,16 @@ def promoted(controls: Iterable[Control]) -> tuple[str, ...]:
 
 
 def promotions_of(controls: Iterable[Control]) -> list[Control]:
-    """The promotions and rollbacks among ``controls``, the first one first."""
+    """Promotions and rollbacks among ``controls``, in the order of time."""
     chosen = {control.key: control for control in controls if control.kind == "bundle-promoted"}
     return sorted(chosen.values(), key=lambda control: (control.time, control.subject))
 
 
 def served(stack: Iterable[str]) -> str:
-    """The bundle that is served after the promotions of ``stack``; ``UNTRAINED`` after none."""
+    """Bundle that is served after the promotions of ``stack``; ``UNTRAINED`` after none."""
     return ([UNTRAINED, *stack])[-1]
 
 
 def before(stack: tuple[str, ...]) -> str | None:
-    """What a rollback would serve; ``None`` where nothing was promoted."""
+    """Bundle that a rollback would serve; ``None`` where nothing was promoted."""
     return served(stack[:-1]) if stack else None

@@ -1,4 +1,4 @@
-"""A training run on disk, so that it can go on where it stopped.
+"""Training run on disk, so that it can go on where it stopped.
 
 One safetensors file holds the weights, the best weights so far, the optimizer's state and the state of
 torch's random numbers; its metadata says how far the run had come. Nothing is pickled. A file is written
@@ -21,10 +21,12 @@ from torch import Tensor, nn
 
 FORMAT = 1
 METADATA = "training"
+_PROGRESS = ("curve", "batches", "examples", "loss_sum", "seconds")
+"""Fields of :class:`TrainingState` that the metadata holds."""
 
 
 class TrainingError(RuntimeError):
-    """Training cannot go on; the text says why and what to do."""
+    """Training cannot go on; the message gives the reason and the remedy."""
 
 
 class CheckpointError(TrainingError):
@@ -33,24 +35,24 @@ class CheckpointError(TrainingError):
 
 @dataclass
 class TrainingState:
-    """How far a run has come."""
+    """Progress of a run."""
 
     curve: list[dict[str, float]] = field(default_factory=list)
-    """One entry for each finished epoch."""
+    """Figures of each finished epoch."""
     best: dict[str, Tensor] = field(default_factory=dict)
-    """The weights of the best epoch, on the CPU; empty before the first epoch's end."""
+    """Weights of the best epoch, on the CPU; empty before the first epoch's end."""
     batches: int = 0
-    """Batches done of the epoch after the last finished one."""
+    """Batches done of the unfinished epoch."""
     examples: int = 0
-    """Examples in them."""
+    """Examples done of the unfinished epoch."""
     loss_sum: float = 0.0
-    """Of their examples."""
+    """Sum of the losses of those examples."""
     seconds: float = 0.0
-    """Spent on them."""
+    """Seconds spent on those examples."""
 
     @property
     def best_epoch(self) -> int:
-        """The first epoch with the highest score, counted from 1; 0 before the first epoch's end."""
+        """First epoch with the highest score, counted from 1; 0 before the first epoch's end."""
         if not self.curve:
             return 0
         return 1 + max(range(len(self.curve)), key=lambda at: self.curve[at]["score"])
@@ -59,14 +61,14 @@ class TrainingState:
 def save_checkpoint(
     path: Path, run: str, module: nn.Module, optimizer: torch.optim.Optimizer, state: TrainingState
 ) -> None:
-    """Write everything that the run needs to go on, in place of an older checkpoint.
+    """Write all that the run needs to go on, in place of an older checkpoint.
 
     Args:
         path: The file; its folder is made.
-        run: What identifies the run; :func:`load_checkpoint` refuses any other.
-        module: Its weights and buffers.
-        optimizer: Over the module's parameters.
-        state: How far it has come.
+        run: Identity of the run; :func:`load_checkpoint` refuses any other.
+        module: Module under training, with its buffers.
+        optimizer: Optimizer of the module's parameters.
+        state: Progress of the run.
 
     Raises:
         CheckpointError: It cannot be written.
@@ -80,15 +82,7 @@ def save_checkpoint(
         tensors["random.cuda"] = torch.cuda.get_rng_state()
     # Weights may share memory (one table in two towers), which safetensors refuses.
     tensors = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-    described = {
-        "format": FORMAT,
-        "run": run,
-        "curve": state.curve,
-        "batches": state.batches,
-        "examples": state.examples,
-        "loss_sum": state.loss_sum,
-        "seconds": state.seconds,
-    }
+    described = {"format": FORMAT, "run": run} | {name: getattr(state, name) for name in _PROGRESS}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
@@ -107,7 +101,7 @@ def load_checkpoint(
     """Put a run back where :func:`save_checkpoint` found it.
 
     Returns:
-        How far it had come, and the states of torch's random numbers by device, for
+        Progress of the run, and the states of torch's random numbers by device, for
         :func:`restore_random_state`.
 
     Raises:
@@ -139,19 +133,12 @@ def load_checkpoint(
         number, _, key = name.partition(".")
         entries.setdefault(int(number), {})[key] = tensor
     optimizer.load_state_dict({**optimizer.state_dict(), "state": entries})
-    state = TrainingState(
-        described["curve"],
-        _below("best.", tensors),
-        described["batches"],
-        described["examples"],
-        described["loss_sum"],
-        described["seconds"],
-    )
+    state = TrainingState(best=_below("best.", tensors), **{name: described[name] for name in _PROGRESS})
     return state, _below("random.", tensors)
 
 
 def restore_random_state(states: dict[str, Tensor]) -> None:
-    """Set torch's random numbers to what :func:`load_checkpoint` gave."""
+    """Restore the states of torch's random numbers that :func:`load_checkpoint` read."""
     torch.set_rng_state(states["cpu"])
     if "cuda" in states and torch.cuda.is_available():
         torch.cuda.set_rng_state(states["cuda"])

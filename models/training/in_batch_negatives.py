@@ -1,4 +1,4 @@
-"""The positives of a batch's other examples as negatives: which count, and what corrects their logits.
+"""In-batch negatives: the positives of a batch's other examples, their mask and their sampling correction.
 
 They cost no forward pass beyond the batch's own, and are drawn in proportion to how often an article is
 clicked, which punishes popular articles; subtracting ``log q`` undoes that (Yi et al., 2019).
@@ -15,12 +15,12 @@ from freshet.models.datasets.positive_index import PositiveIndex
 def in_batch_mask(
     users: NDArray[np.integer], items: NDArray[np.integer], positives: PositiveIndex
 ) -> NDArray[np.bool_]:
-    """Which logits of a batch take part in its softmax.
+    """Mask of the logits that take part in a batch's softmax.
 
     Args:
         users: Shape (B,), the user of each example.
         items: Shape (B,), the positive of each example.
-        positives: What must not count as a negative.
+        positives: Articles of each user that must not count as negatives.
 
     Returns:
         Shape (B, B): entry (i, j) says whether item j counts for user i: on the diagonal, where it is the
@@ -33,14 +33,13 @@ def in_batch_mask(
 
 
 def in_batch_log_q(counts: ArrayLike, items: ArrayLike) -> NDArray[np.float64]:
-    """The logarithm of the probability that an example's positive is each of ``items``.
+    """Logarithm of the probability that an example's positive is each of ``items``.
 
     Subtracted from a column's logits, it makes the in-batch softmax that over all articles (Yi et al., 2019,
     "Sampling-Bias-Corrected Neural Modeling for Large Corpus Item Recommendations", equation 3).
 
     Args:
-        counts: Shape (n_items,), of how many training examples each item is the positive; those of
-            an item without any count as 1.
+        counts: Shape (n_items,), training examples with each item as their positive; 0 counts as 1.
         items: Any shape; the result has the same.
     """
     count = np.maximum(np.asarray(counts, np.float64), 1.0)

@@ -1,4 +1,4 @@
-"""The one training loop: every model that is trained by gradients goes through :func:`fit`.
+"""Training loop: every model that is trained by gradients goes through :func:`fit`.
 
 Guarantees:
 
@@ -52,69 +52,70 @@ __all__ = [
 ]
 
 CUDA_LOSSES_HELD = 16
-"""Batches between two looks at the loss: each look waits for the device."""
+"""Batches between two reads of the loss: each read waits for the device."""
 WARMUP = 0.1
-"""Adam's first steps go by averages over few gradients; a tuned encoder needs them small."""
+"""Share of all epochs in which the rate rises: Adam's first averages are over few gradients, and a tuned
+encoder needs small steps then."""
 
 Schedule = Literal["constant", "linear"]
 
 
 class Task(Protocol):
-    """One model under training, with its data."""
+    """Model under training, with its data."""
 
     @property
     def module(self) -> nn.Module:
-        """What is trained; :func:`fit` moves it to the device.
+        """Module under training; :func:`fit` moves it to the device.
 
-        All of its state is kept in memory twice and in the checkpoint: what is given and never changes, such
-        as text vectors, belongs in a buffer with ``persistent=False``.
+        Its whole state is kept in memory twice and in the checkpoint: constants such as text vectors belong
+        in a buffer with ``persistent=False``.
         """
         ...
 
     @property
     def examples(self) -> int:
-        """Examples of one epoch, about."""
+        """Number of examples of one epoch, approximately."""
         ...
 
     def batches(self, rng: np.random.Generator) -> Iterator[dict[str, Tensor]]:
-        """One epoch of batches of CPU tensors; as many examples as the first tensor's first dimension."""
+        """Yield one epoch of batches of CPU tensors; the first tensor's length is the number of examples."""
         ...
 
     def loss(self, batch: dict[str, Tensor]) -> Tensor:
-        """The mean over the batch's examples, a scalar; the batch is on the module's device."""
+        """Mean loss over the batch's examples, a scalar; the batch is on the module's device."""
         ...
 
     def validate(self) -> tuple[float, dict[str, float]]:
-        """The score, higher is better, and figures to report; called in eval mode without gradients."""
+        """Score, higher is better, and figures to report; called in eval mode without gradients."""
         ...
 
 
 @dataclass(frozen=True)
 class FitSettings:
-    """What decides a run beside the task.
+    """Settings of a run, apart from its task.
 
     Raises:
         ValueError: A value is out of range.
     """
 
     epochs: int = 10
-    """At most."""
+    """Maximum number of epochs."""
     patience: int = 2
-    """Stop after this many epochs in a row without a better validation score."""
+    """Number of epochs without a better validation score after which the run stops."""
     learning_rate: float = 1e-3
     schedule: Schedule = "constant"
-    """``linear``: up during the first ``WARMUP`` of all epochs, then down to 0 at the end of the last."""
+    """Course of the learning rate; ``linear`` rises for ``WARMUP`` of all epochs, then falls to 0."""
     weight_decay: float = 0.0
-    """Of matrices; decoupled from the gradient."""
+    """Weight decay of matrices, decoupled from the gradient."""
     seed: int = 0
     device: str = "auto"
-    """Such as ``cpu`` or ``cuda:1``; ``auto`` takes CUDA where there is any."""
+    """Device, such as ``cpu`` or ``cuda:1``; ``auto`` takes CUDA where there is any."""
     gradient_clip: float = 5.0
-    """The most that the norm of all gradients may be; 0 clips nothing."""
+    """Maximum norm of all gradients; 0 clips nothing."""
     checkpoint: Path | None = None
-    """Written after each epoch, and read if it is there. Delete it once the result is safe."""
+    """File that is written after each epoch, and read if it exists. Delete it once the result is safe."""
     run: str = ""
-    """What identifies the run (data, model, settings): a checkpoint of another run is refused."""
+    """Identity of the run (data, model, settings): a checkpoint of another run is refused."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -125,42 +126,42 @@ class FitSettings:
             raise ValueError(f"schedule is {self.schedule!r}, must be one of {', '.join(get_args(Schedule))}")
 
     def rate_at(self, progress: float) -> float:
-        """The learning rate after a share ``progress`` of all epochs."""
+        """Learning rate after a share ``progress`` of all epochs."""
         if self.schedule == "constant":
             return self.learning_rate
         return self.learning_rate * min(progress / WARMUP, (1.0 - progress) / (1.0 - WARMUP))
 
 
 class TrainingInterrupted(KeyboardInterrupt):
-    """A signal ended the run before its end; starting it again with its checkpoint goes on."""
+    """A signal stopped the run; starting it again with its checkpoint resumes it."""
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """How a run went; the best weights are in the task's module."""
+    """Figures of a run; the best weights are in the task's module."""
 
     curve: tuple[dict[str, float], ...]
-    """Each epoch's ``epoch``, ``loss``, ``seconds``, ``examples_per_s`` (of training, without validation),
+    """Entry of each epoch: ``epoch``, ``loss``, ``seconds``, ``examples_per_s`` (without validation),
     ``score``, and the task's figures."""
     best_epoch: int
-    """Counted from 1."""
+    """Number of the epoch that was kept, counted from 1."""
     examples_per_s: float
-    """Of all epochs, without validation."""
+    """Examples per second over all epochs, without validation."""
 
     @property
     def figures(self) -> dict[str, float]:
-        """The entry of the epoch that was kept."""
+        """Entry of the epoch that was kept."""
         return dict(self.curve[self.best_epoch - 1])
 
     @property
     def repeatable_curve(self) -> tuple[dict[str, float], ...]:
-        """The curve without what differs from run to run: its times."""
+        """Curve without its times, which differ from run to run."""
         timings = ("seconds", "examples_per_s")
         return tuple({k: v for k, v in entry.items() if k not in timings} for entry in self.curve)
 
 
 def training_device(name: str) -> torch.device:
-    """The device of that name; ``auto`` takes CUDA where there is any.
+    """Device of that name; ``auto`` takes CUDA where there is any.
 
     Raises:
         TrainingError: There is no such device.
@@ -175,13 +176,13 @@ def training_device(name: str) -> torch.device:
 
 
 def fit(task: Task, settings: FitSettings, observer: Observer) -> FitResult:
-    """Train until the epochs are over, nothing gets better, or a signal asks to stop.
+    """Train until the last epoch, until the score stops improving, or until a signal asks to stop.
 
-    SIGINT and SIGTERM end the run after the batch they come in: with a checkpoint, the state is saved then. A
-    second signal acts at once, and loses what came since the last checkpoint.
+    SIGINT and SIGTERM stop the run after the current batch, and the checkpoint is written. A second signal
+    stops at once, and loses the work since the last checkpoint.
 
     Returns:
-        How it went. The task's module holds the best weights, on the device, in eval mode.
+        Figures of the run. The task's module holds the best weights, on the device, in eval mode.
 
     Raises:
         TrainingInterrupted: A signal came; the checkpoint, where there is one, is written.
@@ -198,7 +199,7 @@ def fit(task: Task, settings: FitSettings, observer: Observer) -> FitResult:
 
 
 class _Run:
-    """One call of :func:`fit`."""
+    """Run of one call of :func:`fit`."""
 
     def __init__(self, task: Task, settings: FitSettings, observer: Observer) -> None:
         self._task = task
@@ -210,14 +211,14 @@ class _Run:
         self._optimizer = _adam(self._trained, settings)
         self._state = TrainingState()
         self._random: dict[str, Tensor] = {}
-        """The state of torch's random numbers in the middle of an epoch, where the run goes on."""
+        """State of torch's random numbers in the middle of an epoch, where the run resumes."""
         path = settings.checkpoint
         if path is not None and path.exists():
             self._state, self._random = load_checkpoint(path, settings.run, self._module, self._optimizer)
 
     @property
     def over(self) -> bool:
-        """Whether the last epoch is done, or nothing got better for long enough."""
+        """Whether the last epoch is done, or the patience is exhausted."""
         done = len(self._state.curve)
         return done >= self._settings.epochs or done - self._state.best_epoch >= self._settings.patience
 
@@ -228,7 +229,7 @@ class _Run:
         torch.manual_seed(int(seeds.generate_state(1, np.uint64)[0]))
         batches = self._task.batches(np.random.default_rng(seeds))
         if self._state.batches:
-            # Those of before the interruption have had their effect; they only move the random numbers on.
+            # Batches before the interruption are trained on already: they only advance the random numbers.
             for _ in islice(batches, self._state.batches):
                 pass
             restore_random_state(self._random)
@@ -274,7 +275,7 @@ class _Run:
         return FitResult(tuple(state.curve), state.best_epoch, examples / max(seconds, 1e-9))
 
     def _train(self, number: int, batches: Iterator[dict[str, Tensor]], stop: StopRequest) -> bool:
-        """Take the batches; gives whether the epoch's end was reached."""
+        """Train on the batches; returns whether the epoch's end was reached."""
         on_cuda = self._device.type == "cuda"
         held: list[tuple[int, Tensor]] = []
         started = time.perf_counter()
@@ -285,13 +286,13 @@ class _Run:
             held.append((examples, self._step(on_device)))
             self._state.batches += 1
             if not on_cuda or len(held) >= CUDA_LOSSES_HELD or stop.wanted:
-                self._look_at(held, number)
+                self._read_losses(held, number)
             now = time.perf_counter()
             self._state.seconds += now - started
             started = now
             if stop.wanted:
                 return False
-        self._look_at(held, number)
+        self._read_losses(held, number)
         return True
 
     def _step(self, batch: dict[str, Tensor]) -> Tensor:
@@ -307,12 +308,12 @@ class _Run:
     def _clip(self, limit: float) -> None:
         gradients = [weight.grad for weight in self._trained if weight.grad is not None]
         norm = nn.utils.get_total_norm(gradients)
-        # On the CPU looking is cheaper than multiplying everything by 1; on CUDA it would wait.
+        # On the CPU a comparison is cheaper than a multiplication by 1; on CUDA it would wait.
         if self._device.type != "cpu" or norm.item() > limit:
             nn.utils.clip_grads_with_norm_(self._trained, limit, norm)
 
     def _set_rate(self, number: int, seen: float) -> None:
-        """The learning rate of a batch in whose middle ``seen`` examples of the epoch are done."""
+        """Set the learning rate of a batch in whose middle ``seen`` examples of the epoch are done."""
         part = min(1.0, seen / max(1, self._task.examples))
         rate = self._settings.rate_at((number - 1 + part) / self._settings.epochs)
         for group in self._optimizer.param_groups:
@@ -321,8 +322,8 @@ class _Run:
     def _moved(self, tensor: Tensor) -> Tensor:
         return tensor.pin_memory().to(self._device, non_blocking=True)
 
-    def _look_at(self, held: list[tuple[int, Tensor]], number: int) -> None:
-        """Add up the losses that were held back, and empty the list.
+    def _read_losses(self, held: list[tuple[int, Tensor]], number: int) -> None:
+        """Add up the losses held back, and empty the list.
 
         Raises:
             TrainingError: One is not finite.

@@ -1,10 +1,10 @@
-"""Negatives for implicit feedback: articles that count as not wanted, never a positive of the same user.
+"""Negative sampling for implicit feedback; a negative is never a positive of the same user.
 
-A click says what a user wants; nothing says what else the user does not. Training on clicks therefore draws
-negatives, and how they are drawn decides what a model learns:
+A click says what a user wants; nothing says what the user does not want. Training on clicks therefore samples
+negatives, and their distribution decides what a model learns:
 
-- :class:`UniformNegatives`: every article alike. Most are easy, and popular articles are hardly ever
-  pushed down: the model learns popularity along with taste.
+- :class:`UniformNegatives`: all articles with the same probability. Most are easy, and popular articles are
+  rarely negatives: the model learns popularity along with taste.
 - :class:`PopularityNegatives`: in proportion to ``clicks ** 0.75`` (Mikolov et al., 2013, section 2.2).
   Popular articles are negatives as often as they nearly are positives: more taste, less popularity.
 - :class:`HardNegatives`: the nearest unclicked articles. They have a gradient where easy ones have none
@@ -49,17 +49,17 @@ __all__ = [
 ]
 
 Negatives = Literal["skips", "uniform", "popularity", "in-batch", "hard", "mixed"]
-"""How settings name the kinds."""
+"""Names of the kinds of negatives in settings."""
 
 DEFAULT_POWER = 0.75
 DEFAULT_POOL = 100
 MAX_REDRAWS = 16
-"""A user who has clicked half of all articles is still refused once in 65,000 draws; then comes the exact."""
+"""Redraws before exact sampling, which a user with half of all articles needs in 1 of 65,000 draws."""
 _MAX_SCORES = 1 << 24
 
 
 class NegativeSampler(Protocol):
-    """Draws negatives for examples of one positive each."""
+    """Sampler of negatives for examples of one positive each."""
 
     def sample(
         self, users: NDArray[np.integer], n: int, rng: np.random.Generator, positives: NDArray[np.integer]
@@ -69,7 +69,7 @@ class NegativeSampler(Protocol):
         Args:
             users: Shape (B,), the user of each example.
             n: Negatives for each.
-            rng: Decides; the same state gives the same negatives.
+            rng: Random numbers; the same state gives the same negatives.
             positives: Shape (B,), the article of each example; never drawn, even if the index lacks it.
 
         Returns:
@@ -81,12 +81,12 @@ class NegativeSampler(Protocol):
         ...
 
     def log_q(self, items: ArrayLike) -> NDArray[np.float64]:
-        """The logarithm of the probability to draw each of ``items``, any shape; finite for every article."""
+        """Logarithm of the probability to draw each of ``items``, any shape; finite for every article."""
         ...
 
 
 class _WeightedNegatives:
-    """Draws in proportion to weights."""
+    """Sampler in proportion to weights."""
 
     def __init__(self, index: PositiveIndex, weights: ArrayLike, eligible: ArrayLike | None) -> None:
         self._index = index
@@ -101,7 +101,7 @@ class _WeightedNegatives:
     def sample(
         self, users: NDArray[np.integer], n: int, rng: np.random.Generator, positives: NDArray[np.integer]
     ) -> NDArray[np.int32]:
-        """As :meth:`NegativeSampler.sample`."""
+        """Draw ``n`` articles for each example, see :meth:`NegativeSampler.sample`."""
         users, positives = np.asarray(users), np.asarray(positives)
         drawn = self._draw((len(users), n), rng)
         rows, columns = np.nonzero(self._refused(users[:, None], drawn, positives[:, None]))
@@ -118,7 +118,7 @@ class _WeightedNegatives:
         return drawn
 
     def log_q(self, items: ArrayLike) -> NDArray[np.float64]:
-        """As :meth:`NegativeSampler.log_q`; of an article that is not eligible, what it would have been."""
+        """Logarithm of each item's probability, as if it were eligible."""
         result: NDArray[np.float64] = self._log_q[np.asarray(items)]
         return result
 
@@ -149,11 +149,11 @@ class _WeightedNegatives:
 
 
 class UniformNegatives(_WeightedNegatives):
-    """Every eligible article alike.
+    """Sampler that draws every eligible article with the same probability.
 
     Args:
-        index: What must not be drawn.
-        eligible: Numbers of articles that may be drawn, all by default. For a slice of a log, give
+        index: Positives of each user, which are not drawn.
+        eligible: Numbers of the articles that may be drawn, all by default. For a slice of a log, give
             :func:`shown_articles`: articles that appear only later would otherwise be learned as unwanted.
     """
 
@@ -162,14 +162,13 @@ class UniformNegatives(_WeightedNegatives):
 
 
 class PopularityNegatives(_WeightedNegatives):
-    """In proportion to ``(users who clicked + smoothing) ** power`` (Mikolov et al., 2013).
+    """Sampler in proportion to ``(users who clicked + smoothing) ** power`` (Mikolov et al., 2013).
 
     Args:
-        index: What must not be drawn, and how many users clicked each article.
-        power: 0 is uniform, 1 is popularity.
-        smoothing: Counted for every article, so that those never clicked can be drawn and have a finite
-            ``log_q``.
-        eligible: As for :class:`UniformNegatives`.
+        index: Positives of each user, which are not drawn, and the number of users who clicked each article.
+        power: Exponent; 0 is uniform, 1 is popularity.
+        smoothing: Pseudo-count of every article, so that those never clicked have a finite ``log_q``.
+        eligible: Numbers of the articles that may be drawn, all by default.
 
     Raises:
         ValueError: ``power`` is negative or ``smoothing`` not positive.
@@ -189,7 +188,7 @@ class PopularityNegatives(_WeightedNegatives):
 
 
 class HardNegatives:
-    """One of the nearest articles that the user has not clicked, by vectors that the caller refreshes.
+    """Sampler of the nearest articles that the user has not clicked, by vectors that the caller refreshes.
 
     Nearest to the example's positive, or, where :meth:`refresh` is given the users' vectors, to its user. A
     neighbourhood is searched for when it is first needed, exactly, and kept until the next refresh: 4 bytes
@@ -200,10 +199,10 @@ class HardNegatives:
     is certain up to ``pool``, so that its correction would undo that they are hard.
 
     Args:
-        index: What must not be drawn.
-        otherwise: Draws where there is no neighbourhood, and says which articles are eligible.
-        pool: How many nearest articles are drawn from.
-        eligible: As for :class:`UniformNegatives`.
+        index: Positives of each user, which are not drawn.
+        otherwise: Sampler where there is no neighbourhood.
+        pool: Number of nearest articles that are drawn from.
+        eligible: Numbers of the articles that may be drawn, all by default.
     """
 
     def __init__(
@@ -224,11 +223,11 @@ class HardNegatives:
         self._near = np.zeros((0, self._pool), np.int32)
 
     def refresh(self, vectors: NDArray[np.float32], queries: NDArray[np.float32] | None = None) -> None:
-        """Forget all neighbourhoods; from now on they are those of these vectors, by dot product.
+        """Replace the neighbourhoods by those of these vectors, by dot product.
 
         Args:
             vectors: Shape (n_items, d). Scale them to norm 1 where nearness means the cosine.
-            queries: Shape (n_users, d), where nearest to the user is meant.
+            queries: Shape (n_users, d); with them the nearest to the user are drawn, not to the positive.
 
         Raises:
             ValueError: There are not as many vectors as items, or queries as users.
@@ -245,14 +244,14 @@ class HardNegatives:
     def sample(
         self, users: NDArray[np.integer], n: int, rng: np.random.Generator, positives: NDArray[np.integer]
     ) -> NDArray[np.int32]:
-        """As :meth:`NegativeSampler.sample`."""
+        """Draw ``n`` articles for each example, see :meth:`NegativeSampler.sample`."""
         users, positives = np.asarray(users), np.asarray(positives)
         if self._vectors is None:
             return self._otherwise.sample(users, n, rng, positives)
-        near = self._neighbours(positives if self._queries is None else users)
+        near = self._neighbours(positives if self._queries is None else users)  # (B, pool)
         usable = ~self._index.contains(users[:, None], near) & (near != positives[:, None])
-        counts = usable.sum(axis=1)
-        first = np.argsort(~usable, axis=1, kind="stable")
+        counts = usable.sum(axis=1)  # (B,)
+        first = np.argsort(~usable, axis=1, kind="stable")  # (B, pool): the usable ones first
         choice = (rng.random((len(users), n)) * counts[:, None]).astype(np.int64)
         np.minimum(choice, np.maximum(counts - 1, 0)[:, None], out=choice)
         drawn = np.take_along_axis(near, np.take_along_axis(first, choice, axis=1), axis=1)
@@ -262,11 +261,11 @@ class HardNegatives:
         return drawn
 
     def log_q(self, items: ArrayLike) -> NDArray[np.float64]:
-        """As if drawn uniformly: see the class."""
+        """Logarithm of a uniform probability: the neighbourhoods change with every refresh."""
         return np.full(np.shape(items), -np.log(len(self._items)))
 
     def _neighbours(self, keys: NDArray[np.integer]) -> NDArray[np.int32]:
-        """The nearest eligible articles, shape (B, pool), in no order."""
+        """Nearest eligible articles (B, pool), in no order."""
         assert self._vectors is not None
         needed = np.unique(keys)
         needed = needed[self._near[needed, 0] < 0]
@@ -284,11 +283,11 @@ class HardNegatives:
 
 
 class MixedNegatives:
-    """Each negative by one of several samplers, chosen at random in the given shares.
+    """Mixture of samplers: each negative is drawn by one of them, chosen at random in the given shares.
 
     Args:
-        samplers: Usually uniform, by popularity, and hard.
-        shares: Of each sampler; they sum to 1.
+        samplers: Components, usually uniform, by popularity, and hard.
+        shares: Probability of each sampler; they sum to 1.
 
     Raises:
         ValueError: There are not as many shares as samplers, or they do not sum to 1.
@@ -305,7 +304,7 @@ class MixedNegatives:
     def sample(
         self, users: NDArray[np.integer], n: int, rng: np.random.Generator, positives: NDArray[np.integer]
     ) -> NDArray[np.int32]:
-        """As :meth:`NegativeSampler.sample`."""
+        """Draw ``n`` articles for each example, see :meth:`NegativeSampler.sample`."""
         users, positives = np.asarray(users), np.asarray(positives)
         by = np.searchsorted(np.cumsum(self._shares)[:-1], rng.random((len(users), n)), side="right")
         drawn = np.empty((len(users), n), np.int32)
@@ -316,7 +315,7 @@ class MixedNegatives:
         return drawn
 
     def log_q(self, items: ArrayLike) -> NDArray[np.float64]:
-        """The logarithm of the mixture of the samplers' distributions."""
+        """Logarithm of the mixture of the samplers' distributions."""
         parts = [sampler.log_q(items) for sampler in self._samplers]
         with np.errstate(divide="ignore"):
             weighted = np.stack(parts) + np.log(self._shares).reshape(-1, *(1,) * np.ndim(items))
@@ -325,12 +324,12 @@ class MixedNegatives:
 
 
 class SkipNegatives:
-    """What an impression showed and its user has clicked neither there nor elsewhere in the log.
+    """Sampler of an impression's skips: articles that it showed and its user clicked nowhere in the log.
 
     Args:
         log: The impressions.
-        index: What must not be drawn.
-        otherwise: Draws for impressions of which everything was clicked.
+        index: Positives of each user, which are not drawn.
+        otherwise: Sampler for impressions without a skip.
     """
 
     def __init__(self, log: ImpressionLog, index: PositiveIndex, otherwise: NegativeSampler) -> None:
@@ -353,7 +352,7 @@ class SkipNegatives:
         Args:
             impressions: Shape (B,), positions in the log.
             n: Negatives for each.
-            rng: Decides.
+            rng: Random numbers.
             positives: Shape (B,), the article of each example.
 
         Returns:
@@ -398,7 +397,7 @@ def make_sampler(
 
 
 def shown_articles(log: ImpressionLog) -> NDArray[np.int64]:
-    """The articles that are shown, or in a history, in a slice of a log; ascending."""
+    """Numbers of the articles that a slice of a log shows or has in a history, ascending."""
     seen = np.zeros(len(log.articles), np.bool_)
     seen[log.candidates] = True
     lengths = np.diff(log.history_start)

@@ -1,4 +1,4 @@
-"""What is told of a training run while it goes on, with or without torch."""
+"""Observer of a training run, with or without torch."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import Protocol
 
 
 class Observer(Protocol):
-    """Is told how training goes; must return quickly, and not raise."""
+    """Observer of a training run; its methods must return quickly, and not raise."""
 
     def batch(self, epoch: int, done: int, examples: int, loss: float) -> None:
-        """``done`` of about ``examples`` examples of ``epoch`` are done; ``loss`` is the last batch's."""
+        """Record a batch: ``done`` of about ``examples`` examples of ``epoch``, and the batch's ``loss``."""
         ...
 
     def epoch(self, figures: Mapping[str, float]) -> None:
-        """An epoch is done: its entry of the curve."""
+        """Record the figures of a finished epoch, its entry of the curve."""
         ...
 
 
 class Unobserved:
-    """The observer who does not listen."""
+    """Observer that ignores everything."""
 
     def batch(self, epoch: int, done: int, examples: int, loss: float) -> None:
         """Ignore a batch."""

@@ -1,10 +1,10 @@
-"""What the ranker knows without vectors: the part of its score that a tower is trained beside.
+"""Offsets for residual training: the ranker's score of each candidate by ids, without vectors.
 
-A stream has for free what a tower must not learn: how popular an article is now, how new, how tired of it the
-user is. On a log where what is read today is skipped next week a tower that takes up popularity is worse than
-none. So each candidate's score by ids alone is computed once, test-then-train, with the code that serves, and
-training adds it to the tower's: the tower learns the rest (as the base margin of gradient boosting; Friedman,
-2001).
+A stream counts what a tower must not learn: how popular an article is now, how new, and how often the user
+was shown it. Where the articles read today are skipped next week, a tower that learns popularity is worse
+than none. So each candidate's score by ids alone is computed once, test-then-train, with the code that
+serves, and training adds it to the tower's: the tower learns the rest (as the base margin of gradient
+boosting; Friedman, 2001).
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from freshet.models.ranking.linear import DEFAULT_WEIGHTS, LinearRanker
 from freshet.models.users.pooling import Pooling
 
 _BY_IDS = Pooling(1, (86_400.0,), 86_400.0, 1.0, max_recent_clicks=50, max_exposures=200)
-"""No article has a vector; only recent clicks and exposures of it count."""
+"""Pooling without vectors: only recent clicks and exposures count."""
 
 
 def joined(earlier: ImpressionLog, later: ImpressionLog) -> ImpressionLog:
-    """Two consecutive slices of one log as one.
+    """Join two consecutive slices of one log.
 
     Raises:
         ValueError: They are not of one log.
@@ -48,11 +48,11 @@ def joined(earlier: ImpressionLog, later: ImpressionLog) -> ImpressionLog:
 
 
 def ranker_offsets(log: ImpressionLog, weights: Mapping[str, float] = DEFAULT_WEIGHTS) -> NDArray[np.float32]:
-    """The ranker's score of every candidate of a log, by ids alone: about 3,000 impressions per second.
+    """Score every candidate of a log by ids alone, about 3,000 impressions per second.
 
     Args:
-        log: In the order of time; each impression's scores rest on those before it.
-        weights: Of the ranker; those of features of vectors do nothing.
+        log: Impressions in the order of time; each one's scores depend on those before it.
+        weights: Weights of the ranker; those of vector features have no effect.
 
     Returns:
         Shape (candidates,), aligned with ``log.candidates``.

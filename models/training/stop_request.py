@@ -1,4 +1,4 @@
-"""A wish to stop, heard between two batches instead of in the middle of one."""
+"""Stop request by signal, honoured between two batches instead of in the middle of one."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopRequest:
-    """While it is entered, the first SIGINT or SIGTERM is only noted; the second acts as it always did.
+    """Context in which the first SIGINT or SIGTERM is only noted; the second has its usual effect.
 
-    Signals reach the main thread alone: entered in another thread, it notes nothing.
+    Signals reach only the main thread; in another thread nothing is noted.
     """
 
     def __init__(self) -> None:

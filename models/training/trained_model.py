@@ -1,4 +1,4 @@
-"""What training gives: all of a bundle but its name, its data and its folder."""
+"""Result of training: all of a bundle except its name, its data and its folder."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ class TrainedModel:
     user: UserSpec
     weights: Weights
     examples: int
-    """Examples of one epoch."""
+    """Number of examples of one epoch."""
     vocabularies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """All that decided the result, the seed apart; JSON."""
+    """Settings that decided the result, as JSON, without the seed."""
     curve: tuple[dict[str, float], ...] = ()
-    """One entry for each epoch."""
+    """Figures of each epoch."""
     figures: Mapping[str, float] = field(default_factory=dict)
-    """Of the epoch that was kept, on the validation slice."""
+    """Figures of the epoch that was kept, on the validation slice."""
     ranker_weights: Mapping[str, float] | None = None
     encoder: EncoderSpec | None = None
-    """Set where the tower uses text."""
+    """Text encoder, where training chose or tuned it itself."""
     tuned_encoder: Path | None = None
-    """A folder with a tuned text encoder, which moves into the bundle."""
+    """Folder with a tuned text encoder, which moves into the bundle."""

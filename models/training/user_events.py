@@ -1,4 +1,4 @@
-"""What each impression's user had clicked and skipped before it, as padded arrays, for training and scoring.
+"""Clicks and skips of each impression's user before it, as padded arrays, for training and scoring.
 
 Guarantee: an event belongs to an impression only if its own impression is strictly earlier in time; nothing
 of the impression itself, of another at the same second, or of a later one appears. Before a user's first
@@ -22,12 +22,12 @@ from freshet.models.datasets.impression_log import ImpressionLog
 from freshet.models.users.state import HISTORY_SPACING_S
 
 NOTHING = -1
-"""Pads the articles of a user with fewer events; its age is 0."""
+"""Padding of the articles of a user with fewer events; its age is 0."""
 
 
 @dataclass(frozen=True)
 class EventBatch:
-    """The events before each of B impressions, the newest first, as wide as the longest needs."""
+    """Events before each of B impressions, the newest first, as wide as the longest row."""
 
     clicks: NDArray[np.int32]
     """Shape (B, L): numbers of articles, ``NOTHING`` where there are fewer."""
@@ -36,16 +36,15 @@ class EventBatch:
     skips: NDArray[np.int32]
     """Shape (B, M): articles shown and not clicked."""
     skip_age_s: NDArray[np.float32]
-    """Shape (B, M)."""
+    """Shape (B, M): seconds from the skip to the impression."""
 
 
 class UserEvents:
-    """The events of a log's users, ready to be asked for.
+    """Index of the events of a log's users.
 
     Args:
-        log: In the order of time.
-        earlier: The part of the same log that comes before, whose events count too; ``positions`` are of
-            ``log``.
+        log: Impressions in the order of time.
+        earlier: Earlier part of the same log, whose events count too; ``positions`` are those of ``log``.
 
     Raises:
         ValueError: ``earlier`` has other articles or users, or does not end before ``log`` begins.
@@ -82,12 +81,12 @@ class UserEvents:
         self._skip_slate_start = _running(lengths - clicks)
 
     def batch(self, positions: NDArray[np.integer], max_clicks: int, max_skips: int) -> EventBatch:
-        """The newest events before each impression.
+        """Newest events before each impression.
 
         Args:
-            positions: Shape (B,), of impressions in the log.
-            max_clicks: The most clicks of one impression's user, those of the history included.
-            max_skips: The most skips.
+            positions: Shape (B,), positions of impressions in the log.
+            max_clicks: Maximum number of clicks, those of the history included.
+            max_skips: Maximum number of skips.
         """
         at = np.asarray(positions, np.int64) + self._offset
         now_s, first = self._time_s[at], self._user_start[self._user[at]]
@@ -139,7 +138,7 @@ class UserEvents:
 
     @cached_property
     def _skips(self) -> NDArray[np.int32]:
-        """What was shown and not clicked, slate after slate."""
+        """Skipped articles, slate after slate."""
         return np.concatenate([part.candidates[~part.clicked] for part in self._parts])
 
     @cached_property
@@ -148,7 +147,7 @@ class UserEvents:
 
     @cached_property
     def _first_of_moment(self) -> NDArray[np.int64]:
-        """Of each rank, the first rank of the same user and second."""
+        """First rank of the same user and second, for each rank."""
         user, time_s = self._user[self._order], self._time_s[self._order]
         new = np.ones(len(user), np.bool_)
         new[1:] = (user[1:] != user[:-1]) | (time_s[1:] != time_s[:-1])
@@ -156,19 +155,19 @@ class UserEvents:
         return first
 
     def _strictly_earlier(self, at: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The rank (B,) before which the user's earlier impressions end."""
+        """Rank (B,) at which the user's strictly earlier impressions end."""
         ranks: NDArray[np.int64] = self._first_of_moment[self._rank[at]]
         return ranks
 
 
 def _slates_of(log: ImpressionLog, first: int) -> NDArray[np.int64]:
-    """Of each click the number of its impression, counted from ``first``."""
+    """Number of each click's impression, counted from ``first``."""
     numbers = np.searchsorted(log.slate_start, np.flatnonzero(log.clicked), side="right")
     return numbers.astype(np.int64) + (first - 1)
 
 
 def _running(counts: NDArray[np.integer]) -> NDArray[np.int64]:
-    """0 and the running sums, shape (n + 1,)."""
+    """Running sums (n + 1,), the first one 0."""
     sums = np.zeros(len(counts) + 1, np.int64)
     np.cumsum(counts, out=sums[1:])
     return sums

@@ -1,4 +1,4 @@
-"""The vectors that a bundle gives the articles of a log, texts encoded first where its tower reads them."""
+"""Article vectors of a log from a bundle; texts are encoded first where its tower reads them."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def bundle_vectors(
     settings: Settings,
     progress: Callable[[int, int], None] | None = None,
 ) -> FloatMatrix:
-    """Vectors (articles, d), float32; zeros where the bundle knows nothing of an article.
+    """Compute vectors (articles, d), float32; zeros where the bundle knows nothing of an article.
 
     Args:
-        bundle: Whose.
-        articles: Of a log.
-        settings: Where text vectors are cached, and where the encoder is.
-        progress: Told of texts encoded, and of how many.
+        bundle: Bundle of the article tower.
+        articles: Articles of a log.
+        settings: Folder of the cached text vectors, and location of the encoder.
+        progress: Called with the texts encoded and the number of texts.
 
     Raises:
         BundleError: The bundle's weights do not fit its manifest.

@@ -1,4 +1,4 @@
-"""The models that ``freshet train`` knows: where each is, what it trains on, and in one line what it is.
+"""Models of ``freshet train``: their training functions, settings, data and one-line summaries.
 
 Modules are named as text and loaded when a model is used: torch takes seconds to load, and is an extra.
 """
@@ -19,15 +19,15 @@ _WITHOUT_GENSIM = (3, 14)
 
 @dataclass(frozen=True)
 class Trainer:
-    """The functions that train one model on one kind of data."""
+    """Training of one model on one kind of data."""
 
     function: str
     """Function that trains, as ``module:name`` below ``freshet.models.training``."""
     settings: str
     """Dataclass of the settings, as ``module:name``."""
     fit: Mapping[str, Any] | None = field(default_factory=dict)
-    """What differs from the usual epochs, patience and learning rate; ``None`` where the model has a loop of
-    its own and takes a seed instead."""
+    """Defaults of :class:`~freshet.models.training.loop.FitSettings` for this model; ``None`` where the model
+    has a loop of its own and takes a seed instead."""
     random_split: bool = False
     """Whether ratings are split at random, as rating prediction is measured, instead of in time."""
 
@@ -57,7 +57,7 @@ def _loaded(name: str) -> Any:
 
 @dataclass(frozen=True)
 class TrainableModel:
-    """One model."""
+    """Model that ``freshet train`` trains."""
 
     summary: str
     trainers: Mapping[DataKind, Trainer]

@@ -1,4 +1,4 @@
-"""What a training run shows on stderr: bars while it reads, encodes and trains, one line for each epoch."""
+"""Progress of a training run on stderr: bars while it reads, encodes and trains, a line for each epoch."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ _NOT_SHOWN = frozenset({"epoch", "seconds", "examples_per_s"})
 
 
 class TrainingProgress(StageProgress):
-    """Stages, and the :class:`~freshet.models.training.observer.Observer` of a training run."""
+    """Progress of stages, and :class:`~freshet.models.training.observer.Observer` of a training run."""
 
     def batch(self, epoch: int, done: int, examples: int, loss: float) -> None:
-        """See the protocol."""
+        """Advance the bar."""
         if self._task is not None:
             self._bars.update(
                 self._task, completed=done, total=examples, said=f"epoch {epoch}, loss {loss:.4f}"
             )
 
     def epoch(self, figures: Mapping[str, float]) -> None:
-        """See the protocol."""
+        """Print the figures of an epoch in one line."""
         shown = "  ".join(f"{name} {value:.4f}" for name, value in figures.items() if name not in _NOT_SHOWN)
         speed = figures.get("examples_per_s")
         rate = f"  {speed:,.0f} examples/s" if speed else ""

@@ -32,27 +32,27 @@ if TYPE_CHECKING:
     from freshet.models.embedding.text.encoder import TransformerEncoder
 
 CACHE_FOLDER = "text-vectors"
-"""Within the data folder of the settings."""
+"""Name of the cache within the data folder of the settings."""
 PART_TEXTS = 1_024
-"""What an interruption can lose: 12 s of one CPU with MiniLM; a file of 1.5 MB."""
+"""Texts of a part, which an interruption can lose: 12 s of one CPU with MiniLM, a file of 1.5 MB."""
 MAX_CACHE_BYTES = 4 << 30
 
 Progress = Callable[[int, int], None]
-"""Told of texts done and texts in all."""
+"""Callback with the texts done and the number of texts."""
 _Text = tuple[str, str]
 
 
 class TextVectorsUnavailable(WorkerError):
-    """The text encoder that is needed is not here, or it is not the one that a bundle was trained with."""
+    """The text encoder is missing, or is not the one that a bundle was trained with."""
 
 
 class ChosenEncoder:
-    """A text encoder that is loaded when it is first needed.
+    """Text encoder that is loaded when it is first needed.
 
     Args:
         location: ``minilm``, a folder, or a Hugging Face name.
-        pooling: Of token vectors: ``cls``, ``mean`` or ``attention``.
-        spec: What the encoder must turn out to be, where that is known.
+        pooling: Pooling of token vectors: ``cls``, ``mean`` or ``attention``.
+        spec: Expected identity of the encoder, where it is known.
         threads: CPU threads of torch, for the whole process.
     """
 
@@ -67,14 +67,14 @@ class ChosenEncoder:
 
     @classmethod
     def of_settings(cls, settings: Settings, threads: int | None = None) -> Self:
-        """The encoder that ``settings`` name."""
+        """Choose the encoder that ``settings`` name."""
         return cls(settings.encoder, settings.pooling, threads=threads)
 
     @classmethod
     def of_bundle(cls, bundle: Bundle, settings: Settings, threads: int | None = None) -> Self:
-        """The encoder that ``bundle`` was trained with: the tuned one in its folder, else the one it names.
+        """Choose the encoder of a bundle: the tuned one in its folder, else the one that it names.
 
-        A bundle knows a folder's encoder by the folder's last part only; the settings say where that is.
+        A bundle names an encoder's folder by its last part only; the settings have its path.
 
         Raises:
             TextVectorsUnavailable: The bundle has no encoder.
@@ -92,10 +92,10 @@ class ChosenEncoder:
 
     @property
     def spec(self) -> EncoderSpec:
-        """What the encoder is, as a manifest has it.
+        """Identity of the encoder, in the form of a manifest.
 
         Raises:
-            TextVectorsUnavailable: It had to be loaded for that and could not be.
+            TextVectorsUnavailable: The encoder had to be loaded and could not be.
         """
         if self._spec is None:
             info = self._load().info
@@ -103,7 +103,7 @@ class ChosenEncoder:
         return self._spec
 
     def encode(self, texts: Sequence[_Text]) -> FloatMatrix:
-        """Vectors (n, d), float32, of pairs of title and abstract.
+        """Encode pairs of title and abstract into vectors (n, d), float32.
 
         Raises:
             TextVectorsUnavailable: The encoder could not be loaded, or is not the one expected.
@@ -161,14 +161,14 @@ def text_vectors_of(
     progress: Progress | None = None,
     max_cache_bytes: int = MAX_CACHE_BYTES,
 ) -> FloatMatrix:
-    """Text vectors (articles, d_text), float32, of titles and abstracts; zeros where an article has neither.
+    """Look up or encode text vectors (articles, d_text), float32; zeros for an article without text.
 
     Args:
-        articles: Of a log.
-        encoder: Loaded only where the cache lacks something.
-        cache_dir: Such as ``settings.data_dir / CACHE_FOLDER``; made where it is missing.
-        progress: Told after each part.
-        max_cache_bytes: Files beyond it are deleted, but none that this call used.
+        articles: Articles of a log.
+        encoder: Encoder, loaded only where the cache lacks a part.
+        cache_dir: Folder such as ``settings.data_dir / CACHE_FOLDER``; created where it is missing.
+        progress: Called after each part.
+        max_cache_bytes: Size above which the oldest files are deleted, but none that this call used.
 
     Raises:
         TextVectorsUnavailable: The encoder could not be loaded, or the cache cannot be written.
@@ -215,7 +215,7 @@ def _digest(identity: str, texts: Sequence[_Text]) -> str:
 
 
 def _read(path: Path, shape: tuple[int, int]) -> FloatMatrix | None:
-    """A part of the cache; None where it is missing or damaged, so that it is made again."""
+    """Read a part of the cache; None where it is missing or damaged, so that it is computed again."""
     try:
         vectors = np.load(path, allow_pickle=False)
         os.utime(path)

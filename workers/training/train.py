@@ -1,6 +1,6 @@
-"""From a folder of data to a bundle: reads, cuts in time, encodes texts, trains, and saves.
+"""Training of a bundle from a folder of data: reads, cuts in time, encodes texts, trains, and saves.
 
-What comes after the cut is never read by training, neither by the validation that stops it: that is left for
+Neither training nor the validation that stops it reads data after the cut: that is left for
 ``freshet evaluate``, which finds the cut in the bundle.
 """
 
@@ -56,26 +56,26 @@ _NO_FIGURES = _TIMINGS | {"epoch", "loss", "score"}
 
 
 class TrainError(WorkerError):
-    """Something cannot be trained as asked; the text says why and what to do."""
+    """Training cannot be done as asked; the message gives the reason and the remedy."""
 
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What the command line asks for."""
+    """Options of the command line."""
 
     folder: Path
     model: str
     out: Path
     name: str = ""
-    """Of the bundle; by default the model's."""
+    """Name of the bundle; by default the model's."""
     until: float = 0.8
-    """The share of the data, in time or at random as the model wants it, that training may see."""
+    """Share of the data that training may see, cut in time or at random, depending on the model."""
     validation: float = 0.1
-    """The share of that which decides when to stop."""
+    """Share of that data that decides when to stop."""
     chosen: Mapping[str, str] = field(default_factory=dict)
-    """The model's settings by name, as text."""
+    """Settings of the model by name, as text."""
     fit: Mapping[str, Any] = field(default_factory=dict)
-    """Of :class:`~freshet.models.training.loop.FitSettings`."""
+    """Fields of :class:`~freshet.models.training.loop.FitSettings`."""
     seed: int = 0
     encoder: str = "minilm"
     pooling: str = "mean"
@@ -85,7 +85,7 @@ class TrainOptions:
 
 @dataclass(frozen=True)
 class _Data:
-    """What was read, cut in two, and what the bundle is to say of it."""
+    """Data cut in two, and its description for the bundle."""
 
     train: Any
     validation: Any
@@ -94,14 +94,14 @@ class _Data:
     end_s: float | None
     text_vectors: FloatMatrix | None = None
     encoder: EncoderSpec | None = None
-    """That made the text vectors."""
+    """Encoder of the text vectors."""
 
 
 def kind_of(folder: Path) -> DataKind:
-    """What a folder of data is.
+    """Recognize the kind of data in a folder.
 
     Raises:
-        TrainError: It holds nothing that freshet reads.
+        TrainError: The folder has no data that freshet reads.
     """
     for name, kind in _FILES.items():
         if (folder / name).exists():
@@ -163,7 +163,7 @@ def _refuse_fit(options: TrainOptions) -> None:
 
 
 def _settings(trainer: Trainer, chosen: Mapping[str, str]) -> Any:
-    """The model's settings with what was ``chosen``, each value read as JSON where it is JSON."""
+    """Settings of the model with the ``chosen`` ones, each value read as JSON where it is JSON."""
     kind_of_settings = trainer.load_settings()
     known = {item.name: item for item in dataclasses.fields(kind_of_settings) if item.init}
     values: dict[str, Any] = {}
@@ -185,7 +185,7 @@ def _settings(trainer: Trainer, chosen: Mapping[str, str]) -> Any:
 
 
 def options_text(chosen: Mapping[str, str]) -> str:
-    """``d=64 loss=listwise``."""
+    """Format settings as ``d=64 loss=listwise``."""
     return " ".join(f"{name}={value}" for name, value in chosen.items())
 
 
@@ -205,7 +205,7 @@ def _fit_settings(
 
 
 def _described(options: TrainOptions, settings: Any, data: _Data) -> dict[str, Any]:
-    """All that decides the result, as JSON."""
+    """Description of all that decides the result, as JSON."""
     return {
         "until": options.until,
         "validation": options.validation,
@@ -219,7 +219,7 @@ def _described(options: TrainOptions, settings: Any, data: _Data) -> dict[str, A
 
 
 def _fingerprint(described: Mapping[str, Any]) -> str:
-    """Names the checkpoint: a run with other settings or other data does not resume it."""
+    """Name of the checkpoint: a run with other settings or other data does not resume it."""
     text = json.dumps(described, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -40,18 +40,18 @@ _hide_progress: Callable[[], None] = disable_progress_bar
 """Loading takes a second; a process's log is no place for a bar."""
 
 Tokens = dict[str, list[int]]
-"""One text's model inputs, by the tokenizer's names."""
+"""Model inputs of one text, by the tokenizer's names."""
 
 
 class BatchObserver(Protocol):
-    """Is told of each batch that the model computed; must not raise."""
+    """Observer of the batches that the model computes; must not raise."""
 
     def computed(self, texts: int, tokens: int, padded_tokens: int) -> None:
-        """A batch of ``texts`` with ``tokens`` of text was computed as ``padded_tokens``."""
+        """Record a batch of ``texts`` with ``tokens`` of text, computed as ``padded_tokens``."""
         ...
 
     def halved(self, texts: int) -> None:
-        """A batch of ``texts`` did not fit in memory and is tried in halves."""
+        """Record that a batch of ``texts`` did not fit in memory and is tried in halves."""
         ...
 
 
@@ -63,10 +63,10 @@ class TransformerEncoder:
         pooling: ``cls``, ``mean`` or ``attention`` (see :func:`~freshet.models.embedding.text.pooling.pool`).
         max_tokens: Longer texts are cut; without it what the model's own configuration says.
         max_batch_tokens: Longest text times number of texts of a batch; without it what suits the device.
-        device: Such as ``cpu`` or ``cuda:1``; chosen when not given.
-        dtype: The model's number format; chosen when not given. Vectors are float32 in any case.
+        device: Device, such as ``cpu`` or ``cuda:1``; by default CUDA where there is any.
+        dtype: Number format of the model; by default the fastest one. Vectors are float32 in any case.
         threads: CPU threads of torch, for the whole process; torch's own choice when not given.
-        observer: Is told of each batch.
+        observer: Observer of the batches.
 
     Raises:
         ValueError: An argument is out of range, or there is no such model, or it has no safetensors.
@@ -128,22 +128,22 @@ class TransformerEncoder:
 
     @property
     def info(self) -> EncoderInfo:
-        """All that decides a vector; ``extra`` has the longest text and a hash of a folder's weights."""
+        """Identity of the encoder; ``extra`` has the longest text and a hash of a folder's weights."""
         return self._info
 
     @property
     def dtype(self) -> torch.dtype:
-        """The number format that the model computes in."""
+        """Number format that the model computes in."""
         return self._dtype
 
     @property
     def device(self) -> torch.device:
-        """Where the model computes."""
+        """Device that the model computes on."""
         return self._device
 
     @property
     def placement(self) -> str:
-        """Where and in what the model computes, such as ``cpu bfloat16``."""
+        """Device and number format, such as ``cpu bfloat16``."""
         return f"{self._device} {str(self._dtype).removeprefix('torch.')}"
 
     def encode(self, texts: Sequence[tuple[str, str]]) -> FloatMatrix:
@@ -166,7 +166,7 @@ class TransformerEncoder:
         return vectors
 
     def token_counts(self, texts: Sequence[tuple[str, str]]) -> list[int]:
-        """Tokens that each text costs, special ones included; 0 for an empty text."""
+        """Number of tokens of each text, special ones included; 0 for an empty text."""
         counts = [0] * len(texts)
         with self._lock:
             rows, tokens = self._tokenized(texts)
@@ -175,7 +175,7 @@ class TransformerEncoder:
         return counts
 
     def _tokenized(self, texts: Sequence[tuple[str, str]]) -> tuple[Rows, list[Tokens]]:
-        """The positions of the texts that are not empty, and their tokens."""
+        """Positions of the texts that are not empty, and their tokens."""
         singles: dict[int, str] = {}
         pairs: dict[int, tuple[str, str]] = {}
         for row, (title, abstract) in enumerate(texts):
@@ -200,7 +200,7 @@ class TransformerEncoder:
 
     def _computed(self, texts: list[Tokens]) -> FloatMatrix:
         longest = max(len(text["input_ids"]) for text in texts)
-        lengths = torch.tensor([len(text["input_ids"]) for text in texts])
+        lengths = torch.tensor([len(text["input_ids"]) for text in texts])  # (n,)
         # The mask is ours, so that a tokenizer that does not name it among its inputs works too.
         mask = torch.arange(longest) < lengths[:, None]  # (n, t)
         inputs = {
@@ -209,8 +209,8 @@ class TransformerEncoder:
         }
         mask = mask.to(self._device)
         inputs = {name: column.to(self._device) for name, column in inputs.items()}
-        hidden = self._model(**inputs, attention_mask=mask.long()).last_hidden_state
-        vectors = pool(hidden, mask, self._pooling)
+        hidden = self._model(**inputs, attention_mask=mask.long()).last_hidden_state  # (n, t, d)
+        vectors = pool(hidden, mask, self._pooling)  # (n, d)
         if self._normalise:
             vectors = torch.nn.functional.normalize(vectors, dim=-1)
         result: FloatMatrix = vectors.cpu().numpy()
@@ -233,7 +233,7 @@ class TransformerEncoder:
 
 
 def fastest_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the device multiplies it natively, else float32."""
+    """Fastest number format: bfloat16 where the device multiplies it natively, else float32."""
     if device.type == "cuda":
         return torch.bfloat16
     capabilities = torch.cpu.get_capabilities() if device.type == "cpu" else {}
@@ -242,7 +242,7 @@ def fastest_dtype(device: torch.device) -> torch.dtype:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether torch failed for want of memory, on any device."""
+    """Whether torch ran out of memory, on any device."""
     # On a CPU and inside cuBLAS there is no exception class for it, only these texts.
     texts = ("can't allocate memory", "not enough memory", "ALLOC_FAILED")
     return isinstance(error, torch.OutOfMemoryError) or (

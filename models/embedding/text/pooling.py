@@ -1,4 +1,4 @@
-"""How one vector is made of a text's token vectors: the first token's, their mean, or an attention."""
+"""Pooling of a text's token vectors into one vector: the first token's, their mean, or an attention."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TEXT_POOLINGS: tuple[TextPooling, ...] = get_args(TextPooling)
 
 
 def pool(hidden: Tensor, mask: Tensor, pooling: TextPooling) -> Tensor:
-    """Text vectors of token vectors, in float32.
+    """Pool token vectors into text vectors, in float32.
 
     ``attention`` has no parameters until a bundle brings trained ones: each token weighs
     ``softmax(h . m / sqrt(d))``, where m is the mean of the text's tokens, so that tokens far from what the
@@ -21,7 +21,7 @@ def pool(hidden: Tensor, mask: Tensor, pooling: TextPooling) -> Tensor:
     Args:
         hidden: (n, t, d), the encoder's last layer.
         mask: (n, t), 1 for a token of the text and 0 for padding; every text has a token.
-        pooling: Which of the three.
+        pooling: Kind of pooling.
 
     Returns:
         (n, d) float32.
@@ -33,6 +33,6 @@ def pool(hidden: Tensor, mask: Tensor, pooling: TextPooling) -> Tensor:
     mean = (hidden * weights).sum(1) / weights.sum(1)  # (n, d)
     if pooling == "mean":
         return mean
-    scores = torch.einsum("ntd,nd->nt", hidden, mean) / hidden.shape[-1] ** 0.5
-    attention = scores.masked_fill(mask == 0, -torch.inf).softmax(-1)
+    scores = torch.einsum("ntd,nd->nt", hidden, mean) / hidden.shape[-1] ** 0.5  # (n, t)
+    attention = scores.masked_fill(mask == 0, -torch.inf).softmax(-1)  # (n, t), 0 on padding
     return torch.einsum("nt,ntd->nd", attention, hidden)

@@ -1,4 +1,4 @@
-"""Batches bounded by the tokens they cost to compute, not by their number of texts.
+"""Batches of texts bounded by their padded tokens, not by their number of texts.
 
 A padded batch costs its longest text times its number of texts. Texts are sorted by length, so that hardly
 anything is padded, and the longest come first, so that a batch that does not fit in memory shows at once.
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Rows = NDArray[np.int64]
-"""Positions in the caller's list of texts."""
+"""Positions of texts in the caller's list."""
 
 
 def token_batches(lengths: Sequence[int], max_batch_tokens: int) -> list[Rows]:
@@ -20,7 +20,7 @@ def token_batches(lengths: Sequence[int], max_batch_tokens: int) -> list[Rows]:
 
     Args:
         lengths: Tokens of each text.
-        max_batch_tokens: The most that longest times count may be; a text longer than that is alone.
+        max_batch_tokens: Maximum of longest text times number of texts; a longer text is alone.
 
     Returns:
         The texts' positions, longest first; texts of equal length keep their order.
@@ -47,13 +47,13 @@ def compute_halving(
     half_may_succeed: Callable[[Exception], bool],
     on_halved: Callable[[int], None],
 ) -> None:
-    """Compute ``rows``, in halves of halves where a batch fails in a way that a smaller one may not.
+    """Compute ``rows``, halving each batch that fails in a way that a smaller one may not.
 
     Args:
         rows: The batch.
-        compute: Does the work for some of ``rows``; it must be free to run again after it failed.
+        compute: Computes some of ``rows``; it must be repeatable after a failure.
         half_may_succeed: Whether half of a batch that failed with this exception may succeed.
-        on_halved: Told the size of each batch that failed, before its halves are tried.
+        on_halved: Called with the size of each batch that failed, before its halves are tried.
 
     Raises:
         Exception: What ``compute`` raised, when halving cannot help or a single row failed.

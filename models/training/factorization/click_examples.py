@@ -1,4 +1,4 @@
-"""The clicks of a log as training examples: each with negatives, drawn anew in every epoch.
+"""Training examples from the clicks of a log, each with negatives that are drawn anew in every epoch.
 
 Guarantees: an epoch has every click once, in an order that its random numbers decide; a negative is never an
 article that its user has clicked (:mod:`freshet.models.training.negatives`), nor one that the slice did not
@@ -28,30 +28,30 @@ from freshet.models.training.negatives import (
 
 @dataclass(frozen=True)
 class ClickBatch:
-    """B clicks."""
+    """Batch of B clicks."""
 
     impressions: NDArray[np.int64]
-    """Shape (B,): positions in the log."""
+    """Positions (B,) of the impressions in the log."""
     users: NDArray[np.int32]
     """Shape (B,)."""
     articles: NDArray[np.int32]
-    """Shape (B, 1 + n): the clicked one first, then its negatives; (B, 1) with in-batch negatives."""
+    """Articles (B, 1 + n): the clicked one first, then its negatives; (B, 1) with in-batch negatives."""
     counts: NDArray[np.bool_] | None = None
-    """Shape (B, B): which of the batch's articles count for which click; with in-batch negatives only."""
+    """Mask (B, B) of the batch's articles that count for each click; with in-batch negatives only."""
     log_q: NDArray[np.float32] | None = None
-    """Shape (B,): to subtract from each article's logits; with in-batch negatives only."""
+    """Sampling correction (B,) of each article's logits; with in-batch negatives only."""
 
 
 class ClickExamples:
-    """The clicks of a slice of a log.
+    """Clicks of a slice of a log as examples.
 
     Args:
-        log: The slice.
-        negatives: How they are drawn.
-        per_click: How many there are for each click; in-batch negatives are as many as the batch has.
+        log: Slice to train on.
+        negatives: Kind of negatives.
+        per_click: Negatives for each click; in-batch negatives are as many as the batch has.
 
     Raises:
-        ValueError: Nothing was clicked, or ``negatives`` is no such kind.
+        ValueError: Nothing was clicked, or there is no such kind of negatives.
     """
 
     def __init__(self, log: ImpressionLog, negatives: Negatives, per_click: int) -> None:
@@ -67,8 +67,8 @@ class ClickExamples:
         self.articles: NDArray[np.int32] = log.candidates[clicked]
         """Shape (clicks,)."""
         self.shown: NDArray[np.int64] = np.unique(log.candidates).astype(np.int64)
-        """Numbers of the articles that the slice shows, ascending. One that is in histories only could be
-        learned as a negative and never as anything else."""
+        """Numbers of the articles that the slice shows, ascending. An article that is only in histories would
+        be a negative, and never a positive."""
         self._per_click = per_click
         self._index = PositiveIndex.of_log(log)
         self._sampler, self._hard = make_sampler(negatives, self._index, self.shown)
@@ -91,7 +91,7 @@ class ClickExamples:
             self._hard.refresh(vectors)
 
     def batches(self, rng: np.random.Generator, size: int) -> Iterator[ClickBatch]:
-        """One epoch, ``size`` clicks at a time, the last batch smaller."""
+        """Yield one epoch, ``size`` clicks at a time, the last batch smaller."""
         order = rng.permutation(len(self))
         for start in range(0, len(order), size):
             chosen = order[start : start + size]

@@ -1,7 +1,4 @@
-"""The tables of a matrix factorization: vectors and biases of users and items, and their export.
-
-Row 0 of each table is for the unknown: zero, and never trained.
-"""
+"""Tables of a matrix factorization: vectors and biases of users and items, and their export."""
 
 from __future__ import annotations
 
@@ -14,18 +11,18 @@ from torch.nn import functional
 from freshet.models.embedding.bundle import UserSpec
 
 POOLED = UserSpec(half_lives_s=(2 * 3_600.0, 7 * 86_400.0), negative_half_life_s=86_400.0, prior_weight=1.0)
-"""How a stream pools users whose row in the table it does not look up: the stream's own defaults."""
+"""Pooling of users on a stream, which does not look up their rows: the stream's own defaults."""
 
 
 class FactorTables(nn.Module):
-    """The tables; row 0 of each is for the unknown, zero, and never trained.
+    """Factor tables; row 0 of each stands for the unknown, is zero and never trained.
 
     Args:
-        users: Rows for known users.
-        items: Rows for known items.
-        d: Dimension.
-        init_std: Of the first values.
-        biases: Whether there are any.
+        users: Number of known users.
+        items: Number of known items.
+        d: Dimension of the vectors.
+        init_std: Standard deviation of the initial values.
+        biases: Whether there are biases.
     """
 
     def __init__(self, users: int, items: int, d: int, init_std: float, biases: bool) -> None:
@@ -58,15 +55,15 @@ class FactorTables(nn.Module):
 
 
 def column(table: Tensor, rows: Tensor) -> Tensor:
-    """Entries of a vector by number, any shape; row 0 gets no gradient.
+    """Look up entries of a vector by number, any shape; row 0 gets no gradient.
 
-    ``table[rows]`` is the same, and its gradient, made by sorting, takes four times as long.
+    ``table[rows]`` gives the same, but its gradient, computed by sorting, takes four times as long.
     """
     return functional.embedding(rows, table.unsqueeze(1), padding_idx=0).squeeze(-1)
 
 
 def numbered(numbers: NDArray[np.integer], size: int) -> NDArray[np.int64]:
-    """The row of each number below ``size``: 1 + i for ``numbers[i]``, else 0."""
+    """Table row (size,) of each number below ``size``: 1 + i for ``numbers[i]``, else 0."""
     rows = np.zeros(size, np.int64)
     rows[numbers] = 1 + np.arange(len(numbers))
     return rows

@@ -1,4 +1,4 @@
-r"""Matrix factorization: a vector for every user and every article, learned from who clicked what.
+r"""Matrix factorization: a vector for every user and every article, learned from clicks.
 
 The model of Vespa's news recommendation tutorial (part 4, 2021), with biases (Koren, Bell and Volinsky, 2009,
 equation 4):
@@ -48,7 +48,7 @@ from freshet.models.training.trained_model import TrainedModel
 
 @dataclass(frozen=True)
 class MatrixFactorizationSettings:
-    """How the model looks, and what it is trained on.
+    """Settings of the model and its examples.
 
     Raises:
         ValueError: A value is out of range.
@@ -56,17 +56,17 @@ class MatrixFactorizationSettings:
 
     d: int = 50
     biases: bool = True
-    """Learn the three biases; without them the dot product is all."""
+    """Learn the three biases; without them the model is the dot product."""
     negatives: Negatives = "skips"
     per_click: int = 4
     """Negatives for each click."""
     batch_clicks: int = 512
-    """With a learning rate of .005. A step costs what all rows of the tables cost, so that a log of millions
-    of articles and users wants thousands."""
+    """Clicks of a batch, for a learning rate of .005. The cost of a step grows with the tables, so that a log
+    of millions of articles and users needs thousands."""
     penalty: float = 0.0
-    """Times the squared norm of the vectors of each pair, added to its loss."""
+    """L2 penalty of the vectors of each pair."""
     init_std: float = 0.1
-    """Of the first values."""
+    """Standard deviation of the initial values."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -91,16 +91,16 @@ def train_matrix_factorization(
     """Train on the clicks of a slice of a log; the validation's AUC decides which epoch is kept.
 
     Args:
-        train: What is learned from.
-        validation: A later slice of the same log.
-        settings: Of the model.
-        fit_settings: Of the training loop.
-        observer: Told how it goes.
-        text_vectors: Not read: the model knows ids only.
+        train: Slice to train on.
+        validation: Later slice of the same log.
+        settings: Settings of the model.
+        fit_settings: Settings of the training loop.
+        observer: Observer of the training.
+        text_vectors: Not read: the model knows only ids.
 
     Raises:
         ValueError: Nothing was clicked in ``train``.
-        TrainingError: As :func:`~freshet.models.training.loop.fit`.
+        TrainingError: See :func:`~freshet.models.training.loop.fit`.
     """
     task = ClickFactorization(train, validation, settings, fit_settings.seed)
     result = fit(task, fit_settings, observer)
@@ -122,7 +122,7 @@ def train_matrix_factorization(
 
 
 class ClickFactorization:
-    """The training task."""
+    """Training task, see :class:`~freshet.models.training.loop.Task`."""
 
     def __init__(
         self,
@@ -134,7 +134,7 @@ class ClickFactorization:
         self._settings = settings
         self._clicks = ClickExamples(train, settings.negatives, settings.per_click)
         self.examples = len(self._clicks)
-        """Clicks."""
+        """Number of clicks."""
         self.users = np.unique(self._clicks.users)
         """Numbers of the users with a row, in the order of the rows."""
         self.articles = self._clicks.shown
@@ -148,7 +148,7 @@ class ClickFactorization:
         self._validation = _Impressions(validation)
 
     def batches(self, rng: np.random.Generator) -> Iterator[dict[str, Tensor]]:
-        """One epoch."""
+        """Yield one epoch of batches."""
         if self._clicks.wants_vectors:
             table = self.module.item.weight.detach().cpu().numpy()
             self._clicks.refresh(table[self._item_row])
@@ -156,9 +156,9 @@ class ClickFactorization:
             yield self._tensors(batch)
 
     def loss(self, batch: dict[str, Tensor]) -> Tensor:
-        """Binary cross-entropy of clicks and negatives; with in-batch negatives, of a softmax."""
+        """Binary cross-entropy of clicks and negatives; softmax cross-entropy with in-batch negatives."""
         if "counts" in batch:
-            items = batch["items"].T.expand(len(batch["users"]), -1)
+            items = batch["items"].T.expand(len(batch["users"]), -1)  # (B, B): the batch's clicked articles
             scores, p, q = self.module(batch["users"], items)
             scores = (scores - batch["log_q"]).masked_fill(~batch["counts"], -torch.inf)
             loss = functional.cross_entropy(scores, torch.arange(len(scores), device=scores.device))
@@ -172,19 +172,19 @@ class ClickFactorization:
         return loss
 
     def validate(self) -> tuple[float, dict[str, float]]:
-        """The AUC, and its share over candidates that training has shown."""
+        """Compute the AUC, the score; 0 where no impression can be ranked."""
         auc = self.auc(self._validation)
         return (0.0, {}) if auc is None else (auc, {"auc": auc})
 
     def figures(self, kept: dict[str, float]) -> dict[str, float]:
-        """Of the kept epoch, and how much of the validation the model knows at all."""
+        """Figures of the kept epoch, and the share of the validation candidates that have a vector."""
         figures = {name: kept[name] for name in ("loss", "auc") if name in kept}
         return figures | {"known_candidates": self._validation.share_of(self._item_row > 0)}
 
     def auc(self, impressions: _Impressions) -> float | None:
-        """The mean AUC of impressions; ``None`` where none has both labels.
+        """Mean AUC of impressions; ``None`` where none has both labels.
 
-        Who or what is unknown is the average of the known ones.
+        An unknown user or article has the mean vector and bias of the known ones.
         """
         if not len(impressions.sizes):
             return None
@@ -221,11 +221,11 @@ class ClickFactorization:
 
 
 _CHUNK = 1 << 18
-"""Candidates scored at once."""
+"""Number of candidates scored at once."""
 
 
 class _Impressions:
-    """The impressions of a slice that have both labels."""
+    """Impressions of a slice that have both labels."""
 
     def __init__(self, log: ImpressionLog) -> None:
         both = rankable_impressions(log)
@@ -236,5 +236,5 @@ class _Impressions:
         self.labels = log.clicked[kept].astype(np.float64)
 
     def share_of(self, known: NDArray[np.bool_]) -> float:
-        """The share of the candidates that are ``known`` (articles,)."""
+        """Share of the candidates that are ``known`` (articles,)."""
         return float(known[self.candidates].mean()) if len(self.candidates) else 0.0

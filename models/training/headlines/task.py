@@ -1,4 +1,4 @@
-r"""Learn from headline tests which words get a story clicked.
+r"""Training on headline tests: learns which words get a story clicked.
 
 A test shows one story under several headlines. Given the test's C clicks, which arm each of them fell on is
 multinomial with
@@ -23,7 +23,7 @@ random rotation, which keeps angles (Johnson and Lindenstrauss, 1984), so that a
 what they are about. The population's vector is :math:`e_1`: a user of whom nothing is known is shown what
 everybody clicks, and clicks add what this user reads.
 
-What it cannot do: tell stories apart. It has only seen headlines compete for the same story.
+What it cannot do: compare stories. It has only seen headlines compete for the same story.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _DAY_S = 86_400.0
 
 @dataclass(frozen=True)
 class HeadlineSettings:
-    """What decides the model beside its data.
+    """Settings of the model.
 
     Raises:
         ValueError: A value is out of range.
@@ -64,21 +64,21 @@ class HeadlineSettings:
 
     encoder: str = "minilm"
     layers: int = 4
-    """Of the encoder's layers those that are kept: MiniLM's fourth knows most of headlines."""
+    """Number of the encoder's layers that are kept: MiniLM's fourth knows most of headlines."""
     tuned_layers: int = 2
     pooling: TextPooling = "mean"
     dimension: int = 64
     dropout: float = 0.1
-    """In the tuned layers."""
+    """Dropout rate of the tuned layers."""
     evidence_clicks: float = 100.0
-    """Kappa, in clicks an arm."""
+    """Kappa, clicks for each arm."""
     ridge_penalty: float = 1.0
-    """Of the regression that the first row starts from."""
+    """Penalty of the ridge regression that the first row starts from."""
     tests_per_batch: int = 16
     half_life_h: float = 24.0
-    """Of a user's clicks, when the bundle serves."""
+    """Half-life in hours of a user's clicks, when the bundle serves."""
     prior_weight: float = 20.0
-    """The population counts as much as this many fresh clicks, when the bundle serves."""
+    """Weight of the population's vector in fresh clicks, when the bundle serves."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -92,7 +92,7 @@ class HeadlineSettings:
 
 
 class HeadlineModel(nn.Module):
-    """Text tuning, and the weights of the score."""
+    """Tuned text encoder, and the weights of the score."""
 
     def __init__(self, encoder: TextTuning, weights: NDArray[np.float64]) -> None:
         super().__init__()
@@ -100,31 +100,31 @@ class HeadlineModel(nn.Module):
         self.appeal = nn.Parameter(torch.from_numpy(weights.astype(np.float32)))
 
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
-        """Scores (n,) of what the frozen layers gave, (n, t, hidden), and mask (n, t)."""
+        """Scores (n,) of texts from the frozen layers' states (n, t, hidden) and the mask (n, t)."""
         scores: Tensor = self.encoder(states, mask) @ self.appeal
         return scores
 
 
 def listwise_loss(scores: Tensor, clicks: Tensor, impressions: Tensor, weight: Tensor) -> Tensor:
-    """The weighted mean divergence of tests' clicks from what scores predict, a scalar; see the module.
+    """Weighted mean divergence of the tests' clicks from the predicted ones, a scalar; see the module.
 
     Args:
-        scores: (tests, arms), anything where there is no arm.
+        scores: (tests, arms), any number where there is no arm.
         clicks: (tests, arms), 0 where there is no arm; each test has a click.
         impressions: (tests, arms), 0 where there is no arm.
         weight: (tests,), mean about 1.
     """
-    observed = clicks / clicks.sum(1, keepdim=True)
+    observed = clicks / clicks.sum(1, keepdim=True)  # (tests, arms): shares of the clicks
     arm = impressions > 0
     logits = (scores + impressions.clamp_min(1.0).log()).masked_fill(~arm, -torch.inf)
-    predicted = logits.log_softmax(1).masked_fill(~arm, 0.0)
+    predicted = logits.log_softmax(1).masked_fill(~arm, 0.0)  # (tests, arms): logarithms of shares
     divergence = torch.special.xlogy(observed, observed) - observed * predicted
     loss: Tensor = (weight * divergence.sum(1)).mean()
     return loss
 
 
 def evidence(tests: HeadlineTests, evidence_clicks: float) -> NDArray[np.float32]:
-    """The tests' weights (tests,), of mean 1; 0 for a test without clicks or with one arm."""
+    """Weights (tests,) of tests, of mean 1; 0 for a test without clicks or with one arm."""
     clicks = np.add.reduceat(tests.clicks, tests.arm_start[:-1])
     arms = np.diff(tests.arm_start)
     weight = np.where(arms > 1, clicks / (1.0 + clicks / (evidence_clicks * arms)), 0.0)
@@ -138,11 +138,11 @@ class HeadlineTask:
     """Headline tests under training; a :class:`~freshet.models.training.loop.Task`.
 
     Args:
-        model: What is trained.
-        train: The tests to learn from.
-        validation: The tests that decide which epoch is kept.
-        states: Of the frozen layers, for the arms of both.
-        settings: Of the model.
+        model: Module under training.
+        train: Tests to learn from.
+        validation: Tests that decide which epoch is kept.
+        states: States of the frozen layers, for the arms of both.
+        settings: Settings of the model.
     """
 
     def __init__(
@@ -159,21 +159,21 @@ class HeadlineTask:
         self._per_batch = settings.tests_per_batch
         self._weight = evidence(train, settings.evidence_clicks)
         self._used = np.flatnonzero(self._weight)
-        # A batch costs its longest headline times its headlines: tests of like length go together.
+        # A batch costs its longest headline times its headlines: tests of similar length go together.
         self._longest = np.maximum.reduceat(self._states.lengths, train.arm_start[:-1])
 
     @property
     def module(self) -> nn.Module:
-        """The model."""
+        """Module under training."""
         return self._model
 
     @property
     def examples(self) -> int:
-        """Tests of one epoch."""
+        """Number of tests of one epoch."""
         return len(self._used)
 
     def batches(self, rng: np.random.Generator) -> Iterator[dict[str, Tensor]]:
-        """The tests in a random order, but those of like length together."""
+        """Yield the tests in a random order, tests of similar length together."""
         shuffled = self._used[rng.permutation(len(self._used))]
         noisy = self._longest[shuffled] + rng.uniform(-1.0, 1.0, len(shuffled))
         by_length = shuffled[np.argsort(noisy)]
@@ -182,12 +182,12 @@ class HeadlineTask:
             yield self._batch(np.sort(by_length[start : start + self._per_batch]))
 
     def loss(self, batch: dict[str, Tensor]) -> Tensor:
-        """See :func:`listwise_loss`."""
+        """Listwise loss of a batch, see :func:`listwise_loss`."""
         scores = self._model(batch["states"], batch["mask"])[batch["arm"]]
         return listwise_loss(scores.float(), batch["clicks"], batch["impressions"], batch["weight"])
 
     def validate(self) -> tuple[float, dict[str, float]]:
-        """Pairwise accuracy on the significant pairs; the same on all pairs beside it."""
+        """Compute the pairwise accuracy on the significant pairs, the score, and on all pairs."""
         scores = self._scores(self._validation_states)
         significant = pairwise_accuracy(self._validation, scores, resamples=1)
         every = pairwise_accuracy(self._validation, scores, significant_only=False, resamples=1)
@@ -226,7 +226,7 @@ def train_headlines(
     fit_settings: FitSettings,
     observer: Observer,
 ) -> TrainedModel:
-    """Train on headline tests; the tuned encoder is left beside the checkpoint, to be moved into the bundle.
+    """Train on headline tests; the tuned encoder is saved beside the checkpoint, and moves into the bundle.
 
     Raises:
         ValueError: There is no such encoder, no test to train on, or no significant pair to validate on.
@@ -273,7 +273,7 @@ def train_headlines(
 
 
 def text_vectors(encoder: TextTuning, states: TokenStates) -> NDArray[np.float32]:
-    """Text vectors (texts, d_text) of what the frozen layers gave; the encoder in eval mode."""
+    """Text vectors (texts, d_text) from the frozen layers' states; the encoder must be in eval mode."""
     device = next(encoder.parameters(), torch.empty(0)).device
     vectors = np.empty((len(states.lengths), encoder.d), np.float32)
     with torch.no_grad():
@@ -296,14 +296,14 @@ def _by_length(
 def _weights(
     model: HeadlineModel, vectors: NDArray[np.float32], d: int, seed: int
 ) -> dict[str, NDArray[np.float32]]:
-    """The bundle's weights: the score's row, a rotation of what is left, and the population."""
+    """Weights of the bundle: the score's row, a random rotation for the other rows, and the population."""
     appeal = model.appeal.detach().cpu().numpy().astype(np.float64)
     mean = vectors.mean(axis=0, dtype=np.float64)
     # As large as the score, so that neither drowns the other in a dot product.
     spread = np.sqrt(((vectors - mean) ** 2).sum(axis=1).mean())
     random = np.random.default_rng(seed).normal(size=(vectors.shape[1], min(d - 1, vectors.shape[1])))
     rotation = np.linalg.qr(random)[0].T / spread
-    matrix = np.concatenate((appeal[None], rotation))
+    matrix = np.concatenate((appeal[None], rotation))  # (d, d_text)
     population = np.zeros((2, len(matrix)), np.float32)
     population[0, 0] = 1.0
     return {

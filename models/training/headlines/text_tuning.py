@@ -1,4 +1,4 @@
-"""Tune the last layers of a BERT text encoder together with what reads its vectors.
+"""Fine-tuning of the last layers of a BERT text encoder together with the model that reads its vectors.
 
 The lower layers stay as they are, so that what they give for a text is computed once and kept; each epoch
 then costs only the layers that are tuned. Layers at the top can be left out altogether: those of an encoder
@@ -38,12 +38,12 @@ FROZEN_BATCH_TOKENS = 2_048
 MAX_LENGTH_FILE = "sentence_bert_config.json"
 
 Progress = Callable[[int, int], None]
-"""Told of texts done and texts in all."""
+"""Callback with the texts done and the number of texts."""
 
 
 @dataclass(frozen=True)
 class TokenStates:
-    """What the frozen layers give for each token of some texts, one text after another."""
+    """States of the frozen layers for each token of some texts, one text after another."""
 
     states: NDArray[np.float16]
     """Shape (tokens, hidden). Half precision: 160,000 titles are 2.5 GB instead of 5."""
@@ -52,7 +52,7 @@ class TokenStates:
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """Shape (texts,): tokens of each text."""
+        """Number of tokens (texts,) of each text."""
         return np.diff(self.start)
 
     def batch(self, texts: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
@@ -69,12 +69,12 @@ class TextTuning(nn.Module):
     """A BERT encoder whose last layers are trained.
 
     Args:
-        name: As :class:`~freshet.models.embedding.text.encoder.TransformerEncoder` takes it.
-        layers: Layers that are kept, from the bottom; all of them when not given.
-        tuned_layers: How many of those, from the top, are trained; 0 trains none.
-        pooling: How token vectors become a text vector.
+        name: Name for :class:`~freshet.models.embedding.text.encoder.TransformerEncoder`.
+        layers: Number of layers that are kept, from the bottom; by default all.
+        tuned_layers: Number of those, from the top, that are trained; 0 trains none.
+        pooling: Pooling of token vectors into a text vector.
         max_tokens: Longer texts are cut; without it what the model's own configuration says.
-        dropout: In the tuned layers, while training.
+        dropout: Dropout rate of the tuned layers, in training.
 
     Raises:
         ValueError: There is no such model, it is no BERT, or it does not have so many layers.
@@ -133,7 +133,7 @@ class TextTuning(nn.Module):
 
     @property
     def spec(self) -> EncoderSpec:
-        """What a bundle's manifest says of the saved encoder."""
+        """Description of the saved encoder for a bundle's manifest."""
         extra = {"layers": str(self._kept), "max_tokens": str(self.max_tokens), "normalised": "false"}
         return EncoderSpec(name=self.name, pooling=self.pooling, d=self.d, extra=extra, tuned=True)
 
@@ -142,7 +142,7 @@ class TextTuning(nn.Module):
         return len(self._lower) + len(self.tuned)
 
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
-        """Each text's token ids, the special ones included."""
+        """Token ids of each text, the special ones included."""
         if not texts:
             return []
         encoded = self._tokenizer(list(texts), truncation=True, max_length=self.max_tokens)
@@ -150,7 +150,7 @@ class TextTuning(nn.Module):
         return ids
 
     def lower(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """What the frozen layers give: (n, t) int64 and (n, t) bool to (n, t, hidden), without gradients."""
+        """Apply the frozen layers: (n, t) int64 and (n, t) bool to (n, t, hidden), without gradients."""
         model: nn.Module = self._frozen[0]
         model.to(ids.device)
         with torch.no_grad():
@@ -160,7 +160,7 @@ class TextTuning(nn.Module):
     def frozen_states(
         self, texts: Sequence[str], *, device: torch.device | None = None, progress: Progress | None = None
     ) -> TokenStates:
-        """What the frozen layers give for each token of the texts, to train on without computing it again."""
+        """Compute the frozen layers' states of all tokens once, to train on them in every epoch."""
         ids = self.tokens(texts)
         lengths = np.array([len(text) for text in ids], np.int64)
         start = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
@@ -179,7 +179,7 @@ class TextTuning(nn.Module):
         return TokenStates(states, start)
 
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
-        """Text vectors (n, d) float32 of what :meth:`lower` gave, (n, t, hidden), and mask (n, t) bool."""
+        """Text vectors (n, d) float32 from the output of :meth:`lower` (n, t, hidden) and the mask (n, t)."""
         hidden = states
         # Minus infinity where a token is padding, the same for all heads and tokens.
         hidden_from = torch.zeros(mask.shape, dtype=states.dtype, device=states.device)

@@ -1,4 +1,4 @@
-"""Drawing from many discrete distributions at once, in constant time for each draw.
+"""Sampling from many discrete distributions at once, in constant time for each draw.
 
 The alias method (Walker, 1977; Vose, 1991): a distribution over ``k`` outcomes becomes ``k`` slots of equal
 mass, each holding at most two outcomes. A draw picks a slot, then one of its two. The slots of all rows are
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 
 class AliasTable:
-    """Rows of weighted outcomes, laid out one after another as in a CSR matrix.
+    """Alias table of rows of weighted outcomes, one row after another as in a CSR matrix.
 
     Args:
         weights: Shape (outcomes,), not negative, finite; at least one of each row that is not empty is
@@ -39,7 +39,7 @@ class AliasTable:
         self._keep, self._alias = _fill(mass, rows, self._starts)
 
     def draw(self, rows: NDArray[np.integer], rng: np.random.Generator) -> NDArray[np.int64]:
-        """One outcome for each of ``rows``, any shape, by its position in ``weights``.
+        """Draw one outcome for each of ``rows``, any shape, as its position in ``weights``.
 
         Rows must not be empty.
         """
@@ -57,7 +57,7 @@ class AliasTable:
 def _fill(
     mass: NDArray[np.float64], rows: NDArray[np.int64], starts: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """The share of each slot that is its own outcome's, and the outcome that has the rest.
+    """Share of each slot that belongs to its own outcome, and the outcome of the rest.
 
     Heavy outcomes (mass above 1) give, light ones take, both from left to right. Because each row's masses
     have the mean 1, giving and taking come out even at its end: one sweep over all rows is right for each.
@@ -94,7 +94,7 @@ def _fill(
 
 
 def _sums_within(values: NDArray[np.float64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Running sums that begin anew at each row; shape as ``values``."""
+    """Running sums (outcomes,) that begin anew at each row."""
     sums = np.cumsum(values)
     first = np.flatnonzero(np.diff(rows, prepend=-1))
     base = np.concatenate([[0.0], sums])[first]

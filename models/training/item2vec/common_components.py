@@ -1,9 +1,9 @@
-"""What all vectors of a space have in common, taken away (Mu and Viswanath, 2018, "All-but-the-Top").
+"""Removal of the components that all vectors of a space share (Mu and Viswanath, 2018, "All-but-the-Top").
 
-Word2vec's vectors share a large mean and a few directions that nearly all variance is along. Of words these
-encode frequency; of news, which day it was: what is clicked together is what was new together. Whoever is
-ranking articles of one hour learns nothing from them. Taking away the mean and the first principal components
-leaves what differs within the day.
+Word2vec's vectors share a large mean and a few directions with nearly all the variance. For words these
+encode frequency; for news, the day: articles that are clicked together were new together. They do not help to
+rank articles of one hour. Without the mean and the first principal components, the differences within the day
+remain.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import numpy as np
 from freshet.models.ports import FloatMatrix
 
 AS_THEY_ARE = -1
-"""Instead of a number of components: not even the mean is taken away."""
+"""Number of components that leaves the vectors unchanged; not even the mean is removed."""
 
 
 def without_common_components(vectors: FloatMatrix, components: int) -> FloatMatrix:
-    """Vectors (n, d), float32, without their mean and the first ``components`` principal components.
+    """Remove the mean and the first ``components`` principal components from vectors (n, d), float32.
 
     Args:
         vectors: Shape (n, d).
-        components: How many, 0 for the mean alone, ``AS_THEY_ARE`` for nothing. About d / 100 is usual.
+        components: Number of components, 0 for the mean alone, ``AS_THEY_ARE`` for nothing; d / 100 is usual.
 
     Raises:
         ValueError: ``components`` is below -1.
@@ -32,7 +32,7 @@ def without_common_components(vectors: FloatMatrix, components: int) -> FloatMat
         return vectors
     centred = vectors.astype(np.float64)
     centred -= centred.mean(axis=0)
-    _, directions = np.linalg.eigh(centred.T @ centred)
-    top = directions[:, ::-1][:, :components]
+    _, directions = np.linalg.eigh(centred.T @ centred)  # (d, d), by growing variance
+    top = directions[:, ::-1][:, :components]  # (d, components)
     kept: FloatMatrix = (centred - centred @ top @ top.T).astype(np.float32)
     return kept

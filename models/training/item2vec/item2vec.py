@@ -44,30 +44,29 @@ COMPONENTS_TRIED = (AS_THEY_ARE, 0, 1, 2)
 
 @dataclass(frozen=True)
 class Item2VecSettings(Word2VecSettings):
-    """How vectors are trained, and how they make users.
+    """Settings of the vectors and of the pooling of users.
 
     Raises:
         ValueError: A value is out of range.
     """
 
     window: int = 20
-    """Nearly all of a user's clicks, as in the paper. Word2vec's usual 5 ranked worse on each of three
-    validation slices (AUC .507 and with 20 .529 on mind-sample, .558 and .690 on DeskDrop, .470 and .513 on
-    a synthetic stream, vectors as they are)."""
+    """Window in clicks: nearly all of a user's, as in the paper. Word2vec's usual 5 ranked worse on three
+    validation slices (AUC .507, with 20 .529, on mind-sample, .558 and .690 on DeskDrop, .470 and .513 on a
+    synthetic stream, unchanged vectors)."""
     epochs: int = 20
     components: int | None = None
-    """Principal components that are taken away from all vectors, with their mean
-    (:mod:`freshet.models.training.item2vec.common_components`); -1 leaves the vectors as they are. Unset:
-    whichever of -1, 0,
-    1 and 2 is best on the validation slice."""
+    """Principal components that are removed from all vectors, with their mean
+    (:mod:`freshet.models.training.item2vec.common_components`); -1 changes nothing. Unset: the best of -1, 0,
+    1 and 2 on the validation slice."""
     half_lives_s: tuple[float, ...] = (2 * 3_600.0, 7 * 86_400.0)
-    """Of the interest heads."""
+    """Half-lives of the interest heads."""
     negative_half_life_s: float = 86_400.0
-    """Of the skips' head, which is kept and not scored."""
+    """Half-life of the skips' head, which is not scored."""
     prior_weight: float = 1.0
-    """The mean of what is being clicked counts as much as this many clicks."""
+    """Weight of the population's mean, in clicks."""
     min_rating: float = 4.0
-    """Stars from which on a rating is a click; MovieLens only."""
+    """Lowest rating that counts as a click; MovieLens only."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -78,7 +77,7 @@ class Item2VecSettings(Word2VecSettings):
 
     @property
     def user(self) -> UserSpec:
-        """How a user's events are pooled."""
+        """Pooling of a user's events."""
         return UserSpec(
             half_lives_s=self.half_lives_s,
             negative_half_life_s=self.negative_half_life_s,
@@ -92,11 +91,11 @@ def train_item2vec(
     """Train on the clicks and histories of a log.
 
     Args:
-        train: What is learned from.
-        validation: A later slice of the same log; its AUC decides which epoch is kept.
-        settings: How.
-        seed: Makes a run repeatable.
-        observer: Told of each epoch.
+        train: Slice to train on.
+        validation: Later slice of the same log; its AUC decides which epoch is kept.
+        settings: Settings of the vectors.
+        seed: Seed of a repeatable run.
+        observer: Observer of the epochs.
 
     Raises:
         ValueError: There is nothing to learn from.
@@ -110,16 +109,16 @@ def train_item2vec(
 def train_item2vec_ratings(
     train: Ratings, validation: Ratings, settings: Item2VecSettings, seed: int, observer: Observer
 ) -> TrainedModel:
-    """Train on what users rated with at least ``min_rating`` stars, in the order of time.
+    """Train on ratings of at least ``min_rating`` stars, in the order of time.
 
-    The bundle has a vector for each user, the mean of the unit vectors of what that user liked.
+    The bundle has a vector for each user, the mean of the unit vectors of the user's likes.
 
     Args:
-        train: What is learned from.
+        train: Ratings to train on.
         validation: Later ratings of the same set; NDCG@10 on them decides which epoch is kept.
-        settings: How.
-        seed: Makes a run repeatable.
-        observer: Told of each epoch.
+        settings: Settings of the vectors.
+        seed: Seed of a repeatable run.
+        observer: Observer of the epochs.
 
     Raises:
         ValueError: There is nothing to learn from.
@@ -131,7 +130,7 @@ def train_item2vec_ratings(
 
 
 def frequent(clicks: ClickSequences, min_count: int) -> ClickSequences:
-    """The clicks on items with at least ``min_count`` of them.
+    """Clicks on items with at least ``min_count`` clicks.
 
     Raises:
         ValueError: None is left.
@@ -144,7 +143,7 @@ def frequent(clicks: ClickSequences, min_count: int) -> ClickSequences:
 
 
 def slate_score(train: ImpressionLog, validation: ImpressionLog, settings: Item2VecSettings) -> Score:
-    """Scores vectors by the AUC of a validation slice; 0 if nothing there can be ranked."""
+    """Make a score of vectors: the AUC of a validation slice, 0 if no impression can be ranked."""
     slates = SlateValidation(train, validation, settings.user)
 
     def measure(items: NDArray[np.int64], vectors: FloatMatrix) -> dict[str, float]:
@@ -154,7 +153,7 @@ def slate_score(train: ImpressionLog, validation: ImpressionLog, settings: Item2
 
 
 def ratings_score(train: Ratings, validation: Ratings, settings: Item2VecSettings) -> Score:
-    """Scores vectors by the NDCG@10 of later ratings; 0 if there are none."""
+    """Make a score of vectors: the NDCG@10 of later ratings, 0 if there are none."""
     protocol = TopNProtocol()
     split = TopNSplit.cut(train, validation, protocol) if len(validation) else None
     liked = ClickSequences.of_ratings(train, settings.min_rating)
@@ -174,7 +173,7 @@ def ratings_score(train: Ratings, validation: Ratings, settings: Item2VecSetting
 def _best_of_components(
     measure: Callable[[NDArray[np.int64], FloatMatrix], dict[str, float]], asked: int | None
 ) -> Score:
-    """Scores vectors by the first figure measured, with as many components taken away as score best."""
+    """Make a score of vectors: the first figure, with the best number of components removed."""
     choices = COMPONENTS_TRIED if asked is None else (asked,)
 
     def score(items: NDArray[np.int64], vectors: FloatMatrix) -> Scored:
@@ -190,10 +189,10 @@ def _best_of_components(
 
 
 def mean_vectors(clicks: ClickSequences, vectors: FloatMatrix) -> FloatMatrix:
-    """The mean vector (sequences, d) of each sequence, items with a zero vector left out.
+    """Mean vector (sequences, d) of each sequence, without items with a zero vector.
 
     Args:
-        clicks: The sequences.
+        clicks: Sequences of items.
         vectors: Shape (n_items, d).
     """
     known = (vectors != 0).any(axis=1)[clicks.items]
@@ -206,7 +205,7 @@ def mean_vectors(clicks: ClickSequences, vectors: FloatMatrix) -> FloatMatrix:
 def trained_on_log(
     model: str, result: ItemVectors, settings: Item2VecSettings, examples: int, log: ImpressionLog
 ) -> TrainedModel:
-    """The vectors as a model whose users are pooled heads."""
+    """Make a model of item vectors whose users are pooled heads."""
     return TrainedModel(
         model=model,
         d=settings.d,
@@ -228,9 +227,9 @@ def trained_on_ratings(
     examples: int,
     ratings: tuple[Ratings, Ratings],
 ) -> TrainedModel:
-    """The vectors as a model with a vector for each user; an unknown user is the mean of the known ones.
+    """Make a model of item vectors with a vector for each user; an unknown user has their mean.
 
-    A user is what was liked in the training and in the validation slice: evaluation begins after both.
+    Likes of the training and the validation slice count: evaluation begins after both.
     """
     liked = ClickSequences.of_ratings(joined(*ratings), settings.min_rating)
     unit = np.zeros((liked.n_items, settings.d), np.float32)
@@ -260,5 +259,5 @@ def trained_on_ratings(
 
 
 def _with_unknown(vectors: FloatMatrix) -> FloatMatrix:
-    """The table with its row 0, that of an unknown article."""
+    """Table with row 0 for an unknown article."""
     return np.concatenate([np.zeros((1, vectors.shape[1]), np.float32), vectors])

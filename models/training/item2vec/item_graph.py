@@ -1,4 +1,4 @@
-r"""The item graph: two articles are neighbours if many of those who clicked one also clicked the other.
+r"""Item graph: two articles are neighbours if many users clicked both.
 
 With :math:`U_i` the users who clicked article i, the weight of an edge is their Jaccard similarity (Jaccard,
 1901; as an item similarity: Sarwar et al., 2001, and many since)
@@ -27,26 +27,26 @@ from freshet.models.datasets.click_sequences import ClickSequences
 from freshet.models.training.setting_ranges import check_at_least
 
 BLOCK_CO_CLICKS = 1 << 24
-"""Co-clicks that are counted at once: 12 bytes each, before equal ones are added up."""
+"""Co-clicks counted at once: 12 bytes each, before equal ones are added up."""
 
 
 @dataclass(frozen=True)
 class GraphSettings:
-    """Which edges an item graph has.
+    """Settings of an item graph's edges.
 
     Raises:
         ValueError: A value is out of range.
     """
 
     min_similarity: float = 0.02
-    """The least Jaccard similarity. Surveys recommend .3 to .5, which suits dense data: in a sample of
+    """Least Jaccard similarity. Surveys recommend .3 to .5, which suits dense data: in a sample of
     MIND-small, 931 of the 16,117 clicked articles have an edge at .3, and 8,245 at .02."""
     min_common_users: int = 2
-    """The fewest users who clicked both."""
+    """Least number of users who clicked both."""
     max_neighbours: int = 50
-    """Edges that each article keeps, its strongest."""
+    """Strongest edges that each article keeps."""
     max_clicks: int = 200
-    """Of each user, the latest."""
+    """Latest clicks of each user that count."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -58,7 +58,7 @@ class GraphSettings:
 
 @dataclass(frozen=True)
 class ItemGraph:
-    """An undirected graph with positive weights: each edge stands with both of its ends, none is a loop."""
+    """Undirected graph with positive weights and without loops; each edge is stored at both ends."""
 
     starts: NDArray[np.int64]
     """Shape (nodes + 1,): the neighbours of node ``i`` are ``neighbours[starts[i] : starts[i + 1]]``."""
@@ -69,7 +69,7 @@ class ItemGraph:
 
     @classmethod
     def of_matrix(cls, matrix: sparse.csr_matrix) -> ItemGraph:
-        """The graph of a symmetric matrix (nodes, nodes); its diagonal and zeros are no edges.
+        """Make the graph of a symmetric matrix (nodes, nodes); its diagonal and zeros are no edges.
 
         Raises:
             ValueError: The matrix is not symmetric, or a weight is negative or not finite.
@@ -89,12 +89,12 @@ class ItemGraph:
 
     @property
     def edges(self) -> int:
-        """How many edges there are, each counted once."""
+        """Number of edges, each counted once."""
         return len(self.neighbours) // 2
 
     @property
     def degrees(self) -> NDArray[np.int64]:
-        """How many neighbours each node has, shape (nodes,)."""
+        """Number of neighbours (nodes,) of each node."""
         return np.diff(self.starts)
 
 
@@ -103,12 +103,12 @@ def build_item_graph(
     settings: GraphSettings,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ItemGraph:
-    """Build the item graph of what users have clicked.
+    """Build the item graph of users' clicks.
 
     Args:
-        clicks: A user's clicks are one sequence; repetitions count once.
-        settings: Which edges it has.
-        progress: Told of articles done, and of all.
+        clicks: Clicks of each user as one sequence; repetitions count once.
+        settings: Settings of the edges.
+        progress: Called with the articles done and the number of articles.
 
     Returns:
         A graph with a node for each item; one without edges is isolated.
@@ -132,7 +132,7 @@ def build_item_graph(
 
 
 def _block_bounds(work: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where to cut the items, so that a block has no more co-clicks than it may, or one item only."""
+    """Bounds of blocks of items with at most ``BLOCK_CO_CLICKS`` co-clicks, or one item."""
     bounds = [0]
     sums = np.concatenate([[0], np.cumsum(work)])
     while bounds[-1] < len(work):
@@ -144,7 +144,7 @@ def _block_bounds(work: NDArray[np.int64]) -> NDArray[np.int64]:
 def _strongest(
     common: sparse.csr_matrix, start: int, users_of: NDArray[np.int64], settings: GraphSettings
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """Of a block of rows of common users, the edges that are kept: rows, columns and weights."""
+    """Edges that are kept of a block of rows of common users: rows, columns and weights."""
     found = common.tocoo()
     rows, columns, both = found.row.astype(np.int64) + start, found.col.astype(np.int64), found.data
     usable = (rows != columns) & (both >= settings.min_common_users)

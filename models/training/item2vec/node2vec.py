@@ -37,7 +37,7 @@ from freshet.models.training.trained_model import TrainedModel
 
 @dataclass(frozen=True)
 class Node2VecSettings(Item2VecSettings):
-    """The graph, the walks, and how vectors are trained on them; ``min_count`` has no effect.
+    """Settings of the graph, the walks and the vectors; ``min_count`` has no effect.
 
     Raises:
         ValueError: A value is out of range.
@@ -49,14 +49,14 @@ class Node2VecSettings(Item2VecSettings):
     q: float = 1.0
     walks_per_node: int = 10
     length: int = 80
-    """Nodes of a walk."""
+    """Number of nodes of a walk."""
     min_similarity: float = 0.02
-    """The least Jaccard similarity of an edge."""
+    """Least Jaccard similarity of an edge."""
     min_common_users: int = 2
-    """The fewest users who clicked both ends of an edge."""
+    """Least number of users who clicked both ends of an edge."""
     max_neighbours: int = 50
     max_clicks: int = 200
-    """Of each user that make edges, the latest."""
+    """Latest clicks of each user that make edges."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -65,21 +65,21 @@ class Node2VecSettings(Item2VecSettings):
 
     @property
     def graph(self) -> GraphSettings:
-        """Which edges the item graph has."""
+        """Settings of the item graph."""
         return GraphSettings(self.min_similarity, self.min_common_users, self.max_neighbours, self.max_clicks)
 
     @property
     def walks(self) -> WalkSettings:
-        """How the walks go."""
+        """Settings of the walks."""
         return WalkSettings(self.p, self.q, self.walks_per_node, self.length)
 
 
 def train_node2vec(
     train: ImpressionLog, validation: ImpressionLog, settings: Node2VecSettings, seed: int, observer: Observer
 ) -> TrainedModel:
-    """Train on the co-clicks of a log; as :func:`~freshet.models.training.item2vec.item2vec.train_item2vec`.
+    """Train on the co-clicks of a log; an example is a step of a walk.
 
-    An example is a step of a walk.
+    Arguments are those of :func:`~freshet.models.training.item2vec.item2vec.train_item2vec`.
     """
     clicks = ClickSequences.of_log(train)
     score = slate_score(train, validation, settings)
@@ -90,7 +90,7 @@ def train_node2vec(
 def train_node2vec_ratings(
     train: Ratings, validation: Ratings, settings: Node2VecSettings, seed: int, observer: Observer
 ) -> TrainedModel:
-    """Train on what users rated well; see :func:`.item2vec.train_item2vec_ratings`."""
+    """Train on high ratings; see :func:`.item2vec.train_item2vec_ratings`."""
     liked = ClickSequences.of_ratings(train, settings.min_rating)
     score = ratings_score(train, validation, settings)
     result, steps = _train(liked, settings, seed, score, observer)

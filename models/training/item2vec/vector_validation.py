@@ -1,4 +1,4 @@
-r"""How well given article vectors rank what came next: the score by which training keeps an epoch.
+r"""Validation of article vectors by how well they rank later impressions; it decides which epoch is kept.
 
 Users are the pooled heads of the clicks before each impression, as the stream keeps them, all interest heads
 counting the same; skips count nothing. What is scored is :math:`u \cdot (v - m)`, m being the mean vector of
@@ -19,18 +19,18 @@ from freshet.models.training.labelled_slates import candidate_slots, rankable_im
 from freshet.models.training.user_events import UserEvents
 
 MAX_IMPRESSIONS = 20_000
-"""Measured, spread evenly over the slice."""
+"""Maximum number of impressions, spread evenly over the slice."""
 MAX_CLICKS = 50
 _CHUNK = 1_000
 
 
 class SlateValidation:
-    """Impressions of a validation slice, ready to be ranked with one set of vectors after another.
+    """Impressions of a validation slice, prepared to be ranked with many sets of vectors.
 
     Args:
-        train: The slice before.
-        validation: The slice measured; those of its impressions with both labels count.
-        user: How clicks are pooled.
+        train: Slice before ``validation``.
+        validation: Slice to rank; its impressions with both labels count.
+        user: Pooling of clicks.
     """
 
     def __init__(self, train: ImpressionLog, validation: ImpressionLog, user: UserSpec) -> None:
@@ -51,7 +51,7 @@ class SlateValidation:
         return len(self._sizes)
 
     def auc(self, items: NDArray[np.int64], vectors: FloatMatrix) -> float:
-        """The mean AUC over the impressions; NaN if there are none.
+        """Compute the mean AUC over the impressions; NaN if there are none.
 
         Args:
             items: Shape (n,), numbers of the articles that have a vector.
@@ -81,7 +81,7 @@ class SlateValidation:
     ) -> NDArray[np.float32]:
         clicks = self._clicks[part]
         weights = self._weights[:, part] * known[clicks]
-        sums = np.einsum("hbl,bld->hbd", weights, table[clicks], optimize=True)
+        sums = np.einsum("hbl,bld->hbd", weights, table[clicks], optimize=True)  # (heads, B, d)
         norms = weights.sum(axis=2)[:, :, None] + self._prior_weight
         users: NDArray[np.float32] = ((sums + self._prior_weight * mean) / norms).sum(axis=0)
         return users

@@ -1,4 +1,4 @@
-r"""node2vec's biased random walks (Grover and Leskovec, 2016), all walkers at once.
+r"""Biased random walks of node2vec (Grover and Leskovec, 2016), all walkers at once.
 
 A walker that came from t to v goes on to a neighbour x of v with a probability in proportion to
 
@@ -32,24 +32,24 @@ from freshet.models.training.item2vec.item_graph import ItemGraph
 from freshet.models.training.setting_ranges import check_at_least, check_positive
 
 CHUNK_STEPS = 1 << 23
-"""Steps of one chunk of walks, at most: 32 MB."""
+"""Maximum number of steps of one chunk of walks: 32 MB."""
 
 
 @dataclass(frozen=True)
 class WalkSettings:
-    """How walks go.
+    """Settings of random walks.
 
     Raises:
         ValueError: A value is out of range.
     """
 
     p: float = 1.0
-    """The return parameter: the higher, the rarer a walk steps back."""
+    """Return parameter: the higher, the rarer a walk steps back."""
     q: float = 1.0
-    """The in-out parameter: the higher, the rarer a walk leaves its neighbourhood."""
+    """In-out parameter: the higher, the rarer a walk leaves its neighbourhood."""
     walks_per_node: int = 10
     length: int = 80
-    """Nodes of a walk, its start included."""
+    """Number of nodes of a walk, its start included."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -59,11 +59,11 @@ class WalkSettings:
 
 
 class Walker:
-    """Walks over one graph.
+    """Walker over one graph.
 
     Args:
-        graph: Undirected; its weights are used.
-        settings: How the walks go.
+        graph: Undirected weighted graph.
+        settings: Settings of the walks.
     """
 
     def __init__(self, graph: ItemGraph, settings: WalkSettings) -> None:
@@ -81,7 +81,7 @@ class Walker:
         self._pairs = PairSet(source, graph.neighbours, len(graph)) if needs_neighbours else None
 
     def walks(self, rng: np.random.Generator) -> Iterator[NDArray[np.int32]]:
-        """Walks in chunks of shape (walks, length): numbers of nodes.
+        """Yield walks in chunks (walks, length) of numbers of nodes.
 
         Each node that is not isolated starts ``walks_per_node`` walks, in a random order of all nodes, as in
         the paper's Algorithm 1. The same state of ``rng`` gives the same walks.
@@ -108,8 +108,8 @@ class Walker:
         """Take one second-order step with each walker.
 
         Args:
-            edges: Shape (walkers,), the edge that each took last: a position in the graph's ``neighbours``.
-            rng: Decides.
+            edges: Shape (walkers,), the last edge of each walker: a position in the graph's ``neighbours``.
+            rng: Random numbers.
 
         Returns:
             Shape (walkers,): the edges taken next.
@@ -133,7 +133,7 @@ class Walker:
     def _accepted(
         self, proposed: NDArray[np.int64], back: NDArray[np.int64], rng: np.random.Generator
     ) -> NDArray[np.bool_]:
-        """Whether a proposal's bias lets it pass; asked about neighbours only where that decides."""
+        """Mask of the accepted proposals; neighbours are looked up only where they decide."""
         p, q, bound = self._settings.p, self._settings.q, self._bound
         if p == q == 1.0:
             return np.ones(len(proposed), np.bool_)
@@ -151,7 +151,7 @@ class Walker:
 
 
 def _reverse_edges(graph: ItemGraph) -> NDArray[np.int64]:
-    """The position of each edge's opposite, shape (2 * edges,).
+    """Position (2 * edges,) of each edge's opposite direction.
 
     Edges are sorted by source, then target; sorted by target, then source, they are their own opposites.
     """

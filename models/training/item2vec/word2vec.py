@@ -1,4 +1,4 @@
-r"""Word2vec (Mikolov et al., 2013) over sequences of items: what stands near each other gets near vectors.
+r"""Word2vec (Mikolov et al., 2013) over sequences of items: nearby items get similar vectors.
 
 Skip-gram with negative sampling gives every item two vectors, one as the centre of a window (kept) and one
 as its context (dropped after training), and maximises, for each centre c and each item o in its window,
@@ -39,14 +39,14 @@ from freshet.models.training.observer import Observer
 from freshet.models.training.setting_ranges import check_at_least, check_positive
 
 LOSS_SAMPLE = 10_000
-"""Positions on which the loss is measured."""
+"""Number of positions on which the loss is measured."""
 _WRITE_CHUNK = 1 << 20
 _MIN_LEARNING_RATE = 1e-4
 
 
 @dataclass(frozen=True)
 class Word2VecSettings:
-    """How vectors are trained. What is usual for items: window 3 to 10, 5 to 20 negatives, 64 to 256 d.
+    """Settings of word2vec. Usual for items: window 3 to 10, 5 to 20 negatives, 64 to 256 dimensions.
 
     Raises:
         ValueError: A value is out of range.
@@ -54,22 +54,22 @@ class Word2VecSettings:
 
     d: int = 64
     window: int = 5
-    """The farthest that a context is from its centre."""
+    """Maximum distance of a context from its centre."""
     negatives: int = 10
-    """For each positive pair."""
+    """Negatives for each positive pair."""
     exponent: float = 0.75
-    """Negatives come in proportion to an item's count to this power."""
+    """Exponent of an item's count in the distribution of negatives."""
     cbow: bool = False
     """Predict the centre from its window's mean, instead of skip-gram."""
     epochs: int = 10
     learning_rate: float = 0.025
-    """At first; it falls linearly to 0.0001."""
+    """Initial learning rate; it falls linearly to 0.0001."""
     min_count: int = 2
-    """Items that occur less often get no vector."""
+    """Least number of occurrences of an item with a vector."""
     subsample: float = 0.0
-    """The share of all clicks above which an item's clicks are left out at random; 0: never."""
+    """Share of all clicks above which an item's clicks are left out at random; 0: never."""
     workers: int = 1
-    """Threads; with more than one, runs are not repeatable."""
+    """Number of threads; with more than one, runs are not repeatable."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -80,36 +80,36 @@ class Word2VecSettings:
 
 @dataclass(frozen=True)
 class ItemVectors:
-    """What training gives: the vectors of the epoch with the best score, the later one of equals."""
+    """Result of training: the vectors of the epoch with the best score, the latest of equals."""
 
     items: NDArray[np.int64]
-    """Shape (n,), ascending: the items that have a vector."""
+    """Items (n,) that have a vector, ascending."""
     vectors: FloatMatrix
-    """Shape (n, d)."""
+    """Vectors (n, d) of the items."""
     curve: tuple[dict[str, float], ...]
     best_epoch: int
-    """Counted from 1."""
+    """Number of the epoch that was kept, counted from 1."""
 
     @property
     def figures(self) -> dict[str, float]:
-        """The entry of the epoch that was kept."""
+        """Entry of the epoch that was kept."""
         return dict(self.curve[self.best_epoch - 1])
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What an epoch's vectors are worth."""
+    """Score of an epoch's vectors."""
 
     score: float
     """Higher is better."""
     figures: dict[str, float]
-    """To report."""
+    """Figures to report."""
     vectors: FloatMatrix
-    """Shape (n, d): what is kept, should the epoch be the best."""
+    """Vectors (n, d) that are kept if the epoch is the best."""
 
 
 Score = Callable[[NDArray[np.int64], FloatMatrix], Scored]
-"""Measures the vectors (n, d) of items (n,)."""
+"""Function that scores the vectors (n, d) of items (n,)."""
 
 
 def train_word2vec(
@@ -122,12 +122,12 @@ def train_word2vec(
     """Train vectors of the items of all sequences.
 
     Args:
-        chunks: Read once, into a temporary file of 5 to 8 bytes a click. All of one ``n_items``. Every item
-            in them gets a vector: ``min_count`` is up to the caller.
-        settings: How.
-        seed: Makes a run repeatable, given one worker.
-        score: Measures each epoch's vectors, and thereby decides which are kept.
-        observer: Told of each epoch.
+        chunks: Sequences of the same ``n_items``, read once into a temporary file of 5 to 8 bytes a click.
+            Every item gets a vector: ``min_count`` is up to the caller.
+        settings: Settings of word2vec.
+        seed: Seed of a repeatable run, with one worker.
+        score: Score of an epoch's vectors, which decides which are kept.
+        observer: Observer of the epochs.
 
     Raises:
         ValueError: There are no two items that follow each other, or a vector is not finite.
@@ -167,7 +167,7 @@ def train_word2vec(
 
 
 class _Epochs(CallbackAny2Vec):  # type: ignore[misc] # gensim carries no types
-    """Measures each epoch, and keeps the best, the later of equals: without a score that is the last."""
+    """Callback that scores each epoch and keeps the best, the latest of equals."""
 
     def __init__(self, sample: LossSample, clicks: int, score: Score, observer: Observer) -> None:
         self._sample, self._clicks, self._score, self._observer = sample, clicks, score, observer
@@ -176,11 +176,11 @@ class _Epochs(CallbackAny2Vec):  # type: ignore[misc] # gensim carries no types
         self._began_s = 0.0
 
     def on_epoch_begin(self, model: Any) -> None:
-        """Called by gensim."""
+        """Start the clock; gensim calls it."""
         self._began_s = time.perf_counter()
 
     def on_epoch_end(self, model: Any) -> None:
-        """Called by gensim."""
+        """Score the epoch's vectors; gensim calls it."""
         seconds = time.perf_counter() - self._began_s
         keys = np.array([int(key) for key in model.wv.index_to_key], np.int64)
         order = np.argsort(keys)
@@ -212,12 +212,12 @@ class _Epochs(CallbackAny2Vec):  # type: ignore[misc] # gensim carries no types
 
 
 class LossSample:
-    """Positions of sequences with their windows and negatives, drawn once.
+    """Fixed sample of positions with their windows and negatives, on which the loss is measured.
 
     Args:
-        sequences: Where positions are drawn from.
-        settings: Of the training.
-        rng: Decides.
+        sequences: Sequences to draw positions from.
+        settings: Settings of word2vec.
+        rng: Random numbers.
     """
 
     def __init__(
@@ -243,18 +243,18 @@ class LossSample:
         self._negatives = table.draw(np.zeros((len(at), settings.negatives), np.int64), rng)
 
     def loss(self, items: NDArray[np.int64], centres: FloatMatrix, contexts: FloatMatrix) -> float:
-        """The mean of the negative objective; a sampled negative that is the wanted item is left out.
+        """Mean negative objective; a sampled negative that is the predicted item is left out.
 
         Args:
-            items: Shape (n,), ascending; all that occur.
-            centres: Shape (n, d).
-            contexts: Shape (n, d).
+            items: Shape (n,), all items that occur, ascending.
+            centres: Shape (n, d), their vectors as centres.
+            contexts: Shape (n, d), their vectors as contexts.
         """
         used = self._given >= 0
         given = centres[np.searchsorted(items, np.where(used, self._given, items[0]))]
-        mean = (given * used[:, :, None]).sum(axis=1) / used.sum(axis=1, keepdims=True)
-        wanted = contexts[np.searchsorted(items, self._wanted)]
-        negatives = contexts[np.searchsorted(items, self._negatives)]
+        mean = (given * used[:, :, None]).sum(axis=1) / used.sum(axis=1, keepdims=True)  # (positions, d)
+        wanted = contexts[np.searchsorted(items, self._wanted)]  # (positions, d)
+        negatives = contexts[np.searchsorted(items, self._negatives)]  # (positions, negatives, d)
         positive = np.logaddexp(0.0, -(mean * wanted).sum(axis=1))
         negative = np.logaddexp(0.0, np.einsum("bd,bnd->bn", mean, negatives))
         negative *= self._negatives != self._wanted[:, None]
@@ -264,7 +264,7 @@ class LossSample:
 def _write(
     chunks: Iterable[ClickSequences], path: Path, settings: Word2VecSettings, rng: np.random.Generator
 ) -> tuple[LossSample, int]:
-    """Write all sequences, one a line, and draw the loss's sample from the first chunk."""
+    """Write all sequences, one in each line, and draw the loss's sample from the first chunk."""
     sample: LossSample | None = None
     clicks = 0
     with path.open("wb") as file:
@@ -285,12 +285,12 @@ def _write(
 
 
 def _tokens(n: int) -> NDArray[np.uint8]:
-    """The numbers below ``n`` as digits and a space, all of one width: shape (n, width + 1)."""
+    """Numbers below ``n`` as digits and a space, all of one width (n, width + 1)."""
     width = len(str(max(n - 1, 0)))
     digits = np.arange(n)[:, None] // 10 ** np.arange(width)[::-1] % 10 + ord("0")
     return np.column_stack([digits, np.full(n, ord(" "))]).astype(np.uint8)
 
 
 def _stable_hash(text: str) -> int:
-    """The same in every process, unlike Python's own."""
+    """Hash that is the same in every process, unlike Python's own."""
     return zlib.crc32(text.encode())

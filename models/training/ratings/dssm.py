@@ -48,10 +48,10 @@ class DssmRatingSettings(RatingSettings):
 
     @property
     def item_widths(self) -> tuple[int, ...]:
-        """The same widths in both towers."""
+        """Widths of the item tower's ReLU layers."""
         return self.widths
 
     @property
     def user_widths(self) -> tuple[int, ...]:
-        """The same widths in both towers."""
+        """Widths of the user tower's ReLU layers, those of the item tower."""
         return self.widths

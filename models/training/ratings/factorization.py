@@ -1,4 +1,4 @@
-r"""Matrix factorization of ratings: how many stars a user gives to an item.
+r"""Matrix factorization of ratings: predicts the stars that a user gives to an item.
 
 With p and q vectors of user u and item i, and biases (Koren, Bell and Volinsky, 2009, equation 4),
 
@@ -48,7 +48,7 @@ from freshet.models.training.trained_model import TrainedModel
 
 @dataclass(frozen=True)
 class RatingFactorizationSettings:
-    """How the model looks, and what holds it back.
+    """Settings of the model and its regularization.
 
     Raises:
         ValueError: A value is out of range.
@@ -56,16 +56,16 @@ class RatingFactorizationSettings:
 
     d: int = 64
     biases: bool = True
-    """Without them, and without genres, the dot product is all."""
+    """Learn biases; without them and without genres the model is the dot product."""
     genres: bool = True
-    """Give items what their genres have in common."""
+    """Add the genres' vectors and biases to those of their items."""
     penalty: float = 0.15
-    """Of the squared norm of each example's vectors."""
+    """L2 penalty of each example's vectors."""
     damping: float = 1.0
-    """Ratings that a bias counts in addition, of no deviation."""
+    """Pseudo-ratings without deviation that each bias counts in addition."""
     genre_penalty: float = 1e-3
     batch_ratings: int = 2_048
-    """With a learning rate of .005; batches of 256 with .001 come to the same in three times the time."""
+    """Ratings of a batch, for a learning rate of .005; 256 with .001 give the same in triple the time."""
     init_std: float = 0.05
 
     def __post_init__(self) -> None:
@@ -82,11 +82,11 @@ def train_matrix_factorization_ratings(
     fit_settings: FitSettings,
     observer: Observer,
 ) -> TrainedModel:
-    """Train on ratings; the error on the validation's decides which epoch is kept.
+    """Train on ratings; the error on the validation ratings decides which epoch is kept.
 
     Raises:
         ValueError: There are no ratings to train or to validate on.
-        TrainingError: As :func:`~freshet.models.training.loop.fit`.
+        TrainingError: See :func:`~freshet.models.training.loop.fit`.
     """
     task = RatingFactorization(train, validation, settings, fit_settings.seed)
     result = fit(task, fit_settings, observer)
@@ -108,14 +108,14 @@ def train_matrix_factorization_ratings(
 
 
 class RatingModule(nn.Module):
-    """The tables, and what items have from their genres.
+    """Factor tables, and the vectors and biases of genres.
 
     Args:
-        means: Where the biases start.
+        means: Initial biases.
         users: Numbers of the users with a row, in the order of the rows.
         items: Numbers of the items with a row.
-        genres: Shape (1 + items, genres), by row: what the genres' rows are multiplied with.
-        settings: Of the model.
+        genres: Shape (1 + items, genres), factors of the genres' rows for each item's row.
+        settings: Settings of the model.
     """
 
     genres: Tensor
@@ -145,14 +145,14 @@ class RatingModule(nn.Module):
         scores, p, q = self.tables(users, items.unsqueeze(1))
         ratings = scores.squeeze(1)
         if self.genre.shape[0]:
-            has = functional.embedding(items, self.genres)
+            has = functional.embedding(items, self.genres)  # (B, genres)
             ratings = ratings + (p * (has @ self.genre)).sum(1)
             if self.genre_bias is not None:
                 ratings = ratings + has @ self.genre_bias
         return ratings, (p.square().sum() + q.square().sum()) / len(users)
 
     def genre_norm(self) -> Tensor:
-        """The squared norm of all that belongs to genres, a scalar."""
+        """Squared norm of the genres' vectors and biases, a scalar."""
         norm: Tensor = self.genre.square().sum()
         if self.genre_bias is not None:
             norm = norm + self.genre_bias.square().sum()
@@ -160,7 +160,7 @@ class RatingModule(nn.Module):
 
     @torch.no_grad()
     def export(self) -> dict[str, NDArray[np.float32]]:
-        """The tables with the genres added, by the names of :mod:`freshet.models.embedding.bundle`."""
+        """Tables with the genres added, by the names of :mod:`freshet.models.embedding.bundle`."""
         weights = self.tables.export()
         weights["article.news_id.weight"] += (self.genres @ self.genre).cpu().numpy()
         if self.genre_bias is not None:
@@ -169,7 +169,7 @@ class RatingModule(nn.Module):
 
 
 class RatingFactorization:
-    """The training task."""
+    """Training task, see :class:`~freshet.models.training.loop.Task`."""
 
     def __init__(
         self, train: Ratings, validation: Ratings, settings: RatingFactorizationSettings, seed: int
@@ -202,7 +202,7 @@ class RatingFactorization:
         self.module = RatingModule(DampedMeans.of(train), self.users, self.items, by_row, settings)
 
     def batches(self, rng: np.random.Generator) -> Iterator[dict[str, Tensor]]:
-        """One epoch."""
+        """Yield one epoch of batches."""
         order = torch.from_numpy(rng.permutation(self.examples))
         for rows in torch.split(order, self._settings.batch_ratings):
             users, items = self._user[rows], self._item[rows]
@@ -215,7 +215,7 @@ class RatingFactorization:
             yield batch
 
     def loss(self, batch: dict[str, Tensor]) -> Tensor:
-        """The mean squared error and the penalties."""
+        """Mean squared error and penalties, a scalar."""
         predicted, norms = self.module(batch["users"], batch["items"])
         loss: Tensor = functional.mse_loss(predicted, batch["ratings"]) + self._settings.penalty * norms
         loss = loss + self._settings.genre_penalty * self.module.genre_norm()
@@ -227,7 +227,7 @@ class RatingFactorization:
         return loss
 
     def validate(self) -> tuple[float, dict[str, float]]:
-        """The error, negated."""
+        """Negated RMSE of the validation ratings, and the RMSE."""
         users, items, ratings = self._validation
         weights = self.export()
         vectors, others = weights["user.table.weight"][users], weights["article.news_id.weight"][items]
@@ -238,12 +238,12 @@ class RatingFactorization:
         return -error, {"rmse": error}
 
     def export(self) -> dict[str, NDArray[np.float32]]:
-        """The weights of the bundle."""
+        """Weights of the bundle."""
         return self.module.export() | {"rating.range": np.array(self._range, np.float32)}
 
 
 def genre_matrix(ratings: Ratings) -> NDArray[np.float32]:
-    """What each item has of each genre (items, genres): 1 over the root of how many it has, or 0."""
+    """Genres (items, genres) of items: 1 over the square root of the item's number of genres, or 0."""
     names = sorted({name for its in ratings.genres for name in its})
     number = {name: at for at, name in enumerate(names)}
     matrix = np.zeros((len(ratings.genres), len(names)), np.float32)
@@ -253,6 +253,6 @@ def genre_matrix(ratings: Ratings) -> NDArray[np.float32]:
 
 
 def _damping(rows: Tensor, size: int, damping: float) -> Tensor:
-    """What an example's bias is held back with, by row (size,): ``damping`` over the row's examples."""
+    """Damping (size,) of a row's bias for each example: ``damping`` over the row's examples."""
     per_example: Tensor = damping / torch.bincount(rows, minlength=size).clamp_min(1).float()
     return per_example

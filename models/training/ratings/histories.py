@@ -1,7 +1,7 @@
-"""What was known at the moment of each rating: what its user had liked, and how popular each item was.
+"""Features at the moment of each rating: the user's earlier likes, and each item's popularity.
 
-Guarantee: an answer for a moment uses ratings strictly earlier than it. Training on what a later moment knows
-would teach a model to read its own answers.
+Guarantee: a feature at a moment uses only strictly earlier ratings, so that no label leaks into its own
+example.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from freshet.models.datasets.movielens import Ratings
 
 NOTHING = -1
-"""Pads the items of a user who liked fewer; its age is 0."""
+"""Padding of the items of a user with fewer likes; its age is 0."""
 MAX_MOMENTS = 256
-"""At which popularity is known; 1 MB for 1,000 items and one half-life."""
+"""Moments at which popularity is known; 1 MB for 1,000 items and one half-life."""
 
 
 def joined(earlier: Ratings, later: Ratings) -> Ratings:
@@ -32,11 +32,11 @@ def joined(earlier: Ratings, later: Ratings) -> Ratings:
 
 
 class RatingHistories:
-    """What each user liked, by time.
+    """Index of each user's likes by time.
 
     Args:
-        ratings: In the order of time.
-        minimum_rating: From here on a user liked an item.
+        ratings: Ratings in the order of time.
+        minimum_rating: Lowest rating that counts as a like.
     """
 
     def __init__(self, ratings: Ratings, minimum_rating: float) -> None:
@@ -54,22 +54,22 @@ class RatingHistories:
     def before(
         self, users: NDArray[np.integer], times_s: NDArray[np.float64], limit: int
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """What users had liked before a time, the newest first.
+        """Look up the likes of users before a time, the newest first.
 
         Args:
             users: Shape (B,), by number.
             times_s: Shape (B,), Unix seconds.
-            limit: The most items of each.
+            limit: Maximum number of items of each user.
 
         Returns:
-            Items (B, L), ``NOTHING`` where there are fewer, and their ages (B, L) in seconds; L is what the
-            longest needs.
+            Items (B, L), ``NOTHING`` where there are fewer, and their ages (B, L) in seconds; L is the length
+            of the longest row.
         """
         start = self._start[users]
         end = np.searchsorted(self._keys, self._key(users, times_s), side="left")
-        n = np.minimum(end - start, limit)
-        back = np.arange(int(n.max(initial=0)))
-        used = back < n[:, None]
+        n = np.minimum(end - start, limit)  # (B,)
+        back = np.arange(int(n.max(initial=0)))  # (L,), 0 is the newest
+        used = back < n[:, None]  # (B, L)
         at = np.where(used, end[:, None] - 1 - back, 0)
         items = np.full(used.shape, NOTHING, np.int32)
         age_s = np.zeros(used.shape, np.float32)
@@ -88,16 +88,16 @@ class RatingHistories:
 
 
 class PopularityInTime:
-    """The logarithm of each item's decayed count of likes, as it was in the course of the ratings.
+    """Popularity in time: the logarithm of each item's decayed count of likes.
 
     With n_i(t) the sum over an item's earlier likes of ``2 ** (-(t - t_like) / half_life)``, the value is
     ``log(1 + n_i(t))``. It is known at no more than ``MAX_MOMENTS`` moments, between equal numbers of
     ratings; a time has the value of the last moment at or before it.
 
     Args:
-        ratings: In the order of time, at least one.
-        minimum_rating: From here on a rating is a like.
-        half_lives_s: One value of each item for each of them.
+        ratings: Ratings in the order of time, at least one.
+        minimum_rating: Lowest rating that counts as a like.
+        half_lives_s: Half-lives in seconds; each gives one value of each item.
     """
 
     def __init__(self, ratings: Ratings, minimum_rating: float, half_lives_s: Sequence[float]) -> None:
@@ -121,9 +121,9 @@ class PopularityInTime:
         self._values = values
 
     def at(self, times_s: NDArray[np.float64], items: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Values (B, C, half-lives) of ``items`` (B, C) at ``times_s`` (B,); those of the ratings' own time.
+        """Values (B, C, half-lives) of ``items`` (B, C) at ``times_s`` (B,).
 
-        Times before the first rating have the values of that moment, when nothing was liked yet.
+        A time before the first rating has the values of that moment, when nothing was liked yet.
         """
         step = np.maximum(np.searchsorted(self._moments_s, times_s, side="right") - 1, 0)
         values: NDArray[np.float32] = self._values[step[:, None], items]
@@ -131,6 +131,6 @@ class PopularityInTime:
 
     @property
     def last(self) -> NDArray[np.float32]:
-        """Values (items, half-lives) when all ratings have been given."""
+        """Values (items, half-lives) after the last rating."""
         last: NDArray[np.float32] = self._values[-1]
         return last

@@ -106,7 +106,7 @@ class RatingSettings:
 
     @property
     def history_pooling(self) -> HistoryPooling:
-        """How a user's likes become one vector."""
+        """Pooling of a user's likes into one vector."""
         return "decayed"
 
     @property

@@ -1,4 +1,4 @@
-"""Training two towers on ratings: what was liked against what was not rated, at the time of each rating.
+"""Training of two towers on ratings: likes against items that were not rated, at the time of each rating.
 
 An example is a liked rating: its user as of that moment (only earlier likes are seen), the item, and
 negatives. The loss is one of
@@ -41,7 +41,7 @@ from freshet.models.training.tensors import evaluating, to_numpy
 from freshet.models.training.trained_model import TrainedModel
 
 _REFUSED = -1e9
-"""A logit that has no part in a softmax, and is no number that overflows in half precision."""
+"""Logit of a masked candidate; it does not overflow in half precision."""
 
 
 def train_ratings(
@@ -58,7 +58,7 @@ def train_ratings(
         validation: Later; decides when to stop, and which epoch is kept.
         settings: The model, a preset.
         fit_settings: Settings of the training loop.
-        observer: Follows the first training, not that with the validation's ratings.
+        observer: Observer of the first training, not of that with the validation's ratings.
 
     Raises:
         ValueError: There is nothing to learn from or to validate on.
@@ -93,11 +93,10 @@ class RatingTask:
     """Two towers under training; a :class:`~freshet.models.training.loop.Task`.
 
     Args:
-        towers: What is trained.
-        train: In the order of time.
-        validation: Later ratings of the same users and items; without them every epoch is better than the
-            one before.
-        settings: Of the model and its training.
+        towers: Module under training.
+        train: Ratings in the order of time.
+        validation: Later ratings of the same users and items; without them the last epoch is the best.
+        settings: Settings of the model and its training.
 
     Raises:
         ValueError: There is no like, or the negatives are skips, which ratings do not have.
@@ -131,16 +130,16 @@ class RatingTask:
 
     @property
     def module(self) -> nn.Module:
-        """The towers."""
+        """Towers under training."""
         return self._towers
 
     @property
     def examples(self) -> int:
-        """Likes."""
+        """Number of likes."""
         return len(self._liked)
 
     def batches(self, rng: np.random.Generator) -> Iterator[dict[str, Tensor]]:
-        """One epoch in random order; articles are numbers into the batch's ``items``."""
+        """Yield one epoch in random order; items are numbered within the batch's ``items``."""
         if self._hard is not None:
             self._hard.refresh(self._all_item_vectors())
         order = rng.permutation(self._liked)
@@ -152,9 +151,9 @@ class RatingTask:
                 yield self._batch(part, rng)
 
     def loss(self, batch: dict[str, Tensor]) -> Tensor:
-        """The weighted mean over the batch."""
+        """Weighted mean loss over the batch."""
         towers = self._towers
-        vectors = towers.item_vectors(batch["items"])
+        vectors = towers.item_vectors(batch["items"])  # (items of the batch, d)
         users = towers.user_vectors(
             batch["users"],
             batch["tenure_s"],
@@ -162,6 +161,7 @@ class RatingTask:
             batch["age_s"],
             batch["history_used"],
         )
+        # (B, C): the dot product of each user and candidate
         logits = towers.scale * (users @ vectors.T).gather(1, batch["candidates"]) + towers.bias
         of_popularity = towers.popularity_weights(batch["tenure_s"])
         logits = logits.float() + torch.einsum("bcp,bp->bc", batch["popularity"], of_popularity)
@@ -176,7 +176,7 @@ class RatingTask:
         return (terms.sum(dim=1) / usable.sum(dim=1) * batch["weights"]).mean()
 
     def validate(self) -> tuple[float, dict[str, float]]:
-        """NDCG@10 of known users, by the published protocol; of all users where none is known."""
+        """Compute NDCG@10 of known users, by the published protocol; of all users where none is known."""
         self._epochs += 1
         if self._split is None:
             return float(self._epochs), {}
@@ -198,9 +198,9 @@ class RatingTask:
         return figures.get("known_ndcg@10", figures["all_ndcg@10"]), figures
 
     def export(self) -> dict[str, NDArray[np.float32]]:
-        """The tables of users and items, by the names of a bundle: the towers' d, then the popularity's.
+        """Tables of users and items by the names of a bundle: d columns of the towers, then popularity.
 
-        Items that nobody rated have no vector.
+        Items that nobody rated have the zero vector.
         """
         users, items = self._final()
         rated = np.bincount(self._train.item, minlength=len(items)) > 0
@@ -213,7 +213,7 @@ class RatingTask:
 
     @torch.no_grad()
     def _final(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Users (1 + users, d + half-lives), the first unknown, and items, when the ratings end."""
+        """Final vectors of users (1 + users, d + half-lives), the unknown one first, and of items."""
         liked = np.bincount(self._train.user[self._liked], minlength=len(self._train.user_ids)) > 0
         self._towers.replace_untrained_users(torch.from_numpy(liked).to(self._towers.bias.device))
         vectors = self._all_item_vectors()
@@ -270,7 +270,7 @@ class RatingTask:
         marks[candidates] = True
         marks[history] = True
         items = np.flatnonzero(marks)
-        number = np.cumsum(marks) - 1
+        number = np.cumsum(marks) - 1  # (items,): each item's number within the batch
         arrays = {
             "users": user.astype(np.int64),
             "items": items.astype(np.int64),
@@ -289,7 +289,7 @@ class RatingTask:
         return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
 
     def _example_weights(self) -> NDArray[np.float32]:
-        """Shape (ratings,), 1 on average over the likes."""
+        """Weights (ratings,) of examples, 1 on average over the likes."""
         weights = np.ones(len(self._train))
         if self._settings.recency_half_life_days:
             age_days = (self._train.time_s[-1] - self._train.time_s) / SECONDS_PER_DAY

@@ -1,4 +1,4 @@
-"""The two towers of a model of ratings: items by id and genres, users by id, features and what they liked.
+"""Two towers on ratings: items by id and genres, users by id, features and likes.
 
     v_i = item_layers(concatenate(e_i, G g_i)),   u = user_layers(concatenate(p, e_u, F f_u, t_u)),
     score = c u . v_i + (a + a' t_u) . s_i(t) + b
@@ -35,15 +35,15 @@ _EMBEDDING_STD = 0.1
 _AGE_SCALE_YEARS = 50.0
 _TENURE_SCALE_DAYS = 30.0
 POPULARITY_SCALE = 10.0
-"""One step of the optimizer moves what popularity counts this many times as far as a weight: Adam's steps of
-0.002 would not change it much in the few epochs after which a small set is learned by heart."""
+"""Factor of the optimizer's steps on popularity's weights: Adam's steps of 0.002 would change them little in
+the few epochs after which a small set is overfitted."""
 _FIRST_POPULARITY = 0.5
 _NUMBERS = ("age",)
 _CATEGORIES = ("gender", "occupation")
 
 
 def genre_marks(ratings: Ratings) -> Tensor:
-    """Shape (items, genres) float32: 1 where the item has the genre."""
+    """Genres (items, genres) of items, float32: 1 where the item has the genre."""
     names = sorted({genre for genres in ratings.genres for genre in genres})
     number = {name: i for i, name in enumerate(names)}
     marks = np.zeros((len(ratings.item_ids), len(names)), np.float32)
@@ -53,7 +53,7 @@ def genre_marks(ratings: Ratings) -> Tensor:
 
 
 def user_marks(ratings: Ratings) -> Tensor:
-    """Shape (users, features) float32: the age around 0, and 1 for the gender and the occupation."""
+    """Features (users, features) of users, float32: the age around 0, one-hot gender and occupation."""
     columns: list[list[float]] = []
     for name in _NUMBERS:
         for values in [ratings.user_features[name]] if name in ratings.user_features else []:
@@ -67,10 +67,10 @@ def user_marks(ratings: Ratings) -> Tensor:
 
 
 class RatingTowers(nn.Module):
-    """Both towers of the users and items of one set of ratings; row 0 of the users' table is the unknown one.
+    """Towers of the users and items of one set of ratings; row 0 of the users' table is the unknown user.
 
     Args:
-        ratings: Whose users, items, genres and features; the ratings themselves are not looked at.
+        ratings: Users, items, genres and features; the ratings themselves are not read.
         settings: Parts and widths of the towers.
     """
 
@@ -108,11 +108,11 @@ class RatingTowers(nn.Module):
 
     @property
     def scale(self) -> Tensor:
-        """What the dot product is multiplied with."""
+        """Factor of the dot product."""
         return self.log_scale.exp()
 
     def item_vectors(self, items: Tensor) -> Tensor:
-        """Shape (n, d) of items (n,)."""
+        """Vectors (n, d) of items (n,)."""
         parts = [self.items(items)]
         if self.of_genres is not None:
             parts.append(self.of_genres(self.genres[items]))
@@ -120,9 +120,9 @@ class RatingTowers(nn.Module):
 
     @torch.no_grad()
     def replace_untrained_users(self, trained: Tensor) -> None:
-        """Let users without an example be as an unknown one: their rows are still random.
+        """Replace the rows of users without an example, which are still random, by that of the unknown user.
 
-        The unknown one is row 0 where ``user_id_dropout`` has trained it, else the mean of those trained.
+        That is row 0 where ``user_id_dropout`` has trained it, else the mean of the trained rows.
 
         Args:
             trained: (users,) bool.
@@ -135,21 +135,21 @@ class RatingTowers(nn.Module):
         table[1:][~trained] = table[0]
 
     def popularity_weights(self, tenure_s: Tensor) -> Tensor:
-        """What popularity counts (B, half-lives) for users who have been there so long (B,)."""
+        """Weights (B, half-lives) of popularity for users by their time since the first rating (B,)."""
         constant, slope = _FIRST_POPULARITY + POPULARITY_SCALE * self.of_popularity[0], self.of_popularity[1]
         return constant + POPULARITY_SCALE * slope * _scaled_tenure(tenure_s).unsqueeze(1)
 
     def user_vectors(
         self, users: Tensor, tenure_s: Tensor, liked: Tensor, age_s: Tensor, used: Tensor
     ) -> Tensor:
-        """Shape (B, d).
+        """Vectors (B, d) of users.
 
         Args:
-            users: (B,), by number; -1 for an unknown one.
-            tenure_s: (B,), since the user's first rating.
-            liked: (B, L, d), the vectors of what each liked.
-            age_s: (B, L), how long ago.
-            used: (B, L), false where it is padding.
+            users: (B,), numbers of users; -1 for an unknown one.
+            tenure_s: (B,), seconds since the user's first rating.
+            liked: (B, L, d), vectors of the items that each user liked.
+            age_s: (B, L), seconds since the like.
+            used: (B, L), false for padding.
         """
         parts = []
         if self.settings.history_pooling != "none":
@@ -174,8 +174,8 @@ class RatingTowers(nn.Module):
             liked = (
                 liked + self.attention(liked, liked, liked, key_padding_mask=hidden, need_weights=False)[0]
             )
-        weights = torch.exp2(-age_s / self.settings.half_life_s) * used
-        sums = torch.einsum("bl,bld->bd", weights, liked) + self.population
+        weights = torch.exp2(-age_s / self.settings.half_life_s) * used  # (B, L)
+        sums = torch.einsum("bl,bld->bd", weights, liked) + self.population  # (B, d)
         pooled: Tensor = sums / (weights.sum(dim=1, keepdim=True) + 1.0)
         return pooled
 
@@ -198,7 +198,7 @@ def _linear(inputs: int, outputs: int) -> nn.Linear | None:
 
 
 def _layers(width: int, widths: Sequence[int], settings: RatingSettings) -> nn.Module:
-    """ReLU layers and one to ``d`` without activation; nothing at all where the input has ``d`` as it is."""
+    """ReLU layers and a linear one to ``d``; the identity where the input has ``d`` numbers already."""
     if not widths and width == settings.d:
         return nn.Identity()
     activations: list[Activation] = ["relu"] * len(widths)

@@ -57,5 +57,5 @@ class TwoTowerSettings(RatingSettings):
 
     @property
     def history_pooling(self) -> HistoryPooling:
-        """No history: a user is an id."""
+        """Pooling: none, a user is an id."""
         return "none"

@@ -51,5 +51,5 @@ class YoutubeDnnRatingSettings(RatingSettings):
 
     @property
     def history_pooling(self) -> HistoryPooling:
-        """An average is decayed pooling with an infinite half-life."""
+        """Pooling of the history; an average is decayed pooling with an infinite half-life."""
         return "attention" if self.pooling == "attention" else "decayed"

@@ -152,7 +152,7 @@ class ClickTowerSettings:
 
 
 class ClickTowers(SlateTowers):
-    """Both towers; a :class:`~freshet.models.training.towers.slate_task.SlateModel`.
+    """Article and user tower; a :class:`~freshet.models.training.towers.slate_task.SlateModel`.
 
     Args:
         settings: Parts and widths of the towers.
@@ -212,7 +212,7 @@ class ClickTowers(SlateTowers):
         return torch.einsum("h,bhd->bd", self.users.mix * self.interests, queries)
 
     def export(self) -> dict[str, NDArray[np.float32]]:
-        """The weights by the names of a bundle; the head of the skips has no part in the score."""
+        """Weights by the names of a bundle; the head of the skips has no part in the score."""
         weights = self.tower.export() | self.users.export()
         weights["user.mix"][-1] = 0.0
         return weights
@@ -229,11 +229,11 @@ def train_click_towers(  # noqa: PLR0917 - the signature that every model's trai
     """Train both towers on impressions, stop by later ones.
 
     Args:
-        train: To train on.
-        validation: Later ones of the same log.
+        train: Impressions to train on.
+        validation: Later impressions of the same log.
         settings: The model, a preset.
         fit_settings: Settings of the training loop.
-        observer: Follows the training.
+        observer: Observer of the training.
         text_vectors: Shape (articles, d_text), zeros without text.
 
     Raises:

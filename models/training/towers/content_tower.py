@@ -1,4 +1,4 @@
-"""The content tower: an article's vector from its text and labels, a user's from what the user did.
+"""Content tower: an article's vector from its text and labels, a user's from the user's events.
 
 The article side is that of Vespa's news recommendation tutorial (part 4, 2021): text vector -> linear ->
 sigmoid; concatenated with embeddings of category, subcategory and first entity -> linear -> v. The user side
@@ -51,7 +51,7 @@ from freshet.models.training.trained_model import TrainedModel
 MODEL = "content-tower"
 RANKER_SCALES = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 5.0)
 _FIRST_BIAS = -1.4
-"""The log-odds of one click and four negatives."""
+"""Log-odds of one click among four negatives."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class ContentTowerSettings(SlateSettings):
     """
 
     d: int = 64
-    """Of the article and user vectors."""
+    """Dimension of the article and user vectors."""
     text_width: int = 64
     """Outputs of the layer on the text vector."""
     embedding: int = 16
@@ -80,22 +80,22 @@ class ContentTowerSettings(SlateSettings):
     similarity_start: bool = True
     """Start with vectors that are as similar as the texts are."""
     dropout: float = 0.5
-    """Of the text layer's outputs, in training: the fewer the articles, the more is needed."""
+    """Dropout rate of the text layer's outputs: the fewer the articles, the more is needed."""
     output: Activation = "none"
-    """After the last layer."""
+    """Activation after the last layer."""
     standardise: bool = True
-    """Text vectors, by their mean and deviation."""
+    """Standardize text vectors by their mean and deviation."""
     half_lives_s: tuple[float, ...] = (7_200.0, 604_800.0)
-    """What training starts from; the interest heads'."""
+    """Half-lives of the interest heads, which training starts from."""
     negative_half_life_s: float = 86_400.0
     prior_weight: float = 3.0
     attention: bool = True
     population: bool = True
     learn_decay: bool = True
     residual: bool = True
-    """Learn beside the ranker's score by ids: what popularity, age and fatigue do not say."""
+    """Learn the residual of the ranker's score by ids (popularity, age, fatigue)."""
     reference: bool = False
-    """The tutorial's configuration, which sets all of the above but the sizes of batches."""
+    """Use the tutorial's configuration, which sets all other settings but the sizes of batches."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -107,7 +107,7 @@ class ContentTowerSettings(SlateSettings):
             raise ValueError("a tower without text and features knows nothing")
 
     def resolved(self) -> ContentTowerSettings:
-        """These settings, or the tutorial's where ``reference`` is set."""
+        """Resolve ``reference``: the tutorial's settings where it is set, else these."""
         if not self.reference:
             return self
         return dataclasses.replace(
@@ -135,7 +135,7 @@ class ContentTowerSettings(SlateSettings):
 
     @property
     def tower(self) -> TowerSpec:
-        """The tower under training."""
+        """Spec of the article tower."""
         return TowerSpec(
             uses_text=self.use_text,
             text=("sigmoid",) if self.use_text else (),
@@ -145,7 +145,7 @@ class ContentTowerSettings(SlateSettings):
 
     @property
     def user(self) -> UserSpec:
-        """The user side that training starts from."""
+        """Spec of the user side that training starts from."""
         return UserSpec(
             half_lives_s=self.half_lives_s,
             negative_half_life_s=self.negative_half_life_s,
@@ -156,12 +156,12 @@ class ContentTowerSettings(SlateSettings):
 
 
 class ContentModel(SlateTowers):
-    """Both sides of the content tower; a :class:`~freshet.models.training.towers.slate_task.SlateModel`.
+    """Article and user side; a :class:`~freshet.models.training.towers.slate_task.SlateModel`.
 
     Args:
-        settings: As :meth:`ContentTowerSettings.resolved` gives them.
-        train: Impressions: which articles and users there are to learn of.
-        text_vectors: Shape (articles, d_text); not looked at without ``use_text``.
+        settings: Settings from :meth:`ContentTowerSettings.resolved`.
+        train: Impressions; their articles and labels get embeddings.
+        text_vectors: Shape (articles, d_text); not read without ``use_text``.
 
     Raises:
         ValueError: ``text_vectors`` is missing or too short, or no article has a text.
@@ -203,15 +203,15 @@ class ContentModel(SlateTowers):
 
     @property
     def centred(self) -> bool:
-        """Whether scores are taken less that of the average clicked article."""
+        """Whether the score of the average clicked article is subtracted from the scores."""
         return not self.settings.reference
 
     def own_scores(self, numbers: Tensor) -> Tensor | None:
-        """What articles (n,) are liked for beside what the tower reads of them, in training only."""
+        """Biases of articles (n,), in training only: their appeal beyond what the tower reads."""
         return self.article_bias(numbers).squeeze(1) if self.settings.article_bias else None
 
     def user_vectors(self, users: Tensor, events: UserInputs) -> Tensor:
-        """One vector (B, d) for each of ``users`` (B,)."""
+        """Vectors (B, d) of ``users`` (B,)."""
         if self.settings.reference:
             table = self.table.weight
             known = self.get_buffer("row_of_user")[users]
@@ -220,7 +220,7 @@ class ContentModel(SlateTowers):
         return torch.einsum("h,bhd->bd", self.users.mix, queries)
 
     def export(self, user_ids: Sequence[str]) -> tuple[TowerSpec, UserSpec, dict[str, NDArray[np.float32]]]:
-        """The bundle's specs and weights; ``user_ids`` are the log's."""
+        """Specs and weights of the bundle; ``user_ids`` are the log's."""
         settings = self.settings
         drop = settings.news_id and not settings.reference
         weights = self.tower.export(without_news_id=drop) | self.users.export()
@@ -243,11 +243,11 @@ def train_content_tower(  # noqa: PLR0917 - the signature that every model's tra
     """Train on impressions, stop by later ones.
 
     Args:
-        train: To train on.
-        validation: Later ones of the same log.
-        settings: What is trained.
-        fit: How.
-        observer: Is told how it goes.
+        train: Impressions to train on.
+        validation: Later impressions of the same log.
+        settings: Settings of the model.
+        fit: Settings of the training loop.
+        observer: Observer of the training.
         text_vectors: Shape (articles, d_text), zeros without text.
 
     Raises:
@@ -278,7 +278,7 @@ def train_content_tower(  # noqa: PLR0917 - the signature that every model's tra
 
 
 def _ranker_weights(task: SlateTask, model: ContentModel) -> tuple[dict[str, float], dict[str, float]]:
-    """The linear ranker's weights with which the validation impressions are ranked best, and the AUCs.
+    """Choose the linear ranker's weights by the AUC on the validation impressions; also gives the AUCs.
 
     The weights of the dot products are the mix of the heads times one number, which is chosen; the others
     are the default ones. The ranker has a weight for the first and for the last interest head.
@@ -289,7 +289,7 @@ def _ranker_weights(task: SlateTask, model: ContentModel) -> tuple[dict[str, flo
     auc = np.stack(
         [RankedSlates.of(labels, offsets + scale * scores, sizes).auc() for scale in RANKER_SCALES]
     )  # (scales, impressions)
-    lost = auc[auc.mean(axis=1).argmax()] - auc
+    lost = auc[auc.mean(axis=1).argmax()] - auc  # (scales, impressions): less than the best scale
     error = lost.std(axis=1) / np.sqrt(len(sizes))
     # The smallest that is as good as the best up to one standard error (Breiman et al., 1984): 0 where the
     # tower adds nothing that can be told from chance.
@@ -310,7 +310,7 @@ def _ranker_weights(task: SlateTask, model: ContentModel) -> tuple[dict[str, flo
 
 
 def _start_from_similarity(tower: FeatureTowerModule) -> None:
-    """Let dot products of vectors begin as those of their texts, as a projection's are.
+    """Initialize the tower as a projection: dot products of vectors are those of their texts.
 
     Random orthonormal rows keep dot products (Johnson and Lindenstrauss, 1984), a sigmoid is almost straight
     where it is entered, and the constant that it adds is taken away again.

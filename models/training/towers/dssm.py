@@ -55,8 +55,8 @@ class DssmSettings(ClickTowerSettings):
     """Train a vector of users without events: it takes up what is popular, which the ranker knows better."""
     prior_weight: float = 3.0
     residual: bool = True
-    """Where the negatives are skips, learn beside the ranker's score by ids: what popularity, age and fatigue
-    do not say."""
+    """Learn the residual of the ranker's score by ids (popularity, age, fatigue), where the negatives are
+    skips."""
 
     model: ClassVar[str] = "dssm"
     loss: ClassVar[Loss] = "listwise"
@@ -69,5 +69,5 @@ class DssmSettings(ClickTowerSettings):
 
     @property
     def embeddings(self) -> Mapping[Feature, int]:
-        """The same dimension for each feature's table."""
+        """Dimension of each feature's table, the same for all."""
         return dict.fromkeys(self.features, self.embedding)

@@ -1,4 +1,4 @@
-"""The article tower under training: :class:`freshet.models.embedding.feature_tower.FeatureTower` in torch.
+"""Article tower under training: :class:`freshet.models.embedding.feature_tower.FeatureTower` in torch.
 
 Same parts, same names of weights, same result to 1e-5 once :meth:`FeatureTowerModule.export` has written
 them. What exists in training only leaves no trace in a bundle: dropout; batch normalization (Ioffe and
@@ -30,19 +30,19 @@ from freshet.models.ports import FloatMatrix
 from freshet.models.training.tensors import to_numpy, unit_vectors
 
 _SMALLEST_DEVIATION = 1e-3
-"""Added to the deviations: a number that is the same in all texts must not become a huge one in the next."""
+"""Summand of the deviations: a number that is constant in all texts must not become huge in the next text."""
 _EMBEDDING_STD = 0.1
-"""Of a table's first values: small beside what a trained entry is, so that a rare one says little."""
+"""Standard deviation of a table's initial values: small, so that a rare entry has little effect."""
 
 
 @dataclass(frozen=True)
 class ArticleInputs:
-    """What a tower reads of articles, as tensors on one device."""
+    """Inputs of a tower, as tensors on one device."""
 
     rows: Mapping[str, Tensor]
-    """Of each feature, (n,) int64."""
+    """Table rows of each feature, (n,) int64."""
     text: Tensor | None = None
-    """(n, d_text) float32."""
+    """Text vectors (n, d_text) float32."""
 
     @classmethod
     def of(
@@ -52,7 +52,7 @@ class ArticleInputs:
         vocabularies: Mapping[str, Sequence[str]],
         text_vectors: FloatMatrix | None,
     ) -> Self:
-        """Of all articles of a log.
+        """Inputs of all articles of a log.
 
         Raises:
             ValueError: The tower reads text and ``text_vectors`` (articles, d_text) is missing or too short.
@@ -71,25 +71,21 @@ class ArticleInputs:
 
 @dataclass(frozen=True)
 class TowerSizes:
-    """The widths of a tower's parts.
-
-    Raises:
-        ValueError: :meth:`check` finds that they do not fit the tower.
-    """
+    """Widths of a tower's parts; :meth:`check` compares them with the tower."""
 
     d_text: int = 0
-    """Of the text vector."""
+    """Dimension of the text vector."""
     text: tuple[int, ...] = ()
     """Outputs of each layer on the text vector."""
     entries: Mapping[str, int] = field(default_factory=dict)
-    """Of each feature, the entries of its vocabulary; the table has a row more."""
+    """Number of entries of each feature's vocabulary; the table has a row more."""
     embedding: Mapping[str, int] = field(default_factory=dict)
-    """Of each feature, its table's dimension."""
+    """Dimension of each feature's table."""
     layers: tuple[int, ...] = ()
     """Outputs of each layer on the concatenation."""
 
     def check(self, spec: TowerSpec) -> None:
-        """Refuse sizes that are not those of ``spec``."""
+        """Raise ``ValueError`` unless the sizes fit ``spec``."""
         if len(self.text) != len(spec.text) or len(self.layers) != len(spec.layers):
             raise ValueError(
                 f"{len(self.text)} text layers and {len(self.layers)} layers have a width, "
@@ -103,7 +99,7 @@ class TowerSizes:
 
 
 class MultiLayer(nn.Module):
-    """Layers of a bundle under training: linear, batch normalization if wanted, activation, dropout.
+    """Layers under training: linear, batch normalization where asked for, activation, dropout.
 
     A layer without activation is an output: it has neither batch normalization nor dropout.
     """
@@ -129,7 +125,7 @@ class MultiLayer(nn.Module):
         self.width = sizes[-1]
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, in) to (n, out)."""
+        """Apply the layers: (n, in) to (n, out)."""
         for linear, norm, activation in zip(self.linears, self.norms, self.activations, strict=True):
             x = activate(activation, norm(linear(x)))
             if activation != "none":
@@ -137,7 +133,7 @@ class MultiLayer(nn.Module):
         return x
 
     def export(self, prefix: str) -> dict[str, NDArray[np.float32]]:
-        """The weights ``{prefix}.{i}.weight`` and ``.bias``, with batch normalization folded in."""
+        """Weights ``{prefix}.{i}.weight`` and ``.bias``, with batch normalization folded in."""
         weights = {}
         for i, (linear, norm) in enumerate(zip(self.linears, self.norms, strict=True)):
             assert isinstance(linear, nn.Linear)
@@ -153,15 +149,15 @@ class MultiLayer(nn.Module):
 
 
 class FeatureTowerModule(nn.Module):
-    """The tower of ``spec``, to be trained.
+    """Tower of ``spec`` under training.
 
     Args:
-        spec: Which parts there are.
-        sizes: Their widths.
-        batch_norm: On ``layers``, before each activation.
-        dropout: Of the outputs of ``layers`` that have an activation.
-        text_dropout: The same of the layers on the text.
-        news_id_dropout: The share of articles whose id is hidden in training.
+        spec: Parts of the tower.
+        sizes: Widths of the parts.
+        batch_norm: Batch normalization, before each activation of ``layers``.
+        dropout: Dropout rate after the activations of ``layers``.
+        text_dropout: Dropout rate after the activations of the layers on the text.
+        news_id_dropout: Share of articles whose id is hidden in training.
 
     Raises:
         ValueError: ``sizes`` does not fit ``spec``.
@@ -204,7 +200,7 @@ class FeatureTowerModule(nn.Module):
         return self.layers.width
 
     def standardise(self, text_vectors: FloatMatrix) -> None:
-        """From now on read text vectors less the mean of these, each number divided by its deviation.
+        """Standardize text vectors by the mean and deviation of these.
 
         A text vector of norm 1 has numbers of about 0.05, and those of BERT's first token have much in
         common: a layer takes longer to learn from either.
@@ -236,20 +232,20 @@ class FeatureTowerModule(nn.Module):
                 rows = rows.masked_fill(hidden, 0)
             columns.append(self.tables[feature](rows))
             known.append(rows > 0)
-        vectors: Tensor = self.layers(torch.cat(columns, dim=1)).float()
+        vectors: Tensor = self.layers(torch.cat(columns, dim=1)).float()  # (n, d)
         if self.spec.normalise:
             vectors = unit_vectors(vectors)
         return vectors * torch.stack(known).any(dim=0).unsqueeze(1)
 
     def exported_spec(self, *, without_news_id: bool = False) -> TowerSpec:
-        """The tower of the exported weights."""
+        """Spec of the exported tower."""
         features: tuple[Feature, ...] = tuple(
             feature for feature in self.spec.features if not (without_news_id and feature == "news_id")
         )
         return self.spec.model_copy(update={"features": features})
 
     def export(self, *, without_news_id: bool = False) -> dict[str, NDArray[np.float32]]:
-        """The weights by the names of :mod:`freshet.models.embedding.bundle`.
+        """Weights by the names of :mod:`freshet.models.embedding.bundle`.
 
         Args:
             without_news_id: Leave the id's table out, as if every article were unknown to it: what its row 0
@@ -286,7 +282,7 @@ class FeatureTowerModule(nn.Module):
 
 
 def activate(activation: Activation, x: Tensor) -> Tensor:
-    """The activation of each number."""
+    """Apply an activation to each number."""
     if activation == "sigmoid":
         return x.sigmoid()
     if activation == "relu":

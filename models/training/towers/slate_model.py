@@ -1,6 +1,6 @@
-"""What slates are trained with: the settings of an example, and what a model must be able to do.
+"""Settings of examples that are slates, and the protocol of their models.
 
-:mod:`freshet.models.training.towers.slate_task` explains both.
+Both are explained in :mod:`freshet.models.training.towers.slate_task`.
 """
 
 from __future__ import annotations
@@ -17,44 +17,44 @@ Loss = Literal["bce", "listwise"]
 
 
 class SlateModel(Protocol):
-    """What is trained on slates."""
+    """Model that is trained on slates."""
 
     @property
     def module(self) -> nn.Module:
-        """All that is trained."""
+        """Module under training."""
         ...
 
     def article_vectors(self, numbers: Tensor) -> Tensor:
-        """Vectors (n, d) of articles by number (n,); zeros for one of which nothing is known."""
+        """Vectors (n, d) of articles by number (n,); zeros for an unknown article."""
         ...
 
     def user_vectors(self, users: Tensor, events: UserInputs) -> Tensor:
-        """One vector (B, d) for each of ``users`` (B,), the mix of all heads: its dot product scores."""
+        """Query vectors (B, d) of ``users`` (B,), the mix of all heads; the score is their dot product."""
         ...
 
     def own_scores(self, numbers: Tensor) -> Tensor | None:
-        """What is added to the scores of articles (n,) in training only; ``None``: nothing."""
+        """Summands of the scores of articles (n,), in training only; ``None`` for none."""
         ...
 
     @property
     def bias(self) -> Tensor:
-        """Added to every logit of ``bce``, a scalar: the log-odds of a click."""
+        """Bias of the logits of ``bce``, a scalar: the log-odds of a click."""
         ...
 
     @property
     def offset_scale(self) -> Tensor:
-        """What the ranker's score by ids is multiplied by, a positive scalar."""
+        """Factor of the ranker's score by ids, a positive scalar."""
         ...
 
     @property
     def centred(self) -> bool:
-        """Whether scores are taken less the user's score of the average clicked article."""
+        """Whether the score of the average clicked article is subtracted from the scores."""
         ...
 
 
 @dataclass(frozen=True)
 class UserInputs:
-    """Events as tensors: the vectors of clicked articles (B, L, d), their ages (B, L), and those of skips."""
+    """Events of users: vectors of clicked articles (B, L, d), their ages (B, L), and likewise of skips."""
 
     clicks: Tensor
     click_age_s: Tensor
@@ -64,7 +64,7 @@ class UserInputs:
 
 @dataclass(frozen=True)
 class SlateSettings:
-    """What an example is, and what is lost on it.
+    """Settings of examples and of the loss.
 
     Raises:
         ValueError: A value is out of range.
@@ -73,14 +73,14 @@ class SlateSettings:
     loss: Loss = "listwise"
     negatives: Negatives = "skips"
     n_negatives: int = 4
-    """For each click, where examples are clicks."""
+    """Negatives for each click, where examples are clicks."""
     max_slate: int = 50
-    """Candidates of an example, where examples are slates."""
+    """Maximum number of candidates, where examples are slates."""
     max_clicks: int = 50
-    """Of a user's events, the newest."""
+    """Newest clicks of a user that are pooled; ``max_skips`` likewise."""
     max_skips: int = 50
     batch: int = 128
-    """Examples."""
+    """Examples of a batch."""
     residual: bool = False
     """Train beside the ranker's score by ids, where examples are slates."""
 

@@ -1,4 +1,4 @@
-"""Training on slates: who was shown what, what they clicked, and what they had done before.
+"""Training on slates: candidates and clicks of each impression, and the user's earlier events.
 
 A :class:`~freshet.models.training.loop.Task` for every model that has article vectors and makes queries of
 a user's earlier events. An example is
@@ -49,22 +49,21 @@ from freshet.models.training.user_events import EventBatch, UserEvents
 __all__ = ["Loss", "SlateModel", "SlateSettings", "SlateTask", "UserInputs"]
 
 MAX_VALIDATION = 20_000
-"""Impressions; more of them only make validation longer."""
+"""Maximum number of validation impressions; more of them only take longer."""
 _ARTICLES_AT_ONCE = 8_192
 _IMPRESSIONS_AT_ONCE = 512
 
 
 class SlateTask:
-    """Examples of a log for a model; see the module.
+    """Training task on the slates of a log; see the module.
 
     Args:
-        model: What is trained.
+        model: Model under training.
         train: Impressions to train on.
-        validation: Later ones, of the same log.
-        settings: What an example is.
-        offsets: Shape (candidates of both,), :func:`~freshet.models.training.ranker_offsets.ranker_offsets`
-          of
-            ``train`` and ``validation`` joined; the validation reports how the two do together.
+        validation: Later impressions of the same log.
+        settings: Settings of the examples.
+        offsets: Shape (candidates of both,), the ranker's scores of ``train`` and ``validation`` joined
+            (:mod:`freshet.models.training.ranker_offsets`).
 
     Raises:
         ValueError: No impression of ``train`` has a click and a skip, or none of ``validation``.
@@ -110,16 +109,16 @@ class SlateTask:
 
     @property
     def module(self) -> nn.Module:
-        """What is trained."""
+        """Module under training."""
         return self._model.module
 
     @property
     def examples(self) -> int:
-        """Of one epoch."""
+        """Number of examples of one epoch."""
         return len(self._positions)
 
     def batches(self, rng: np.random.Generator) -> Iterator[dict[str, Tensor]]:
-        """One epoch, shuffled."""
+        """Yield one shuffled epoch of batches."""
         if not self._settings.by_slate and self._hard is not None:
             # Once an epoch: nearer to what the model now confuses would cost a pass for each batch.
             self._hard.refresh(self._table().numpy())
@@ -128,19 +127,19 @@ class SlateTask:
             yield self._batch(order[start : start + self._settings.batch], rng)
 
     def loss(self, batch: dict[str, Tensor]) -> Tensor:
-        """The mean over the examples."""
-        vectors = self._model.article_vectors(batch["articles"])
+        """Mean loss over the examples."""
+        vectors = self._model.article_vectors(batch["articles"])  # (articles of the batch, d)
         vectors = torch.cat([vectors.new_zeros(1, vectors.shape[1]), vectors])  # Row 0 pads.
         candidates, clicked = batch["candidates"], batch["clicked"]
         inputs = UserInputs(
             vectors[batch["clicks"]], batch["click_age_s"], vectors[batch["skips"]], batch["skip_age_s"]
         )
-        users = self._model.user_vectors(batch["user"], inputs)
+        users = self._model.user_vectors(batch["user"], inputs)  # (B, d)
         shown = vectors[candidates]  # (B, C, d)
         if self._model.centred:
             mean = shown[clicked > 0].mean(dim=0)
             shown = (shown - mean) * shown.detach().any(dim=-1, keepdim=True)
-        scores = torch.einsum("bd,bcd->bc", users, shown).float()
+        scores = torch.einsum("bd,bcd->bc", users, shown).float()  # (B, C)
         own = self._model.own_scores(batch["articles"])
         if own is not None:
             scores = scores + torch.cat([own.new_zeros(1), own])[candidates]
@@ -159,7 +158,7 @@ class SlateTask:
         return -(hits / clicked.sum(dim=1)).mean()
 
     def validate(self) -> tuple[float, dict[str, float]]:
-        """AUC, MRR and nDCG@10 of the validation impressions with a click and a skip.
+        """Compute AUC, MRR and nDCG@10 of the validation impressions with a click and a skip.
 
         The score is the AUC: with ``residual``, that of model and ranker together (``auc_with_ids``).
         """
@@ -178,7 +177,7 @@ class SlateTask:
     def validation_scores(
         self,
     ) -> tuple[NDArray[np.float64], NDArray[np.intp], NDArray[np.float64], NDArray[np.float64] | None]:
-        """Of the validation impressions measured: labels (n,), sizes (impressions,), scores, offsets (n,)."""
+        """Labels (n,), sizes (impressions,), scores (n,) and offsets (n,) of the validation impressions."""
         log, module = self._validation, self._model.module
         table = self._table().to(next(module.parameters()).device)
         counts = torch.from_numpy(self._clicked_counts).to(table.device) * table.any(dim=1)
@@ -219,7 +218,7 @@ class SlateTask:
         return scores
 
     def _table(self) -> Tensor:
-        """The vectors (articles, d) of all articles, on the CPU, as an evaluation sees them."""
+        """Vectors (articles, d) of all articles in evaluation mode, on the CPU."""
         module = self._model.module
         numbers = torch.arange(len(self._train.articles), device=next(module.parameters()).device)
         with evaluating(module):
@@ -261,9 +260,10 @@ class SlateTask:
     def _slates(
         self, positions: NDArray[np.int64], rng: np.random.Generator
     ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
-        """Slates of at most ``max_slate`` candidates, the clicked ones first, each (B, C).
+        """Slates (B, C) of at most ``max_slate`` candidates, the clicked ones first.
 
-        Where they are in the log, what they are, -1 both where a slate is shorter, and which were clicked.
+        Returns:
+            Slots in the log and articles, both -1 where a slate is shorter, and marks of the clicked ones.
         """
         at, row = candidate_slots(self._train, positions)
         skipped = ~self._train.clicked[at]
@@ -288,7 +288,7 @@ class SlateTask:
 
 
 def _numbered(candidates: NDArray[np.int32], events: EventBatch) -> dict[str, Tensor]:
-    """The batch with articles numbered within it from 1, 0 for none, so that each is computed once."""
+    """Batch with articles numbered from 1 within it, 0 for padding, so that each is computed once."""
     parts = (candidates, events.clicks, events.skips)
     known, inverse = np.unique(np.concatenate([part.ravel() for part in parts]), return_inverse=True)
     if len(known) and known[0] < 0:

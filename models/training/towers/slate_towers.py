@@ -1,4 +1,4 @@
-"""The article side that all models of slates share: a feature tower over a table of a log's articles."""
+"""Article side of all models of slates: a feature tower over the articles of a log."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class SlateTowers(nn.Module):
 
     @property
     def module(self) -> nn.Module:
-        """All that is trained."""
+        """Module under training."""
         return self
 
     @property

@@ -1,4 +1,4 @@
-"""The user side under training: :class:`freshet.models.users.state.UserState` in torch, on padded batches.
+"""User side under training: :class:`freshet.models.users.state.UserState` in torch, on padded batches.
 
 For each head j, events i of age t_i with article vectors v_i, and N the heads' number,
 
@@ -31,16 +31,16 @@ from freshet.models.training.towers.feature_tower import MultiLayer
 from freshet.models.users.pooling import ATTENTION_BOUND
 
 LOG_SCALE = 10.0
-"""One step of the optimizer moves the logarithm of a half-life this many times as far as a weight: Adam's
-steps of 0.001 would not reach a day from an hour in an epoch of a small log."""
+"""Factor of the optimizer's steps on the logarithms of half-lives: Adam's steps of 0.001 would not get from
+an hour to a day in an epoch of a small log."""
 
 
 class UserEncoder(nn.Module):
-    """Pools events into a user's vectors.
+    """Encoder that pools events into a user's vectors.
 
     Args:
-        d: Of the article vectors.
-        spec: The heads, with the half-lives and ``prior_weight`` that training starts from.
+        d: Dimension of the article vectors.
+        spec: Heads, with the half-lives and ``prior_weight`` that training starts from.
         layer_widths: Outputs of each of the user's layers, the last one ``d``.
         learn_decay: Train the half-lives and ``prior_weight``; otherwise they stay as they are.
 
@@ -75,7 +75,7 @@ class UserEncoder(nn.Module):
 
     @property
     def half_lives_s(self) -> Tensor:
-        """Shape (heads,) float64, positive: that of the skips last."""
+        """Half-lives (heads,) float64, positive; that of the skips last."""
         return (self.first_log_half_lives + LOG_SCALE * self.log_half_lives.double()).exp()
 
     @property
@@ -91,16 +91,15 @@ class UserEncoder(nn.Module):
         skip_age_s: Tensor,
         population: Tensor | None = None,
     ) -> Tensor:
-        """The user's vectors (B, heads, d) float32.
+        """Pool events into vectors (B, heads, d) float32.
 
         Args:
-            clicks: (B, L, d), the clicked articles' vectors; a row of zeros is padding, or an article without
-                a vector: neither counts.
-            click_age_s: (B, L).
-            skips: (B, M, d), as ``clicks``.
-            skip_age_s: (B, M).
-            population: (d,), what a user without events is where the bundle has no ``user.population``;
-                zeros where it is not given.
+            clicks: (B, L, d), vectors of clicked articles; a row of zeros, for padding or an article without
+                a vector, has no effect.
+            click_age_s: (B, L), seconds.
+            skips: (B, M, d), vectors of skipped articles, zeros likewise.
+            skip_age_s: (B, M), seconds.
+            population: (d,), the prior where the bundle has no ``user.population``; zeros by default.
         """
         rates = self.half_lives_s.reciprocal().float()
         heads = self.spec.heads
@@ -124,11 +123,11 @@ class UserEncoder(nn.Module):
         skip_age_s: Tensor,
         population: Tensor | None = None,
     ) -> Tensor:
-        """As :meth:`pooled`, through the user's layers: queries (B, heads, d)."""
+        """Pool events and apply the user's layers: queries (B, heads, d), see :meth:`pooled`."""
         return self.queries(self.pooled(clicks, click_age_s, skips, skip_age_s, population))
 
     def queries(self, vectors: Tensor) -> Tensor:
-        """What articles are compared with (B, heads, d); the last head is left as it is."""
+        """Queries (B, heads, d) of pooled vectors (B, heads, d); the last head is used as it is."""
         if not self.spec.layers and not self.spec.normalise:
             return vectors
         interests = vectors[:, :-1]
@@ -142,7 +141,7 @@ class UserEncoder(nn.Module):
         return torch.einsum("h,bhd,bcd->bc", self.mix, queries, candidates)
 
     def exported_spec(self) -> UserSpec:
-        """The spec with what training made of the half-lives and ``prior_weight``."""
+        """Spec with the trained half-lives and ``prior_weight``."""
         half_lives_s = self.half_lives_s.detach().cpu()[self.head_order()].tolist()
         return self.spec.model_copy(
             update={
@@ -164,15 +163,15 @@ class UserEncoder(nn.Module):
         return weights
 
     def head_order(self) -> list[int]:
-        """The interest heads by growing half-life, then that of the skips."""
+        """Numbers of the interest heads by growing half-life, then that of the skips."""
         half_lives_s = self.half_lives_s.detach().cpu()
         return [*half_lives_s[:-1].argsort(stable=True).tolist(), len(half_lives_s) - 1]
 
     def _sums(self, vectors: Tensor, age_s: Tensor, rates: Tensor, heads: slice) -> tuple[Tensor, Tensor]:
-        """S (B, h, d) and Z (B, h) of some heads."""
+        """Weighted sums (B, h, d) and sums of weights (B, h) of some heads."""
         weights = torch.exp2(-age_s.unsqueeze(1) * rates[:, None])  # (B, h, n)
         if self.spec.attention:
-            scores = torch.einsum("bnd,hd->bhn", vectors, self.attention_weight[heads])
+            scores = torch.einsum("bnd,hd->bhn", vectors, self.attention_weight[heads])  # (B, h, n)
             scores = scores + self.attention_bias[heads][:, None]
             weights = weights * (ATTENTION_BOUND * scores.tanh()).exp()
         weights = weights * vectors.detach().any(dim=-1).unsqueeze(1)
