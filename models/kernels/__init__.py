@@ -1,9 +1,9 @@
-"""The inner loops of ranking and counting one slate, compiled where a C compiler was there at installation.
+"""Kernels: the inner loops of ranking and counting one slate, compiled if a C compiler was found.
 
-On a slate of forty articles a call of NumPy costs more than what it computes, and there would be a hundred
-of them. :mod:`~freshet.models.kernels.in_numpy` says what each function does, and works everywhere;
-:mod:`~freshet.models.kernels.compiled` does the same in Cython. They agree but for the rounding of float64:
-one suite tests both. All functions are of the one or all of the other.
+On a slate of forty articles a call of NumPy costs more than what it computes, and a hundred of them would be
+needed. :mod:`~freshet.models.kernels.in_numpy` defines each function and works everywhere;
+:mod:`~freshet.models.kernels.compiled` implements them in Cython. They agree up to the rounding of float64:
+one suite tests both. Either all functions are compiled or none.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ try:
         slate_auc,
         statistics_features,
     )
-except ImportError:  # No C compiler was there; `freshet doctor` says so.
+except ImportError:  # There was no C compiler; `freshet doctor` reports it.
     from freshet.models.kernels.in_numpy import (
         add_co_clicks,
         canonical_order,
@@ -53,4 +53,4 @@ __all__ = [
 ]
 
 COMPILED = newton_step.__module__.startswith(f"{__name__}.compiled.")
-"""Whether these are the compiled ones."""
+"""Whether the kernels are compiled."""

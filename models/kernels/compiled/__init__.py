@@ -1,4 +1,4 @@
-"""The kernels in Cython: all of them or, where one module could not be compiled, an ``ImportError``."""
+"""Cython kernels: all of them or, if one module could not be compiled, an ``ImportError``."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Arrays that are read and written through plain pointers, once that is known to be safe.
+"""Access to arrays through plain pointers, after checks that make it safe.
 
-A typed memoryview costs half a microsecond, as much as what is done with most of these arrays. So each kernel
-first checks types and shapes, and each number that is used as an index.
+A typed memoryview costs half a microsecond, as much as the computation on most of these arrays. So each
+kernel first checks types and shapes, and each number that is used as an index.
 """
 
 cimport numpy as cnp
@@ -15,14 +15,14 @@ cdef enum:
 
 
 cdef inline Py_ssize_t length_of(cnp.ndarray array, int axis) noexcept:
-    """An array's length along an axis; -1 where it has no such axis, which data_of then refuses."""
+    """Length of an array along an axis; -1 without such an axis, which data_of then rejects."""
     return cnp.PyArray_DIM(array, axis) if axis < cnp.PyArray_NDIM(array) else -1
 
 
 cdef inline void *data_of(
     cnp.ndarray array, int type_number, int rank, Py_ssize_t rows, Py_ssize_t columns
 ) except NULL:
-    """Where an array's numbers are; of another type, order or shape (-1: any) it is refused."""
+    """Pointer to an array's numbers; another type, order or shape (-1: any) is rejected."""
     if cnp.PyArray_TYPE(array) != type_number or not cnp.PyArray_IS_C_CONTIGUOUS(array):
         raise TypeError(f"an array of {array.dtype} that a kernel does not read, or not in C's order")
     if (

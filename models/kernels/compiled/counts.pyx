@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""The counts' kernels in Cython; in_numpy/counts.py says what each of them does."""
+"""Counting kernels in Cython; in_numpy/counts.py defines each of them."""
 
 cimport numpy as cnp
 from arrays cimport data_of, int32, int64, length_of, refuse_rows_outside
@@ -38,6 +38,7 @@ def count_slate(
     cdef double *count
     cdef double *time
     refuse_rows_outside(row, n, 0, capacity)
+    # Counts decay up to a newer event (left < 1); a late event is added with its true age (weight < 1).
     for i in range(n):
         count = all_counts + row[i] * columns
         time = all_times + row[i] * TIMES
@@ -57,6 +58,7 @@ def count_slate(
             was_clicked[row[i]] = 1
             if not time[LAST_CLICK] >= time_s:
                 time[LAST_CLICK] = time_s
+    # Sums over all rows, (3, H).
     for h in range(heads):
         left = left_after(rates[h], time_s - newest_s)
         weight = left_after(rates[h], newest_s - time_s)
@@ -81,6 +83,7 @@ def add_co_clicks(cnp.ndarray held not None, cnp.ndarray context not None, cnp.n
     cdef int32 *new = <int32 *>malloc(m * sizeof(int32) + 1)
     if new is NULL:
         raise MemoryError
+    # Contexts that are held get 1 more, the others are collected in new.
     for j in range(m):
         clicks_after[before[j]] += 1
         for i in range(k):
@@ -93,6 +96,7 @@ def add_co_clicks(cnp.ndarray held not None, cnp.ndarray context not None, cnp.n
     if not joined:
         free(new)
         return held
+    # Rows of the result: numbers, then counts.
     shape[0], shape[1] = 2, k + joined
     grown = cnp.PyArray_EMPTY(2, shape, cnp.NPY_INT32, 0)
     out = <int32 *>cnp.PyArray_DATA(grown)
@@ -126,11 +130,11 @@ def co_click_scores(
     cdef cnp.npy_intp[2] shape
     cdef bint shared
     refuse_rows_outside(number_of, m, -1, numbers)
-    # So large that most numbers fall on an empty slot at once.
+    # Large enough that most numbers hit an empty slot at once.
     while slots < 16 * m:
         slots *= 2
     mask = slots - 1
-    # A hash table of the user's clicks by number, and of each of them what a candidate has.
+    # A hash table of the user's clicks by number; found holds the current candidate's count of each click.
     cdef int32 *table = <int32 *>malloc(slots * sizeof(int32))
     cdef double *lifts = <double *>malloc(3 * m * sizeof(double) + 1)
     cdef double *roots = lifts + m
@@ -174,7 +178,7 @@ def co_click_scores(
                 out = <double *>cnp.PyArray_DATA(scores)
             scale = 1.0 / (clicks_on[i] + CO_CLICK_PRIOR_CLICKS)
             surprise = cosine = 0.0
-            # In the order of the user's clicks, in which sums of floats are the same in every process.
+            # Sums run in the order of the user's clicks, so that floats are rounded alike in every process.
             for j in range(m):
                 if found[j] != 0.0:
                     surprise += log1p(found[j] * lifts[j] * scale)

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""The features' kernels in Cython; in_numpy/features.py says what each of them does."""
+"""Feature kernels in Cython; in_numpy/features.py defines each of them."""
 
 from zlib import crc32
 
@@ -107,6 +107,7 @@ def statistics_features(
     refuse_rows_outside(row, n, -1, capacity)
     if not 0 <= first <= columns - STATISTICS:
         raise IndexError(f"{STATISTICS} columns from {first} on, of {columns}")
+    # Factors of all articles' rates by half-life: impressions over clicks, and clicks over expected clicks.
     for h in range(HEADS):
         left = left_after(rates[h], now_s - newest_s)
         clicks[h] = max(sum_of[h] * left, 0.0)
@@ -120,6 +121,7 @@ def statistics_features(
         time = all_times + at * TIMES
         out = values + i * columns + first
         age_s = now_s - time[LAST_EVENT]
+        # By half-life: log of the click-through rate over everybody's, and of the lift.
         for h in range(HEADS):
             left = left_after(rates[h], age_s)
             clicks[h] = count[h] * left
@@ -131,6 +133,7 @@ def statistics_features(
             out[HEADS + h] = log(
                 (clicks[h] + PRIOR_EXPECTED) / (expected[h] * of_expected[h] + PRIOR_EXPECTED)
             )
+        # Trend: clicks per hour of the last hours over those of the last day; then impressions and ages.
         out[8] = log((clicks[1] / 3.0 + TREND_PRIOR) / (clicks[2] / 24.0 + TREND_PRIOR)) / 3.0
         out[9] = log(shown[3] + 1.0) / 5.0
         out[10] = log(shown[1] + 1.0) / 5.0
@@ -192,6 +195,7 @@ def category_features(
             found = PyDict_GetItem(row_of, click[1])
             clicked[i] = capacity - 1 if found is NULL else <int64>(<object>found)
         refuse_rows_outside(clicked, m, 0, capacity)
+        # Categories, then subcategories: the user's decayed share of clicks over everybody's.
         for k in range(2):
             names = length_of(shares[k], 0)
             code_of = <int32 *>data_of(codes[k], cnp.NPY_INT32, 1, capacity, 0)
@@ -241,6 +245,7 @@ def cross_features(cnp.ndarray x not None, Py_ssize_t ranked, Py_ssize_t rank, p
     for i in range(n):
         ordered[i] = <float>values[i * columns + ranked]
     rounded.sort()
+    # Mean rank of equal values: the mean of the bounds of their range, by two binary searches.
     for i in range(n):
         value = <float>values[i * columns + ranked]
         low, high = 0, n

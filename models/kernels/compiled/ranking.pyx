@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""The kernels of ranking in Cython; in_numpy/ranking.py says what each of them does."""
+"""Ranking kernels in Cython; in_numpy/ranking.py defines each of them."""
 
 import numpy as np
 
@@ -55,6 +55,7 @@ def slate_auc(cnp.ndarray labels not None, cnp.ndarray scores not None, cnp.ndar
         if not 0 <= size[slate] <= total - start:
             raise ValueError(f"slates of more candidates than the {total} scores")
         stop = start + size[slate]
+        # Pairs of a clicked and a skipped candidate in the right order; a tie counts one half.
         clicked, below = 0, 0.0
         for i in range(start, stop):
             if label[i] == 0.0:
@@ -98,6 +99,7 @@ def newton_step(
     if shares is NULL:
         raise MemoryError
     try:
+        # Softmax over the slate: shares (n,).
         for i in range(n):
             value = 0.0
             for a in range(size):
@@ -108,6 +110,7 @@ def newton_step(
         for i in range(n):
             shares[i] = exp(shares[i] - largest)
             total += shares[i]
+        # Gradient (F,): mean features under the shares less those of the clicked candidates.
         for a in range(size):
             mean[a] = step[a] = 0.0
         for i in range(n):
@@ -123,7 +126,8 @@ def newton_step(
             total += step[a]
         if not isfinite(total):
             return None
-        # What is below the diagonal is filled in at the end.
+        # Curvature (F, F): what is left of it, the prior, and the covariance of the features under the shares.
+        # Only the upper triangle is summed; the lower one is filled in at the end.
         for a in range(size):
             for b in range(a, size):
                 after[a * size + b] = before[a * size + b] * left
@@ -139,7 +143,7 @@ def newton_step(
         for a in range(size):
             for b in range(a, size):
                 factor[a * size + b] = after[b * size + a] = after[a * size + b]
-        # Cholesky's factorization of what is above the diagonal, so that the inner loops run along rows.
+        # Cholesky factorization of the upper triangle, so that the inner loops run along rows.
         for a in range(size):
             value = factor[a * size + a]
             if not 0.0 < value < INFINITY:
@@ -152,6 +156,7 @@ def newton_step(
                 if value != 0.0:
                     for b in range(i, size):
                         factor[i * size + b] -= value * factor[a * size + b]
+        # Forward, then backward substitution.
         for a in range(size):
             step[a] /= factor[a * size + a]
             for b in range(a + 1, size):

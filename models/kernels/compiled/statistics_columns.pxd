@@ -1,4 +1,4 @@
-"""The columns of the statistics' times, and what is left of their counts."""
+"""Columns of the statistics' times, and the decay of counts."""
 
 from libc.math cimport INFINITY, exp2
 

@@ -1,4 +1,4 @@
-"""The kernels in NumPy: what each of them does, and what they are where not all were compiled."""
+"""NumPy kernels: the definition of each, and the fallback if the compiled ones are missing."""
 
 from __future__ import annotations
 

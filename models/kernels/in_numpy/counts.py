@@ -1,4 +1,4 @@
-"""What a slate and its clicks are counted into, in NumPy.
+"""Kernels in NumPy that count a slate and its clicks, and score candidates by co-clicks.
 
 Statistics are those of :class:`~freshet.models.articles.statistics_columns.StatisticsColumns`: ``counts``
 (capacity, 3 H) holds the clicks, the impressions and the expected clicks at H half-lives, ``times_s``
@@ -33,26 +33,27 @@ def count_slate(  # noqa: PLR0917 - what the compiled one takes
     """Count a slate into the statistics.
 
     Args:
-        rows: Shape (n,): distinct, none of them -1.
+        rows: Distinct rows (n,), none of them -1.
         clicked: Shape (n,).
-        time_s: Event time, whether before or after that of a row's last event.
-        counts: Changed, as the following two.
-        times_s: See above.
-        has_clicks: Shape (capacity,): whether a row was ever clicked.
-        rates_per_s: Shape (H,): 1 / half-life, 0 for none.
-        sums: Shape (3, H): the counts of all rows as of ``newest_s``; changed.
-        newest_s: The time of the sums, minus infinity before the first event.
-        slate: How many articles the slate showed; unset, n. The compiled kernel knows n alone.
+        time_s: Event time, before or after that of a row's last event.
+        counts: Shape (capacity, 3 H); changed.
+        times_s: Shape (capacity, 4); changed.
+        has_clicks: Whether a row was ever clicked, shape (capacity,); changed.
+        rates_per_s: 1 / half-life, 0 for none, shape (H,).
+        sums: Counts of all rows as of ``newest_s``, shape (3, H); changed.
+        newest_s: Time of the sums, minus infinity before the first event.
+        slate: Number of articles in the slate; unset: n. The compiled kernel supports only n.
 
     Returns:
-        The time of the sums now.
+        The new time of the sums.
     """
     heads, n = len(rates_per_s), len(rows)
     slate = n if slate is None else slate
-    growth = np.tile(-rates_per_s, 3)
-    times = times_s.take(rows, axis=0)
+    growth = np.tile(-rates_per_s, 3)  # (3 H,)
+    times = times_s.take(rows, axis=0)  # (n, 4)
     last_s = times[:, LAST_EVENT]
-    counted = counts.take(rows, axis=0)
+    counted = counts.take(rows, axis=0)  # (n, 3 H)
+    # Counts decay up to a newer event; a late event is added with its true age.
     counted *= np.exp2(np.fmax(time_s - last_s, 0.0)[:, None] * growth)
     added = np.zeros_like(counted)
     added[clicked, :heads] = 1.0
@@ -68,7 +69,7 @@ def count_slate(  # noqa: PLR0917 - what the compiled one takes
     if time_s > newest_s:
         sums *= decayed(rates_per_s, time_s - newest_s)
         newest_s = time_s
-    of_slate = np.array([[float(np.count_nonzero(clicked))], [float(n)], [n / slate]])
+    of_slate = np.array([[float(np.count_nonzero(clicked))], [float(n)], [n / slate]])  # (3, 1)
     sums += of_slate * decayed(rates_per_s, newest_s - time_s)
     return newest_s
 
@@ -79,15 +80,15 @@ def add_co_clicks(
     """Add 1 to an article's count of each context, and to the sum of each context's counts.
 
     Args:
-        held: Shape (2, k): the numbers of its contexts, and their counts; the counts are changed.
-        context: Shape (m,): numbers, distinct.
-        of_contexts: By number, the sum of a context's counts; changed.
+        held: Numbers of its contexts, and their counts, shape (2, k); the counts are changed.
+        context: Distinct numbers (m,).
+        of_contexts: Sum of each context's counts, by number; changed.
 
     Returns:
-        ``held`` itself, or a longer array, if contexts joined: these are at its end, in their order.
+        ``held`` itself, or a longer array with new contexts at its end.
     """
     of_contexts[context] += 1
-    same = held[0][:, None] == context
+    same = held[0][:, None] == context  # (k, m)
     held[1] += same.any(axis=1)
     joined = context[~same.any(axis=0)].astype(np.int32)
     if not len(joined):
@@ -102,32 +103,32 @@ def co_click_scores(
     clicks: Floats,
     all_clicks: float,
 ) -> Floats | None:
-    """The sums that :meth:`~freshet.models.articles.co_clicks.CoClicks.scores` documents.
+    """Co-click scores as :meth:`~freshet.models.articles.co_clicks.CoClicks.scores` defines them.
 
     Args:
-        contexts: Of each of the n candidates the numbers of its contexts and their counts (2, k); None
-            without any.
-        recent: Shape (m,): the numbers of the user's recent clicks, distinct but for -1, which is no context.
-        of_contexts: By number, the sum of a context's counts.
-        clicks: Shape (n,): on each candidate.
-        all_clicks: Those on all articles.
+        contexts: Numbers and counts of the contexts (2, k) of each of the n candidates; None without any.
+        recent: Numbers (m,) of the user's recent clicks, distinct except for -1, which is no context.
+        of_contexts: Sum of each context's counts, by number.
+        clicks: Clicks on each candidate, shape (n,).
+        all_clicks: Clicks on all articles.
 
     Returns:
-        Surprise and cosine, shape (n, 2); None if no candidate shares anything.
+        Surprise and cosine, shape (n, 2); None if no candidate has any count with ``recent``.
     """
     recent = recent[recent >= 0]
     present = [i for i, counts in enumerate(contexts) if counts is not None]
     held = [counts for counts in contexts if counts is not None]
     if not held or not len(recent):
         return None
-    numbers, counts = np.concatenate(held, axis=1)
+    numbers, counts = np.concatenate(held, axis=1)  # (sum of k,) each
+    # Every pair of a candidate i and a recent click j that has a count.
     order = np.argsort(recent)
     at = np.minimum(np.searchsorted(recent, numbers, sorter=order), len(recent) - 1)
     shared = np.flatnonzero(recent[order[at]] == numbers)
     if not len(shared):
         return None
     i, j = np.repeat(present, [part.shape[1] for part in held])[shared], order[at[shared]]
-    # In the order of the user's clicks, in which sums of floats are the same in every process.
+    # Sums run in the order of the user's clicks, so that floats are rounded alike in every process.
     in_order = np.lexsort((j, i))
     i, j, count = i[in_order], j[in_order], counts[shared][in_order]
     before = of_contexts[recent[j]]

@@ -1,4 +1,4 @@
-"""Putting slates in order, measuring the order and learning from it, in NumPy."""
+"""Ranking kernels in NumPy: order slates, measure the order, and learn from it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ Floats = NDArray[np.float64]
 
 
 def order_slates(scores: Floats, sizes: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Where each slate's candidates are, the best first, slate after slate; equal scores in any order.
+    """Indices of each slate's candidates, best first, slate after slate; equal scores in any order.
 
     Args:
-        scores: Shape (sum of sizes,): of one slate after another, not NaN.
-        sizes: Shape (slates,).
+        scores: Scores of one slate after another, not NaN, shape (sum of sizes,).
+        sizes: Slate sizes, shape (slates,).
     """
-    # Numbers of 16 bits are sorted by radix: half the time of a lexsort.
+    # 16-bit integers are sorted by radix: half the time of a lexsort.
     kind = np.uint16 if len(sizes) <= 1 << 16 else np.intp
     slate = np.repeat(np.arange(len(sizes), dtype=kind), sizes)
     order = np.argsort(-scores)
@@ -25,16 +25,19 @@ def order_slates(scores: Floats, sizes: NDArray[np.intp]) -> NDArray[np.intp]:
 
 
 def slate_auc(labels: Floats, scores: Floats, sizes: NDArray[np.intp]) -> Floats:
-    """The area under the ROC curve of each slate, shape (slates,): a tie counts one half.
+    """Area under the ROC curve of each slate, shape (slates,); a tie counts one half.
+
+    It is the Mann-Whitney U statistic of the mean ranks, over the number of pairs.
 
     Args:
-        labels: Shape (sum of sizes,): 1 clicked, 0 skipped, both in every slate.
-        scores: Of the same shape, not NaN.
-        sizes: Shape (slates,).
+        labels: 1 for clicked, 0 for skipped, both in every slate, shape (sum of sizes,).
+        scores: Scores, not NaN, shape (sum of sizes,).
+        sizes: Slate sizes, shape (slates,).
     """
     order = order_slates(scores, sizes)
     starts = np.cumsum(sizes) - sizes
     scores, labels = scores[order], labels[order]
+    # Groups of equal scores within a slate share the mean of their ranks.
     new = np.concatenate([[True], scores[1:] != scores[:-1]])
     new[starts] = True
     ties = np.flatnonzero(new)
@@ -55,29 +58,31 @@ def newton_step(  # noqa: PLR0917 - what the compiled one takes
     left: float,
     prior: float,
 ) -> tuple[Floats, Floats] | None:
-    """The online Newton step of :mod:`freshet.models.ranking.online_ranker` for one slate.
+    """Online Newton step of :mod:`freshet.models.ranking.online_ranker` for one slate.
 
     Args:
-        x: Shape (n, F).
-        clicked: Shape (n,), some but not all.
+        x: Features, shape (n, F).
+        clicked: Some but not all of the candidates, shape (n,).
         weights: Shape (F,).
-        curvature: Shape (F, F), before the slate; not changed.
-        left: What is left of it at the slate's time, the rest having gone back to the prior.
-        prior: Times the identity, the curvature of the start.
+        curvature: Curvature before the slate, shape (F, F); not changed.
+        left: Share of it that is left at the slate's time; the rest returns to the prior.
+        prior: Curvature at the start is this times the identity.
 
     Returns:
-        What is to be taken from the weights (F,), and the curvature after the slate (F, F); None where a
-        number is not finite or the equations have no solution.
+        The step to subtract from the weights (F,), and the curvature after the slate (F, F); None if a number
+        is not finite or the equations have no solution.
     """
     inputs = x.astype(np.float64)
+    # Softmax over the slate: the click probability of each candidate, (n,).
     shares = np.vecdot(inputs, weights)
     shares -= np.maximum.reduce(shares)
     np.exp(shares, out=shares)
     shares /= np.add.reduce(shares)
-    mean = shares @ inputs
+    mean = shares @ inputs  # (F,)
     gradient = mean - (clicked @ inputs) / np.count_nonzero(clicked)
     if not math.isfinite(float(np.add.reduce(gradient))):
         return None
+    # Hessian of the log-likelihood: the covariance of the features under the shares.
     inputs -= mean
     inputs *= np.sqrt(shares)[:, None]
     after: Floats = curvature * left
