@@ -100,13 +100,13 @@ class World:
             for bad, at in zip(bads, placed[1::2], strict=False):
                 self.placed[str(bad)] = (topic, at.partition, at.offset)
 
-        async def buried() -> bool:
+        async def lettered() -> bool:
             self.letters.clear()
             for letter in await events_on(self.settings, "dead-letters", DeadLetter):
                 self.letters[letter.source, letter.partition, letter.offset].append(letter)
             return set(self.placed.values()) <= self.letters.keys()
 
-        await wait_for(buried, "a letter for every bad record", [self.worker])
+        await wait_for(lettered, "a letter for every bad record", [self.worker])
 
     async def statistics(self) -> dict[str, ArticleStats]:
         """The newest statistics of each article."""

@@ -188,7 +188,7 @@ async def test_sources_are_told_apart() -> None:
     }
 
 
-async def test_an_example_of_another_version_is_skipped_and_a_broken_one_is_buried() -> None:
+async def test_an_example_of_another_version_is_skipped_and_a_broken_one_is_a_dead_letter() -> None:
     world = World()
     last = await world.learn_all(
         example(0, fingerprint="another"),
