@@ -103,7 +103,7 @@ class StreamApp:
     ) -> None:
         self.settings = settings
         self.faust = faust_app(settings)
-        self._index = index
+        self.index = index
         self._bundle_adopted = asyncio.Event()
         self._index_prepared = asyncio.Event()
         self._connected = asyncio.Event()
@@ -168,7 +168,7 @@ class StreamApp:
             settings=settings,
             states=self.states,
             catalog=catalog,
-            index=self._index,
+            index=self.index,
             rankers=self.rankers,
             experiments=self.experiments,
             outbox=self._outboxes["recommender"],
@@ -204,10 +204,10 @@ class StreamApp:
         """Make the readers of compacted topics, and the learner, which begins with the latest weights."""
         settings = self.settings
         self.follower = CatalogFollower(
-            settings,
-            self.catalog,
-            self._outboxes["follower"],
-            index=self._index,
+            settings=settings,
+            catalog=self.catalog,
+            outbox=self._outboxes["follower"],
+            index=self.index,
             replicate=replicate,
             publish_popularity=self._popularity.update,
             known=self.stats_agent.published,
@@ -246,11 +246,6 @@ class StreamApp:
     async def crashed(self) -> None:
         """Wait until the worker has failed; :attr:`failure` gives the reason."""
         await self.faust.wait_until_stopped()
-
-    @property
-    def index(self) -> BundleIndex:
-        """Source of candidates."""
-        return self._index
 
     def followed(self) -> dict[TopicPartition, int]:
         """First offset not yet applied, of each partition that this worker reads outside the group."""
@@ -367,7 +362,7 @@ class StreamApp:
 
     async def _prepare_index(self) -> None:
         await self._bundle_adopted.wait()
-        await asyncio.to_thread(self._index.prepare)
+        await asyncio.to_thread(self.index.prepare)
         self._index_prepared.set()
 
     async def _caught_up(self) -> None:
@@ -399,7 +394,7 @@ class StreamApp:
                 await outbox.stop()
 
     def _adopt_bundle(self, bundle: str) -> None:
-        self._index.open(bundle)
+        self.index.open(bundle)
         self._bundle_adopted.set()
         self.states.pooling = replace(self.states.pooling, bundle=bundle)
         log.info("vectors of bundle %s", bundle)
@@ -422,7 +417,7 @@ class StreamApp:
                 continue
             self._variant_bundles.set_popularity(changed)
             try:
-                await asyncio.to_thread(self._index.set_popularity, changed)
+                await asyncio.to_thread(self.index.set_popularity, changed)
                 refused = False
             except IndexUnavailable as error:
                 if not refused:

@@ -74,21 +74,17 @@ class _Open:
     clicked: set[str] = field(default_factory=set)
 
 
+@dataclass(eq=False)
 class Experiments:
-    """Running experiments, as the records on ``control`` define them.
+    """Running experiments, as the records on ``control`` define them."""
 
-    Args:
-        rankers: Rankers of the variants.
-        bundles: Bundles of the variants; opens those that are needed.
-        in_service: Id of the bundle that serves all other users.
-    """
+    rankers: Rankers
+    bundles: VariantBundles | None = None
+    """Bundles of the variants; opens those that are needed."""
+    in_service: Callable[[], str] = str
+    """Id of the bundle that serves all other users."""
 
-    def __init__(
-        self, rankers: Rankers, bundles: VariantBundles | None = None, in_service: Callable[[], str] = str
-    ) -> None:
-        self._rankers = rankers
-        self._bundles = bundles
-        self._in_service = in_service
+    def __post_init__(self) -> None:
         self._running: dict[str, _Running] = {}
         self._open: OrderedDict[str, _Open] = OrderedDict()
         self._warned: set[tuple[str, str]] = set()
@@ -115,10 +111,10 @@ class Experiments:
         self._need_bundles()
 
     def _need_bundles(self) -> None:
-        if self._bundles is not None:
+        if self.bundles is not None:
             variants = [variant for each in self._running.values() for variant in each.experiment.variants]
             named = {variant.bundle for variant in variants if variant.bundle is not None}
-            self._bundles.need(named - {self._in_service()})
+            self.bundles.need(named - {self.in_service()})
 
     def names(self) -> tuple[str, ...]:
         """Names of the running experiments, in order of precedence."""
@@ -152,15 +148,15 @@ class Experiments:
         Raises:
             LookupError: Its ranker or its bundle is not available.
         """
-        if variant.bundle is None or variant.bundle == self._in_service():
-            return Treatment(experiment, variant.name, self._rankers.get(variant.ranker))
-        bundle = None if self._bundles is None else self._bundles.get(variant.bundle)
+        if variant.bundle is None or variant.bundle == self.in_service():
+            return Treatment(experiment, variant.name, self.rankers.get(variant.ranker))
+        bundle = None if self.bundles is None else self.bundles.get(variant.bundle)
         if bundle is None:
             raise LookupError(f"bundle {variant.bundle} is not here, or its vectors are being read")
         if variant.ranker == START:
             return Treatment(experiment, variant.name, bundle.serving.ranker, bundle)
         name = bundle.serving.model if variant.ranker == DEFAULT else variant.ranker
-        return Treatment(experiment, variant.name, self._rankers.get(name), bundle)
+        return Treatment(experiment, variant.name, self.rankers.get(name), bundle)
 
     def answered(self, answer: Recommendation, *, ranked: bool) -> None:
         """Count an answer, and await its impression; ``ranked`` if its request named the candidates."""

@@ -19,6 +19,7 @@ import logging
 import math
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -152,27 +153,19 @@ class VariantBundle:
             self._writer.articles[news_id] = indexed_article(article, vector, withdrawn=withdrawn)
 
 
+@dataclass(eq=False)
 class VariantBundles:
-    """Opens the bundles that experiments need, and closes the others.
+    """Opens the bundles that experiments need, and closes the others."""
 
-    Args:
-        settings: Where Kafka is, and the index.
-        catalog: Catalog of the bundle in service.
-        rankers: Receives the initial ranker of each bundle.
-        find: Finds a bundle by its id; may raise :class:`FreshetError`.
-    """
+    settings: Settings
+    catalog: ArticleCatalog
+    """Catalog of the bundle in service."""
+    rankers: Rankers
+    """Receives the initial ranker of each bundle."""
+    find: Callable[[str], Serving]
+    """Finds a bundle by its id; may raise :class:`FreshetError`."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        catalog: ArticleCatalog,
-        rankers: Rankers,
-        find: Callable[[str], Serving],
-    ) -> None:
-        self._settings = settings
-        self._catalog = catalog
-        self._rankers = rankers
-        self._find = find
+    def __post_init__(self) -> None:
         self._settled: dict[str, asyncio.Event] = {}
         """Events by needed bundle: set when it is ready, or known to be missing."""
         self._open: dict[str, VariantBundle] = {}
@@ -238,7 +231,7 @@ class VariantBundles:
 
     async def _try_to_open(self, bundle: str, tasks: asyncio.TaskGroup) -> None:
         try:
-            serving = await asyncio.to_thread(self._find, bundle)
+            serving = await asyncio.to_thread(self.find, bundle)
         except FreshetError as error:
             if bundle not in self._missing:
                 log.error("variants of bundle %s serve nobody: %s", bundle, error)
@@ -246,9 +239,9 @@ class VariantBundles:
             self._settle(bundle)
             return
         self._missing.discard(bundle)
-        self._rankers.begin(serving.model, serving.ranker)
+        self.rankers.begin(serving.model, serving.ranker)
         opened = VariantBundle(
-            self._settings, serving, self._catalog, index_of(self._settings, serving.d, serves=False)
+            self.settings, serving, self.catalog, index_of(self.settings, serving.d, serves=False)
         )
         self._open[bundle] = opened
         self._following[bundle] = tasks.create_task(self._follow(opened))
