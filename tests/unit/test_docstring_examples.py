@@ -30,7 +30,9 @@ def test_examples_run(name: str) -> None:
     assert not doctest.testmod(importlib.import_module(name)).failed
 
 
-@pytest.mark.parametrize("package", ["freshet.models.events", "freshet.models.users"])
+@pytest.mark.parametrize(
+    "package", ["freshet.models.evaluation", "freshet.models.events", "freshet.models.users"]
+)
 def test_package_has_examples(package: str) -> None:
     modules = [importlib.import_module(name) for name in modules_of(package)]
     assert any(test.examples for module in modules for test in doctest.DocTestFinder().find(module))

@@ -1,16 +1,15 @@
-"""Whether categories occur as often as they did: the population stability index, and what it rests on.
+"""Drift of categories: the population stability index.
 
     PSI = sum over categories of (p - q) ln(p / q),
 
-with p and q a category's share after and before (Siddiqi 2006, "Credit Risk Scorecards"): the sum of the
-two Kullback-Leibler divergences (Jeffreys 1946), so it is symmetric, and 0 where shares agree. The usual
-reading: below 0.1 stable, up to 0.25 a moderate shift, above it a significant one.
+with p and q a category's share after and before (Siddiqi 2006, "Credit Risk Scorecards"). It is the sum of
+the two Kullback-Leibler divergences (Jeffreys 1946): symmetric, and 0 for equal shares. Usually a PSI below
+0.1 is read as stable, up to 0.25 as a moderate shift, and above as a significant shift.
 
-A category that one side lacks would make it infinite, so counts are smoothed: p = (count + 0.5) / (total +
-0.5 bins). Smoothing makes small samples look more alike than they are. Chance makes them look less alike:
-with n and m counted, PSI is about (bins - 1) (1/n + 1/m) on average where nothing has changed (Yurdakul 2018,
-"Statistical Properties of Population Stability Index"). Read it beside that number. It takes events for
-independent ones; slots that show one article a thousand times are not, and vary more.
+Counts are smoothed, p = (count + 0.5) / (total + 0.5 bins), because a category with no count on one side
+would make the PSI infinite. Where nothing has changed, the PSI of n and m independent events is about (bins -
+1) (1/n + 1/m) on average (Yurdakul 2018, "Statistical Properties of Population Stability Index"); read it
+beside that number. Slots that show one article a thousand times are not independent, and vary more.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from numpy.typing import NDArray
 MODERATE_PSI = 0.1
 SIGNIFICANT_PSI = 0.25
 SMOOTHING = 0.5
-"""Added to each count: what a category is worth that one side has never seen."""
+"""Pseudo-count added to each category."""
 
 Reading = Literal["stable", "moderate shift", "significant shift"]
 _Counts = NDArray[np.float64]
@@ -38,41 +37,45 @@ class CategoryCount:
     category: str
     before: float
     after: float
-    """How often; not smoothed."""
+    """Count, not smoothed."""
     psi: float
-    """Its part of the sum."""
+    """Term of the sum."""
 
 
 @dataclass(frozen=True, slots=True)
 class CategoryShift:
-    """The population stability index of categories, with what it rests on."""
+    """Population stability index of categories, with the counts."""
 
     psi: float
     by_chance: float
-    """What PSI is on average where nothing but chance differs; one that is not above it says nothing."""
+    """Mean PSI if nothing has changed; a PSI below it is no evidence of a shift."""
     before: float
-    """Counted in all, before."""
+    """Total count before."""
     after: float
     counts: tuple[CategoryCount, ...]
-    """The largest part of the sum first."""
+    """Categories, the largest term of the sum first."""
 
     @property
     def reading(self) -> Reading:
-        """The usual one, by 0.1 and 0.25."""
+        """Usual reading by the limits 0.1 and 0.25."""
         if self.psi < MODERATE_PSI:
             return "stable"
         return "moderate shift" if self.psi <= SIGNIFICANT_PSI else "significant shift"
 
 
 def category_shift(before: Mapping[str, float], after: Mapping[str, float]) -> CategoryShift:
-    """The population stability index of how often each category occurs, see the module.
+    """Compute the population stability index of two counts of categories.
 
     Args:
-        before: How often each category occurs; counts may have decayed, and be no whole numbers.
-        after: The same, later.
+        before: Count of each category; decayed counts need not be whole numbers.
+        after: Later counts.
 
     Raises:
-        ValueError: A count is negative or not finite, or one side has counted nothing.
+        ValueError: A count is negative or not finite, or the counts of one side are all 0.
+
+    >>> shift = category_shift({"sport": 90, "news": 10}, {"sport": 50, "news": 50})
+    >>> round(shift.psi, 2), shift.reading
+    (0.85, 'significant shift')
     """
     names = sorted(before.keys() | after.keys())
     a = np.array([before.get(name, 0.0) for name in names], np.float64)
@@ -84,7 +87,7 @@ def category_shift(before: Mapping[str, float], after: Mapping[str, float]) -> C
     parts = psi_parts(a, b)
     order = np.argsort(-parts, kind="stable").tolist()
     bins = int(((a > 0) | (b > 0)).sum())
-    # What has decayed to next to nothing has an infinite reciprocal, and no chance moves a single category.
+    # A single category cannot shift, and the reciprocal of a count that has decayed to almost 0 is infinite.
     by_chance = 0.0 if bins == 1 else (bins - 1) * (1.0 / float(a.sum()) + 1.0 / float(b.sum()))
     return CategoryShift(
         float(parts.sum()),
@@ -96,9 +99,9 @@ def category_shift(before: Mapping[str, float], after: Mapping[str, float]) -> C
 
 
 def psi_parts(before: _Counts, after: _Counts) -> _Counts:
-    """Each bin's part (bins,) of the population stability index of counts (bins,).
+    """Terms (bins,) of the population stability index of counts (bins,).
 
-    Bins that are empty on both sides are no bins: their part is 0, and they are not smoothed.
+    Bins that are empty on both sides do not count: their term is 0, and they are not smoothed.
     """
     used = (before > 0) | (after > 0)
     bins = int(used.sum())

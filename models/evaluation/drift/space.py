@@ -1,16 +1,16 @@
-r"""What an embedding space is like: clusters, neighbours, and whether they mean anything.
+r"""Metrics of an embedding space: clusters and neighbourhoods.
 
-- **Silhouette** (Rousseeuw, "Silhouettes", J. Comput. Appl. Math. 1987): of each article, with a the mean
-  distance to its own group and b that to the nearest other group, :math:`(b - a) / \max(a, b)`; the mean is
-  1 for tight groups far apart, 0 for one cloud, negative where groups lie within one another. Over the groups
-  that k-means finds it says how clustered the space is; over categories, how far it follows them.
-- **Coherence** of neighbourhoods: how many of an article's k nearest have its category, against what chance
-  would give; and how many are also among its k nearest by another similarity, such as that of the texts or of
-  shared readers (the overlap@k of Wang et al., "Towards understanding the instability of network embedding",
-  TKDE 2020).
+- **Silhouette** (Rousseeuw, "Silhouettes", J. Comput. Appl. Math. 1987): :math:`(b - a) / \max(a, b)` of each
+  article, with a the mean distance to its own group and b that to the nearest other group. The mean is 1 for
+  tight groups far apart, 0 for one cloud, and negative for groups that overlap. The silhouette of k-means'
+  groups measures how clustered the space is, that of categories how far the space follows them.
+- **Coherence** of neighbourhoods: the share of an article's k nearest that have its category, beside the
+  share by chance; and the share that is also among its k nearest by another similarity, such as of the texts
+  or of shared readers (overlap@k of Wang et al., "Towards understanding the instability of network
+  embedding", TKDE 2020).
 
-All distances are cosines' (:math:`1 - \cos`); a zero vector has no direction and is left out. A space is
-measured on a sample, because both take time and memory in the square of its size.
+Distances are cosine distances, :math:`1 - \cos`; zero vectors have no direction and are left out. A space is
+measured on a sample, because time and memory grow with the square of its size.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from freshet.models.kernels.unit_norm import to_unit_norm
 from freshet.models.ports import FloatMatrix
 
 MAX_SAMPLE = 2_000
-"""Articles; a matrix of 16 MB, and a second of k-means."""
+"""Sampled articles: a matrix of 16 MB, and a second of k-means."""
 DEFAULT_CLUSTERS = 12
 DEFAULT_NEIGHBOURS = 10
 _MIN_SAMPLE = 3
@@ -34,22 +34,22 @@ _BLOCK = 1_024
 
 @dataclass(frozen=True, slots=True)
 class SpaceReport:
-    """Figures of one space; ``None`` where the data does not allow one."""
+    """Metrics of one space; ``None`` where the data does not allow one."""
 
     articles: int
-    """With a vector."""
+    """Articles with a vector."""
     sampled: int
-    """Of them measured."""
+    """Articles measured."""
     k: int
-    """Neighbours looked at."""
+    """Neighbours of each article."""
     clusters: int
-    """Of k-means."""
+    """Clusters of k-means."""
     silhouette_clusters: float | None
     silhouette_categories: float | None
     same_category: float | None
     """Share of the k nearest that have the article's category."""
     same_category_by_chance: float | None
-    """What it would be with neighbours drawn at random."""
+    """Share that random neighbours would have."""
     overlap_with_text: float | None
     """Share of the k nearest that are among the k nearest by text vectors."""
     overlap_by_chance: float | None
@@ -68,13 +68,13 @@ def measure_space(
     """Measure article vectors on a sample; the same arguments give the same report.
 
     Args:
-        vectors: Shape (n, d); zeros where an article has no vector.
-        categories: Of the ``n`` articles, empty where unknown.
-        text_vectors: Shape (n, d_text), zeros without text: what neighbourhoods are compared with.
+        vectors: Shape (n, d), zeros where an article has no vector.
+        categories: Categories of the ``n`` articles, empty where unknown.
+        text_vectors: Shape (n, d_text), zeros without text; neighbourhoods are compared with theirs.
         k: Neighbours of each article.
-        clusters: Of k-means.
-        max_sample: Articles measured at most.
-        seed: Of the sample and of k-means.
+        clusters: Clusters of k-means.
+        max_sample: Largest number of articles measured.
+        seed: Seed of the sample and of k-means.
 
     Raises:
         ModuleNotFoundError: scikit-learn is not installed.
@@ -111,17 +111,17 @@ def measure_space(
 
 
 def category_codes(categories: Sequence[str]) -> NDArray[np.int64]:
-    """Numbers (n,) from 0 on for names; -1 for the empty one."""
-    numbers = {name: number for number, name in enumerate(sorted({name for name in categories if name}))}
+    """Number the names (n,) from 0 in the order of the alphabet; the empty name is -1."""
+    numbers = {name: number for number, name in enumerate(sorted({*categories} - {""}))}
     return np.array([numbers.get(name, -1) for name in categories], np.int64)
 
 
 def silhouette(vectors: FloatMatrix, groups: NDArray[np.int64]) -> float | None:
-    """The mean silhouette by cosine distance; ``None`` with fewer than two groups, or one group each.
+    """Mean silhouette by cosine distance; ``None`` with fewer than two groups, or one article in each.
 
     Args:
         vectors: Shape (n, d), without zero rows.
-        groups: Shape (n,); an article of group -1 is left out.
+        groups: Shape (n,); articles of group -1 are left out.
 
     Raises:
         ModuleNotFoundError: scikit-learn is not installed.
@@ -136,12 +136,12 @@ def silhouette(vectors: FloatMatrix, groups: NDArray[np.int64]) -> float | None:
 
 
 def silhouette_of_clusters(vectors: FloatMatrix, clusters: int, seed: int = 0) -> float | None:
-    """The mean silhouette over the groups that k-means finds among the unit vectors.
+    """Mean silhouette of the groups that k-means finds among the unit vectors.
 
     Args:
         vectors: Shape (n, d), without zero rows.
-        clusters: How many groups, fewer than ``n``.
-        seed: Of k-means.
+        clusters: Number of groups, less than ``n``.
+        seed: Seed of k-means.
 
     Raises:
         ModuleNotFoundError: scikit-learn is not installed.
@@ -157,10 +157,13 @@ def silhouette_of_clusters(vectors: FloatMatrix, clusters: int, seed: int = 0) -
 
 
 def nearest(vectors: FloatMatrix, k: int) -> NDArray[np.int64]:
-    """The ``k`` nearest other rows (n, k) by cosine, the nearest first, the lower row of equals.
+    """Nearest ``k`` other rows (n, k) by cosine, the nearest first; of equals the lower row.
 
     Raises:
         ValueError: ``k`` is not between 1 and n - 1.
+
+    >>> nearest(np.array([[1, 0], [1, 0.1], [0, 1]], np.float32), k=1).tolist()
+    [[1], [0], [1]]
     """
     n = len(vectors)
     if not 1 <= k < n:
@@ -177,11 +180,11 @@ def nearest(vectors: FloatMatrix, k: int) -> NDArray[np.int64]:
 def same_group_share(
     neighbours: NDArray[np.int64], groups: NDArray[np.int64]
 ) -> tuple[float | None, float | None]:
-    """The share of neighbours in an article's own group, and what chance would give; ``None`` without groups.
+    """Share of neighbours in an article's own group, and the share by chance; ``None`` without two groups.
 
     Args:
-        neighbours: Shape (n, k): rows.
-        groups: Shape (n,); articles of group -1 are not asked, and no one's kin.
+        neighbours: Shape (n, k): rows of each article's neighbours.
+        groups: Shape (n,); articles of group -1 have no group.
     """
     asked = groups >= 0
     if len(np.unique(groups[asked])) < 2:  # noqa: PLR2004 - with one group the share is 1 whatever the space
@@ -212,10 +215,10 @@ def neighbourhood_overlap(one: NDArray[np.int64], other: NDArray[np.int64]) -> N
 
 
 def principal_plane(vectors: FloatMatrix) -> tuple[NDArray[np.float64], tuple[float, float]]:
-    """Coordinates (n, 2) on the two principal axes, and the share of the variance that each holds.
+    """Project on the two principal axes: coordinates (n, 2), and each axis' share of the variance.
 
-    Pearson, "On lines and planes of closest fit", 1901. The sign of an axis is chosen so that the coordinate
-    farthest from 0 is positive.
+    Pearson, "On lines and planes of closest fit", 1901. The coordinate farthest from 0 is positive on each
+    axis.
 
     Args:
         vectors: Shape (n, d), n at least 1.

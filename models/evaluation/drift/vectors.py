@@ -1,7 +1,7 @@
-"""Whether two sets of article vectors still say the same: of two bundles, or of two periods of one bundle.
+"""Drift of article vectors between two bundles, or between two periods of one bundle.
 
-:func:`compare_bundles` compares vectors of the same articles, :func:`compare_periods` those of different ones
-in one space, such as last month's and today's. What categories do is
+:func:`compare_bundles` compares vectors of the same articles, :func:`compare_periods` those of different
+articles in one space, such as last month's and today's. The drift of categories is measured in
 :mod:`freshet.models.evaluation.drift.categories`.
 
 ============== ============================================================== =====================
@@ -15,10 +15,10 @@ novelty        1 - the cosine to the nearest earlier article                  th
 ============== ============================================================== =====================
 
 Neighbourhood overlap (Wendlandt et al. 2018, "Factors Influencing the Surprising Instability of Word
-Embeddings") does not change when all vectors are rotated or scaled, so it also compares two trainings of one
-model, whose axes have nothing to do with each other. The cosine shift of those is near 1 and means nothing.
+Embeddings") is invariant to rotation and scaling, so that it also compares two trainings of one model, whose
+axes are unrelated. The cosine shift of those is near 1 and meaningless.
 
-No figure tells whether a change is for the worse. Only an evaluation does.
+No figure shows whether a change is for the worse; an evaluation does.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from freshet.models.kernels.unit_norm import to_unit_norm
 from freshet.models.ports import FloatMatrix
 
 SAMPLE = 2_000
-"""Articles whose neighbourhoods are looked at; among all the others."""
+"""Articles whose neighbours, any of all articles, are compared."""
 
 _BLOCK = 256
 _Numbers = NDArray[np.float64]
@@ -42,22 +42,22 @@ _Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """How far the neighbourhoods of two sets of vectors agree."""
+    """Agreement of the neighbourhoods in two sets of vectors."""
 
     k: int
     articles: int
-    """Whose neighbourhoods were compared."""
+    """Articles whose neighbourhoods were compared."""
     mean: float
-    """Of |N_before(a) and N_after(a)| / k over the articles: 1 says that nothing has moved."""
+    """Mean over the articles a of |N_before(a) and N_after(a)| / k; 1 if all neighbours are the same."""
     lowest_tenth: float
-    """The 10th percentile over the articles."""
+    """10th percentile over the articles."""
     by_chance: float
-    """Of two sets that have nothing to do with each other: k / (n - 1)."""
+    """Expected overlap of unrelated vectors, k / (n - 1)."""
 
 
 @dataclass(frozen=True, slots=True)
 class NormShift:
-    """How long vectors are; where dot products score, what is longer scores more."""
+    """Change of the vectors' norms; longer vectors have larger dot products."""
 
     before_mean: float
     after_mean: float
@@ -66,65 +66,67 @@ class NormShift:
 
     @property
     def relative(self) -> float:
-        """The mean norm after over that before, less 1; NaN where all were 0."""
+        """Relative change of the mean norm; NaN if all were 0 before."""
         return self.after_mean / self.before_mean - 1.0 if self.before_mean else math.nan
 
 
 @dataclass(frozen=True, slots=True)
 class CosineShift:
-    """1 - cos(before, after) over articles: 0 is no change, 1 a right angle, 2 the opposite."""
+    """Cosine distance between vectors before and after: 0 is no change, 1 a right angle, 2 the opposite."""
 
     mean: float
     median: float
     highest_tenth: float
-    """The 90th percentile."""
+    """90th percentile."""
 
 
 @dataclass(frozen=True, slots=True)
 class CentroidShift:
-    """How far the mean vector has moved."""
+    """Shift of the mean vector."""
 
     cosine_distance: float
-    """1 - cos of the two means; NaN where one of them is 0."""
+    """1 - cos of the two means; NaN if one of them is 0."""
     distance: float
-    """Euclidean."""
+    """Euclidean distance of the two means."""
     in_spreads: float
-    """The distance over the root mean square distance of all vectors to their own mean; NaN without any."""
+    """Distance in units of the vectors' root mean square distance to their own mean; NaN if that is 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Novelty:
-    """1 - the cosine to the nearest earlier article: how unlike all before new articles are."""
+    """Cosine distance to the nearest earlier article."""
 
     after: float
-    """The mean over later articles."""
+    """Mean over later articles."""
     before: float
-    """The mean over earlier articles, each to the nearest other one: what is usual."""
+    """Mean over earlier articles, each to the nearest other one: the usual value."""
 
 
 @dataclass(frozen=True, slots=True)
 class BundleDrift:
-    """Vectors of two bundles on the same articles."""
+    """Drift between two bundles' vectors of the same articles."""
 
     articles: int
-    """With a vector in both."""
+    """Articles with a vector in both."""
     only_before: int
-    """With a vector in the first bundle alone: all zeros in the second."""
+    """Articles with a vector in the first bundle only; it is all zeros in the second."""
     only_after: int
     overlap: Overlap
     norms: NormShift
     cosines: CosineShift | None
-    """``None`` where dimensions differ, as for the next."""
+    """``None`` if the dimensions differ."""
     centroid: CentroidShift | None
+    """``None`` if the dimensions differ."""
 
 
 @dataclass(frozen=True, slots=True)
 class PeriodDrift:
-    """Vectors of the articles of two periods, made by one bundle."""
+    """Drift between one bundle's vectors of the articles of two periods."""
 
     before: int
-    """Articles with a vector."""
+    """Earlier articles with a vector."""
     after: int
+    """Later articles with a vector."""
     norms: NormShift
     centroid: CentroidShift
     novelty: Novelty
@@ -135,14 +137,14 @@ def compare_bundles(
 ) -> BundleDrift:
     """Compare two sets of vectors of the same articles.
 
-    Articles that have no vector in one of the sets (all zeros) are counted, and left out of everything else.
+    Articles without a vector in one of the sets (all zeros) are counted and otherwise left out.
 
     Args:
-        before: Shape (n, d_before), row by row the same articles as ``after``.
-        after: Shape (n, d_after); the dimension may differ.
-        k: Neighbours.
-        sample: Articles whose neighbourhoods are looked at, chosen by ``seed``; the neighbours are any.
-        seed: Of the sample.
+        before: Shape (n, d_before).
+        after: Shape (n, d_after), the same articles; the dimension may differ.
+        k: Neighbours of each article.
+        sample: Largest number of articles whose neighbourhoods are compared.
+        seed: Seed of the sample.
 
     Raises:
         ValueError: The numbers of rows differ, or not more than ``k`` articles have both vectors.
@@ -167,13 +169,13 @@ def compare_bundles(
 def compare_periods(
     before: FloatMatrix, after: FloatMatrix, *, sample: int = SAMPLE, seed: int = 0
 ) -> PeriodDrift:
-    """Compare vectors of different articles that one bundle has made; all-zero ones are left out.
+    """Compare one bundle's vectors of different articles; zero vectors are left out.
 
     Args:
         before: Shape (n, d).
         after: Shape (m, d).
-        sample: Articles of each period whose nearest earlier one is looked for.
-        seed: Of the sample.
+        sample: Largest number of articles of each period whose novelty is measured.
+        seed: Seed of the sample.
 
     Raises:
         ValueError: The dimensions differ, there are fewer than two vectors before, or none after.
@@ -203,14 +205,18 @@ def compare_periods(
 def compare_neighbourhoods(
     before: FloatMatrix, after: FloatMatrix, k: int, *, sample: int = SAMPLE, seed: int = 0
 ) -> Overlap:
-    """How many of an article's ``k`` nearest others by cosine in ``before`` (n, d) stay in ``after`` (n, e).
+    """Overlap of the articles' ``k`` nearest others by cosine in ``before`` (n, d) and ``after`` (n, e).
 
-    By cosine and not by dot product, under which the few longest vectors are everybody's neighbours.
-    Symmetric; the same after any rotation or scaling of either set, ties and rounding aside. It takes
-    ``sample * n * (d + e)`` multiplications, in blocks.
+    Neighbours are nearest by cosine: by dot product the few longest vectors are neighbours of all. The
+    overlap is symmetric, and invariant to rotation and scaling of either set, except for ties and rounding.
+    It takes ``sample * n * (d + e)`` multiplications, in blocks.
 
     Raises:
-        ValueError: There are not more than ``k`` articles, or ``k`` is not positive.
+        ValueError: There are at most ``k`` articles, or ``k`` is not positive.
+
+    >>> vectors = np.array([[1, 0], [1, 0.1], [0, 1]], np.float32)
+    >>> compare_neighbourhoods(vectors, -2 * vectors, k=1).mean
+    1.0
     """
     n = len(before)
     if not 1 <= k < n:
@@ -229,13 +235,13 @@ def compare_neighbourhoods(
 
 
 def norm_shift(before: _Numbers, after: _Numbers) -> NormShift:
-    """Of vectors (n, d) and (m, e), each at least one."""
+    """Compare the norms of vectors (n, d) and (m, e), n and m at least 1."""
     a, b = np.linalg.norm(before, axis=1), np.linalg.norm(after, axis=1)
     return NormShift(float(a.mean()), float(b.mean()), float(a.std()), float(b.std()))
 
 
 def centroid_shift(before: _Numbers, after: _Numbers) -> CentroidShift:
-    """Of vectors (n, d) and (m, d), each at least one."""
+    """Compare the means of vectors (n, d) and (m, d), n and m at least 1."""
     a, b = before.mean(axis=0), after.mean(axis=0)
     norms = float(np.linalg.norm(a) * np.linalg.norm(b))
     distance = float(np.linalg.norm(a - b))
@@ -256,12 +262,12 @@ def _cosine_shift(before: _Numbers, after: _Numbers) -> CosineShift:
 
 
 def _sampled(n: int, sample: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """At most ``sample`` of ``n`` rows, ascending."""
+    """Draw at most ``sample`` of ``n`` rows, in ascending order."""
     return np.arange(n) if n <= sample else np.sort(rng.choice(n, sample, replace=False))
 
 
 def _neighbours(unit: FloatMatrix, rows: NDArray[np.int64], k: int) -> NDArray[np.int64]:
-    """The ``k`` rows (len(rows), k) of the largest cosines to ``rows``, each itself left out, unordered."""
+    """Find the ``k`` other rows (len(rows), k) with the largest cosines to ``rows``, in any order."""
     scores = unit[rows] @ unit.T
     scores[np.arange(len(rows)), rows] = -np.inf
     nearest: NDArray[np.int64] = np.argpartition(-scores, k - 1, axis=1)[:, :k]
@@ -269,7 +275,7 @@ def _neighbours(unit: FloatMatrix, rows: NDArray[np.int64], k: int) -> NDArray[n
 
 
 def _nearest_cosine(unit: FloatMatrix, among: FloatMatrix, itself: NDArray[np.int64] | None) -> _Numbers:
-    """The largest cosine (n,) of each row to any of ``among``, but to ``itself`` where that is given."""
+    """Largest cosine (n,) of each row to the rows of ``among``, except to row ``itself`` if given."""
     best = np.empty(len(unit))
     for start in range(0, len(unit), _BLOCK):
         part = slice(start, min(start + _BLOCK, len(unit)))

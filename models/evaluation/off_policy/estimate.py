@@ -1,40 +1,39 @@
-r"""Off-policy evaluation: what another ranker's clicks would have been, from a log of the one that served.
+r"""Off-policy evaluation: estimates a target policy's reward from logs of the behaviour policy.
 
-A list i was shown to a user; at position k stood article :math:`a_{ik}`, which was clicked or not,
-:math:`r_{ik}`. The policy that served puts that article there with probability :math:`p_{ik}`, its
-*propensity*; the ranker to be judged, given the same user, moment and candidates, with probability
-:math:`\pi_{ik}`. With the weights :math:`w_{ik} = \pi_{ik} / p_{ik}` the clicks per list that it would have
-had are estimated, over n lists, by
+List i was shown to a user, with article :math:`a_{ik}` at position k, which was clicked or not,
+:math:`r_{ik}`. The behaviour policy puts that article there with probability :math:`p_{ik}`, its
+*propensity*; the target policy, given the same user, time and candidates, with probability :math:`\pi_{ik}`.
+With the weights :math:`w_{ik} = \pi_{ik} / p_{ik}`, its clicks per list are estimated over n lists by
 
 ==================  ====================================================================================
 estimator           value
 ==================  ====================================================================================
 IPS                 :math:`\frac1n \sum_{i,k} w_{ik} r_{ik}` (Horvitz and Thompson, 1952): unbiased; its
                     variance grows with the weights
-clipped IPS         the same with :math:`\min(w_{ik}, M)` (Ionides, "Truncated Importance Sampling",
-                    2008; M is :math:`\sqrt n` there and here): biased downwards, steadier
+clipped IPS         IPS with the weights :math:`\min(w_{ik}, M)` (Ionides, "Truncated Importance
+                    Sampling", 2008, with :math:`M = \sqrt n`): biased downwards, with less variance
 SNIPS               :math:`\sum_k \frac{n_k}{n} \sum_i w_{ik} r_{ik} / \sum_i w_{ik}`, :math:`n_k` the lists
                     that reach position k (Swaminathan and Joachims, "The Self-Normalized Estimator for
-                    Counterfactual Learning", NIPS 2015): never outside what clicks can be, its bias falls
-                    as 1 / n; usually the one to read
+                    Counterfactual Learning", NIPS 2015): always within the range of the rewards, with a
+                    bias that falls as 1 / n; usually the one to read
 doubly robust       :math:`\frac1n \sum_{i,k} (E_\pi \hat r_{ik} + w_{ik} (r_{ik} - \hat r_{ik}))` with
                     predicted clicks :math:`\hat r` (Dudík, Langford and Li, ICML 2011): unbiased if the
-                    propensities are right, whatever :math:`\hat r` is, and steadier the better it is
+                    propensities are right, with less variance the better :math:`\hat r` is
 ==================  ====================================================================================
 
 Summing over positions is the item-position model (Li et al., "Offline Evaluation of Ranking Policies with
-Click Models", KDD 2018): it is right if the chance of a click depends on the article and its position, not
-on what stands beside it. Clicks at position 1 (``depth`` 1) need no such assumption: that is the contextual
-bandit's own estimate. Both :math:`p` and :math:`\pi` are of the article at the position *over all lists* that
-the policy may show, given the candidates; not given the articles above it.
+Click Models", KDD 2018): the probability of a click depends on the article and its position, not on the other
+articles. Clicks at position 1 (``depth`` 1) need no such assumption: that is the estimate of contextual
+bandits. Both :math:`p` and :math:`\pi` are marginal over all lists that the policy may show of the
+candidates, not conditional on the articles above.
 
-**What no estimator can do.** Where the policy that served was deterministic (p = 1), it never showed what
-another would have put there, and nothing in the log says how that would have fared: :class:`NoSupport`, if so
-on most lists; a bias, told as ``zero_support``, if on some. The weights tell of it too: their mean is 1 where
-everything is in order, and less by the probability of what was never shown.
+**Support.** A deterministic behaviour policy (p = 1) never shows what another policy would have put there,
+and the log holds no evidence of its reward. On most lists, that raises :class:`NoSupport`; on some, it is a
+bias, reported as ``zero_support``. It shows in the weights, too: their mean is 1 minus the probability of
+articles that were never shown.
 
-Intervals are percentile bootstrap intervals in which users are drawn, with all their lists (Field and Welsh,
-"Bootstrapping Clustered Data", 2007): a user's lists are alike, and as if independent they promise too much.
+Intervals are percentile bootstrap intervals over users with all their lists (Field and Welsh, "Bootstrapping
+Clustered Data", 2007): a user's lists are correlated, and intervals over lists would be too narrow.
 """
 
 from __future__ import annotations
@@ -49,43 +48,43 @@ from numpy.typing import NDArray
 from freshet.models.evaluation.ranking_metrics import DEFAULT_CONFIDENCE, DEFAULT_RESAMPLES, Estimate
 
 MAX_ZERO_SUPPORT: Final = 0.5
-"""An estimate is refused where more than this share of the lists has no support."""
+"""Largest share of lists without support for which an estimate is made."""
 OWN_NORMALISER: Final = 32
-"""Deeper positions share one normaliser of SNIPS: few lists reach them."""
+"""Last position with a SNIPS normaliser of its own; deeper ones, which few lists reach, share one."""
 
 _CERTAIN = 1.0 - 1e-9
 _CHUNK = 1 << 22
-"""Numbers held at once while resampling."""
+"""Counts held at once while resampling."""
 
 
 class NoSupport(ValueError):
-    """The log cannot say anything about the ranker: what it would show was never shown."""
+    """The log has no evidence of the target policy: what it would show was never shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoggedLists:
-    """Lists that were shown, slot by slot; n lists of s slots in all, one list after another.
+    """Logged lists: n lists of s slots in all, one list after another.
 
     Raises:
         ValueError: Shapes differ, a propensity is not in (0, 1], or another probability not in [0, 1].
     """
 
     user: NDArray[np.int64]
-    """Shape (n,): a number of each list's user."""
+    """Shape (n,): user numbers."""
     start: NDArray[np.int64]
-    """Shape (n + 1,): list i has the slots ``start[i]`` to before ``start[i + 1]``; at least one."""
+    """Shape (n + 1,): list i has the slots in ``range(start[i], start[i + 1])``, at least one."""
     position: NDArray[np.int64]
-    """Shape (s,): 1 is the first."""
+    """Shape (s,): positions from 1."""
     reward: NDArray[np.float64]
-    """Shape (s,): 1 clicked, 0 not; or any other gain."""
+    """Shape (s,): 1 clicked, 0 not clicked; or any other reward."""
     propensity: NDArray[np.float64]
-    """Shape (s,): that the policy which served puts the article there."""
+    """Shape (s,): probability that the behaviour policy puts the article there."""
     target: NDArray[np.float64]
-    """Shape (s,): that the ranker to be judged does."""
+    """Shape (s,): probability that the target policy puts the article there."""
     predicted: NDArray[np.float64] | None = None
-    """Shape (s,): the reward expected of the article there, known before the list was shown."""
+    """Shape (s,): reward of the article there, predicted before the list was shown."""
     expected: NDArray[np.float64] | None = None
-    """Shape (s,): the mean of ``predicted`` over what the ranker to be judged puts there."""
+    """Shape (s,): mean of the predicted rewards over the articles that the target policy puts there."""
 
     def __post_init__(self) -> None:
         slots = len(self.position)
@@ -110,36 +109,36 @@ class LoggedLists:
 
 @dataclass(frozen=True, slots=True)
 class OffPolicyEstimate:
-    """Clicks per list of the ranker to be judged, with what is to be known of the estimate."""
+    """Estimated clicks per list of the target policy, with diagnostics."""
 
     depth: int | None
-    """Clicks at the first so many positions are counted; all where ``None``."""
+    """Last position whose clicks are counted; ``None`` for all."""
     lists: int
     users: int
     confidence: float
     on_policy: Estimate
-    """Of the policy that served: what was really clicked."""
+    """Clicks per list of the behaviour policy."""
     ips: Estimate
     clipped: Estimate
     snips: Estimate
     doubly_robust: Estimate | None
-    """Unset where no rewards were predicted."""
+    """``None`` without predicted rewards."""
     gain: Estimate
-    """SNIPS less the value on policy, resampled together."""
+    """SNIPS minus the behaviour policy's clicks, resampled in pairs."""
     mean_weight: Estimate
-    """1 if the propensities are right and all that the ranker shows could have been shown."""
+    """Mean weight, 1 if the propensities are right and the support is complete."""
     clip: float
     """M of clipped IPS."""
     clipped_slots: int
     largest_weight: float
     effective_sample_size: float
-    """As many lists of weight 1 would say as much: :func:`effective_sample_size` of the slots' weights,
-    divided by the slots per list."""
+    """Number of lists of weight 1 with as much evidence: :func:`effective_sample_size` of the slots' weights
+    over the slots per list."""
     zero_support: float
-    """The share of lists with a position at which one article alone could stand, and the ranker would put
-    another there with some probability."""
+    """Share of lists with a position that is deterministic, and where the target policy may show another
+    article."""
     deterministic: float
-    """The share of lists at which one article alone could stand at every position."""
+    """Share of lists whose positions are all deterministic."""
 
 
 def estimate(
@@ -151,20 +150,31 @@ def estimate(
     confidence: float = DEFAULT_CONFIDENCE,
     seed: int = 0,
 ) -> OffPolicyEstimate:
-    """Estimate another ranker's clicks per list.
+    """Estimate the target policy's clicks per list.
 
     Args:
-        lists: What was shown.
-        depth: Count the first so many positions; 1: clicks at position 1.
-        clip: M of clipped IPS; the root of the number of lists where it is not given.
-        resamples: Bootstrap samples of users.
-        confidence: Of the intervals.
-        seed: Of the resampling.
+        lists: The logged lists.
+        depth: Last position whose clicks are counted; 1 counts clicks at position 1.
+        clip: M of clipped IPS; by default the square root of the number of lists.
+        resamples: Number of bootstrap samples of users.
+        confidence: Coverage of the intervals.
+        seed: Seed of the resampling.
 
     Raises:
-        NoSupport: No list has a slot within ``depth``, or on more than :data:`MAX_ZERO_SUPPORT` of the lists,
-            or everywhere in effect, what the ranker would show was never shown.
+        NoSupport: No list has a slot within ``depth``, all weights are 0, or more than
+            :data:`MAX_ZERO_SUPPORT` of the lists have no support.
         ValueError: ``depth`` or ``clip`` is not positive.
+
+    >>> lists = LoggedLists(
+    ...     user=np.array([1, 2]),
+    ...     start=np.array([0, 1, 2]),
+    ...     position=np.array([1, 1]),
+    ...     reward=np.array([1.0, 0.0]),
+    ...     propensity=np.array([0.5, 0.5]),
+    ...     target=np.array([0.9, 0.1]),
+    ... )
+    >>> round(estimate(lists).snips.mean, 2)
+    0.9
     """
     if depth is not None and depth < 1:
         raise ValueError(f"depth must be at least 1, got {depth}")
@@ -216,9 +226,12 @@ def estimate(
 
 
 def effective_sample_size(weights: NDArray[np.float64]) -> float:
-    r""":math:`(\sum w)^2 / \sum w^2` of weights (n,), from 1 to n; 0 where all are 0.
+    r"""Effective sample size :math:`(\sum w)^2 / \sum w^2` of weights (n,), from 1 to n; 0 if all are 0.
 
-    How many equal weights have a mean as steady (Kish, "Survey Sampling", 1965).
+    It is the number of equal weights whose mean has the same variance (Kish, "Survey Sampling", 1965).
+
+    >>> effective_sample_size(np.array([1.0, 1.0, 0.0]))
+    2.0
     """
     largest = float(weights.max(initial=0.0))
     if not largest:
@@ -250,16 +263,16 @@ def _any(of_list: NDArray[np.int64], slots: NDArray[np.bool_], lists: int) -> ND
 
 @dataclass(frozen=True, slots=True)
 class _Sums:
-    """Each user's sums, of which every estimate is a function; u users, b positions with a normaliser."""
+    """Sums of each user, from which all estimates are computed; u users, b positions with a normaliser."""
 
+    # (u,)
     lists: NDArray[np.float64]
-    """Shape (u,), as the next four."""
     reward: NDArray[np.float64]
     weighted: NDArray[np.float64]
     clipped: NDArray[np.float64]
     doubly_robust: NDArray[np.float64]
+    # (u, b)
     weight_at: NDArray[np.float64]
-    """Shape (u, b), as the next two."""
     weighted_at: NDArray[np.float64]
     slots_at: NDArray[np.float64]
 
@@ -303,11 +316,11 @@ class _Sums:
         )
 
     def values(self, drawn: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The estimates, shape (b, 7), when each user is drawn ``drawn`` (b, users) times."""
+        """Compute the 7 estimates (r, 7) of r resamples that draw each user ``drawn`` (r, u) times."""
         lists = drawn @ self.lists
         on_policy = drawn @ self.reward / lists
         weight, slots = drawn @ self.weight_at, drawn @ self.slots_at
-        # Where a position has no weight at all there is no evidence of clicks.
+        # A position without any weight has no evidence of clicks.
         rate = np.divide(drawn @ self.weighted_at, weight, out=np.zeros_like(weight), where=weight > 0)
         snips = (slots * rate).sum(axis=1) / lists
         return np.column_stack(

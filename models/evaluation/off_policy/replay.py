@@ -1,20 +1,19 @@
-r"""What another ranker would have shown in place of each list of a log, with the code that serves.
+r"""Replay of a log: the lists that a target ranker would have shown, by the code that serves.
 
-Impressions come in the order of time. Of each that came from a recommendation with propensities, the ranker
-scores the candidates that the list was chosen from, knowing what was known before it: the user's state, the
-articles' statistics, nothing of this list or of later ones. Then everything learns from the impression, as
-it really was. So what is judged is the ranker's next list, given the past that the policy which served made;
-a past of its own may have taught it more or less.
+Impressions come in the order of time. For each list with propensities, the target ranker scores the list's
+candidates by the user states and article statistics of earlier impressions; then the states, statistics and
+predictions learn from the logged impression. The estimate is therefore of the ranker's next list after the
+past that the behaviour policy made, not after a past of its own.
 
-The ranker shows its candidates by falling score, without diversity or exploration; or, at a temperature T,
-draws them from Plackett-Luce (:mod:`freshet.models.recommend.exploration.plackett_luce`). What is on a list
-without being among the candidates that it was chosen from was put there by an editorial rule: it would stand
-there for any ranker.
+The ranker orders candidates by descending score, without diversity or exploration, or at a temperature T
+draws them from Plackett-Luce (:mod:`freshet.models.recommend.exploration.plackett_luce`). Articles of a list
+that are not among its candidates were put there by an editorial rule, and keep their positions for any
+ranker.
 
-Rewards are predicted for the doubly robust estimate by clicks over expected clicks (Zhang and Jones,
-"Comparing Click Logs and Editorial Labels for Training Query Rewriting", 2007), of the lists before: with
-:math:`c_k / n_k` the click rate at position k, article a with :math:`c_a` clicks at the positions
-:math:`k_1, k_2, \ldots` so far is expected to be clicked at k with
+The doubly robust estimate predicts rewards by clicks over expected clicks (Zhang and Jones, "Comparing Click
+Logs and Editorial Labels for Training Query Rewriting", 2007) on earlier lists. With :math:`c_k / n_k` the
+click-through rate at position k, article a with :math:`c_a` clicks at the positions
+:math:`k_1, k_2, \ldots` is clicked at k with probability
 
 .. math:: \hat r = \frac{c_k}{n_k} \cdot \frac{c_a + \kappa}{\sum_j c_{k_j} / n_{k_j} + \kappa},
           \text{ at most } 1.
@@ -41,9 +40,9 @@ from freshet.models.recommend.exploration.plackett_luce import plackett_luce_ord
 from freshet.models.users.pooling import Pooling
 
 PRIOR_CLICKS: Final = 1.0
-"""Kappa: an article never shown gets the average of its position, as surely as after one expected click."""
+"""Kappa, the prior weight in expected clicks of an article with the average click-through rate."""
 DRAWS: Final = 8
-"""Of the ranker's lists at a temperature, to predict what they would get."""
+"""Lists drawn at a temperature to predict their rewards."""
 
 _PRIOR_SHOWN = 20.0
 
@@ -52,13 +51,13 @@ class ClicksOverExpected:
     """Predicts clicks by position and article from counts."""
 
     def __init__(self) -> None:
-        # Before anything was seen one slot in twenty is clicked, wherever it is.
+        # The prior click-through rate of each position is one in twenty.
         self._clicks: NDArray[np.float64] = np.ones(64)
         self._shown: NDArray[np.float64] = np.full(64, _PRIOR_SHOWN)
         self._article: dict[str, tuple[float, float]] = {}
 
     def predict(self, ids: list[str], positions: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The chance (n,) of a click on each article at its position (n,), counted from 1."""
+        """Predict the probability (n,) of a click on each article at its position (n,), from 1."""
         get = self._article.get
         counts = np.array([get(news_id, (0.0, 0.0)) for news_id in ids]).reshape(-1, 2)
         lift = (counts[:, 0] + PRIOR_CLICKS) / (counts[:, 1] + PRIOR_CLICKS)
@@ -85,30 +84,30 @@ class ClicksOverExpected:
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What the log holds for the estimates, and what had to be left out of them."""
+    """Lists of the log for the estimates, with the numbers of impressions that were left out."""
 
     lists: LoggedLists
     impressions: int
-    """Of the log, from where measuring begins."""
+    """Impressions of the log, from the beginning of the measuring."""
     without_recommendation: int
-    """Left out: they name no recommendation, or one that the log does not hold."""
+    """Left out: impressions whose recommendation is not in the log, or that name none."""
     without_propensity: int
-    """Left out: an item of their recommendation carries no propensity."""
+    """Left out: impressions with an item without a propensity."""
     foreign: int
-    """Left out: they show an article that their recommendation does not hold, or it holds one twice."""
+    """Left out: impressions with an article that is not in the recommendation, or is in it twice."""
     without_candidates: int
-    """Counted in: their recommendation does not say what it was chosen from; taken for all there was."""
+    """Included: impressions without logged candidates, for which the items are taken."""
 
 
 class OffPolicyReplay:
-    """Goes through a log, and notes for each list what another ranker would have put where.
+    """Replays a log, and records for each list where the target ranker would have put the articles.
 
     Args:
-        catalog: The articles known beforehand, without statistics; the replay fills them in.
-        pooling: How clicks make user vectors.
-        ranker: The ranker to be judged.
-        temperature: At which it draws its lists; by falling score where it is ``None``.
-        seed: Of the draws by which rewards are predicted.
+        catalog: Articles known beforehand, without statistics; the replay fills them in.
+        pooling: Pooling of clicks into user vectors.
+        ranker: The target ranker.
+        temperature: Temperature of its draws; ``None`` orders by descending score.
+        seed: Seed of the draws that predict rewards.
 
     Raises:
         ValueError: The temperature is not positive.
@@ -135,14 +134,14 @@ class OffPolicyReplay:
         self._columns = tuple(array("d") for _ in range(6))
 
     def add_impression(self, logged: LoggedImpression, *, measured: bool = True) -> None:
-        """Note what the ranker would have shown, then learn from what was.
+        """Record what the target ranker would have shown, then learn from the logged impression.
 
         Args:
-            logged: At or after the time of the one before.
-            measured: False in the warm-up: learn only.
+            logged: An impression not older than the one before.
+            measured: False in the warm-up, whose impressions are only learned from.
 
         Raises:
-            ValueError: The impression is from before the last one.
+            ValueError: The impression is older than the one before.
         """
         impression = logged.impression
         shown = self._shown(logged, measured=measured)
@@ -151,12 +150,12 @@ class OffPolicyReplay:
             clicks = set(impression.clicked)
             clicked = np.array([news_id in clicks for news_id in ids])
             if measured:
-                self._note(impression, recommendation, ids, positions, propensities, clicked)
+                self._record(impression, recommendation, ids, positions, propensities, clicked)
             self._predictor.learn(ids, positions, clicked)
         self._evaluation.add_impression(impression, measured=False)
 
     def result(self) -> Replayed:
-        """What was noted so far."""
+        """Return the lists recorded so far."""
         position, *columns = (np.array(column) for column in self._columns)
         lists = LoggedLists(
             np.array(self._user, np.int64),
@@ -176,7 +175,7 @@ class OffPolicyReplay:
     def _shown(
         self, logged: LoggedImpression, *, measured: bool
     ) -> tuple[list[str], NDArray[np.int64], NDArray[np.float64], Recommendation] | None:
-        """The recommended articles that were shown, by falling position; or why there are none is counted."""
+        """Select the shown articles in the order of their positions, or count why there are none."""
         self._counts["impressions"] += measured
         recommendation = logged.recommendation
         if recommendation is None:
@@ -195,7 +194,7 @@ class OffPolicyReplay:
         positions = np.array([position for position, _ in slots], np.int64)
         return [item.news_id for _, item in slots], positions, np.array(propensities), recommendation
 
-    def _note(  # noqa: PLR0917 - one list, by its columns
+    def _record(  # noqa: PLR0917 - one list, by its columns
         self,
         impression: Impression,
         recommendation: Recommendation,
@@ -222,14 +221,14 @@ class OffPolicyReplay:
     def _shown_instead(
         self, slate: ScoredSlate, listed: list[str]
     ) -> tuple[NDArray[np.float64], list[list[str]]]:
-        """What the ranker would have shown in place of a list.
+        """Rank a list's candidates by the target ranker.
 
         Args:
-            slate: What it chooses from.
-            listed: All n articles of the list.
+            slate: The scored candidates.
+            listed: The n articles of the logged list.
 
         Returns:
-            The probability (n,) that it puts each where it is, and one of its lists, or some drawn ones.
+            The probability (n,) that it puts each article where it is, and its list, or several drawn ones.
         """
         place = {news_id: i for i, news_id in enumerate(slate.ids)}
         chosen = np.array([news_id in place for news_id in listed])

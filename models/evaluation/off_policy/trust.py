@@ -1,9 +1,8 @@
-"""Whether an off-policy estimate can be relied on, in sentences.
+"""Diagnosis of an off-policy estimate, in sentences.
 
-What is asked, in this order: could everything that the ranker shows have been shown (support); do the weights
-come to 1 on average, as right propensities make them; does the estimate rest on enough lists, and on enough
-users for its interval (Owen, "Monte Carlo theory, methods and examples", 2013, ch. 9.3, reads importance
-weights alike). The thresholds are rules of thumb, named here once.
+It checks in this order the support (could everything that the ranker shows have been shown?), the mean weight
+(right propensities make it 1), and the number of lists and users (Owen, "Monte Carlo theory, methods and
+examples", 2013, ch. 9.3, diagnoses importance weights in the same way). The thresholds are rules of thumb.
 """
 
 from __future__ import annotations
@@ -15,13 +14,13 @@ from typing import Final, Literal
 from freshet.models.evaluation.off_policy.estimate import OffPolicyEstimate
 
 MAX_UNSUPPORTED: Final = 0.01
-"""The share of lists without support that is too small to matter."""
+"""Largest share of lists without support that is negligible."""
 MAX_WEIGHT_ERROR: Final = 0.05
-"""How far from 1 the mean weight may be, whatever the evidence that it is not 1."""
+"""Largest negligible distance of the mean weight from 1."""
 WEIGHT_DEVIATIONS: Final = 3.3
-"""Standard errors from 1 at which the mean weight tells of wrong propensities; chance: once in 1,000."""
+"""Standard errors from 1 at which the mean weight shows wrong propensities; by chance once in 1,000."""
 MIN_LISTS: Final = 100.0
-"""Effective lists below which a percentile bootstrap interval is too narrow to be believed."""
+"""Effective lists below which a percentile bootstrap interval is too narrow."""
 FEW_LISTS: Final = 1_000.0
 MIN_USERS: Final = 30
 
@@ -30,15 +29,15 @@ Verdict = Literal["yes", "with care", "no"]
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """Whether to rely on an estimate, and why."""
+    """Verdict on an estimate, with its reasons."""
 
     verdict: Verdict
     reasons: tuple[str, ...]
-    """Full sentences, the gravest first."""
+    """Sentences, the gravest first."""
 
 
 def trust(found: OffPolicyEstimate) -> Trust:
-    """What to make of an estimate."""
+    """Diagnose an estimate."""
     wrong = [*_support(found), *_weights(found)]
     if found.effective_sample_size < MIN_LISTS:
         wrong.append(
