@@ -234,9 +234,11 @@ def _parsed(fields: Sequence[str]) -> tuple[str, int, str, int, int]:
         raise ValueError("headline is empty")
     shown, clicked = _count("impressions", impressions), _count("clicks", clicks)
     if shown < 1:
-        raise ValueError("impressions is 0: an arm that nobody saw says nothing, leave the line out")
+        raise ValueError(
+            "impressions is 0: remove the line, an arm without impressions has no click-through rate"
+        )
     if clicked > shown:
-        raise ValueError(f"{clicked} clicks of {shown} impressions: clicks cannot be more")
+        raise ValueError(f"{clicked} clicks of {shown} impressions, there cannot be more")
     return test_id, int(week), headline.strip(), shown, clicked
 
 

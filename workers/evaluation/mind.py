@@ -82,12 +82,12 @@ def evaluate(options: EvaluateOptions, settings: Settings, progress: StageProgre
 def _evaluate(options: EvaluateOptions, settings: Settings, progress: StageProgress) -> Evaluation:
     bundle = None if options.bundle is None else load_bundle(options.bundle)
     started = perf_counter()
-    with progress.stage(f"reading {options.folder}") as told:
+    with progress.stage(f"reading {options.folder}") as report:
         log = read_impression_log(
             options.folder,
             skip_bad_lines=options.skip_bad_lines,
             on_bad_line=progress.skipped,
-            progress=told,
+            progress=report,
         )
     read = perf_counter()
     frozen = options.protocol == "frozen"
@@ -142,9 +142,9 @@ def _model(
                 "has a line in news.tsv"
             )
         encoder = ChosenEncoder.of_bundle(bundle, settings)
-        with progress.stage("encoding texts") as told:
+        with progress.stage("encoding texts") as report:
             text_vectors = text_vectors_of(
-                log.articles, encoder, cache_dir=settings.data_dir / CACHE_FOLDER, progress=told
+                log.articles, encoder, cache_dir=settings.data_dir / CACHE_FOLDER, progress=report
             )
     try:
         scorer = BundleScorer(bundle, log.articles, text_vectors)

@@ -104,17 +104,17 @@ def rank_frozen(  # noqa: PLR0917 - data, methods, cut
         before = perf_counter()
         users: NDArray[np.bool_] = np.zeros(len(log.user_ids), np.bool_)  # users to be ranked for
         users[log.user[start:]] = True
-        with progress.stage("user states") as told:
+        with progress.stage("user states") as report:
             for first in range(0, start, BATCH):
                 scorer.learn(log, first, min(first + BATCH, start), users)
-                told(first, start)
+                report(first, start)
             scorer.settle(log, start)
         learn_s = perf_counter() - before
     own = () if scorer is None else (BUNDLE,)
     scores = _scores((*own, *BASELINES, *given), log, model, baselines)
     model_s = 0.0
     before = perf_counter()
-    with progress.stage("ranking") as told:
+    with progress.stage("ranking") as report:
         for first in range(start, n, BATCH):
             stop = min(first + BATCH, n)
             slates = Slates.of(log, first, stop)
@@ -125,7 +125,7 @@ def rank_frozen(  # noqa: PLR0917 - data, methods, cut
                 found[BUNDLE] = scorer.scores(log, first, stop).astype(np.float64)
                 model_s += perf_counter() - began
             scores.add_slates(slates, found)
-            told(stop - start, n - start)
+            report(stop - start, n - start)
     evaluate_s = perf_counter() - before
     if scorer is None:
         return Ranked(scores, BASELINES[0], learn_s, evaluate_s)
@@ -197,10 +197,10 @@ def rank_prequential(  # noqa: PLR0917 - data, methods, cut, settings
     with rare_collections():
         for measured, first, last in ((False, 0, begin.position), (True, begin.position, len(log))):
             before = perf_counter()
-            with progress.stage("ranking" if measured else "warm-up") as told:
+            with progress.stage("ranking" if measured else "warm-up") as report:
                 for at in range(first, last, BATCH):
                     evaluation.run(at, min(at + BATCH, last), measured=measured)
-                    told(at - first, last - first)
+                    report(at - first, last - first)
             seconds.append(perf_counter() - before)
     return Ranked(
         scores,

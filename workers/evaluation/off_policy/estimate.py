@@ -34,6 +34,9 @@ from freshet.workers.training.bundle_vectors import bundle_vectors
 MEASURED_FROM = 0.2
 """Default start of the measurement, as a share of the impressions, like the prequential protocol."""
 _REPORT_EVERY = 100
+_WITHOUT_RECOMMENDATION = "have no recommendation in the log"
+_WITHOUT_PROPENSITY = "have a recommendation without propensities"
+_FOREIGN = "show articles that are not in their recommendation"
 
 
 class OffPolicyUnmeasurable(WorkerError):
@@ -144,22 +147,22 @@ def read_ranker(path: Path) -> LinearRanker:
 def _evaluate(options: OffPolicyOptions, settings: Settings, progress: StageProgress) -> OffPolicyReport:
     bundle = None if options.bundle is None else load_bundle(options.bundle)
     ranker = _ranker(options, bundle)
-    with progress.stage(f"reading {options.folder}") as told:
+    with progress.stage(f"reading {options.folder}") as report:
         log = RecommendationLog(
             options.folder,
             skip_bad_lines=options.skip_bad_lines,
             on_bad_line=progress.skipped,
-            progress=told,
+            progress=report,
         )
     with log:
         begin = _begin(log, options, bundle)
         catalog, pooling = _catalog(log, bundle, settings, progress)
         replay = OffPolicyReplay(catalog, pooling, ranker, temperature=options.temperature, seed=options.seed)
-        with progress.stage("ranking") as told:
+        with progress.stage("ranking") as report:
             for position, logged in enumerate(log):
                 replay.add_impression(logged, measured=to_unix_s(logged.impression.time) >= begin)
                 if not position % _REPORT_EVERY:
-                    told(position, len(log))
+                    report(position, len(log))
     replayed = replay.result()
     _check(options.folder, replayed)
     for note in _notes(replayed):
@@ -202,7 +205,7 @@ def _begin(log: RecommendationLog, options: OffPolicyOptions, bundle: Bundle | N
     begin = float(times_s[int(asked * len(times_s))]) if asked < 1.0 else asked
     if begin > times_s[-1]:
         raise OffPolicyUnmeasurable(
-            f"{log.folder}: no impression is left to measure, the last is from "
+            f"{log.folder}: no impression is in the measured period, the last one is from "
             f"{format_time(float(times_s[-1]))}: begin earlier with --from"
         )
     training = None if bundle is None else bundle.manifest.training
@@ -214,8 +217,8 @@ def _begin(log: RecommendationLog, options: OffPolicyOptions, bundle: Bundle | N
     if not len(later) or options.start is not None:
         raise OffPolicyUnmeasurable(
             f"{log.folder}: bundle {bundle.id} was trained on {training.folder} until "
-            f"{format_time(training.end_s)}: what it was trained on says nothing of it. Begin later with "
-            "--from, or take a later log"
+            f"{format_time(training.end_s)}: its training data cannot evaluate it. Begin later with --from, "
+            "or take a later log"
         )
     return float(later[0])
 
@@ -232,8 +235,8 @@ def _catalog(
         )
     else:
         pooling = Pooling.of_bundle(bundle, max_recent_clicks=recent, max_exposures=shown)
-        with progress.stage("encoding texts") as told:
-            vectors = bundle_vectors(bundle, _table(articles), settings, told)
+        with progress.stage("encoding texts") as report:
+            vectors = bundle_vectors(bundle, _table(articles), settings, report)
     catalog = ArticleCatalog(pooling.d)
     for number, article in enumerate(articles):
         vector = None if vectors is None or not vectors[number].any() else vectors[number]
@@ -268,11 +271,10 @@ def _check(folder: Path, replayed: Replayed) -> None:
     """
     if not len(replayed.lists):
         raise OffPolicyUnmeasurable(
-            f"{folder}: of {replayed.impressions:,} impressions {replayed.without_recommendation:,} name no "
-            f"recommendation of the log, {replayed.without_propensity:,} come from one without propensities "
-            f"and {replayed.foreign:,} show what theirs does not hold; none is left to estimate from. "
-            "Propensities are recorded where lists are chosen by a policy, not where given candidates are "
-            "ranked."
+            f"{folder}: none of {replayed.impressions:,} impressions can be used: "
+            f"{replayed.without_recommendation:,} {_WITHOUT_RECOMMENDATION}, {replayed.without_propensity:,} "
+            f"{_WITHOUT_PROPENSITY}, {replayed.foreign:,} {_FOREIGN}. Propensities are recorded if a policy "
+            "chooses the list, not if given candidates are ranked."
         )
 
 
@@ -280,16 +282,15 @@ def _notes(replayed: Replayed) -> list[str]:
     """Collect the remarks on the log that matter for interpreting the figures."""
     notes = []
     for count, what in (
-        (replayed.without_recommendation, "name no recommendation that the log holds"),
-        (replayed.without_propensity, "come from a recommendation without propensities"),
-        (replayed.foreign, "show what their recommendation does not hold"),
+        (replayed.without_recommendation, _WITHOUT_RECOMMENDATION),
+        (replayed.without_propensity, _WITHOUT_PROPENSITY),
+        (replayed.foreign, _FOREIGN),
     ):
         if count:
             notes.append(f"{count:,} of {replayed.impressions:,} impressions {what}: left out")
     if replayed.without_candidates:
         notes.append(
-            f"{replayed.without_candidates:,} of {len(replayed.lists):,} recommendations do not say what "
-            "they were chosen from: taken as a choice among their own articles, which is right only if they "
-            "were all there were"
+            f"{replayed.without_candidates:,} of {len(replayed.lists):,} recommendations have no candidates: "
+            "their own articles are taken as the candidates, which is right only if there were no others"
         )
     return notes

@@ -91,7 +91,7 @@ class EventJoin:
         )
 
     def put_article(self, article: Article, value: bytes) -> None:
-        """Take an article, in place of an earlier one of its id."""
+        """Add an article; it replaces an earlier one with its id."""
         self._database.execute(
             "INSERT OR REPLACE INTO article VALUES (?, ?, ?)",
             (article.news_id, to_unix_s(article.published_at), value),
@@ -102,8 +102,7 @@ class EventJoin:
         self._database.execute("DELETE FROM article WHERE news_id = ?", (news_id,))
 
     def forget_user(self, user_id: str, until_s: float) -> int:
-        """Forget a user's events up to ``until_s`` (Unix seconds); gives how many impressions they were."""
-        forgotten = 0
+        """Delete a user's events up to ``until_s`` (Unix seconds); return the number of impressions."""
         with closing(self._database.cursor()) as cursor:
             cursor.execute("DELETE FROM impression WHERE user_id = ? AND time_s <= ?", (user_id, until_s))
             forgotten = cursor.rowcount

@@ -133,8 +133,8 @@ def _read(
 
     def read(topic: Topic, event: type[E], take: Callable[[E, bytes], None], since: datetime | None) -> None:
         nonlocal unreadable
-        with progress.stage(f"reading {topic.name}") as told:
-            for record in read_topic(settings, topic, since=since, on_progress=told):
+        with progress.stage(f"reading {topic.name}") as report:
+            for record in read_topic(settings, topic, since=since, on_progress=report):
                 if record.value is None:
                     if topic is ARTICLES and record.key is not None:
                         join.delete_article(record.key.decode("utf-8", "replace"))
@@ -195,10 +195,12 @@ def _write(folder: Path, join: EventJoin, progress: StageProgress) -> dict[str, 
 
 def _nothing(options: LogOptions) -> str:
     if options.since is None and options.until is None:
-        return "there is no impression on the topic: nothing was shown yet, or nobody publishes impressions"
+        return (
+            "there is no impression on the topic: the site has shown no list yet, or publishes no impressions"
+        )
     span = " and ".join(
         f"{word} {time:%Y-%m-%d %H:%M}Z"
         for word, time in (("from", options.since), ("before", options.until))
         if time is not None
     )
-    return f"there is no impression {span}: name another time with --from and --until, by the events' clock"
+    return f"there is no impression {span}: choose another range with --from and --until, in event time"

@@ -25,18 +25,18 @@ def render(report: OffPolicyReport) -> RenderableType:
             f"{found.users:,} users; {found.confidence:.0%} intervals"
         ),
         caption=(
-            "effective lists: so many of weight 1 would say as much; no support: lists on which the ranker "
-            "would show what could not be shown"
+            "effective lists: effective sample size; no support: lists on which the ranker would show an "
+            "article with propensity 0"
         ),
     )
     for label, cell in _ROWS:
         table.add_row(label, *(cell(value) for value in report.values.values()))
         if label in {_SERVED, _GAIN}:
             table.add_section()
-    said: dict[str, list[str]] = {}
+    names_of: dict[str, list[str]] = {}
     for name, trust in report.trusts().items():
-        said.setdefault(f"{trust.verdict}. {' '.join(trust.reasons)}", []).append(name)
-    lines = [f"{', '.join(names)}: can it be trusted? {sentence}" for sentence, names in said.items()]
+        names_of.setdefault(f"{trust.verdict}. {' '.join(trust.reasons)}", []).append(name)
+    lines = [f"{', '.join(names)}: can it be trusted? {sentence}" for sentence, names in names_of.items()]
     return Group(table, *lines)
 
 
