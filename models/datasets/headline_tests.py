@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Self
@@ -73,28 +73,26 @@ class HeadlineTests:
         sizes = np.diff(self.arm_start)[chosen]
         start = np.concatenate(([0], np.cumsum(sizes)))
         arms = np.repeat(self.arm_start[chosen] - start[:-1], sizes) + np.arange(start[-1])
-        return type(self)(
-            self.source,
-            tuple(self.test_ids[test] for test in chosen),
-            self.week[chosen],
-            start,
-            tuple(self.headlines[arm] for arm in arms),
-            self.impressions[arms],
-            self.clicks[arms],
-            self.sha256,
+        return replace(
+            self,
+            test_ids=tuple(self.test_ids[test] for test in chosen),
+            week=self.week[chosen],
+            arm_start=start,
+            headlines=tuple(self.headlines[arm] for arm in arms),
+            impressions=self.impressions[arms],
+            clicks=self.clicks[arms],
         )
 
     def joined(self, later: Self) -> Self:
         """Append the tests of ``later``, of the same file."""
-        return type(self)(
-            self.source,
-            self.test_ids + later.test_ids,
-            np.concatenate((self.week, later.week)),
-            np.concatenate((self.arm_start, self.arm_start[-1] + later.arm_start[1:])),
-            self.headlines + later.headlines,
-            np.concatenate((self.impressions, later.impressions)),
-            np.concatenate((self.clicks, later.clicks)),
-            self.sha256,
+        return replace(
+            self,
+            test_ids=self.test_ids + later.test_ids,
+            week=np.concatenate((self.week, later.week)),
+            arm_start=np.concatenate((self.arm_start, self.arm_start[-1] + later.arm_start[1:])),
+            headlines=self.headlines + later.headlines,
+            impressions=np.concatenate((self.impressions, later.impressions)),
+            clicks=np.concatenate((self.clicks, later.clicks)),
         )
 
     def split_weeks(self, until: float) -> tuple[Self, Self]:

@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import orjson
@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 
 from freshet.models.datasets.mind import NEWS_FILE, BadLine, BadLinePolicy, MindError
 from freshet.models.datasets.mind_timeline import LineIndex, Timeline, sorted_by
-from freshet.models.datasets.text_lines import Line, read_line, read_lines
+from freshet.models.datasets.text_lines import read_line, read_lines
 from freshet.models.events.events import Article, EventError, Impression, Recommendation
 from freshet.models.events.times import parse_time
 
@@ -87,7 +87,10 @@ class RecommendationLog(AbstractContextManager["RecommendationLog"]):
         self._files = ExitStack()
         try:
             self._recommendations = self._open(RECOMMENDATIONS_FILE)
-            self._requests = self._index_requests(progress)
+            found = self._index(
+                self._recommendations, RECOMMENDATIONS_FILE, _request_key, array("Q"), progress
+            )
+            self._requests = _RequestIndex(*found)
             try:
                 self._timeline = self._files.enter_context(Timeline(folder))
             except MindError as error:
@@ -96,7 +99,7 @@ class RecommendationLog(AbstractContextManager["RecommendationLog"]):
             self._order = self._timeline.impressions
             if (folder / IMPRESSIONS_FILE).exists():
                 self._events = self._open(IMPRESSIONS_FILE)
-                self._order = self._index_impressions(self._events)
+                self._order = LineIndex(*self._index(self._events, IMPRESSIONS_FILE, _time_s, array("d")))
             else:
                 for bad in self._timeline.untimed():
                     self._refuse_or_skip(bad)
@@ -179,53 +182,33 @@ class RecommendationLog(AbstractContextManager["RecommendationLog"]):
             place += 1
         return None
 
-    def _index_requests(self, progress: Progress | None) -> _RequestIndex:
-        keys, offsets, lines = array("Q"), array("q"), array("i")
-        total = (self.folder / RECOMMENDATIONS_FILE).stat().st_size
-        for line in read_lines(self._recommendations):
-            value = self._object(RECOMMENDATIONS_FILE, line)
-            if value is not None:
-                request_id = value.get("request_id")
-                if isinstance(request_id, str):
-                    keys.append(_key(request_id))
-                    offsets.append(line.offset)
-                    lines.append(line.number)
-                else:
-                    reason = "request_id: missing, or no text"
-                    self._refuse_or_skip(BadLine(RECOMMENDATIONS_FILE, line.number, reason, line.raw))
+    def _index(
+        self,
+        file: BinaryIO,
+        name: str,
+        key_of: Callable[[dict[str, object]], float],
+        keys: array[Any],
+        progress: Progress | None = None,
+    ) -> tuple[NDArray[Any], ...]:
+        """Collect the keys of the lines in ``keys``, and sort the lines' positions by them."""
+        offsets, lines = array("q"), array("i")
+        total = (self.folder / name).stat().st_size
+        for line in read_lines(file):
+            try:
+                value = orjson.loads(line.checked_raw())
+                if not isinstance(value, dict):
+                    raise ValueError("not a JSON object")
+                keys.append(key_of(value))
+            except ValueError as error:
+                self._refuse_or_skip(BadLine(name, line.number, str(error), line.raw))
+            else:
+                offsets.append(line.offset)
+                lines.append(line.number)
             if progress is not None and not line.number % _REPORT_EVERY:
                 progress(line.offset, total)
         if not keys:
-            raise RecommendationLogError(f"{self.folder / RECOMMENDATIONS_FILE}: no recommendation in it")
-        return _RequestIndex(*sorted_by(np.array(keys, np.uint64), offsets, lines))
-
-    def _index_impressions(self, file: BinaryIO) -> LineIndex:
-        times_s, offsets, lines = array("d"), array("q"), array("i")
-        for line in read_lines(file):
-            value = self._object(IMPRESSIONS_FILE, line)
-            if value is None:
-                continue
-            try:
-                time_s = _time_s(value.get("time"))
-            except ValueError as error:
-                self._refuse_or_skip(BadLine(IMPRESSIONS_FILE, line.number, f"time: {error}", line.raw))
-                continue
-            times_s.append(time_s)
-            offsets.append(line.offset)
-            lines.append(line.number)
-        if not times_s:
-            raise RecommendationLogError(f"{self.folder / IMPRESSIONS_FILE}: no impression in it")
-        return LineIndex(*sorted_by(np.array(times_s), offsets, lines))
-
-    def _object(self, file: str, line: Line) -> dict[str, object] | None:
-        try:
-            value = orjson.loads(line.checked_raw())
-            if not isinstance(value, dict):
-                raise ValueError("not a JSON object")
-        except ValueError as error:
-            self._refuse_or_skip(BadLine(file, line.number, str(error), line.raw))
-            return None
-        return value
+            raise RecommendationLogError(f"{self.folder / name}: no {name.removesuffix('s.jsonl')} in it")
+        return sorted_by(np.array(keys), offsets, lines)
 
     def _open(self, name: str) -> BinaryIO:
         try:
@@ -251,7 +234,18 @@ def _key(request_id: str) -> int:
     return int.from_bytes(hashlib.blake2b(request_id.encode(), digest_size=8).digest())
 
 
-def _time_s(value: object) -> float:
-    if not isinstance(value, str):
-        raise ValueError("missing, or no text")
-    return parse_time(value).timestamp()
+def _request_key(recommendation: dict[str, object]) -> int:
+    request_id = recommendation.get("request_id")
+    if not isinstance(request_id, str):
+        raise ValueError("request_id: missing, or no text")
+    return _key(request_id)
+
+
+def _time_s(impression: dict[str, object]) -> float:
+    time = impression.get("time")
+    if not isinstance(time, str):
+        raise ValueError("time: missing, or no text")
+    try:
+        return parse_time(time).timestamp()
+    except ValueError as error:
+        raise ValueError(f"time: {error}") from error

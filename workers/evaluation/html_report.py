@@ -7,11 +7,11 @@ every table has a caption and headed rows and columns. Its size depends on what 
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from freshet.models.datasets.mind import format_time
 from freshet.models.embedding.bundle import Manifest
@@ -52,21 +52,15 @@ def write_report(evaluation: Evaluation, path: Path) -> int:
     Raises:
         ReportUnwritable: The file cannot be written.
     """
-    text = report_html(evaluation).encode()
+    document = report_html(evaluation).encode()
     try:
-        descriptor, partial = tempfile.mkstemp(dir=path.resolve().parent, prefix=".", suffix=".partial")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(text)
-            # Only the owner can read a temporary file; a report is for others too.
-            Path(partial).chmod(0o644)
-            os.replace(partial, path)
-        except BaseException:
-            Path(partial).unlink(missing_ok=True)
-            raise
+        with TemporaryDirectory(dir=path.resolve().parent, prefix=".") as folder:
+            partial = Path(folder) / "report"
+            partial.write_bytes(document)
+            partial.replace(path)
     except OSError as error:
         raise ReportUnwritable(f"--report {path}: {error.strerror}") from error
-    return len(text)
+    return len(document)
 
 
 def report_html(evaluation: Evaluation) -> str:

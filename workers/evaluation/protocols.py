@@ -28,10 +28,9 @@ from freshet.models.evaluation.trees.stacked_ranker import StackedRanker
 from freshet.models.ports import FloatMatrix
 from freshet.models.ranking.linear import LinearRanker
 from freshet.models.ranking.online_ranker import OnlineRanker, OnlineSettings
-from freshet.models.users.pooling import Pooling
 from freshet.streams.settings import Settings
-from freshet.workers.errors import WorkerError
 from freshet.workers.evaluation.rare_collections import rare_collections
+from freshet.workers.evaluation.served import served_pooling, served_ranker
 from freshet.workers.terminal.stage_progress import StageProgress
 
 BUNDLE, START_WEIGHTS, WITH_TREES = "bundle", "start weights", "freshet with trees"
@@ -169,22 +168,14 @@ def rank_prequential(  # noqa: PLR0917 - data, methods, cut, settings
     Raises:
         WorkerError: The bundle's ranker weights are invalid.
     """
-    recent, shown = settings.max_recent_clicks, settings.max_exposures
-    if model is None:
-        half_lives_s = settings.half_lives_s
-        pooling = Pooling(
-            1, half_lives_s, settings.negative_half_life_s, settings.prior_weight, recent, shown
-        )
-        start = LinearRanker()
-    else:
-        pooling = Pooling.of_bundle(model.bundle, max_recent_clicks=recent, max_exposures=shown)
-        start = _start(model.bundle)
+    bundle = None if model is None else model.bundle
+    start = served_ranker(bundle)
     ranker, beside, compared = _rankers(start, options)
     scores = _scores((*METHODS, *beside, *given), log, model, baselines, tuple(compared))
     evaluation = PrequentialLog(
         log,
         None if model is None else model.scorer.vectors,
-        pooling,
+        served_pooling(bundle, settings),
         ranker,
         baselines.published_at_s,
         scores,
@@ -253,13 +244,3 @@ def _scores(
         vectors=None if model is None else model.scorer.vectors,
         information=baselines.information,
     )
-
-
-def _start(bundle: Bundle) -> LinearRanker:
-    weights = bundle.manifest.ranker_weights
-    if weights is None:
-        return LinearRanker()
-    try:
-        return LinearRanker(weights, bundle.manifest.name)
-    except ValueError as error:
-        raise WorkerError(f"{bundle.folder}: {error}") from error

@@ -28,6 +28,7 @@ from freshet.models.ranking.linear import LinearRanker
 from freshet.models.users.pooling import Pooling
 from freshet.streams.settings import Settings
 from freshet.workers.errors import WorkerError
+from freshet.workers.evaluation.served import served_pooling, served_ranker
 from freshet.workers.terminal.stage_progress import StageProgress
 from freshet.workers.training.bundle_vectors import bundle_vectors
 
@@ -146,7 +147,7 @@ def read_ranker(path: Path) -> LinearRanker:
 
 def _evaluate(options: OffPolicyOptions, settings: Settings, progress: StageProgress) -> OffPolicyReport:
     bundle = None if options.bundle is None else load_bundle(options.bundle)
-    ranker = _ranker(options, bundle)
+    ranker = served_ranker(bundle) if options.weights is None else read_ranker(options.weights)
     with progress.stage(f"reading {options.folder}") as report:
         log = RecommendationLog(
             options.folder,
@@ -187,17 +188,6 @@ def _evaluate(options: OffPolicyOptions, settings: Settings, progress: StageProg
     )
 
 
-def _ranker(options: OffPolicyOptions, bundle: Bundle | None) -> LinearRanker:
-    if options.weights is not None:
-        return read_ranker(options.weights)
-    if bundle is None or bundle.manifest.ranker_weights is None:
-        return LinearRanker()
-    try:
-        return LinearRanker(bundle.manifest.ranker_weights, bundle.manifest.name)
-    except ValueError as error:
-        raise OffPolicyUnmeasurable(f"{bundle.folder}: {error}") from error
-
-
 def _begin(log: RecommendationLog, options: OffPolicyOptions, bundle: Bundle | None) -> float:
     """Find the start of the measurement, Unix seconds."""
     times_s = log.times_s
@@ -226,15 +216,10 @@ def _begin(log: RecommendationLog, options: OffPolicyOptions, bundle: Bundle | N
 def _catalog(
     log: RecommendationLog, bundle: Bundle | None, settings: Settings, progress: StageProgress
 ) -> tuple[ArticleCatalog, Pooling]:
-    recent, shown = settings.max_recent_clicks, settings.max_exposures
     articles = list(log.articles())
+    pooling = served_pooling(bundle, settings)
     vectors: FloatMatrix | None = None
-    if bundle is None:
-        pooling = Pooling(
-            1, settings.half_lives_s, settings.negative_half_life_s, settings.prior_weight, recent, shown
-        )
-    else:
-        pooling = Pooling.of_bundle(bundle, max_recent_clicks=recent, max_exposures=shown)
+    if bundle is not None:
         with progress.stage("encoding texts") as report:
             vectors = bundle_vectors(bundle, _table(articles), settings, report)
     catalog = ArticleCatalog(pooling.d)

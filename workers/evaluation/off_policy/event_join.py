@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from freshet.models.events.events import Article, Click, Impression, Recommendation, to_unix_s
@@ -63,9 +62,7 @@ class EventJoin:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._database.close()
 
     def add_recommendation(self, recommendation: Recommendation, value: bytes) -> None:

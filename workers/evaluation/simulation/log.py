@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO, Self
 
 import orjson
@@ -49,20 +48,17 @@ class SimulationLog:
                 raise FileExistsError(f"{policy}: the folder is not empty")
             policy.mkdir(parents=True, exist_ok=True)
         self._files = ExitStack()
-        self._open: dict[str, tuple[BinaryIO, BinaryIO, BinaryIO]] = {}
+        self._open: dict[str, list[BinaryIO]] = {}
 
     def __enter__(self) -> Self:
         for policy, folder in self._folders.items():
-            self._open[policy] = (
-                self._files.enter_context((folder / BEHAVIORS_FILE).open("wb")),
-                self._files.enter_context((folder / RECOMMENDATIONS_FILE).open("wb")),
-                self._files.enter_context((folder / TRUTH_LISTS_FILE).open("wb")),
-            )
+            self._open[policy] = [
+                self._files.enter_context((folder / name).open("wb"))
+                for name in (BEHAVIORS_FILE, RECOMMENDATIONS_FILE, TRUTH_LISTS_FILE)
+            ]
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._files.close()
 
     def add_list(self, entry: LoggedList) -> None:

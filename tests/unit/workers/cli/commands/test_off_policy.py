@@ -80,7 +80,7 @@ def test_a_log_without_propensities_is_refused_with_the_reason(tmp_path: Path) -
     ]
     run = _run(write_log(tmp_path / "log", served), "--off-policy")
     assert run.exit_code == 1
-    assert "40 come from one without propensities" in run.stderr
+    assert "40 have a recommendation without propensities" in run.stderr
 
 
 def test_measuring_begins_where_it_is_told(folder: Path) -> None:
