@@ -189,19 +189,19 @@ def headline_pairs(tests: HeadlineTests) -> HeadlinePairs:
     """
     firsts: list[NDArray[np.int64]] = []
     seconds: list[NDArray[np.int64]] = []
-    # By size, so that all tests of one size are paired at once.
+    # All tests of the same size are paired at once.
     sizes = np.diff(tests.arm_start)
     for size in np.unique(sizes):
-        first, second = np.triu_indices(int(size), 1)
-        start = tests.arm_start[:-1][sizes == size, None]
+        first, second = np.triu_indices(int(size), 1)  # (pairs of a test,)
+        start = tests.arm_start[:-1][sizes == size, None]  # (tests of this size, 1)
         firsts.append((start + first).ravel())
         seconds.append((start + second).ravel())
-    one, two = np.concatenate(firsts), np.concatenate(seconds)
+    one, two = np.concatenate(firsts), np.concatenate(seconds)  # (all pairs,)
     rate = tests.click_rate
     swap = rate[one] < rate[two]
     better, worse = np.where(swap, two, one), np.where(swap, one, two)
     unequal = rate[better] > rate[worse]
-    better, worse = better[unequal], worse[unequal]
+    better, worse = better[unequal], worse[unequal]  # (pairs,)
     order = np.lexsort((worse, better, tests.test_of_arm[better]))
     better, worse = better[order], worse[order]
     shown = tests.impressions

@@ -272,9 +272,10 @@ class _Builder:
         candidates = np.frombuffer(self._candidates, np.int32)
         clicked = np.frombuffer(self._clicked, np.bool_)
         if not (order[1:] > order[:-1]).all():
+            # Moves whole slates: slot j of sorted slate i comes from starts[order[i]] + j.
             lengths = np.diff(starts)[order]
             sorted_starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-            gather = np.repeat(starts[:-1][order] - sorted_starts[:-1], lengths)
+            gather = np.repeat(starts[:-1][order] - sorted_starts[:-1], lengths)  # (slots,)
             gather += np.arange(len(candidates))
             candidates, clicked, starts = candidates[gather], clicked[gather], sorted_starts
         n = len(self.articles)

@@ -107,9 +107,9 @@ def _summary(evaluation: Evaluation) -> str:
         f"({DEFAULT_CONFIDENCE:.0%} interval {auc.low:.4f} to {auc.high:.4f}): {verdict} the best of the "
         f"other methods, {best} ({difference.mean:+.4f}, {difference.low:+.4f} to {difference.high:+.4f}). "
         + (
-            "Each impression was ranked first and learned from afterwards."
+            "Each impression was ranked first, and learned from afterwards."
             if evaluation.protocol == "prequential"
-            else "Nothing of the evaluation period was learned."
+            else "Nothing was learned from the evaluation period."
         )
     )
 

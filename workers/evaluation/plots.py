@@ -19,6 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
 
 from freshet.workers.evaluation.report import ArticleMap, Evaluation
 
@@ -66,6 +67,13 @@ def plots(evaluation: Evaluation) -> list[Plot]:
 
 def _axes(height: float) -> Axes:
     return Figure(figsize=(7.2, height), layout="constrained").add_subplot()
+
+
+def _curve(axes: Axes, number: int, x: ArrayLike, y: ArrayLike, label: str) -> Line2D:
+    """Draw a curve in the colour and with the marker of its number."""
+    colour, marker = _COLOURS[number % len(_COLOURS)], _MARKERS[number % len(_MARKERS)]
+    (line,) = axes.plot(x, y, label=label, color=colour, marker=marker, markersize=4)
+    return line
 
 
 def _legend(axes: Axes, lines: Sequence[Line2D] | None = None) -> None:
@@ -133,27 +141,19 @@ def _over_time(evaluation: Evaluation) -> Plot:
     x = np.arange(len(segments))
     for m, method in enumerate(evaluation.overall):
         found = [segment.methods[method] for segment in segments]
-        colour = _COLOURS[m % len(_COLOURS)]
-        axes.plot(
-            x,
-            [figure.mean for figure in found],
-            label=method,
-            color=colour,
-            marker=_MARKERS[m % len(_MARKERS)],
-            markersize=4,
-        )
+        line = _curve(axes, m, x, [figure.mean for figure in found], method)
         if method == evaluation.main:
             low, high = [figure.low for figure in found], [figure.high for figure in found]
-            axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
+            axes.fill_between(x, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
     step = max(1, len(segments) // 6)
     axes.set_xticks(x[::step], [segment.name[5:] for segment in segments][::step])
-    axes.set_xlabel("begin of the stretch (UTC)")
+    axes.set_xlabel("start of the segment (UTC)")
     axes.set_ylabel("AUC")
     axes.grid(axis="y", color="#dddddd")
     _legend(axes)
     main = [segment.methods[evaluation.main].mean for segment in segments]
     words = (
-        f"{len(segments)} stretches of equally many impressions; the AUC of {evaluation.main} lies between "
+        f"{len(segments)} segments of equally many impressions; the AUC of {evaluation.main} lies between "
         f"{min(main):.3f} and {max(main):.3f}, it begins at {main[0]:.3f} and ends at {main[-1]:.3f}. The "
         "band is its 95 % interval."
     )
@@ -164,21 +164,20 @@ def _by_rank(evaluation: Evaluation) -> Plot:
     ranks = np.arange(1, len(evaluation.slates_at_rank) + 1)
     axes = _axes(3.2)
     for m, (method, rates) in enumerate(evaluation.click_rates.items()):
-        marker, colour = _MARKERS[m % len(_MARKERS)], _COLOURS[m % len(_COLOURS)]
-        axes.plot(ranks, rates, label=method, color=colour, marker=marker, markersize=4)
-    axes.set_xlabel("rank given")
+        _curve(axes, m, ranks, rates, method)
+    axes.set_xlabel("rank")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_ylabel("share clicked")
+    axes.set_ylabel("click-through rate")
     axes.set_ylim(bottom=0)
     axes.grid(axis="y", color="#dddddd")
     _legend(axes)
     main = evaluation.click_rates[evaluation.main]
     words = (
-        f"Of the candidates that {evaluation.main} ranks first {main[0]:.1%} were clicked, of those ranked "
-        f"{len(main)}th {main[-1]:.1%}. A useful order falls from left to right; random order is flat but "
-        "for slates of different lengths."
+        f"The click-through rate of the candidates that {evaluation.main} ranks first is {main[0]:.1%}, of "
+        f"those at rank {len(main)} {main[-1]:.1%}. It falls with the rank if the order is useful. It is "
+        "flat for a random order, except for the effect of different slate lengths."
     )
-    return _plot(axes, "ranks", "Clicks by rank", words)
+    return _plot(axes, "ranks", "Click-through rate by rank", words)
 
 
 def _learning(curve: Sequence[dict[str, float]]) -> Plot:
@@ -188,19 +187,17 @@ def _learning(curve: Sequence[dict[str, float]]) -> Plot:
     right = axes.twinx()
     right.spines["right"].set_visible(True)
     for i, name in enumerate(drawn):
-        side = axes if name == "loss" else right
         values = [entry.get(name, np.nan) for entry in curve]
-        side.plot(epochs, values, label=name, color=_COLOURS[i], marker=_MARKERS[i], markersize=4)
+        _curve(axes if name == "loss" else right, i, epochs, values, name)
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel("loss, training")
     right.set_ylabel("validation")
-    lines = [*axes.get_lines(), *right.get_lines()]
-    _legend(axes, lines)
+    _legend(axes, [*axes.get_lines(), *right.get_lines()])
     words = "; ".join(
         f"{name} from {curve[0].get(name, np.nan):.4f} to {curve[-1].get(name, np.nan):.4f}" for name in drawn
     )
-    return _plot(axes, "learning", "How the bundle learned", f"{len(curve)} epochs: {words}.")
+    return _plot(axes, "learning", "Learning curve", f"{len(curve)} epochs: {words}.")
 
 
 def _map(drawn: ArticleMap) -> Plot:

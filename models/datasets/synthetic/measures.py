@@ -144,6 +144,7 @@ def slate_aucs(
     both = pairs > 0
     aucs = {}
     for name, score in scores.items():
+        # A pair is won if the click scores higher; ties count one half.
         won = (score[click] > score[other]) + 0.5 * (score[click] == score[other])
         aucs[name] = np.bincount(pair_row, won, minlength=len(sizes))[both] / pairs[both]
     return aucs

@@ -228,10 +228,10 @@ def _clicks_given_one(
     The first click is at the first candidate whose distribution function ``1 - prod(1 - p)`` exceeds a
     uniform draw scaled to the slate's last value. The clicks after it are unconditional.
     """
-    none_yet = np.cumsum(np.log1p(-chance))
-    offset = np.concatenate(([0.0], none_yet[starts[1:-1] - 1]))
-    reached = -np.expm1(none_yet - offset[rows])
-    draw = rng.random(len(starts) - 1) * reached[starts[1:] - 1]
+    none_yet = np.cumsum(np.log1p(-chance))  # (c,): log of the product of 1 - p over all slates so far
+    offset = np.concatenate(([0.0], none_yet[starts[1:-1] - 1]))  # (b,): its value before each slate
+    reached = -np.expm1(none_yet - offset[rows])  # (c,): 1 - prod(1 - p) within the slate
+    draw = rng.random(len(starts) - 1) * reached[starts[1:] - 1]  # (b,)
     after_first = reached > draw[rows]
     first = after_first.copy()
     first[1:] &= ~(after_first[:-1] & (rows[1:] == rows[:-1]))
@@ -293,6 +293,7 @@ class _Publisher:
         wanted = np.clip(rng.lognormal(np.log(13.0), 0.6, len(users)), MIN_SLATE, MAX_SLATE).astype(np.int64)
         tries = 6 + wanted + wanted // 2
         rows = np.repeat(np.arange(len(users)), tries)
+        # (draws,): sampled by weight, with replacement; duplicates are dropped below.
         drawn = np.searchsorted(self._mass, rng.random(len(rows)) * self._mass[-1], side="right")
         articles = self._shelf[np.minimum(drawn, len(self._shelf) - 1)].astype(np.int64)
         keep = np.zeros(len(rows), np.bool_)

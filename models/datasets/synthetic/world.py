@@ -218,7 +218,7 @@ def visit_rate(time_s: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _topics(rng: np.random.Generator) -> Topics:
-    axes = np.linalg.qr(rng.standard_normal((D, D)))[0][: len(CATEGORIES)]
+    axes = np.linalg.qr(rng.standard_normal((D, D)))[0][: len(CATEGORIES)]  # (categories, D), orthonormal
     category = np.array([CATEGORIES.index(topic.category) for topic in TOPICS])
     vectors = 0.75 * axes[category] + 0.65 * to_unit_norm(rng.standard_normal((len(TOPICS), D)))
     foci = vectors[:, None, :] + 0.35 * to_unit_norm(rng.standard_normal((len(TOPICS), FOCI, D)))
@@ -324,7 +324,7 @@ def _readers(config: SynthConfig, rng: np.random.Generator, articles: Articles, 
     arrival_s[present:] = np.sort(by_rhythm(config.start_s, config.end_s, rng, n - present))
     favourites = rng.choice(len(TOPICS), (n, FAVOURITES), p=topics.shares)
     strengths = rng.dirichlet(np.full(FAVOURITES, 3.0), n) * rng.lognormal(math.log(INTEREST), 0.3, (n, 1))
-    base = np.einsum("uk,ukd->ud", strengths, topics.vectors[favourites])
+    base = np.einsum("uk,ukd->ud", strengths, topics.vectors[favourites])  # (n, FAVOURITES) to (n, D)
     readers = Readers(
         ids=[f"U{number}" for number in (1 + rng.permutation(n)).tolist()],
         arrival_s=arrival_s,
@@ -351,7 +351,7 @@ def _seed_histories(
         shelf = np.sort(rng.choice(old, min(old, 200), replace=False))
         # Not `@`: the order in which BLAS adds may change with its threads, and with it the files.
         interest = np.einsum("ud,ad->ua", readers.base[rows] + readers.drift[rows], articles.vectors[shelf])
-        appeal = interest + articles.quality[shelf]
+        appeal = interest + articles.quality[shelf]  # (readers, shelf)
         ranked = np.argsort(-(appeal + rng.gumbel(size=appeal.shape)), axis=1, kind="stable")
         for row, best in zip(rows.tolist(), ranked, strict=True):
             length = int(lengths[row])
