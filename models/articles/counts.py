@@ -53,18 +53,16 @@ _CHECKSUM = struct.Struct("<I")
 
 
 def _left_after(passed_s: float) -> Counts:
-    """What is left (H,) of a count of 1 after ``passed_s``; more than 1 if that is negative."""
+    """Decay factors (H,) after ``passed_s``; growth factors if that is negative."""
     return (2.0 ** (-passed_s / _SHORT_S), 2.0 ** (-passed_s / _MIDDLE_S), 2.0 ** (-passed_s / _LONG_S), 1.0)
 
 
 @lru_cache(maxsize=4_096)
 def _additions(time_s: float, day: int, shown: int, clicked: int, slate: int) -> tuple[int, Counts]:
-    """What an event adds to sums relative to the start of ``day``, or of its own day if that is later.
+    """Additions (KINDS * H,) of an event to sums as of the start of a day, which is returned first.
 
-    Cached, because an event is counted for each article of its slate.
-
-    Returns:
-        The later day, and the additions (KINDS * H,) relative to its start.
+    The day is ``day`` or the event's own, whichever is later. The result is cached, because an event is
+    counted for each article of its slate.
     """
     if not 0.0 <= time_s < MAX_TIME_S:
         raise ValueError(f"an event at {time_s} s is not between 1970 and the year 10000")

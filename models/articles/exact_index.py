@@ -28,7 +28,7 @@ _ROW = np.dtype(
     ],
     align=True,
 )
-"""What is known of an article beside its vector; names are codes."""
+"""Fields of an article that queries read; category and language are codes."""
 
 
 class ExactIndex:
@@ -96,7 +96,7 @@ class ExactIndex:
                     self._vectors[slot], self._rows[slot] = self._vectors[last], self._rows[last]
 
     def set_popularity(self, popularity: Mapping[str, float]) -> None:
-        """Change what ``trending`` sorts by; unknown ids are ignored."""
+        """Update popularities; unknown ids are ignored."""
         with self._lock:
             for news_id in popularity.keys() & self._slots.keys():
                 self._rows["popularity"][self._slots[news_id]] = popularity[news_id]
@@ -107,7 +107,7 @@ class ExactIndex:
             self._rows["withdrawn"][self._known(news_ids)] = withdrawn
 
     def search(self, queries: FloatMatrix, k: int, where: ArticleFilter = EVERYTHING) -> list[list[Hit]]:
-        """For each row of ``queries`` (h, d), the ``k`` articles with the largest dot product, best first.
+        """Find the ``k`` best articles by dot product for each row of ``queries`` (h, d), best first.
 
         Raises:
             ValueError: ``queries`` has another shape.
@@ -123,20 +123,20 @@ class ExactIndex:
             return [self._best(row[slots].astype(np.float64), slots, k) for row in scores]
 
     def trending(self, k: int, where: ArticleFilter = EVERYTHING) -> list[Hit]:
-        """The ``k`` most popular articles with a popularity above 0, best first."""
+        """Find the ``k`` most popular articles with a popularity above 0, best first."""
         with self._lock:
             slots = self._allowed(where)
             popularity = self._rows["popularity"][slots]
             return self._best(popularity[popularity > 0], slots[popularity > 0], k)
 
     def newest(self, k: int, where: ArticleFilter = EVERYTHING) -> list[Hit]:
-        """The ``k`` articles published last, newest first."""
+        """Find the ``k`` articles published last, newest first."""
         with self._lock:
             slots = self._allowed(where)
             return self._best(self._rows["published_at_s"][slots], slots, k)
 
     def get(self, news_ids: Sequence[str]) -> dict[str, IndexedArticle]:
-        """The articles of ``news_ids`` that the index knows, withdrawn ones included."""
+        """Return the known articles of ``news_ids``, withdrawn ones included."""
         with self._lock:
             return {self._articles[slot].news_id: self._article(slot) for slot in self._known(news_ids)}
 

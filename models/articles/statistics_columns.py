@@ -94,7 +94,7 @@ class StatisticsColumns:
         return np.maximum(sums, 0.0, out=sums)
 
     def publish(self, row: int, time_s: float) -> None:
-        """Set a row's publication time; NaN where it is unknown."""
+        """Store a row's publication time; NaN if it is unknown."""
         self.times_s[row, PUBLISHED] = time_s
         self.newest_published_at_s = max(self.newest_published_at_s, time_s)
 

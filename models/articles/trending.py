@@ -1,4 +1,4 @@
-"""What is clicked now, over all articles of a catalog: trending scores, popularity, and the clicked mean.
+"""Trending scores, popularity, and the mean vector of the clicked articles of a catalog.
 
 Most functions here read all rows of the catalog: call them once in a while and not for each slate.
 """

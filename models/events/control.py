@@ -54,24 +54,19 @@ class Control(Event):
     """Version of the bundle, id of the user or article, or name of the experiment or rule."""
     time: UtcTime
     rollback: bool | None = None
-    """Set on ``bundle-promoted`` if it revokes the latest promotion."""
+    """Whether ``bundle-promoted`` revokes the latest promotion."""
     experiment: Experiment | None = None
-    """Set on ``experiment-started`` and on ``experiment-stopped``, where it records the final variants."""
+    """Experiment of ``experiment-started`` and ``experiment-stopped``, which records the final variants."""
     rule: EditorialRule | None = None
-    """Set on ``rule-set``; it replaces an earlier rule of the same name."""
+    """Rule of ``rule-set``; it replaces an earlier rule of the same name."""
 
     @model_validator(mode="after")
-    def _rule_is_named(self) -> Self:
-        if self.kind == "rule-set" and (self.rule is None or self.rule.name != self.subject):
-            raise ValueError("rule-set needs the rule, and its name as the subject")
-        return self
-
-    @model_validator(mode="after")
-    def _experiment_is_named(self) -> Self:
-        if self.kind in {"experiment-started", "experiment-stopped"} and (
-            self.experiment is None or self.experiment.name != self.subject
-        ):
-            raise ValueError(f"{self.kind} needs the experiment, and its name as the subject")
+    def _subject_is_the_name(self) -> Self:
+        part = "rule" if self.kind == "rule-set" else "experiment"
+        if self.kind in {"rule-set", "experiment-started", "experiment-stopped"}:
+            named: EditorialRule | Experiment | None = getattr(self, part)
+            if named is None or named.name != self.subject:
+                raise ValueError(f"{self.kind} needs the {part}, and its name as the subject")
         return self
 
     @property

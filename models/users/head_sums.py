@@ -36,30 +36,24 @@ class HeadSums:
     Args:
         pooling: Half-lives, attention and the weight of the prior.
         reference_s: Time of the newest event, Unix seconds; minus infinity before the first.
+        sums: S, shape (heads, d); zeros if unset.
+        weights: Z of each head; zeros if unset.
     """
 
     __slots__ = ("pooling", "reference_s", "sums", "weights")
 
-    def __init__(self, pooling: Pooling, reference_s: float = -math.inf) -> None:
+    def __init__(
+        self,
+        pooling: Pooling,
+        reference_s: float = -math.inf,
+        sums: NDArray[np.float32] | None = None,
+        weights: list[float] | None = None,
+    ) -> None:
         self.pooling = pooling
         self.reference_s = reference_s
         # float32, as stored: otherwise a worker that restarted would continue from other numbers.
-        self.sums: NDArray[np.float32] = np.zeros((pooling.heads, pooling.d), np.float32)
-        """S, shape (heads, d)."""
-        self.weights = [0.0] * pooling.heads
-        """Z of each head."""
-
-    @classmethod
-    def restored(
-        cls, pooling: Pooling, reference_s: float, sums: NDArray[np.float32], weights: list[float]
-    ) -> HeadSums:
-        """Restore the sums (heads, d) and weights (heads,) of this pooling as of ``reference_s``."""
-        restored = cls.__new__(cls)
-        restored.pooling = pooling
-        restored.reference_s = reference_s
-        restored.sums = sums
-        restored.weights = weights
-        return restored
+        self.sums = np.zeros((pooling.heads, pooling.d), np.float32) if sums is None else sums
+        self.weights = [0.0] * pooling.heads if weights is None else weights
 
     def advance(self, time_s: float) -> list[float]:
         """Weights (heads,) of an event at ``time_s``; the newest event moves the reference time forward."""

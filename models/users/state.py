@@ -277,17 +277,13 @@ class UserState:
         if not self._parked or catalog.revision is self._folded_revision:
             return False
         self._folded_revision = catalog.revision
-        changed = False
-        if catalog.vectors_held:
-            rows = catalog.rows([news_id for _, news_id in self._parked])
-            known = catalog.has_vector[rows]
-            changed = bool(known.any())
+        rows = catalog.rows([news_id for _, news_id in self._parked])
+        known = catalog.has_vector[rows]  # (n,)
+        changed = bool(known.any())
         if changed:
             times_s = np.array([time_s for time_s, _ in self._parked])[known]
             self._heads.add_past_clicks(catalog.vectors[rows[known]], times_s)
-            self._parked = [
-                click for click, folded in zip(self._parked, known.tolist(), strict=True) if not folded
-            ]
+            self._parked = [click for click, folded in zip(self._parked, known, strict=True) if not folded]
         del self._parked[: max(0, len(self._parked) - self._max_parked)]
         return changed
 
@@ -404,7 +400,7 @@ class UserState:
             older = [click for click in stored.parked if click < oldest]
             state._parked = [*older, *stored.recent][-state._max_parked :]
         else:
-            state._heads = HeadSums.restored(pooling, stored.reference_s, stored.sums, stored.weights)
+            state._heads = HeadSums(pooling, stored.reference_s, stored.sums, stored.weights)
             state._parked = stored.parked
         state._recent = stored.recent[-pooling.max_recent_clicks :]
         state._shown = Exposures(pooling.max_exposures, stored.shown, stored.gone)

@@ -86,16 +86,16 @@ def bounded(  # noqa: PLR0917 - when, what, and what is known of the user
         max_recent: Maximum number of recent clicks kept.
         exposures: The user's exposures before the event.
     """
-    worn = exposures.shown_in_hour(shown, time_s, MAX_SHOWN_AN_HOUR)
-    if not worn and not clicked:
+    exhausted = exposures.shown_in_hour(shown, time_s, MAX_SHOWN_AN_HOUR)
+    if not exhausted and not clicked:
         return Counted(shown, clicked)
     since_s = time_s - HOUR_S
     unknown = len(recent) >= max_recent and recent[0][0] > since_s
-    lately = [news_id for clicked_s, news_id in recent if clicked_s > since_s]
-    counting = [news_id for news_id in clicked if not unknown and lately.count(news_id) < MAX_CLICKS_AN_HOUR]
+    in_hour = [news_id for clicked_s, news_id in recent if clicked_s > since_s]
+    counting = [news_id for news_id in clicked if not unknown and in_hour.count(news_id) < MAX_CLICKS_AN_HOUR]
     whole = len(counting) == len(clicked)
-    if whole and not worn:
+    if whole and not exhausted:
         return Counted(shown, clicked)
-    showing = [news_id for news_id in shown if news_id not in worn or news_id in counting]
+    showing = [news_id for news_id in shown if news_id not in exhausted or news_id in counting]
     left_out = {*shown, *clicked} - {*showing, *counting}
     return Counted(showing, counting, sorted(left_out), whole)
