@@ -72,7 +72,7 @@ _READ_BY_EACH = (
 
 
 def _no_other(bundle: str) -> Serving:
-    raise FreshetError(f"this worker was not told where bundle {bundle} could be")
+    raise FreshetError(f"this worker has no folder of bundles, and so no bundle {bundle}")
 
 
 async def _run_after(ready: Callable[[], Awaitable[object]], running: Callable[[], Awaitable[None]]) -> None:
@@ -344,7 +344,7 @@ class StreamApp:
                 await agent(RecordReader(self.settings, self.progress, names))
             except Exception as error:
                 if self.faust.should_stop:
-                    log.warning("%s were left while stopping: %r", ", ".join(names), error)
+                    log.warning("%s: not finished when the worker stopped: %r", ", ".join(names), error)
                 else:
                     await self.faust.crash(error)
                 # Raised, it would have Faust's supervisor start the agent anew while the app stops: the app
@@ -397,7 +397,7 @@ class StreamApp:
         self.index.open(bundle)
         self._bundle_adopted.set()
         self.states.pooling = replace(self.states.pooling, bundle=bundle)
-        log.info("vectors of bundle %s", bundle)
+        log.info("serving the vectors of bundle %s", bundle)
 
     def _apply_control(self, control: Control) -> None:
         self.experiments.apply(control)
@@ -421,7 +421,7 @@ class StreamApp:
                 refused = False
             except IndexUnavailable as error:
                 if not refused:
-                    log.warning("the index takes no popularities until it is back: %s", error)
+                    log.warning("popularities wait until the index is available: %s", error)
                 refused = True
                 for news_id, value in changed.items():
                     self._popularity.setdefault(news_id, value)

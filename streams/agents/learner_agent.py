@@ -166,7 +166,7 @@ class LearnerAgent:
         if verdict == "rolled-back":
             metrics.RANKER_ROLLBACKS.inc()
             log.warning(
-                "ranker %s fell behind its start and was rolled back, revision %d",
+                "ranker %s ranked worse than its initial weights and was rolled back, revision %d",
                 example.model,
                 learning.guard.ranker.revision,
             )

@@ -46,7 +46,7 @@ class BurstMonitor:
         begun = self._detector.update(self.catalog, float(times_s[known].max()))
         for burst in begun:
             log.info(
-                "article %s bursts: %.0f clicks of late where %.0f were expected",
+                "article %s bursts: %.0f recent clicks, %.0f expected",
                 burst.news_id,
                 burst.clicks,
                 burst.expected_clicks,

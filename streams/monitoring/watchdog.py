@@ -23,7 +23,6 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Set
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Self
 
 from kafka import TopicPartition
@@ -84,9 +83,8 @@ class Stalls:
 
     def worst(self, among: Collection[tuple[str, int]], now_s: float) -> tuple[TopicPartition, float]:
         """Partition with the longest stall, and its seconds; ``among`` must not be empty."""
-        stalled = {TopicPartition(*tp): self.of(TopicPartition(*tp), now_s) for tp in among}
-        worst = max(stalled, key=lambda tp: stalled[tp])
-        return worst, stalled[worst]
+        worst = max((TopicPartition(*tp) for tp in among), key=lambda tp: self.of(tp, now_s))
+        return worst, self.of(worst, now_s)
 
 
 @dataclass(eq=False)
@@ -124,9 +122,7 @@ class Watchdog:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         _running.remove(self)
         self._stopping.set()
         self._thread.join(_STOP_TIMEOUT_S)
@@ -195,7 +191,7 @@ class Watchdog:
                     place = member, broker.describe(member.group, member.topics)
             except (KafkaError, OSError) as error:
                 if not self._blind:
-                    log.warning("the broker does not tell how far the groups are: %r", error)
+                    log.warning("the broker does not report the groups' offsets: %r", error)
                 self.blind()
                 if broker is not None:
                     broker.close()
@@ -203,7 +199,7 @@ class Watchdog:
             except Exception as error:
                 # A watchdog that ended would report its last finding for ever.
                 log.exception("the watchdog failed")
-                self.reason = self.unready = f"the watchdog failed, its worker is not looked after: {error!r}"
+                self.reason = self.unready = f"the watchdog failed, its worker is not monitored: {error!r}"
             else:
                 self._answered_s = time.monotonic()
                 self.look(positions, self._answered_s, place)

@@ -112,7 +112,7 @@ class Intake:
             origin = origin_of(message)
             if origin is not None:
                 raise EventError(
-                    f"{event.__name__}: forwarded from partition {origin[0]} to {message.partition}, and of "
+                    f"{event.__name__}: forwarded from partition {origin[0]} to {message.partition}, but of "
                     f"{self._settings.partitions} partitions its user's is {partition}: FRESHET_PARTITIONS "
                     "must be the topics' number of partitions, the same for all workers"
                 )
@@ -137,8 +137,8 @@ class Intake:
         if message.topic not in self._warned:
             self._warned.add(message.topic)
             log.warning(
-                "%s has records on other partitions than murmur2 gives their users; forwarding them costs "
-                "time: %s",
+                "%s has records that are not on the partition of their user's murmur2 hash; forwarding them "
+                "costs time: %s",
                 message.topic,
                 REMEDY,
             )

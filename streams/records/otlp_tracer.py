@@ -149,9 +149,8 @@ class Tracer:
             }
         )
         # This class decides which records begin a trace; all other spans follow their parent.
-        self._provider = TracerProvider(
-            resource=resource, sampler=ParentBased(ALWAYS_ON), shutdown_on_exit=False
-        )
+        sampler = ParentBased(ALWAYS_ON)
+        self._provider = TracerProvider(resource=resource, sampler=sampler, shutdown_on_exit=False)
         self._exporter = PromptExporter(endpoint.rstrip("/") + "/v1/traces")
         self._provider.add_span_processor(BatchSpanProcessor(self._exporter))
         atexit.register(self.close)

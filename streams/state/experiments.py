@@ -152,7 +152,7 @@ class Experiments:
             return Treatment(experiment, variant.name, self.rankers.get(variant.ranker))
         bundle = None if self.bundles is None else self.bundles.get(variant.bundle)
         if bundle is None:
-            raise LookupError(f"bundle {variant.bundle} is not here, or its vectors are being read")
+            raise LookupError(f"bundle {variant.bundle} is missing, or its vectors are still being read")
         if variant.ranker == START:
             return Treatment(experiment, variant.name, bundle.serving.ranker, bundle)
         name = bundle.serving.model if variant.ranker == DEFAULT else variant.ranker

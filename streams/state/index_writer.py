@@ -48,7 +48,7 @@ class IndexWriter:
             written = await asyncio.to_thread(self._write, articles, withdrawn, popularity)
         except IndexUnavailable as error:
             if not self._refused:
-                log.warning("%s takes no writes, trying every %g s: %s", self._name, _RETRY_S, error)
+                log.warning("%s is unavailable, trying again every %g s: %s", self._name, _RETRY_S, error)
             self._refused = True
             self._next_write_s = time.monotonic() + _RETRY_S
             # Changes may have come while the thread was writing.

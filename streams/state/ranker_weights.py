@@ -102,19 +102,19 @@ class Rankers:
                 the curvature is invalid.
         """
         if record.model == START:
-            raise EventError(f"RankerWeights: no model may be called {START!r}")
+            raise EventError(f"RankerWeights: the name {START!r} is reserved")
         largest = max(map(abs, record.weights.values()), default=0.0)
         if largest > _MAX_WEIGHT:
             raise EventError(f"RankerWeights: a weight of {largest:g}, more than {_MAX_WEIGHT:g}")
         start = self._starts.get(record.model)
         state_of(record, start or self.start)
         if record.model == DEFAULT != self.model:
-            return  # learned while no bundle was trained; here the name is that of the bundle's own
+            return  # learned before a bundle was trained; now the name stands for the bundle's model
         unknown = tuple(sorted(set(record.weights) - set(FEATURES)))
         if unknown and (record.model, unknown) not in self._warned:
             self._warned.add((record.model, unknown))
             log.warning(
-                "ranker %s has weights for %s, which are no features of this version: ignored",
+                "ranker %s has weights for %s, which this version does not know: ignored",
                 record.model,
                 ", ".join(unknown),
             )

@@ -226,7 +226,7 @@ class VariantBundles:
             task = self._following.pop(bundle)
             task.cancel()
             await asyncio.wait([task])
-            log.info("bundle %s serves no variant any more", bundle)
+            log.info("no variant uses bundle %s any more", bundle)
         self._missing &= set(self._settled)
 
     async def _try_to_open(self, bundle: str, tasks: asyncio.TaskGroup) -> None:
