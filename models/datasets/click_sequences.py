@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from freshet.models.datasets.impression_log import ImpressionLog
 from freshet.models.datasets.movielens import Ratings
+from freshet.models.datasets.ragged import concatenated_ranges
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,7 @@ class ClickSequences:
         history = np.where(first >= 0, log.history[first], 0) if len(log) else np.zeros(users, np.int64)
         begin = log.history_start[history]
         lengths = log.history_start[history + 1] - begin
-        # (history clicks,): positions in history_items.
-        at = np.repeat(begin - (np.cumsum(lengths) - lengths), lengths) + np.arange(int(lengths.sum()))
+        at = concatenated_ranges(begin, lengths)  # (history clicks,): positions in history_items
         clicks = np.flatnonzero(log.clicked)
         impression = np.searchsorted(log.slate_start, clicks, side="right") - 1
         return cls._by_user(

@@ -19,6 +19,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from freshet.models.datasets.ragged import concatenated_ranges
 from freshet.models.datasets.text_lines import read_lines, readable_reason
 
 HEADLINE_TESTS_FILE = "headline_tests.tsv"
@@ -72,7 +73,7 @@ class HeadlineTests:
         chosen = np.asarray(tests, np.int64)
         sizes = np.diff(self.arm_start)[chosen]
         start = np.concatenate(([0], np.cumsum(sizes)))
-        arms = np.repeat(self.arm_start[chosen] - start[:-1], sizes) + np.arange(start[-1])
+        arms = concatenated_ranges(self.arm_start[chosen], sizes)
         return replace(
             self,
             test_ids=tuple(self.test_ids[test] for test in chosen),

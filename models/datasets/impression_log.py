@@ -30,6 +30,7 @@ from freshet.models.datasets.mind import (
     read_news,
     read_published,
 )
+from freshet.models.datasets.ragged import concatenated_ranges
 from freshet.models.datasets.text_lines import read_lines, readable_reason
 
 MAX_HISTORY = 1_000
@@ -272,11 +273,9 @@ class _Builder:
         candidates = np.frombuffer(self._candidates, np.int32)
         clicked = np.frombuffer(self._clicked, np.bool_)
         if not (order[1:] > order[:-1]).all():
-            # Moves whole slates: slot j of sorted slate i comes from starts[order[i]] + j.
             lengths = np.diff(starts)[order]
             sorted_starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-            gather = np.repeat(starts[:-1][order] - sorted_starts[:-1], lengths)  # (slots,)
-            gather += np.arange(len(candidates))
+            gather = concatenated_ranges(starts[:-1][order], lengths)  # (slots,)
             candidates, clicked, starts = candidates[gather], clicked[gather], sorted_starts
         n = len(self.articles)
         texts = [self.texts.get(row, ("", "", "", "", "")) for row in range(n)]

@@ -177,7 +177,7 @@ class Timeline(AbstractContextManager["Timeline"]):
 def _scan_behaviors(
     file: BinaryIO, folder: Path
 ) -> tuple[LineIndex, dict[str, float], list[tuple[int, int]]]:
-    """The index, when each candidate was first shown, and (offset, line) of what has no time."""
+    """Return the index, the first impression of each candidate, and (offset, line) of untimed lines."""
     times_s, offsets, lines = array("d"), array("q"), array("i")
     first_shown_s: dict[bytes, float] = {}
     untimed: list[tuple[int, int]] = []

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from freshet.models.datasets.impression_log import ImpressionLog
 from freshet.models.datasets.pair_set import PairSet
+from freshet.models.datasets.ragged import concatenated_ranges
 
 
 class PositiveIndex:
@@ -51,12 +52,8 @@ class PositiveIndex:
         owner = owner[np.diff(owner, prepend=-1) > 0]
         history, history_user = np.divmod(owner, max(len(log.user_ids), 1))
         history_lengths = np.diff(log.history_start)[history]
-        ends = np.cumsum(history_lengths)
-        offsets = np.arange(int(ends[-1]) if len(ends) else 0) - np.repeat(
-            ends - history_lengths, history_lengths
-        )
         # (history clicks,): positions in history_items.
-        at = np.repeat(log.history_start[history], history_lengths) + offsets
+        at = concatenated_ranges(log.history_start[history], history_lengths)
         return cls(
             np.concatenate([click_user, np.repeat(history_user, history_lengths)]),
             np.concatenate([log.candidates[clicked], log.history_items[at]]),

@@ -1,1 +1,4 @@
-"""``freshet experiment``: the plan, the report and the tables of an A/B test."""
+"""Plan, report and tables of an A/B test, for ``freshet experiment``.
+
+Begin with :mod:`~freshet.workers.experiments.plan`.
+"""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from freshet.models.datasets.ragged import concatenated_ranges
 from freshet.models.datasets.synthetic.stream import ImpressionBatch, examination
 from freshet.models.datasets.synthetic.world import HOUR_S, World
 
@@ -136,8 +137,7 @@ def slate_aucs(
     row = batch.rows[clicked]
     pair_row = np.repeat(row, sizes[row])
     click = np.repeat(clicked, sizes[row])
-    ends = np.cumsum(sizes[row])
-    other = np.arange(len(click)) + np.repeat(batch.starts[row] - (ends - sizes[row]), sizes[row])
+    other = concatenated_ranges(batch.starts[row], sizes[row])
     skipped = ~batch.clicked[other]
     pair_row, click, other = pair_row[skipped], click[skipped], other[skipped]
     pairs = np.bincount(pair_row, minlength=len(sizes))

@@ -21,7 +21,7 @@ FOCI = 6
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """The words of one subcategory; any subject goes with any action and any cause.
+    """Words of one subcategory; any subject goes with any action and any cause.
 
     Raises:
         ValueError: There are not exactly ``FOCI`` foci.
@@ -32,9 +32,9 @@ class Vocabulary:
     foci: tuple[tuple[str, str], ...]
     """A subject (singular, without article) and the matter behind it, for each focus."""
     actions: tuple[str, ...]
-    """What a subject does (third person singular)."""
+    """Verb phrases for a subject (third person singular)."""
     causes: tuple[str, ...]
-    """What an action follows from (a noun phrase)."""
+    """Noun phrases for what led to an action."""
 
     def __post_init__(self) -> None:
         if len(self.foci) != FOCI:
@@ -47,7 +47,7 @@ class Style:
 
     name: str
     appeal: float
-    """Added to the log-odds of a click."""
+    """Log-odds that the style adds to a click."""
     templates: tuple[str, ...]
 
 
@@ -64,7 +64,7 @@ _NEWSPAPER = TypeAdapter(_Newspaper).validate_python(
 )
 
 TOPICS = _NEWSPAPER.topics
-"""The subcategories; an article's topic is an index into them."""
+"""Subcategories; an article's topic is an index into them."""
 CATEGORIES = tuple(dict.fromkeys(topic.category for topic in TOPICS))
 PLACES = _NEWSPAPER.places
 """Invented towns."""

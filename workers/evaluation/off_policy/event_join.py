@@ -95,7 +95,7 @@ class EventJoin:
         )
 
     def delete_article(self, news_id: str) -> None:
-        """Forget an article."""
+        """Delete an article."""
         self._database.execute("DELETE FROM article WHERE news_id = ?", (news_id,))
 
     def forget_user(self, user_id: str, until_s: float) -> int:
