@@ -80,7 +80,7 @@ def reshared(experiment: Experiment, variants: Sequence[Variant], at: datetime) 
     holders: list[str | None] = []  # of each bucket
     keeps: list[bool] = []
     for segment in experiment.all_segments():
-        kept = min(segment.buckets, missing.get(segment.variant, 0))
+        kept = min(segment.buckets, max(0, missing.get(segment.variant, 0)))
         if kept:
             missing[segment.variant] -= kept
         holders += [segment.variant] * segment.buckets

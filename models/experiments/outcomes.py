@@ -1,16 +1,16 @@
-"""What came of an experiment: its answers, impressions and clicks joined, counted and compared.
+"""Outcome of an experiment: answers, impressions and clicks joined, counted and compared by variant.
 
-An impression belongs to the variant of the answer that it names (``request_id``); a click to the impression
+An impression belongs to the variant of the answer that it names (``request_id``), a click to the impression
 that it names, by request or by impression. Guarantees:
 
 - Redelivered records change nothing: answers count once by request id, impressions once by user and
   impression id, a clicked article once in its impression.
 - The order of records within a topic does not matter; the topics are to be read in the order of
   :class:`ExperimentLog`'s methods.
-- A user who was served by two variants is in neither: what one variant did to them shows in the other. Such
-  users are counted; there are none but where assignments changed.
+- A user served by two variants is excluded from both, because one variant's effect shows in the other's
+  figures. Such users are counted; they exist only where assignments changed.
 
-The measures, each with the user as the unit (see :mod:`freshet.models.experiments.sequential_test`):
+Metrics, with the user as the unit of each (see :mod:`freshet.models.experiments.sequential_test`):
 
 =========================  ================================================================
 ``click-through-rate``     clicks / articles shown
@@ -19,8 +19,8 @@ The measures, each with the user as the unit (see :mod:`freshet.models.experimen
                            of which some, not all, were clicked
 =========================  ================================================================
 
-Of the first two, a ranker moves only what readers see: in a replay, which shows what its log has shown, AUC
-alone says anything about the ranker.
+A ranker changes the first two only through what readers see: in a replay, which shows the logged slates, AUC
+alone measures the ranker.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class _Answer:
 
 
 @dataclass(slots=True)
-class _Shown:
+class _ShownSlate:
     time_s: float
     answer: _Answer
     candidates: tuple[str, ...]
@@ -62,30 +62,30 @@ class _Shown:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A variant's metric."""
+    """Value of a variant's metric, with a confidence interval."""
 
     value: float
-    """NaN where nothing was observed."""
+    """Ratio of the metric; NaN without an observation."""
     low: float
     high: float
-    """The normal 95 % interval, right for one look; NaN for fewer than two users."""
+    """Upper end of the normal 95 % interval for one look; NaN for fewer than two users, as is ``low``."""
 
 
 @dataclass(frozen=True, slots=True)
 class VariantOutcome:
-    """What came of one variant, users who saw two left out."""
+    """Counts and metrics of one variant, without users who were served by two."""
 
     name: str
     share: float
     ranker: str
     users: int
-    """Who were answered."""
+    """Number of users who were answered."""
     users_shown: int
-    """Of whom an impression names an answer."""
+    """Number of users with an impression that names an answer."""
     answers: int
     impressions: int
     shown: int
-    """Articles in the impressions."""
+    """Number of articles in the impressions."""
     clicks: int
     auc_impressions: int
     metrics: Mapping[Metric, Measured]
@@ -93,23 +93,23 @@ class VariantOutcome:
 
 @dataclass(frozen=True, slots=True)
 class ExperimentOutcome:
-    """What came of an experiment; its first variant is the control."""
+    """Outcome of an experiment; its first variant is the control."""
 
     experiment: Experiment
     variants: tuple[VariantOutcome, ...]
     users_of_two_variants: int
-    """Left out of everything else."""
+    """Number of users served by two variants, who are excluded from everything else."""
     answers_sent_twice: int
     answered: SampleRatio
-    """Of the users answered."""
+    """Sample ratio of the users answered."""
     seen: SampleRatio
-    """Of the users who saw an answer."""
+    """Sample ratio of the users who saw an answer."""
     comparisons: Mapping[str, Mapping[Metric, Comparison]]
-    """Of each variant but the control with the control."""
+    """Comparisons with the control, by the other variants' names."""
 
     @property
     def mismatch(self) -> bool:
-        """Whether users are missing from a variant, so that no comparison can be believed."""
+        """Whether a sample-ratio mismatch invalidates the comparisons."""
         return self.answered.mismatch or self.seen.mismatch
 
 
@@ -127,13 +127,13 @@ class _Tally:
         default_factory=lambda: {metric: ClusteredRatio() for metric in METRICS}
     )
 
-    def add(self, shown: _Shown) -> None:
+    def add_impression(self, shown: _ShownSlate) -> None:
         user_id, clicks = shown.answer.user_id, len(shown.clicked)
         self.impressions += 1
         self.shown += len(shown.candidates)
         self.clicks += clicks
-        self.ratios["click-through-rate"].add(user_id, clicks, len(shown.candidates))
-        self.ratios["clicks-per-impression"].add(user_id, clicks)
+        self.ratios["click-through-rate"].add_observation(user_id, clicks, len(shown.candidates))
+        self.ratios["clicks-per-impression"].add_observation(user_id, clicks)
         if shown.answer.ranked:
             scores = dict(zip(shown.answer.ids, shown.answer.scores, strict=True))
             ids = [news_id for news_id in shown.candidates if news_id in scores]
@@ -141,27 +141,23 @@ class _Tally:
             if labels.any() and not labels.all():
                 self.auc_impressions += 1
                 value = auc(labels, np.array([scores[news_id] for news_id in ids]))
-                self.ratios["auc"].add(user_id, value)
+                self.ratios["auc"].add_observation(user_id, value)
 
 
 class ExperimentLog:
-    """Collects what the topics say of one experiment: answers, then requests, impressions and clicks.
-
-    Args:
-        experiment: Whose answers count.
-    """
+    """Collects one experiment's records from the topics: answers, then requests, impressions and clicks."""
 
     def __init__(self, experiment: Experiment) -> None:
         self._experiment = experiment
         self._variants = {variant.name for variant in experiment.variants}
         self._answers: dict[str, _Answer] = {}
         self._variants_of: dict[str, set[str]] = {}
-        self._impressions: dict[tuple[str, str], _Shown] = {}
-        self._of_request: dict[str, list[_Shown]] = {}
+        self._impressions: dict[tuple[str, str], _ShownSlate] = {}
+        self._of_request: dict[str, list[_ShownSlate]] = {}
         self._answers_sent_twice = 0
 
     def answer(self, answer: Recommendation) -> None:
-        """Read an answer; those of no variant of this experiment are ignored."""
+        """Reads an answer; answers of other experiments are ignored."""
         variant = answer.variant
         if answer.experiment != self._experiment.name or variant is None or variant not in self._variants:
             return
@@ -177,18 +173,18 @@ class ExperimentLog:
         )
 
     def request(self, request: RecommendationRequest) -> None:
-        """Read a request: what it asked for says whether its answer ranked given candidates."""
+        """Reads a request, which tells whether its answer ranked the candidates that it named."""
         found = self._answers.get(request.request_id)
         if found is not None and request.candidates is not None:
             found.ranked = True
 
     def impression(self, impression: Impression) -> None:
-        """Read an impression; those that name no answer of the experiment are ignored."""
+        """Reads an impression; impressions that name no answer of the experiment are ignored."""
         found = self._answers.get(impression.request_id or "")
         key = (impression.user_id, impression.impression_id)
         if found is None or found.user_id != impression.user_id or key in self._impressions:
             return
-        shown = _Shown(
+        shown = _ShownSlate(
             to_unix_s(impression.time),
             found,
             tuple(dict.fromkeys(map(sys.intern, impression.candidates))),
@@ -198,7 +194,7 @@ class ExperimentLog:
         self._of_request.setdefault(impression.request_id or "", []).append(shown)
 
     def click(self, click: Click) -> None:
-        """Read a click; those on nothing that an impression of the experiment has shown are ignored."""
+        """Reads a click; clicks on articles that no impression of the experiment has shown are ignored."""
         shown = self._impressions.get((click.user_id, click.impression_id or ""))
         candidates = self._of_request.get(click.request_id or "", []) if shown is None else [shown]
         for impression in candidates:
@@ -209,11 +205,11 @@ class ExperimentLog:
     def outcome(
         self, *, alpha: float = 0.05, on_progress: Callable[[int, int], None] = lambda done, total: None
     ) -> ExperimentOutcome:
-        """Count and compare, impression by impression in the order of event time.
+        """Counts and compares the variants, impression by impression in the order of event time.
 
         Args:
-            alpha: The false-positive rate of the comparisons with the control, shared out among them.
-            on_progress: Told of impressions done, and of how many there are.
+            alpha: False-positive rate of all comparisons with the control together.
+            on_progress: Called with the impressions done and their total.
         """
         experiment = self._experiment
         excluded = {user for user, variants in self._variants_of.items() if len(variants) > 1}
@@ -240,7 +236,7 @@ class ExperimentLog:
         for done, (_, shown) in enumerate(in_order, 1):
             variant = shown.answer.variant
             if shown.answer.user_id not in excluded:
-                tallies[variant].add(shown)
+                tallies[variant].add_impression(shown)
                 for name in treatments if variant == control else (variant,):
                     for test in tests[name].values():
                         test.look()

@@ -1,8 +1,8 @@
-r"""Is one variant better than another? A test that may be looked at after every impression.
+r"""Sequential test of two variants, valid after every impression.
 
-**Why not a t-test.** Its 5 % hold for one look, decided on beforehand. Whoever looks after every impression
-and stops at the first p below 0.05 finds a difference between two equal variants in a third of all
-experiments, and in the end in all. The p-value here is *always valid*: under no difference,
+**Why not a t-test.** Its 5 % hold for one look, fixed beforehand. Looking after every impression and stopping
+at the first p below 0.05 finds a difference between two equal variants in a third of all experiments, and
+eventually in all. The p-value here is *always valid*: under no difference,
 :math:`P(\exists t: p_t \le \alpha) \le \alpha`, however often one looks and whenever one stops.
 
 **The test** is the mixture sequential probability ratio test (Robbins, "Statistical methods related to the
@@ -31,9 +31,9 @@ are not there. So values and weights are summed for each user, and the variance 
 
 .. math:: V(R) = \frac{U}{U - 1} \frac{\sum_u (y_u - R n_u)^2}{(\sum_u n_u)^2}.
 
-**What it cannot do.** It rests on the central limit theorem: it says nothing before ``min_users`` users of
-each variant were seen. A ratio's variance grows with its noisiest users: bots are to be left out before.
-Impressions of users who come back are exactly independent increments only where all users come back equally
+**Limits.** The test rests on the central limit theorem: it starts only after ``min_users`` users of each
+variant. A ratio's variance grows with its noisiest users: exclude bots beforehand. Impressions of returning
+users are exactly independent increments only where all users come back equally
 often; ``tests/unit/models/experiments/test_sequential_test.py`` holds the error to alpha where they do not. A
 running experiment whose effect changes over time is tested for its mean so far.
 """
@@ -49,26 +49,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 MIN_USERS: Final = 100
-"""Of each variant, before the first look: with fewer, a sum of rare clicks is far from normal."""
+"""Users of each variant before the first look: with fewer, a sum of rare clicks is far from normal."""
 
 Numbers = TypeVar("Numbers", float, NDArray[np.float64])
-"""One experiment's number, or those of many experiments."""
+"""A number of one experiment, or an array with one number per experiment."""
 
 
 class ClusteredRatio:
-    """The ratio of two sums over a variant's users, with the variance of a cluster sample; O(1) to add to."""
+    """Ratio of two sums over a variant's users, with the variance of a cluster sample, updated in O(1).
+
+    >>> ratio = ClusteredRatio()
+    >>> ratio.add_observation("U1", value=2.0, weight=10.0)
+    >>> ratio.add_observation("U2", value=0.0, weight=10.0)
+    >>> ratio.ratio, ratio.users
+    (0.1, 2)
+    """
 
     def __init__(self) -> None:
         self._of_user: dict[str, tuple[float, float]] = {}
         self._y = self._n = self._yy = self._yn = self._nn = 0.0
 
-    def add(self, user_id: str, value: float, weight: float = 1.0) -> None:
-        """Add an observation of a user.
+    def add_observation(self, user_id: str, value: float, weight: float = 1.0) -> None:
+        """Adds an observation of a user.
 
         Args:
-            user_id: Whose.
-            value: For the numerator: clicks, or an AUC.
-            weight: For the denominator: 1 for a mean per impression, slots shown for a click-through rate.
+            user_id: The user observed.
+            value: Term of the numerator: clicks, or an AUC.
+            weight: Term of the denominator: 1 for a mean per impression, slots for a click-through rate.
 
         Raises:
             ValueError: ``value`` or ``weight`` is not finite.
@@ -85,33 +92,33 @@ class ClusteredRatio:
 
     @property
     def users(self) -> int:
-        """How many users were seen."""
+        """Number of users observed."""
         return len(self._of_user)
 
     @property
     def total(self) -> float:
-        """The numerator."""
+        """Numerator of the ratio."""
         return self._y
 
     @property
     def weight(self) -> float:
-        """The denominator."""
+        """Denominator of the ratio."""
         return self._n
 
     @property
     def ratio(self) -> float:
-        """The ratio; NaN before the first observation."""
+        """Numerator over denominator; NaN before the first observation."""
         return self._y / self._n if self._n else math.nan
 
     @property
     def variance(self) -> float:
-        """Of :attr:`ratio`, by user; NaN for fewer than two users."""
+        """Variance of :attr:`ratio` with the user as the unit; NaN for fewer than two users."""
         if self.users <= 1 or not self._n:
             return math.nan
         return cluster_variance(float(self.users), self._y, self._n, yy=self._yy, yn=self._yn, nn=self._nn)
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
-        """A normal interval of the ratio for one look; NaN for fewer than two users."""
+        """Normal confidence interval of the ratio for one look; NaN for fewer than two users."""
         half = NormalDist().inv_cdf(0.5 + confidence / 2.0) * math.sqrt(self.variance)
         return self.ratio - half, self.ratio + half
 
@@ -119,10 +126,10 @@ class ClusteredRatio:
 def cluster_variance(
     users: Numbers, y: Numbers, n: Numbers, *, yy: Numbers, yn: Numbers, nn: Numbers
 ) -> Numbers:
-    """The variance of ``y / n``, both summed over ``users``, from the sums of users' squares and products.
+    """Variance of ``y / n``, both summed over ``users``, from the sums of squares and products by user.
 
-    See the module; ``yy``, ``yn`` and ``nn`` are the sums over users of :math:`y_u^2`, :math:`y_u n_u` and
-    :math:`n_u^2`. Each a number, or shape (experiments,).
+    ``yy``, ``yn`` and ``nn`` are the sums over users of :math:`y_u^2`, :math:`y_u n_u` and :math:`n_u^2` in the
+    module's formula. Each is a number or has the shape (experiments,).
     """
     ratio = y / n
     squares = yy - 2.0 * ratio * yn + ratio * ratio * nn
@@ -131,7 +138,7 @@ def cluster_variance(
 
 
 def log_evidence(difference: Numbers, variance: Numbers, effect_sd: Numbers) -> Numbers:
-    r""":math:`\log \Lambda`, see the module.
+    r"""Logarithm of the evidence :math:`\Lambda` against no difference, see the module.
 
     Args:
         difference: D, a number or shape (experiments,).
@@ -155,36 +162,36 @@ def half_width(variance: float, effect_sd: float, alpha: float = 0.05) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What a sequential test says of two variants after its last look."""
+    """Result of a sequential test after its last look."""
 
     difference: float
-    """Treatment less control; NaN before both were seen."""
+    """Ratio of the treatment less that of the control; NaN before both were observed."""
     low: float
     high: float
-    """The always-valid interval at level ``1 - alpha``; infinite before the first look that counts."""
+    """Upper end of the always-valid interval at level ``1 - alpha``; infinite before ``min_users``."""
     p_value: float
-    """Always valid: the smallest of all looks."""
+    """Always-valid p-value: the smallest of all looks."""
     decided_after: int | None
-    """Looks until the p-value was first at most alpha."""
+    """Number of looks until the p-value was first at most alpha; ``None`` if it never was."""
     looks: int
     alpha: float
 
     @property
     def decided(self) -> bool:
-        """Whether there is a difference, at error rate ``alpha``."""
+        """Whether the variants differ, at error rate ``alpha``."""
         return self.decided_after is not None
 
 
 class SequentialTest:
-    """Compares a treatment with a control as their observations come.
+    """Compares a treatment with a control as their observations arrive.
 
     Args:
-        control: Added to by the caller, as is ``treatment``.
-        treatment: The other variant.
-        expected_effect: The difference worth finding, as a share of the ratio of both together; the prior's
-            standard deviation is that share of it. To be fixed before the experiment.
-        alpha: The false-positive rate, over all looks together.
-        min_users: Of each variant, before a look counts.
+        control: Ratio of the control, to which the caller adds observations.
+        treatment: Ratio of the treatment, to which the caller adds observations.
+        expected_effect: Difference worth finding, as a share of the pooled ratio; the prior's standard
+            deviation is that share of it. Fix it before the experiment.
+        alpha: False-positive rate over all looks together.
+        min_users: Users of each variant before a look counts.
 
     Raises:
         ValueError: ``expected_effect`` is not above 0, or ``alpha`` not between 0 and 1.
@@ -214,7 +221,7 @@ class SequentialTest:
         self._decided_after: int | None = None
 
     def look(self) -> float:
-        """Look at what was observed so far; the always-valid p-value."""
+        """Looks at the observations so far; returns the always-valid p-value."""
         self._looks += 1
         if min(self._control.users, self._treatment.users) >= self._min_users:
             variance = self._control.variance + self._treatment.variance
@@ -229,11 +236,11 @@ class SequentialTest:
 
     @property
     def p_value(self) -> float:
-        """Always valid: the smallest of all looks so far."""
+        """Always-valid p-value: the smallest of all looks so far."""
         return math.exp(-self._log_evidence)
 
     def comparison(self) -> Comparison:
-        """What the looks so far say."""
+        """Result of the looks so far."""
         difference = self._treatment.ratio - self._control.ratio
         half = math.inf
         if min(self._control.users, self._treatment.users) >= self._min_users:
@@ -250,7 +257,7 @@ class SequentialTest:
         )
 
     def _effect_sd(self) -> float:
-        """Of both variants together: what they differ in is not in it, so it hardly moves with D."""
+        """Standard deviation of the prior, from the pooled ratio, which hardly depends on D."""
         control, treatment = self._control, self._treatment
         pooled = (control.total + treatment.total) / (control.weight + treatment.weight)
         return self._expected_effect * abs(pooled)

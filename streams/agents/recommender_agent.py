@@ -1,10 +1,10 @@
-"""The recommender agent: a request meets its user's state and is answered, always.
+"""Recommender agent: answers each request from its user's state.
 
 Guarantee: every readable request gets exactly one answer per delivery. If the index does not answer in time,
-what the user was last recommended is ranked anew, or what is trending is, marked ``degraded``. No answer
-waits for an index elsewhere longer than ``qdrant_search_timeout_s``, be it in a search or for its turn to
-search; while more requests wait than are answered at once, none is searched for, so that the backlog is short
-again soon. Requests to rank given candidates need no index at all.
+the articles last recommended to the user, or else the trending ones, are ranked instead, and the answer is
+marked ``degraded``. No answer waits for a remote index longer than ``qdrant_search_timeout_s``, searching and
+queueing included; while more requests wait than are answered at once, the index is not searched, so that the
+backlog clears soon. Requests to rank named candidates need no index.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ log = logging.getLogger(__name__)
 
 _MAX_CACHED_ANSWERS = 20_000
 _MAX_AT_ONCE = 16
-"""Requests whose searches are under way together, of which the slowest holds up all."""
+"""Requests that search a remote index concurrently; the slowest delays all of them."""
 _MAX_IN_TURN = 8
 _MAX_SEARCHES = 4
 
@@ -71,7 +71,7 @@ Degraded = Literal["cached", "trending"] | None
 
 @dataclass(frozen=True, slots=True)
 class _Vectors:
-    """Whose vectors answer a request."""
+    """Vectors, index and pooling of the bundle that answers a request."""
 
     pooling: Pooling
     catalog: ArticleCatalog
@@ -79,15 +79,15 @@ class _Vectors:
     population: Callable[[float], FloatVector]
 
     @property
-    def pooling_of_strangers(self) -> Pooling | None:
-        """What a bundle makes of users never seen; without that, one vector stands for all their heads."""
+    def pooling_of_unknown_users(self) -> Pooling | None:
+        """Pooling that gives unknown users a vector per head; ``None`` if one vector serves all heads."""
         pooling = self.pooling
         plain = pooling.prior is None and not pooling.layers and not pooling.normalise
         return None if plain else pooling
 
 
 class RecommenderAgent:
-    """Answers requests with top-k lists or with the order of given candidates.
+    """Answers requests with the best k articles or with a ranking of named candidates.
 
     Args:
         settings: Topic names and where the index is.
@@ -139,23 +139,23 @@ class RecommenderAgent:
         self._push_users = push_users
         self._before_answers = before_answers
         self._behind = False
-        """True while more requests wait than an index elsewhere is searched for at once."""
+        """Whether more requests wait than may search a remote index at once."""
         self._intake = Intake(settings, outbox, STREAM)
         self._answers = topic_name(settings, topics.RECOMMENDATIONS.name)
         self._requests = topic_name(settings, topics.REQUESTS.name)
         self._cache: OrderedDict[str, dict[str, tuple[str, ...]]] = OrderedDict()
-        """Of each user's last answer the articles, and where they came from."""
-        # Only for an index elsewhere. Qdrant Edge holds the interpreter's lock while it searches: in a thread
-        # it stalls the event loop for whole switch intervals instead of the 2 ms that a search takes.
+        """Sources by news id of the last answer to each user."""
+        # Only for a remote index. Qdrant Edge holds the interpreter's lock while it searches: in a thread it
+        # stalls the event loop for whole switch intervals instead of the 2 ms of a search.
         self._threads: ThreadPoolExecutor | None = None
         if settings.qdrant_url is not None:
             self._threads = ThreadPoolExecutor(_MAX_SEARCHES, thread_name_prefix="index")
         self.editorial_rules = EditorialRules()
-        """What editors decided for all answers."""
+        """Editorial rules for all answers."""
 
     async def run(self, reader: RecordReader) -> None:
-        """Answer what ``reader`` reads. Ends where something cannot be delivered; nothing is committed."""
-        # The answers to a batch leave together: where one search follows another, it is a small one.
+        """Answers the requests of ``reader``; ends without a commit if an answer cannot be delivered."""
+        # The answers to a batch leave together, so that a batch is small where one search follows another.
         at_once = _MAX_IN_TURN if self._threads is None else _MAX_AT_ONCE
         async for generation, messages in reader.batches(at_once):
             if self._progress.may_handle(generation):
@@ -164,7 +164,7 @@ class RecommenderAgent:
                 self._intake.traces.done()
 
     async def push(self, clicks: list[Applied], outbox: Outbox) -> None:
-        """Send a fresh list to each user of ``clicks`` who has push on."""
+        """Sends a fresh list to each user of ``clicks`` who has push on."""
         wanted = [click for click in clicks if click.user[1] in self._push_users]
         traces: list[RecordTrace] = []
         for click in wanted:
@@ -185,12 +185,12 @@ class RecommenderAgent:
             trace.end()
 
     def forget(self, user_id: str) -> None:
-        """Drop what is in memory of answers to the user."""
+        """Drops the remembered answers to the user."""
         self._cache.pop(user_id, None)
         self._impression_ranker.forget(user_id)
 
     def close(self) -> None:
-        """Let the threads go."""
+        """Ends the threads that search."""
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
 
@@ -228,7 +228,7 @@ class RecommenderAgent:
         metrics.PROCESSING_SECONDS.labels("recommender").observe(time.perf_counter() - started)
 
     def _waiting(self) -> int:
-        """Requests that have arrived and are not answered, as far as is known."""
+        """Number of requests known to have arrived and not been answered."""
         return sum(lag for tp, lag in self._progress.lags().items() if tp.topic == self._requests)
 
     def _decode(self, message: Any) -> RecommendationRequest:
@@ -268,7 +268,7 @@ class RecommenderAgent:
         if state is None and request.history:
             state = UserState.empty(vectors.pooling)
             state.seed_history(now_s, request.history, vectors.catalog)
-        user = UserView.of(state, now_s, vectors.population(now_s), vectors.pooling_of_strangers)
+        user = UserView.of(state, now_s, vectors.population(now_s), vectors.pooling_of_unknown_users)
         on_step("state")
         degraded: Degraded = None
         if request.candidates is not None:
@@ -347,10 +347,10 @@ class RecommenderAgent:
         return found, None
 
     async def _in_time(self, search: Callable[[float], Slate], timeout_s: float) -> Slate:
-        """What ``search`` finds until a deadline, which it is given.
+        """The slate that ``search`` finds before its deadline.
 
         Raises:
-            IndexUnavailable: It found nothing until then.
+            IndexUnavailable: It found nothing before the deadline.
         """
         if self._threads is None:
             return search(math.inf)
@@ -379,7 +379,7 @@ def _describe(trace: RecordTrace, answer: Recommendation) -> None:
 
 
 def _encoded(answer: Recommendation) -> bytes:
-    """A record's value; where explanations make it larger than a record may be, it goes without them."""
+    """Encodes an answer, without explanations if they make the record too large."""
     value = answer.to_json()
     if len(value) <= MAX_EVENT_BYTES:
         return value

@@ -68,7 +68,7 @@ class TestClusteredRatio:
         ratio = ClusteredRatio()
         y, n = np.zeros(6), np.zeros(6)
         for user, value, weight in seen:
-            ratio.add(f"U{user}", value, weight)
+            ratio.add_observation(f"U{user}", value, weight)
             y[user] += value
             n[user] += weight
         there = n > 0
@@ -85,7 +85,7 @@ class TestClusteredRatio:
             ratio = ClusteredRatio()
             for user, rate in enumerate(random.beta(1.0, 9.0, 200)):
                 slots = int(random.integers(1, 20))
-                ratio.add(f"U{user}", float(random.binomial(slots, rate)), slots)
+                ratio.add_observation(f"U{user}", float(random.binomial(slots, rate)), slots)
             low, high = ratio.interval(0.95)
             covered += low < 0.1 < high
         assert 0.91 < covered / 400 < 0.98
@@ -93,12 +93,12 @@ class TestClusteredRatio:
     def test_one_user_has_no_variance(self) -> None:
         ratio = ClusteredRatio()
         assert math.isnan(ratio.ratio)
-        ratio.add("U1", 1.0)
+        ratio.add_observation("U1", 1.0)
         assert math.isnan(ratio.variance)
 
     def test_what_is_not_finite_is_refused(self) -> None:
         with pytest.raises(ValueError, match="user U1"):
-            ClusteredRatio().add("U1", math.nan)
+            ClusteredRatio().add_observation("U1", math.nan)
 
 
 class TestSequentialTest:
@@ -117,7 +117,7 @@ class TestSequentialTest:
         for user in range(800):
             treated = user % 2 == 0
             rate = 0.5 if treated and user < 400 else 0.1  # an effect that goes away
-            (treatment if treated else control).add(f"U{user}", float(random.random() < rate))
+            (treatment if treated else control).add_observation(f"U{user}", float(random.random() < rate))
             looks.append(test.look())
         assert looks == sorted(looks, reverse=True)
         found = test.comparison()
@@ -130,8 +130,8 @@ class TestSequentialTest:
         control, treatment = ClusteredRatio(), ClusteredRatio()
         test = SequentialTest(control, treatment, min_users=100)
         for user in range(99):
-            control.add(f"C{user}", 0.0)
-            treatment.add(f"T{user}", 1.0)
+            control.add_observation(f"C{user}", 0.0)
+            treatment.add_observation(f"T{user}", 1.0)
             test.look()
         found = test.comparison()
         assert (found.p_value, found.decided, found.high) == (1.0, False, math.inf)
@@ -140,8 +140,8 @@ class TestSequentialTest:
         control, treatment = ClusteredRatio(), ClusteredRatio()
         test = SequentialTest(control, treatment, min_users=2)
         for user in range(10):
-            control.add(f"C{user}", 0.0)
-            treatment.add(f"T{user}", 0.0)
+            control.add_observation(f"C{user}", 0.0)
+            treatment.add_observation(f"T{user}", 0.0)
             test.look()
         assert test.comparison().p_value == 1.0
         assert math.isinf(test.comparison().high)
