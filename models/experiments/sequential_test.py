@@ -41,7 +41,7 @@ running experiment whose effect changes over time is tested for its mean so far.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import Final, TypeVar
 
@@ -67,7 +67,11 @@ class ClusteredRatio:
 
     def __init__(self) -> None:
         self._of_user: dict[str, tuple[float, float]] = {}
-        self._y = self._n = self._yy = self._yn = self._nn = 0.0
+        self.total = 0.0
+        """Numerator of the ratio."""
+        self.weight = 0.0
+        """Denominator of the ratio."""
+        self._yy = self._yn = self._nn = 0.0
 
     def add_observation(self, user_id: str, value: float, weight: float = 1.0) -> None:
         """Adds an observation of a user.
@@ -84,8 +88,8 @@ class ClusteredRatio:
             raise ValueError(f"user {user_id}: the observation {value!r} of weight {weight!r} is not finite")
         y, n = self._of_user.get(user_id, (0.0, 0.0))
         self._of_user[user_id] = (y + value, n + weight)
-        self._y += value
-        self._n += weight
+        self.total += value
+        self.weight += weight
         self._yy += value * (2.0 * y + value)
         self._yn += value * n + weight * y + value * weight
         self._nn += weight * (2.0 * n + weight)
@@ -96,26 +100,18 @@ class ClusteredRatio:
         return len(self._of_user)
 
     @property
-    def total(self) -> float:
-        """Numerator of the ratio."""
-        return self._y
-
-    @property
-    def weight(self) -> float:
-        """Denominator of the ratio."""
-        return self._n
-
-    @property
     def ratio(self) -> float:
         """Numerator over denominator; NaN before the first observation."""
-        return self._y / self._n if self._n else math.nan
+        return self.total / self.weight if self.weight else math.nan
 
     @property
     def variance(self) -> float:
         """Variance of :attr:`ratio` with the user as the unit; NaN for fewer than two users."""
-        if self.users <= 1 or not self._n:
+        if self.users <= 1 or not self.weight:
             return math.nan
-        return cluster_variance(float(self.users), self._y, self._n, yy=self._yy, yn=self._yn, nn=self._nn)
+        return cluster_variance(
+            float(self.users), self.total, self.weight, yy=self._yy, yn=self._yn, nn=self._nn
+        )
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
         """Normal confidence interval of the ratio for one look; NaN for fewer than two users."""
@@ -128,8 +124,8 @@ def cluster_variance(
 ) -> Numbers:
     """Variance of ``y / n``, both summed over ``users``, from the sums of squares and products by user.
 
-    ``yy``, ``yn`` and ``nn`` are the sums over users of :math:`y_u^2`, :math:`y_u n_u` and :math:`n_u^2` in the
-    module's formula. Each is a number or has the shape (experiments,).
+    ``yy``, ``yn`` and ``nn`` are the sums over users of :math:`y_u^2`, :math:`y_u n_u` and :math:`n_u^2` in
+    the module's formula. Each is a number or has the shape (experiments,).
     """
     ratio = y / n
     squares = yy - 2.0 * ratio * yn + ratio * ratio * nn
@@ -182,55 +178,45 @@ class Comparison:
         return self.decided_after is not None
 
 
+@dataclass(slots=True)
 class SequentialTest:
-    """Compares a treatment with a control as their observations arrive.
-
-    Args:
-        control: Ratio of the control, to which the caller adds observations.
-        treatment: Ratio of the treatment, to which the caller adds observations.
-        expected_effect: Difference worth finding, as a share of the pooled ratio; the prior's standard
-            deviation is that share of it. Fix it before the experiment.
-        alpha: False-positive rate over all looks together.
-        min_users: Users of each variant before a look counts.
+    """Compares a treatment with a control as the caller adds observations to both.
 
     Raises:
         ValueError: ``expected_effect`` is not above 0, or ``alpha`` not between 0 and 1.
     """
 
-    def __init__(
-        self,
-        control: ClusteredRatio,
-        treatment: ClusteredRatio,
-        *,
-        expected_effect: float = 0.05,
-        alpha: float = 0.05,
-        min_users: int = MIN_USERS,
-    ) -> None:
-        if not (expected_effect > 0.0 and 0.0 < alpha < 1.0):
+    control: ClusteredRatio
+    treatment: ClusteredRatio
+    expected_effect: float = field(default=0.05, kw_only=True)
+    """Difference worth finding, as a share of the pooled ratio, fixed before the experiment: the prior's
+    standard deviation is that share."""
+    alpha: float = field(default=0.05, kw_only=True)
+    """False-positive rate over all looks together."""
+    min_users: int = field(default=MIN_USERS, kw_only=True)
+    """Users of each variant before a look counts."""
+    _log_evidence: float = field(default=0.0, init=False)
+    _looks: int = field(default=0, init=False)
+    _decided_after: int | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        if not (self.expected_effect > 0.0 and 0.0 < self.alpha < 1.0):
             raise ValueError(
-                f"expected_effect is {expected_effect!r} and alpha {alpha!r}; the one must be above 0 and "
-                "the other between 0 and 1"
+                f"expected_effect is {self.expected_effect!r} and alpha {self.alpha!r}; the one must be "
+                "above 0 and the other between 0 and 1"
             )
-        self._control = control
-        self._treatment = treatment
-        self._expected_effect = expected_effect
-        self._alpha = alpha
-        self._min_users = min_users
-        self._log_evidence = 0.0
-        self._looks = 0
-        self._decided_after: int | None = None
 
     def look(self) -> float:
         """Looks at the observations so far; returns the always-valid p-value."""
         self._looks += 1
-        if min(self._control.users, self._treatment.users) >= self._min_users:
-            variance = self._control.variance + self._treatment.variance
+        if min(self.control.users, self.treatment.users) >= self.min_users:
+            variance = self.control.variance + self.treatment.variance
             effect_sd = self._effect_sd()
             if variance > 0.0 and effect_sd > 0.0:
-                difference = self._treatment.ratio - self._control.ratio
+                difference = self.treatment.ratio - self.control.ratio
                 now = log_evidence(difference, variance, effect_sd)
                 self._log_evidence = max(self._log_evidence, now)
-                if self._decided_after is None and self.p_value <= self._alpha:
+                if self._decided_after is None and self.p_value <= self.alpha:
                     self._decided_after = self._looks
         return self.p_value
 
@@ -241,11 +227,11 @@ class SequentialTest:
 
     def comparison(self) -> Comparison:
         """Result of the looks so far."""
-        difference = self._treatment.ratio - self._control.ratio
+        difference = self.treatment.ratio - self.control.ratio
         half = math.inf
-        if min(self._control.users, self._treatment.users) >= self._min_users:
-            variance = self._control.variance + self._treatment.variance
-            half = half_width(variance, self._effect_sd(), self._alpha)
+        if min(self.control.users, self.treatment.users) >= self.min_users:
+            variance = self.control.variance + self.treatment.variance
+            half = half_width(variance, self._effect_sd(), self.alpha)
         return Comparison(
             difference=difference,
             low=difference - half,
@@ -253,11 +239,11 @@ class SequentialTest:
             p_value=self.p_value,
             decided_after=self._decided_after,
             looks=self._looks,
-            alpha=self._alpha,
+            alpha=self.alpha,
         )
 
     def _effect_sd(self) -> float:
         """Standard deviation of the prior, from the pooled ratio, which hardly depends on D."""
-        control, treatment = self._control, self._treatment
+        control, treatment = self.control, self.treatment
         pooled = (control.total + treatment.total) / (control.weight + treatment.weight)
-        return self._expected_effect * abs(pooled)
+        return self.expected_effect * abs(pooled)

@@ -66,6 +66,9 @@ _MAX_AT_ONCE = 16
 _MAX_IN_TURN = 8
 _MAX_SEARCHES = 4
 
+_DESCRIBED = ("request_id", "degraded", "bundle", "ranker", "experiment", "variant", "user_clicks")
+"""Fields of an answer in its trace."""
+
 Degraded = Literal["cached", "trending"] | None
 
 
@@ -302,7 +305,8 @@ class RecommenderAgent:
         )
         self._experiments.answered(answer, ranked=request.candidates is not None)
         if trace is not None:
-            _describe(trace, answer)
+            described = {name: getattr(answer, name) for name in _DESCRIBED}
+            trace.describe(items=len(answer.items), **described)
         return answer
 
     async def _recommended(
@@ -363,19 +367,6 @@ class RecommenderAgent:
             return await searching
         searching.cancel()
         raise IndexUnavailable(f"no answer within {timeout_s:g} s")
-
-
-def _describe(trace: RecordTrace, answer: Recommendation) -> None:
-    trace.describe(
-        request_id=answer.request_id,
-        degraded=answer.degraded,
-        bundle=answer.bundle,
-        ranker=answer.ranker,
-        experiment=answer.experiment,
-        variant=answer.variant,
-        items=len(answer.items),
-        user_clicks=answer.user_clicks,
-    )
 
 
 def _encoded(answer: Recommendation) -> bytes:

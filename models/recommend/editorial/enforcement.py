@@ -24,7 +24,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final, Self
 
 import numpy as np
@@ -103,41 +104,45 @@ class _Tiers:
         )
 
 
+@dataclass(slots=True)
 class _Draft:
     """A list of a given length under construction: first come, first served, within the limits."""
 
-    def __init__(
-        self, articles: RuledArticles, tiers: _Tiers, rules: ActiveRules, k: int, length: int
-    ) -> None:
-        self._articles = articles
-        self._tiers = tiers
-        self._rules = rules
-        self._k = k
-        self._length = length
-        self.chosen: dict[int, None] = {}
-        self._pinned: dict[int, tuple[int, Pin]] = {}
-        """Candidate and pin by place on the list, from 1."""
-        self._wanted: defaultdict[int, list[str]] = defaultdict(list)
-        """Names of the quotas for which a candidate was chosen."""
-        self._counts: Counter[tuple[int, str]] = Counter()
-        self._topics = [topics(rule, articles) for rule in rules.limits]
-        self._refused: dict[str, None] = {}
-        """Names of limits that kept an article out."""
-        self._unmet: dict[str, str] = {}
+    articles: RuledArticles
+    tiers: _Tiers
+    rules: ActiveRules
+    k: int
+    length: int
+    chosen: dict[int, None] = field(default_factory=dict)
+    pinned: dict[int, tuple[int, Pin]] = field(default_factory=dict)
+    """Candidate and pin by place on the list, from 1."""
+    wanted: defaultdict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
+    """Names of the quotas for which a candidate was chosen."""
+    counts: Counter[tuple[int, str]] = field(default_factory=Counter)
+    """Chosen articles by limit and topic."""
+    refused: dict[str, None] = field(default_factory=dict)
+    """Names of limits that kept an article out."""
+    unmet: dict[str, str] = field(default_factory=dict)
+    """Reasons by the names of rules that are not fulfilled."""
+    topics_of: list[Sequence[str]] = field(init=False)
+    """Topics of the candidates, by limit."""
+
+    def __post_init__(self) -> None:
+        self.topics_of = [topics(rule, self.articles) for rule in self.rules.limits]
 
     def pin(self) -> None:
         """Places the pinned articles that may be shown."""
-        position_of = {self._articles.ids[i]: i for i in (*self._tiers.plain, *self._tiers.buried)}
-        hidden = {self._articles.ids[i]: name for i, name in self._tiers.removed.items()}
-        for pin in self._rules.pins:
+        position_of = {self.articles.ids[i]: i for i in (*self.tiers.plain, *self.tiers.buried)}
+        hidden = {self.articles.ids[i]: name for i, name in self.tiers.removed.items()}
+        for pin in self.rules.pins:
             i = position_of.get(pin.news_id)
             if i is None:
                 rule = hidden.get(pin.news_id)
                 self._miss(pin, "it is not to be shown" if rule is None else f"{rule} hides it")
-            elif i in self._tiers.buried:
-                self._miss(pin, f"{self._tiers.buried[i]} buries it")
+            elif i in self.tiers.buried:
+                self._miss(pin, f"{self.tiers.buried[i]} buries it")
             elif i in self.chosen:
-                other = next(other for j, other in self._pinned.values() if j == i)
+                other = next(other for j, other in self.pinned.values() if j == i)
                 if other.position != pin.position:
                     self._miss(pin, f"{other.name} pins it at {other.position}")
             else:
@@ -145,26 +150,26 @@ class _Draft:
 
     def _place(self, pin: Pin, i: int) -> None:
         position = pin.position
-        while position in self._pinned:
+        while position in self.pinned:
             position += 1
-        if position > self._k:
-            self._miss(pin, f"the list ends at {self._k}, and no position from {pin.position} on is free")
-        elif len(self.chosen) >= self._length:
-            self._miss(pin, f"the list has only {self._length} articles")
+        if position > self.k:
+            self._miss(pin, f"the list ends at {self.k}, and no position from {pin.position} on is free")
+        elif len(self.chosen) >= self.length:
+            self._miss(pin, f"the list has only {self.length} articles")
         elif self._take(i, pin):
-            self._pinned[position] = (i, pin)
+            self.pinned[position] = (i, pin)
 
     def meet_quotas(self) -> None:
         """Chooses the best of each topic of which the list must hold some."""
-        for quota in self._rules.quotas:
-            least = least_of(quota, self._length)
-            members = set(matches(quota, self._articles))
+        for quota in self.rules.quotas:
+            least = least_of(quota, self.length)
+            members = set(matches(quota, self.articles))
             have = len(members & self.chosen.keys())
-            for i in self._tiers.plain:
-                if have >= least or len(self.chosen) >= self._length:
+            for i in self.tiers.plain:
+                if have >= least or len(self.chosen) >= self.length:
                     break
                 if i in members and i not in self.chosen and self._take(i):
-                    self._wanted[i].append(quota.name)
+                    self.wanted[i].append(quota.name)
                     have += 1
             if have < least:
                 topic = quota.category or quota.subcategory
@@ -172,63 +177,63 @@ class _Draft:
 
     def fill(self) -> None:
         """Fills up with the best articles, and where they do not suffice with buried ones."""
-        for i in (*self._tiers.plain, *self._tiers.buried):
-            if len(self.chosen) >= self._length:
+        for i in (*self.tiers.plain, *self.tiers.buried):
+            if len(self.chosen) >= self.length:
                 break
             if i not in self.chosen:
                 self._take(i)
 
     def arranged(self) -> tuple[list[int], dict[int, tuple[str, ...]], tuple[UnmetRule, ...]]:
         """The list, pinned articles in their places; the rules that moved each position; unmet rules."""
-        pinned = {i for i, _ in self._pinned.values()}
-        free = [i for i in self._tiers.plain if i in self.chosen and i not in pinned]
-        buried = [i for i in self._tiers.buried if i in self.chosen]
-        moved_by: dict[int, tuple[str, ...]] = {i: (self._tiers.buried[i],) for i in buried}
+        pinned = {i for i, _ in self.pinned.values()}
+        free = [i for i in self.tiers.plain if i in self.chosen and i not in pinned]
+        buried = [i for i in self.tiers.buried if i in self.chosen]
+        moved_by: dict[int, tuple[str, ...]] = {i: (self.tiers.buried[i],) for i in buried}
         moved_by.update(self._brought_by_quotas(free))
         order: list[int] = []
         rest = iter(free)
-        for position in sorted(self._pinned):
+        for position in sorted(self.pinned):
             while len(order) + 1 < position and (i := next(rest, None)) is not None:
                 order.append(i)
-            i, pin = self._pinned[position]
+            i, pin = self.pinned[position]
             order.append(i)
             moved_by[i] = (pin.name,)
             if len(order) != pin.position:
                 self._miss(pin, f"it stands at {len(order)}, not at {pin.position}")
         order += [*rest, *buried]
-        if len(order) < self._k:
-            for name in self._refused:
-                self._unmet.setdefault(name, f"for its limit the list has {len(order)} of {self._k} articles")
-        unmet = tuple(UnmetRule(rule=rule, reason=reason) for rule, reason in self._unmet.items())
+        if len(order) < self.k:
+            for name in self.refused:
+                self.unmet.setdefault(name, f"for its limit the list has {len(order)} of {self.k} articles")
+        unmet = tuple(UnmetRule(rule=rule, reason=reason) for rule, reason in self.unmet.items())
         return order, moved_by, unmet
 
     def _brought_by_quotas(self, free: list[int]) -> dict[int, tuple[str, ...]]:
         """Articles chosen for a quota that the ranking alone would have left out, with the quotas' names."""
-        if not self._wanted:
+        if not self.wanted:
             return {}
-        alone = _Draft(self._articles, self._tiers, self._rules, self._k, self._length)
+        alone = _Draft(self.articles, self.tiers, self.rules, self.k, self.length)
         alone.pin()
         alone.fill()
-        return {i: tuple(self._wanted[i]) for i in free if i in self._wanted and i not in alone.chosen}
+        return {i: tuple(self.wanted[i]) for i in free if i in self.wanted and i not in alone.chosen}
 
     def _take(self, i: int, pin: Pin | None = None) -> bool:
         """Chooses a candidate, unless a limit is reached."""
         touched = []
-        for number, (rule, of_all) in enumerate(zip(self._rules.limits, self._topics, strict=True)):
+        for number, (rule, of_all) in enumerate(zip(self.rules.limits, self.topics_of, strict=True)):
             topic = of_all[i]
             if topic:
-                if self._counts[number, topic] >= _most(rule, self._length):
-                    self._refused[rule.name] = None
+                if self.counts[number, topic] >= _most(rule, self.length):
+                    self.refused[rule.name] = None
                     if pin is not None:
                         self._miss(pin, f"{rule.name} allows no more of {topic}")
                     return False
                 touched.append((number, topic))
-        self._counts.update(touched)
+        self.counts.update(touched)
         self.chosen[i] = None
         return True
 
     def _miss(self, rule: Pin | Quota, reason: str) -> None:
-        self._unmet[rule.name] = reason
+        self.unmet[rule.name] = reason
 
 
 def _most(rule: AtMost | Quota, length: int) -> int:

@@ -1,22 +1,22 @@
-r"""Plackett-Luce: a whole list in random order, better articles more likely earlier.
+r"""Plackett-Luce: a list drawn at random as a whole, with better articles more likely at the top.
 
 With scores :math:`s_i` and temperature T, the next article is drawn among those left with probability
 proportional to :math:`w_i = \exp(s_i / T)` (Plackett, "The Analysis of Permutations", 1975; Luce, 1959).
 Sorting by :math:`s_i / T` plus independent Gumbel noise draws the same lists (Yellott, 1977). Every candidate
-can stand everywhere, so a log of this policy allows the off-policy evaluation of any other that has the same
-candidates; T is the price of it: 0 approaches the order of scores, large T a shuffle.
+can appear at every position, so a log of this policy allows the off-policy evaluation of any other policy on
+the same candidates. T is its price: T near 0 approaches the order of scores, a large T a shuffle.
 
-Two probabilities of what was shown, not to be confused:
+Two different probabilities of a list:
 
 - :func:`plackett_luce_propensities`: :math:`P(\text{article } a \text{ stands at position } j)` over all
-  lists, what the log carries as the propensity and inverse propensity scoring by position needs. At the
+  lists, the propensity that the log carries and that inverse propensity scoring by position needs. At the
   first position it is :math:`w_a / \sum_i w_i`; below, an integral over a's noise, by quadrature, exact to
   about 1e-5.
 - :func:`log_probability`: the logarithm of the probability of the whole list, the product of
   :math:`w_{a_j} / \sum_{i \text{ left}} w_i`; each factor is the probability of an article *given the
   articles above it*. It falls exponentially with the list's length.
 
-Diversity has no say in a list that is drawn by scores.
+Diversity has no influence on a list that is drawn by scores.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from freshet.models.recommend.exploration.rank_probabilities import (
 from freshet.models.recommend.slate import Slate
 
 _HIGHEST_TAIL = 15.0
-"""Above the largest noise expected; what lies higher has a probability of exp(-15)."""
+"""Distance of the grid's end above the largest noise expected, exceeded with probability exp(-15)."""
 _SELDOM = 0.01
 _MAX_GRID = 16_384
 LEAST_TEMPERATURE = 0.01
-"""Below it, nothing but the order of scores is drawn, and the quadrature would need too many points."""
+"""Lowest temperature: below it, lists follow the scores, and the quadrature needs too many points."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +73,16 @@ class PlackettLuceExplorer:
 def plackett_luce_order(
     scores: NDArray[np.float64], temperature: float, rng: np.random.Generator
 ) -> NDArray[np.intp]:
-    """All positions of ``scores`` (n,) in an order drawn at ``temperature``."""
+    """Positions (n,) of ``scores`` (n,) in an order drawn at ``temperature``."""
     return np.argsort(-(scores / temperature + rng.gumbel(size=len(scores))), kind="stable")
 
 
 def log_probability(scores: NDArray[np.float64], temperature: float, shown: NDArray[np.intp]) -> float:
-    """The logarithm of the probability that ``shown`` (m,) are the first m, in this order."""
+    """Logarithm of the probability that ``shown`` (m,) are the first m, in this order.
+
+    >>> round(float(np.exp(log_probability(np.array([0.0, 0.0]), 1.0, np.array([1, 0])))), 6)
+    0.5
+    """
     logits = scores / temperature
     rest = np.ones(len(logits), np.bool_)
     total = 0.0
@@ -93,15 +97,12 @@ def log_probability(scores: NDArray[np.float64], temperature: float, shown: NDAr
 def plackett_luce_propensities(
     scores: NDArray[np.float64], temperature: float, shown: NDArray[np.intp]
 ) -> NDArray[np.float64]:
-    """The probability of each of ``shown`` at its own position, over all lists.
+    """Probabilities (m,), above 0, of each of ``shown`` at its own position, over all lists.
 
     Args:
-        scores: Shape (n,): of all candidates.
+        scores: Shape (n,): scores of all candidates.
         temperature: At least ``LEAST_TEMPERATURE``.
-        shown: Shape (m,), distinct positions of ``scores`` in the order shown.
-
-    Returns:
-        Shape (m,), above 0.
+        shown: Shape (m,): distinct positions of ``scores`` in the order shown.
     """
     n, m = len(scores), len(shown)
     if m == 0:
@@ -114,7 +115,7 @@ def plackett_luce_propensities(
     others[shown] = False
     low = others & (logits < grid[0] + np.log(_SELDOM))
     high = others & ~low
-    # Of those that are above the lowest grid point one time in a hundred or less, many are nearly Poisson.
+    # The count of candidates that seldom exceed the lowest grid point is nearly Poisson.
     seldom = _rates(np.log(np.exp(logits[low]).sum() + np.finfo(np.float64).tiny), grid)
     powers = np.cumprod(np.concatenate([np.exp(-seldom)[None], seldom / np.arange(1, m)[:, None]]), axis=0)
     counts = exceedance_counts(-np.expm1(-_rates(logits[high, None], grid)), m)
@@ -127,12 +128,12 @@ def plackett_luce_propensities(
 
 
 def _grid(logits: NDArray[np.float64], log_total: float, ranks: int) -> NDArray[np.float64]:
-    """Where the noisy logits of the first ``ranks`` may lie, close enough for the trapezoidal rule.
+    """Grid (q,) over the noisy logits of the first ``ranks``, fine enough for the trapezoidal rule.
 
     A step of 1 / sqrt(rank) resolves the density of the rank-th largest; the rule's error for so smooth a
     function falls exponentially in the inverse of the step.
     """
-    # Further down than this at least `ranks` and some more certainly are above.
+    # The grid begins where almost surely at least `ranks` noisy logits lie above.
     wanted = min(ranks + 4.0 * ranks**0.5 + 6.0, len(logits) - 1e-9)
     low, high = float(logits.min()) - 6.0, log_total + _HIGHEST_TAIL
     below, above = low, high
@@ -146,5 +147,5 @@ def _grid(logits: NDArray[np.float64], log_total: float, ranks: int) -> NDArray[
 
 
 def _rates(logits: NDArray[np.float64] | float, grid: NDArray[np.float64] | float) -> NDArray[np.float64]:
-    """What the grid's points are exceeded by: 1 - exp(-rate) of the time."""
+    """Rates at which noisy logits exceed the grid's points: with probability 1 - exp(-rate)."""
     return np.asarray(np.exp(np.minimum(logits - grid, 700.0)))

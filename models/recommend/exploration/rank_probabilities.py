@@ -1,4 +1,4 @@
-r"""How likely each of many independent random values is the largest, the second largest, and so on.
+r"""Probabilities that each of many independent random values is the largest, the second largest, and so on.
 
 For independent values :math:`V_i` with densities :math:`f_i`,
 
@@ -6,9 +6,9 @@ For independent values :math:`V_i` with densities :math:`f_i`,
    = \int f_a(v)\, P\Bigl(\sum_{i \ne a} [V_i > v] = r - 1\Bigr)\, dv.
 
 The sum is Poisson-binomial; its distribution is the product of the polynomials
-:math:`1 - p_i(v) + p_i(v) z` with :math:`p_i(v) = P(V_i > v)`, cut at the largest rank that is asked for. The
-integral is a sum over a grid. So the probabilities are exact up to quadrature, without a random number: what
-a policy that ranks by random draws (Plackett-Luce, Thompson sampling) needs to log its propensities.
+:math:`1 - p_i(v) + p_i(v) z` with :math:`p_i(v) = P(V_i > v)`, truncated at the largest rank needed. The
+integral is a sum over a grid. So the probabilities are exact up to quadrature, without random numbers:
+policies that rank by random draws (Plackett-Luce, Thompson sampling) log them as propensities.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 LEAST_PROBABILITY = 1e-12
-"""What was drawn had a chance, whatever rounding leaves of it."""
+"""Lower bound of a probability: a value that was drawn was possible, whatever rounding leaves."""
 
 
 def exceedance_counts(exceeding: NDArray[np.float64], terms: int) -> NDArray[np.float64]:
-    """The probability that 0, 1, ... of some values lie above each grid point.
+    """Probabilities (<= terms, q) that 0, 1, ... of n values lie above each grid point; the rest are 0.
 
     Args:
-        exceeding: Shape (n, q): the probability that each value lies above the grid point.
-        terms: How many counts are wanted, from 0 on.
+        exceeding: Shape (n, q): probability that each value lies above the grid point.
+        terms: Number of counts, from 0 on.
 
-    Returns:
-        Shape (<= terms, q); counts that are left out are impossible.
+    >>> exceedance_counts(np.array([[0.5], [0.5]]), terms=3).ravel().tolist()
+    [0.25, 0.5, 0.25]
     """
     if not len(exceeding):
         return np.ones((1, exceeding.shape[1]))
@@ -41,20 +41,17 @@ def rank_probabilities(
     others: NDArray[np.float64],
     ranks: int,
 ) -> NDArray[np.float64]:
-    """The probability that each of m values has rank 1, 2, ... ``ranks`` among them and the others.
+    """Probabilities (m, ranks) that each of m values has rank 1, 2, ... among them and the others.
 
     Args:
-        density: Shape (m, q): of each value, the probability mass of each of q grid points.
-        exceeding: Shape (m, q): the probability that each value lies above the grid point.
-        others: Shape (t, q): the :func:`exceedance_counts` of the other values.
-        ranks: How many; at least 1.
-
-    Returns:
-        Shape (m, ranks), from ``LEAST_PROBABILITY`` to 1.
+        density: Shape (m, q): probability mass of each value at each of q grid points.
+        exceeding: Shape (m, q): probability that each value lies above the grid point.
+        others: Shape (t, q): :func:`exceedance_counts` of the other values.
+        ranks: Number of ranks, at least 1.
     """
     own = _linear(exceeding)
     m = len(own)
-    # The product over all but one: of those before it, and of those after it.
+    # Products over all values but one: over those before it, and over those after it.
     before = [others]
     for j in range(m - 1):
         before.append(polynomial_product(before[-1], own[j], ranks))
@@ -71,7 +68,7 @@ def rank_probabilities(
 def polynomial_product(
     left: NDArray[np.float64], right: NDArray[np.float64], terms: int
 ) -> NDArray[np.float64]:
-    """The product (<= terms, q) of two polynomials (coefficients, q): the counts of two sums' total."""
+    """Product (<= terms, q) of two polynomials (coefficients, q): the distribution of a sum of two counts."""
     if len(left) < len(right):
         left, right = right, left
     size = min(len(left) + len(right) - 1, terms)
@@ -83,12 +80,12 @@ def polynomial_product(
 
 
 def _linear(exceeding: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The polynomials (n, 2, q) of n single values."""
+    """Polynomials (n, 2, q) of n single values."""
     return np.stack([1.0 - exceeding, exceeding], axis=1)
 
 
 def _product(level: NDArray[np.float64], terms: int) -> NDArray[np.float64]:
-    """The product (<= terms, q) of n polynomials (n, 2, q), pairwise, so that few array operations do it."""
+    """Product (<= terms, q) of n polynomials (n, 2, q), taken pairwise to need few array operations."""
     while len(level) > 1:
         odd = level[-1:] if len(level) % 2 else None
         left, right = level[0 : len(level) - 1 : 2], level[1::2]

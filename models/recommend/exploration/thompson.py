@@ -1,4 +1,4 @@
-r"""Thompson sampling: fresh articles compete for a slot by draws from what their click rates may be.
+r"""Thompson sampling: fresh articles compete for a slot by draws from their click rates' posteriors.
 
 Each competitor's click rate has a Beta posterior (Chapelle and Li, "An Empirical Evaluation of Thompson
 Sampling", NIPS 2011): with c clicks and i impressions (decayed), and the global click rate g,
@@ -7,13 +7,13 @@ Sampling", NIPS 2011): with c clicks and i impressions (decayed), and the global
 
 :math:`\kappa` impressions' worth of prior at :math:`\rho` times the global rate. The article whose
 :math:`\operatorname{logit} \theta_a + \beta s_a` is largest wins, :math:`s_a` its score by the ranker: with
-:math:`\beta = 0` everybody is shown what may be a hit for all, with :math:`\beta > 0` rather what
-fits the reader. An article that has been shown in vain is drawn less and less, one that was never shown has
-the widest posterior.
+:math:`\beta = 0` every reader is shown possible hits, with :math:`\beta > 0` rather articles that fit the
+reader. An article that is shown without clicks is drawn less and less; one that was never shown has the
+widest posterior.
 
-What it cannot do: learn from one article about another (:mod:`freshet.models.recommend.exploration.linucb`
-can), and tell a bad position from a bad article, so that slots at the end of a list make what they show look
-worse than it is.
+Limits: it does not learn from one article about another (unlike
+:mod:`freshet.models.recommend.exploration.linucb`), and it cannot distinguish a bad position from a bad
+article, so that slots at the end of a list make their articles look worse than they are.
 
 Propensities are exact up to quadrature (:mod:`freshet.models.recommend.exploration.rank_probabilities`).
 """
@@ -46,13 +46,13 @@ class ThompsonExplorer:
 
     slots: ExplorationSlots = field(default_factory=ExplorationSlots)
     prior_impressions: float = 10.0
-    """Kappa."""
+    """Weight of the prior (kappa), in impressions."""
     prior_lift: float = 1.0
-    """Rho."""
+    """Click rate of the prior (rho), as a multiple of the global click rate."""
     relevance: float = 2.0
-    """Beta, log-odds for each unit of score."""
+    """Weight of the ranker's score (beta), in log-odds per unit of score."""
     half_life_s: float = 86_400.0
-    """Of the clicks and impressions; the catalog's nearest is taken."""
+    """Half-life of clicks and impressions; the catalog's nearest one is used."""
 
     def __post_init__(self) -> None:
         if self.prior_impressions <= 0 or self.prior_lift <= 0 or self.half_life_s <= 0:
@@ -82,7 +82,7 @@ class ThompsonExplorer:
     def _posteriors(
         self, rows: NDArray[np.int64], catalog: ArticleCatalog, now_s: float
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Both parameters (n,) of the Beta posteriors."""
+        """Parameters (n,), (n,) of the Beta posteriors."""
         count = min(
             range(len(catalog.half_lives_s)),
             key=lambda j: abs(math.log((catalog.half_lives_s[j] or math.inf) / self.half_life_s)),
@@ -106,7 +106,7 @@ def _choice_probabilities(
     chosen: NDArray[np.intp],
     m: int,
 ) -> NDArray[np.float64]:
-    """That each of ``chosen`` (m,) has the largest, second largest, ... of all draws: (m, m)."""
+    """Probabilities (m, m) that each of ``chosen`` has the largest, second largest, ... of all c draws."""
     if len(clicks) == 1:
         return np.ones((1, 1))
     centres = np.log(clicks / skips) + offsets
@@ -115,12 +115,12 @@ def _choice_probabilities(
     high = float((centres + 14.0 / np.minimum(np.minimum(clicks, skips), 2.0)).max())
     narrowest = float(np.sqrt(1.0 / clicks + 1.0 / skips).min())
     points = min(max(int(1.5 * (high - low) / narrowest), 256), _MAX_GRID)
-    grid = np.linspace(low, high, points)[None, :] - offsets[:, None]
+    grid = np.linspace(low, high, points)[None, :] - offsets[:, None]  # (c, q)
     log_density = clicks[:, None] * grid - (clicks + skips)[:, None] * np.logaddexp(0.0, grid)
     density = np.exp(log_density - log_density.max(axis=1, keepdims=True))
     density /= density.sum(axis=1, keepdims=True)
-    # Half of a point's own mass lies above it, and by the Euler-Maclaurin formula a twelfth of its slope: the
-    # choices' probabilities are then right to 1e-4 with as few points as this, without it to 3e-2.
+    # Half of a point's own mass lies above it, and by the Euler-Maclaurin formula a twelfth of its slope: so
+    # few points then give the choices' probabilities to 1e-4, without the slope to 3e-2.
     slope = clicks[:, None] - (clicks + skips)[:, None] / (1.0 + np.exp(-grid))
     step = (high - low) / (points - 1)
     above = 1.0 - np.cumsum(density, axis=1) + density * (0.5 + step * slope / 12.0)
