@@ -1,7 +1,7 @@
-"""Reading the topic ``recommendations`` from its end: by request id, or as a stream.
+"""Reads the topic ``recommendations`` from its end: by request id, or as a stream.
 
-No consumer group is joined and no offset committed, so any number of clients read side by side, and none
-of them ever sees what was answered before it began. What is unreadable on the topic is logged and skipped.
+No consumer group is joined and no offset committed, so any number of clients read side by side, and none of
+them sees answers from before it began. Records that cannot be decoded are logged and skipped.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
@@ -29,11 +29,11 @@ from freshet.streams.settings import Settings
 log = logging.getLogger(__name__)
 
 _POLL_MS = 200
-"""How long closing may take; records are handed over as they arrive, however long a poll may last."""
+"""The longest that closing takes; a poll returns earlier when records arrive."""
 
 
 def open_at_end(settings: Settings, connect_timeout_s: float, user_id: str | None = None) -> KafkaConsumer:
-    """A consumer of the recommendations that come from now on: of every user, or of one user's partition.
+    """Open a consumer of the recommendations from now on: of every user, or of one user's partition.
 
     Raises:
         KafkaUnreachable: No broker answers, or the topic does not exist.
@@ -42,26 +42,22 @@ def open_at_end(settings: Settings, connect_timeout_s: float, user_id: str | Non
     timeout_ms = round(connect_timeout_s * 1_000)
     wait_for_broker(settings, connect_timeout_s)
     try:
-        consumer = kafka_consumer(settings, auto_offset_reset="latest", bootstrap_timeout_ms=timeout_ms)
+        with ExitStack() as on_failure:
+            consumer = kafka_consumer(settings, auto_offset_reset="latest", bootstrap_timeout_ms=timeout_ms)
+            on_failure.callback(consumer.close)
+            numbers = sorted(consumer.partitions_for_topic(topic))
+            if not numbers:
+                raise KafkaUnreachable(missing(settings, topic))
+            if user_id is not None:
+                numbers = [numbers[partition_of(user_id, len(numbers))]]
+            partitions = [TopicPartition(topic, number) for number in numbers]
+            consumer.assign(partitions)
+            # Seeking now, not at the first poll: what is answered between the two must be seen.
+            for partition, offset in consumer.end_offsets(partitions, timeout_ms=timeout_ms).items():
+                consumer.seek(partition, offset)
+            on_failure.pop_all()
     except KafkaError as error:
         raise KafkaUnreachable(unreachable(settings, error)) from error
-    try:
-        numbers = sorted(consumer.partitions_for_topic(topic))
-        if not numbers:
-            raise KafkaUnreachable(missing(settings, topic))
-        if user_id is not None:
-            numbers = [numbers[partition_of(user_id, len(numbers))]]
-        partitions = [TopicPartition(topic, number) for number in numbers]
-        consumer.assign(partitions)
-        # Seeking now, not at the first poll: what is answered between the two must be seen.
-        for partition, offset in consumer.end_offsets(partitions, timeout_ms=timeout_ms).items():
-            consumer.seek(partition, offset)
-    except KafkaError as error:
-        consumer.close()
-        raise KafkaUnreachable(unreachable(settings, error)) from error
-    except BaseException:
-        consumer.close()
-        raise
     return consumer
 
 
@@ -74,11 +70,11 @@ def _decode(record: Any) -> Recommendation | None:
 
 
 class Answers:
-    """One background thread that reads every user's recommendations and resolves those expected.
+    """A background thread that reads every user's recommendations and resolves those expected.
 
-    It reads all partitions, not one per user: answering a user of another partition then needs no new
-    position, which would cost up to a fetch's wait, and no agreement on the partitioner. Records whose key
-    nobody waits for are skipped undecoded.
+    It reads all partitions: a request for a user of another partition then needs no new position, which would
+    cost up to a fetch's wait, and no agreement on the partitioner. Records of users for whom no answer is
+    expected are skipped undecoded.
     """
 
     def __init__(self, settings: Settings, connect_timeout_s: float) -> None:
@@ -93,15 +89,15 @@ class Answers:
 
     @property
     def failed(self) -> bool:
-        """Whether reading ended with an error; what was expected has then been told."""
+        """Whether reading ended with an error; the futures expected then carry it."""
         return self._failure is not None
 
     def expect(self, request_id: str, user_id: str) -> Future[Recommendation]:
-        """The future answer to a request that is about to be sent; cancel it to stop waiting.
+        """Return the future answer to a request that is about to be sent; cancel it to stop waiting.
 
         Raises:
             FreshetError: Reading has ended.
-            ValueError: This request id is awaited already.
+            ValueError: An answer to this request id is awaited already.
         """
         future: Future[Recommendation] = Future()
         key = user_id.encode()
@@ -118,7 +114,7 @@ class Answers:
         return future
 
     def close(self) -> None:
-        """Stop reading; what is still awaited fails with :class:`ClientClosed`."""
+        """Stop reading; answers still awaited fail with :class:`ClientClosed`."""
         self._closing.set()
         self._thread.join()
 
@@ -154,18 +150,18 @@ class Answers:
         if future is not None and future.set_running_or_notify_cancel():
             future.set_result(answer)
 
-    def _end(self, failure: BaseException | None, told: FreshetError) -> None:
+    def _end(self, failure: BaseException | None, error: FreshetError) -> None:
         with self._lock:
             self._failure = failure
             self._closing.set()
             futures = [future for _, future in self._expected.values()]
         for future in futures:
             if future.set_running_or_notify_cancel():
-                future.set_exception(told)
+                future.set_exception(error)
 
 
 class Subscription(Iterator[Recommendation], AbstractContextManager["Subscription"]):
-    """Recommendations as they come, from the moment this was made; for one thread at a time.
+    """An iterator over the recommendations from its creation on; for one thread at a time.
 
     It ends when it is closed, or when nothing came for ``timeout_s``.
     """
@@ -207,7 +203,7 @@ class Subscription(Iterator[Recommendation], AbstractContextManager["Subscriptio
         self.close()
 
     def close(self) -> None:
-        """Stop reading. Not from another thread than the one that iterates."""
+        """Stop reading; only the thread that iterates may call this."""
         if not self._closed:
             self._closed = True
             self._consumer.close()

@@ -1,11 +1,11 @@
 """The Python client: publish articles, clicks and impressions, ask for recommendations, subscribe to them.
 
-Synchronous, with one producer and, from the first request on, one background thread that reads the answers.
-Publishing returns when Kafka has acknowledged, and raises otherwise. A request is answered at the speed of
-the stream: once the first one has found its place on the topic, no later one waits for a poll.
+The client is synchronous, with one producer and, from the first request on, one background thread that reads
+the answers. Publishing returns when Kafka has acknowledged, and raises otherwise. An answer arrives at the
+speed of the stream: after the first request, which opens the topic, none waits for a poll.
 
-A :class:`Freshet` may be shared by any number of threads, each with requests of its own outstanding. What it
-publishes and asks is part of the OpenTelemetry trace that the caller's code is in, if there is one.
+A :class:`Freshet` may be shared by any number of threads, each with requests of its own outstanding. Its
+events and requests belong to the OpenTelemetry trace of the caller's code, if there is one.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ T = TypeVar("T")
 
 _REQUEST_TIMEOUT_MS = 10_000
 _DELIVERY_TIMEOUT_MS = 30_000
-"""How long the producer tries before it gives an event up."""
+"""Time after which the producer gives up on an event."""
 
 
 class Freshet(AbstractContextManager["Freshet"]):
@@ -73,10 +73,16 @@ class Freshet(AbstractContextManager["Freshet"]):
             for item in freshet.recommend("U13740", k=5).items:
                 print(item.title, item.score)
 
+    A client that cannot connect says so at once:
+
+    >>> Freshet(bootstrap_servers="broker-1", connect_timeout_s=0.1)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    freshet.streams.errors.KafkaUnreachable: Kafka at broker-1 does not answer (an address is written ...
+
     Args:
-        settings: Where Kafka is and what the topics are called; without it the environment (``FRESHET_*``).
-        bootstrap_servers: Instead of the settings' brokers.
-        connect_timeout_s: How long to wait for the first broker, and for a topic to be known.
+        settings: The brokers and the topics' prefix; by default from the environment (``FRESHET_*``).
+        bootstrap_servers: Brokers to use in place of the settings'.
+        connect_timeout_s: Seconds to wait for the first broker, and for a topic to be known.
 
     Raises:
         ValueError: ``connect_timeout_s`` is negative, or no number.
@@ -143,7 +149,7 @@ class Freshet(AbstractContextManager["Freshet"]):
         *,
         click_id: str | None = None,
     ) -> Click:
-        """Tell that a user opened an article, at ``time`` (by default now); returns the event as published.
+        """Publish that a user opened an article at ``time`` (by default now), and return the event.
 
         Name the ``impression_id`` that showed the article, if one was published without this click: the
         article then no longer counts as skipped. ``request_id`` is that of the recommendation it came from.
@@ -178,9 +184,10 @@ class Freshet(AbstractContextManager["Freshet"]):
         history: Sequence[str] = (),
         request_id: str | None = None,
     ) -> Impression:
-        """Tell which articles were shown, in this order, and which of them were clicked already.
+        """Publish which articles were shown, in this order, and which of them were clicked already.
 
-        Without an ``impression_id`` one is made up; the event returned carries it. Raises as :meth:`click`.
+        Without an ``impression_id`` one is made up; the event returned carries it. The errors are those of
+        :meth:`click`.
         """
         impression = _event(
             Impression,
@@ -211,7 +218,7 @@ class Freshet(AbstractContextManager["Freshet"]):
         rules: Sequence[EditorialRule] = (),
         timeout_s: float = 5.0,
     ) -> Recommendation:
-        """A user's best ``k`` articles now, or ``candidates`` in the best order.
+        """Ask for a user's best ``k`` articles now, or for ``candidates`` in the best order.
 
         The arguments are the fields of :class:`RecommendationRequest`, which documents them.
 
@@ -240,7 +247,7 @@ class Freshet(AbstractContextManager["Freshet"]):
         return self.request(request, timeout_s)
 
     def request(self, request: RecommendationRequest, timeout_s: float = 5.0) -> Recommendation:
-        """Send a request as it is and wait for its answer. Raises as :meth:`recommend`."""
+        """Send a request as it is and wait for its answer, with the errors of :meth:`recommend`."""
         checked_timeout_s("timeout_s", timeout_s)
         future = self.submit(request)
         try:
@@ -251,7 +258,7 @@ class Freshet(AbstractContextManager["Freshet"]):
                 f"no answer to request {request.request_id} of user {request.user_id} on "
                 f"{topic_name(self._settings, RECOMMENDATIONS.name)} within {timeout_s:g} s. Is a worker "
                 "running (`freshet up` or `freshet stream`), with this topic prefix? Is it behind? "
-                "`freshet doctor` tells."
+                "`freshet doctor` checks both."
             ) from error
 
     def submit(self, request: RecommendationRequest) -> Future[Recommendation]:
@@ -277,10 +284,10 @@ class Freshet(AbstractContextManager["Freshet"]):
         return future
 
     def subscribe(self, user_id: str | None = None, timeout_s: float | None = None) -> Subscription:
-        """Every recommendation from now on, or those of one user, as an iterator.
+        """Iterate over every recommendation from now on, or over those of one user.
 
-        It ends when nothing came for ``timeout_s``, or when it or the client is closed. Unlike the client,
-        it belongs to one thread.
+        The iterator ends when nothing came for ``timeout_s``, or when it or the client is closed. Unlike the
+        client, it belongs to one thread.
 
         Raises:
             ValueError: ``timeout_s`` is negative, or no number.
@@ -294,32 +301,32 @@ class Freshet(AbstractContextManager["Freshet"]):
         return subscription
 
     def set_push(self, user_id: str, on: bool) -> Control:
-        """Have each click of a user lead to a fresh recommendation without a request, or no longer.
+        """Turn on or off that each click of a user leads to a fresh recommendation without a request.
 
-        Raises as :meth:`click`.
+        The errors are those of :meth:`click`.
         """
         return self._control("push-on" if on else "push-off", user_id)
 
     def withdraw(self, news_id: str) -> Control:
-        """Take an article out of every recommendation, for good. Raises as :meth:`click`."""
+        """Withdraw an article from every recommendation, for good, with the errors of :meth:`click`."""
         return self._control("article-withdrawn", news_id)
 
     def set_rule(self, rule: EditorialRule) -> Control:
-        """Have every answer obey an editorial rule; it replaces one of its name. Raises as :meth:`click`."""
+        """Apply an editorial rule to every answer, in place of one of its name; errors as of :meth:`click`."""
         control = Control(kind="rule-set", subject=rule.name, time=datetime.now(UTC), rule=rule)
         return self.control(control)
 
     def remove_rule(self, name: str) -> Control:
-        """Take an editorial rule back; without one of this name nothing changes. Raises as :meth:`click`."""
+        """Remove an editorial rule, if there is one of this name, with the errors of :meth:`click`."""
         return self._control("rule-removed", name)
 
     def control(self, control: Control) -> Control:
-        """Publish an operator's instruction. Raises as :meth:`click`."""
+        """Publish an operator's instruction, with the errors of :meth:`click`."""
         self._publish(CONTROL, [(control.key, control)])
         return control
 
     def publish_weights(self, weights: RankerWeights) -> RankerWeights:
-        """Have workers rank with ``weights`` wherever their model is asked for. Raises as :meth:`click`."""
+        """Publish ``weights``, with which workers then rank for that model, with :meth:`click`'s errors."""
         self._publish(RANKER_WEIGHTS, [(weights.model, weights)])
         return weights
 
@@ -327,7 +334,7 @@ class Freshet(AbstractContextManager["Freshet"]):
         self.close()
 
     def close(self) -> None:
-        """Send what is under way, stop reading and let go; a second call does nothing."""
+        """Send the events under way, stop reading and disconnect; a second call does nothing."""
         with self._lock:
             if self._closed:
                 return
@@ -369,7 +376,7 @@ class Freshet(AbstractContextManager["Freshet"]):
     def _send(
         self, topic: Topic, key: str, event: Event, answer: Future[Recommendation] | None = None
     ) -> Any:
-        """Kafka's future of the record (the library has no types)."""
+        """Send one event; returns the library's future of the record, which has no type."""
         if self._closed:
             raise ClientClosed("the client is closed")
         value = event.to_json()
@@ -395,10 +402,14 @@ def _new_id() -> str:
 
 
 def _listed(name: str, values: Iterable[T], *, in_order: bool = True) -> tuple[T, ...]:
-    """The elements of the argument ``name``, in their order, which a set does not have.
+    """Turn the argument ``name`` into a tuple of its elements, in their order, which a set does not have.
+
+    >>> _listed("candidates", "N301")
+    Traceback (most recent call last):
+    freshet.models.events.wire.EventError: candidates: got one str, must be a list, such as ['N301']
 
     Raises:
-        EventError: A text, whose elements would be its letters, or nothing else that lists elements.
+        EventError: The argument is a text, whose elements would be its letters, or it lists nothing.
     """
     if isinstance(values, str | bytes | bytearray | Mapping) or not isinstance(values, Iterable):
         raise EventError(f"{name}: got one {type(values).__name__}, must be a list, such as ['N301']")

@@ -1,8 +1,8 @@
-"""Asks the stream to erase a user, waits until it has, and says what was erased, what expires, what stays.
+"""Asks the stream to erase a user, waits for it, and reports what was erased, what expires and what stays.
 
 Guarantee: a receipt is complete only if, after the request, the last record of the user on ``user-vectors``
-and on the changelog of the users' states is a tombstone, or of a user who has begun anew. An incomplete one
-has been requested all the same: workers carry it out when they run.
+and on the changelog of the users' states is a tombstone, or of a user who has begun again. An incomplete
+erasure has been requested all the same: workers carry it out when they run.
 """
 
 from __future__ import annotations
@@ -37,37 +37,37 @@ _CONNECT_TIMEOUT_S = 10.0
 _SEND_TIMEOUT_S = 30.0
 _POLL_MS = 100
 _FOR_EVER_MS = 1 << 62
-"""Kafka's default of a limit that it does not set is the largest 64-bit number."""
+"""Threshold of no limit, for which Kafka uses the largest 64-bit number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """One place whose record of the user was deleted."""
+    """A partition whose record of the user was deleted."""
 
     topic: str
     partition: int
     offset: int
-    """Of the tombstone, or of the first record of the user who has begun anew."""
+    """Offset of the tombstone, or of the first record of a user who has begun again."""
     earlier_gone_by: datetime | None
-    """When Kafka has removed what was there before from its disks; unset: it sets no limit."""
+    """When Kafka has removed the earlier records from its disks; unset: it sets no limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expiring:
-    """One place that keeps records for a time, whoever they are of."""
+    """A topic or partition that keeps every user's records for a limited time."""
 
     topic: str
     partition: int | None
-    """Unset where the user's records cannot be told from others: they do not carry the id."""
+    """Unset where the user's records cannot be distinguished from others: they do not carry the id."""
     before_offset: int | None
-    """The user's erased records come before it."""
+    """End of the user's erased records."""
     gone_by: datetime | None
-    """Unset: the topic is configured to keep them for ever."""
+    """Time by which the records are gone; unset: the topic keeps them for ever."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What stays, and why."""
+    """A place that keeps data, and the reason."""
 
     where: str
     why: str
@@ -75,11 +75,11 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What became of one erasure."""
+    """Outcome of one erasure."""
 
     user_id: str
     erased_at: datetime
-    """Events up to then are the erased ones."""
+    """Time up to which events are erased."""
     complete: bool
     """Whether a worker has carried it out; else the next one that runs does."""
     control_topic: str
@@ -92,12 +92,12 @@ class Receipt:
 
 
 def erase_user(settings: Settings, user_id: str, timeout_s: float = 60.0) -> Receipt:
-    """Have every worker forget a user, and wait until the one that knows the user has.
+    """Erase a user from every worker, and wait until the one that holds the user's state has done it.
 
     Args:
         settings: Where Kafka is.
-        user_id: Who.
-        timeout_s: How long to wait for the worker.
+        user_id: The user to erase.
+        timeout_s: Seconds to wait for the worker.
 
     Raises:
         EventError: ``user_id`` cannot be a user's id.
@@ -147,7 +147,7 @@ def erase_user(settings: Settings, user_id: str, timeout_s: float = 60.0) -> Rec
 
 @dataclass(frozen=True, slots=True)
 class _Ends:
-    """Where the topics that know users by their id end, in the user's partition."""
+    """Ends of the topics that carry users' ids, in one user's partition."""
 
     offsets: dict[TopicPartition, int]
     names: frozenset[str]
@@ -173,7 +173,7 @@ def _ends(consumer: KafkaConsumer, settings: Settings, user_id: str) -> _Ends:
 
 
 def _publish(settings: Settings, control: Control) -> Any:
-    """Where the erasure lies; the user's wish for pushed lists is taken back with it."""
+    """Publish the erasure and a tombstone for the user's pushed lists; returns the erasure's place."""
     topic = topic_name(settings, CONTROL.name)
     pushed = control.model_copy(update={"kind": "push-off"}).key
     with closing(KafkaProducer(**client_config(settings), acks="all", metrics_enabled=False)) as producer:
@@ -189,7 +189,7 @@ def _publish(settings: Settings, control: Control) -> Any:
 def _wait(
     consumer: KafkaConsumer, watched: list[TopicPartition], control: Control, timeout_s: float
 ) -> dict[TopicPartition, int]:
-    """The offset of the user's last record on each of ``watched`` that says that the user is erased."""
+    """Find, on each of ``watched``, the offset of the last record that shows the user erased."""
     key = control.subject.encode()
     found: dict[TopicPartition, int] = {}
     deadline = time.monotonic() + timeout_s

@@ -29,12 +29,12 @@ def read_promotions(settings: Settings) -> list[Control]:
 
 
 def promote(settings: Settings, bundle: str, *, rollback: bool = False) -> Control:
-    """Publish that ``bundle`` is to be served from now on.
+    """Promote ``bundle``: workers serve it from now on.
 
     Args:
         settings: Where Kafka is.
         bundle: A bundle's id, or :data:`freshet.models.embedding.promotions.UNTRAINED`.
-        rollback: Whether this takes the latest promotion back.
+        rollback: Whether this reverses the latest promotion.
 
     Raises:
         KafkaUnreachable: No broker answers, or the topic ``control`` does not exist.

@@ -1,10 +1,9 @@
-"""What breaks for clients when one version of the contract takes the place of another.
+"""Finds changes of the contract that break clients, between two AsyncAPI documents.
 
-Both versions are AsyncAPI documents of :mod:`freshet.streams.contract.document`. What clients publish has to
-be accepted as before, and what freshet publishes produced as before
-(:mod:`freshet.models.events.schema_changes`). What freshet's workers publish for each other is held to both:
-old and new workers run side by side while a system is rolled out, and compacted topics keep what old ones
-wrote.
+Both are documents of :mod:`freshet.streams.contract.document`. A new version must accept what clients publish
+as before, and produce what they read as before (:mod:`freshet.models.events.schema_changes`). Both rules hold
+for topics between workers: old and new workers run side by side during a roll-out, and compacted topics keep
+the records of old ones.
 """
 
 from __future__ import annotations
@@ -23,16 +22,16 @@ _MAY_GROW = ("retention.ms", "delete.retention.ms", "max.message.bytes")
 
 
 def contract_breaks(old: Document, new: Document) -> list[Break]:
-    """The ways in which ``new`` breaks what ``old`` promised; an empty list for additions.
+    """Find where ``new`` breaks the promises of ``old``; additions break none.
 
     Raises:
-        KeyError: One of them is no document of :func:`freshet.streams.contract.document.contract`.
+        KeyError: One of them is not a document of :func:`freshet.streams.contract.document.contract`.
     """
     return [*_channels(old, new), *_operations(old, new)]
 
 
 def additions(old: Document, new: Document) -> list[str]:
-    """Channels, operations and fields that ``new`` has and ``old`` has not, by name."""
+    """Name the channels, operations and fields that are in ``new`` but not in ``old``."""
     found = [
         f"{part} {name}"
         for part in ("channels", "operations")

@@ -1,7 +1,7 @@
 """The contract of a freshet system as an AsyncAPI 3 document: topics, keys, events, who publishes.
 
-Operations are freshet's: what it receives, clients publish, and what it sends, they read. The document is a
-function of the event models, the topics and the settings, and needs nothing that runs.
+Operations are those of freshet: clients publish what it receives, and read what it sends. The document is a
+function of the event models, the topics and the settings; nothing has to run.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _HEADERS = {
 
 
 def contract(settings: Settings) -> dict[str, Any]:
-    """The AsyncAPI document of the system that ``settings`` describe.
+    """Build the AsyncAPI document of the system that ``settings`` describe.
 
     It names the first broker, the prefix, the partitions and the replicas of the settings, and no secret.
     """
@@ -87,7 +87,7 @@ def contract(settings: Settings) -> dict[str, Any]:
 
 
 def _servers(settings: Settings) -> dict[str, Any]:
-    """The broker as the settings reach it; the other ways are what a broker elsewhere would ask for."""
+    """List the broker of the settings, with each kind of security that a broker may ask for."""
     host = settings.bootstrap_servers.split(",")[0]
     return {
         "local": {
@@ -176,7 +176,7 @@ def _message(topic: Topic) -> dict[str, Any]:
 
 
 def _key(topic: Topic) -> dict[str, Any]:
-    """The key's schema: an id where the key is a field that is one, else what the topic says of it."""
+    """Schema of the key: an id where the key is a field with one, else a text that the topic describes."""
     if topic.key in topic.event.model_fields:
         field = component_schemas([topic.event], _SCHEMAS)[topic.event.__name__]["properties"][topic.key]
         if field.get("pattern") == ID_PATTERN:
