@@ -312,7 +312,7 @@ class Freshet(AbstractContextManager["Freshet"]):
         return self._control("article-withdrawn", news_id)
 
     def set_rule(self, rule: EditorialRule) -> Control:
-        """Apply an editorial rule to every answer, in place of one of its name; errors as of :meth:`click`."""
+        """Apply an editorial rule to every answer, in place of one of its name; raises as :meth:`click`."""
         control = Control(kind="rule-set", subject=rule.name, time=datetime.now(UTC), rule=rule)
         return self.control(control)
 

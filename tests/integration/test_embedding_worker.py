@@ -24,11 +24,11 @@ from freshet.models.events.events import Article, ArticleVector, DeadLetter
 from freshet.models.ports import EncoderInfo, FloatMatrix, IndexedArticle, IndexUnavailable
 from freshet.streams.kafka import topics
 from freshet.streams.kafka.connection import client_config, topic_name
-from freshet.streams.kafka.group_lag import GroupLag
+from freshet.streams.kafka.group_lag import GroupLag, embedding_group
 from freshet.streams.kafka.group_place import Loss, loss_of
 from freshet.streams.kafka.topic_admin import ensure_topics
 from freshet.streams.settings import Settings
-from freshet.workers.processes.embedding.worker import EmbeddingWorker, group_id
+from freshet.workers.processes.embedding.worker import EmbeddingWorker
 from tests.waiting import HANG_S, wait_until
 
 pytestmark = pytest.mark.broker
@@ -126,7 +126,9 @@ class Stream:
 
     def committed(self, bundle: str) -> int:
         """How many records of ``articles`` the worker's group is done with."""
-        consumer = KafkaConsumer(**client_config(self.settings), group_id=group_id(self.settings, bundle))
+        consumer = KafkaConsumer(
+            **client_config(self.settings), group_id=embedding_group(self.settings, bundle)[0]
+        )
         try:
             name = topic_name(self.settings, topics.ARTICLES.name)
             return sum(

@@ -11,12 +11,12 @@ import pytest
 import yaml
 
 from freshet.streams.kafka.connection import topic_name
+from freshet.streams.kafka.group_lag import embedding_group
 from freshet.streams.kafka.topics import TOPICS
 from freshet.streams.monitoring import endpoint
 from freshet.streams.settings import Settings
 from freshet.workers.cli.main import main as freshet
 from freshet.workers.processes.embedding.models import open_models
-from freshet.workers.processes.embedding.worker import group_id
 from tests.kubernetes.published_schemas import problems
 from tests.kubernetes.rendered import (
     KUBERNETES,
@@ -195,7 +195,7 @@ def test_scaling_goes_by_the_lag_of_freshets_own_groups_and_no_further_than_part
     settings = Settings()
     groups = {
         "freshet-stream": f"{settings.topic_prefix}stream",
-        "freshet-embed": group_id(settings, open_models(settings).tower.bundle),
+        "freshet-embed": embedding_group(settings, open_models(settings).tower.bundle)[0],
     }
     topics = {topic_name(settings, topic.name) for topic in TOPICS}
     scaled_objects = of_kind(manifests, "ScaledObject")

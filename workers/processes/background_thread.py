@@ -1,19 +1,18 @@
-"""A thread that runs beside a block of ``with`` and ends with it."""
+"""A thread that lives as long as a ``with`` block."""
 
 from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from types import TracebackType
 from typing import Self
 
 
 class BackgroundThread(ABC):
-    """A context manager: its thread starts at the beginning and is told to stop at the end.
+    """A context manager that starts a thread, and stops it at the end.
 
     Args:
-        name: The thread's.
-        join_timeout_s: How long the end waits for the thread; it does not keep the process alive.
+        name: The thread's name.
+        join_timeout_s: Seconds for which the end waits for the thread, which never keeps the process alive.
     """
 
     def __init__(self, name: str, join_timeout_s: float) -> None:
@@ -23,14 +22,12 @@ class BackgroundThread(ABC):
 
     @abstractmethod
     def _run(self) -> None:
-        """What the thread does, until ``_stop`` is set."""
+        """Do the thread's work until ``_stop`` is set."""
 
     def __enter__(self) -> Self:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join(self._join_timeout_s)

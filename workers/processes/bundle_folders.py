@@ -1,7 +1,7 @@
-"""Bundles as folders on this machine: which of them a worker is to serve, and what lies in a catalogue.
+"""Bundles in folders of this machine: the catalogue, and the bundle that a worker serves.
 
-A worker serves the bundle that it was given (``--bundle``), else the one that was promoted, which it looks
-for in the catalogue (``--bundles``, a folder of bundles' folders), else none that is trained.
+A worker serves the bundle named by ``--bundle``, else the promoted one, which it looks for in the catalogue
+(``--bundles``, a folder of bundles' folders), else vectors of no trained bundle.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ T = TypeVar("T")
 
 
 class BundleUnusable(WorkerError):
-    """A bundle is not where it should be, is damaged, or does not fit."""
+    """A bundle is missing, damaged, or does not fit."""
 
 
 @dataclass(frozen=True, slots=True)
 class BundleFolder:
-    """A folder of a catalogue: a bundle, or why it is none."""
+    """A folder of a catalogue: a bundle, or the reason why it is none."""
 
     folder: Path
     bundle: Bundle | None
@@ -38,7 +38,7 @@ class BundleFolder:
 
 
 def catalogue(folder: Path) -> Iterator[BundleFolder]:
-    """Every bundle in a folder of bundles' folders, in the order of their names, damaged ones included.
+    """Load every bundle in a folder of bundles' folders, in the order of their names, with damaged ones.
 
     Raises:
         BundleUnusable: There is no such folder.
@@ -54,7 +54,7 @@ def catalogue(folder: Path) -> Iterator[BundleFolder]:
 
 
 def open_bundle(settings: Settings) -> Bundle | None:
-    """The bundle to serve; ``None`` for none that is trained.
+    """Load the bundle to serve; ``None`` if it is not a trained one.
 
     Raises:
         BundleUnusable: The folder given holds no usable bundle, or no folder holds the promoted one.
@@ -62,9 +62,10 @@ def open_bundle(settings: Settings) -> Bundle | None:
     """
     wanted = served(promoted(read_promotions(settings)))
     if settings.bundle is not None:
-        bundle = usable(lambda: load_bundle(_given(settings)))
+        given = settings.bundle
+        bundle = usable(lambda: load_bundle(given))
         if bundle.id != wanted:
-            log.warning("serving bundle %s, as told, although %s is promoted", bundle.id, wanted)
+            log.warning("serving bundle %s, as configured, although %s is promoted", bundle.id, wanted)
         return bundle
     if wanted == UNTRAINED:
         return None
@@ -80,7 +81,7 @@ def open_bundle(settings: Settings) -> Bundle | None:
 
 
 def find_bundle(folder: Path, bundle_id: str) -> Bundle:
-    """The bundle of an id in a catalogue.
+    """Find the bundle with an id in a catalogue.
 
     Raises:
         BundleUnusable: No folder holds it.
@@ -95,9 +96,9 @@ def find_bundle(folder: Path, bundle_id: str) -> Bundle:
 
 
 def bundle_id(settings: Settings, written: str, warn: Callable[[str], None]) -> str:
-    """The id of a bundle that is named by its folder or by its id.
+    """Find the id of a bundle that is named by its folder or by its id.
 
-    ``warn`` is told of an id that no bundle of the catalogue here has: workers may have others.
+    An id that is not in the catalogue of this machine is passed to ``warn``: workers may have other bundles.
 
     Raises:
         BundleUnusable: The folder holds no usable bundle.
@@ -112,10 +113,10 @@ def bundle_id(settings: Settings, written: str, warn: Callable[[str], None]) -> 
 
 
 def serving_of(bundle: Bundle | None, settings: Settings) -> Serving:
-    """How a stream worker serves ``bundle``, or vectors of no trained one.
+    """Prepare serving of ``bundle``, or of vectors of no trained one.
 
-    Without a trained one it serves what it finds, but no bundle that is in its catalogue or that was ever
-    promoted: that one's vectors are there because it is about to be served, or no longer.
+    Without a trained bundle a worker serves the vectors that it finds, except those of bundles that are in
+    its catalogue or were ever promoted: such a bundle is about to be served, or no longer is.
 
     Raises:
         BundleUnusable: The bundle's weights do not fit its manifest or this version of freshet.
@@ -130,7 +131,7 @@ def serving_of(bundle: Bundle | None, settings: Settings) -> Serving:
 
 
 def other_serving(settings: Settings, bundle_id: str) -> Serving:
-    """How a stream worker serves a bundle of its catalogue beside the one in service.
+    """Prepare serving of a bundle of the catalogue beside the one in service.
 
     Raises:
         BundleUnusable: No folder of the catalogue holds it, or its weights do not fit its manifest.
@@ -140,7 +141,7 @@ def other_serving(settings: Settings, bundle_id: str) -> Serving:
 
 
 def usable(load: Callable[[], T]) -> T:
-    """What ``load`` gives; that a bundle cannot be used is one line for whoever runs the command.
+    """Call ``load``, and turn its errors into one line for the user of the command.
 
     Raises:
         BundleUnusable: ``load`` raised a ValueError, such as :class:`BundleError`.
@@ -149,8 +150,3 @@ def usable(load: Callable[[], T]) -> T:
         return load()
     except ValueError as error:
         raise BundleUnusable(str(error)) from error
-
-
-def _given(settings: Settings) -> Path:
-    assert settings.bundle is not None
-    return settings.bundle

@@ -1,4 +1,4 @@
-"""How every process logs, libraries too: on standard error, one readable line per record or one JSON object.
+"""Logging of every process, with its libraries: on standard error, as readable lines or JSON objects.
 
 Guarantee: with ``FRESHET_LOG_FORMAT=json`` whatever a logger, a warning or an uncaught exception writes is
 one JSON object on one line, and what is logged while a record is handled names its topic, partition, offset.
@@ -38,16 +38,16 @@ _THIRD_PARTIES = (
     "urllib3",
 )
 _MAX_CHARS = 4_000
-"""Of a message: an error may quote what it stumbled over."""
+"""Limit of a message, since an error may quote its input."""
 _MAX_STACK_CHARS = 16_000
 
 
 def set_up_logs(verbose: bool = False, settings: Settings | None = None) -> None:
-    """Log to standard error: freshet from the settings' level on, libraries from WARNING on.
+    """Set up logs on standard error: freshet from the settings' level on, libraries from WARNING on.
 
     Args:
-        verbose: Libraries from the same level on as freshet.
-        settings: Whose format and level; without them the environment's (``FRESHET_LOG_*``).
+        verbose: Whether libraries log from the same level on as freshet.
+        settings: Format and level; by default the environment's (``FRESHET_LOG_*``).
     """
     settings = settings or Settings()
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
@@ -68,7 +68,7 @@ def set_up_logs(verbose: bool = False, settings: Settings | None = None) -> None
 
 
 def log_failure(error: Exception) -> bool:
-    """Log what ends the process, if this logs JSON lines; whether it does."""
+    """Log the error that ends the process, if logs are JSON lines; return whether they are."""
     if not any(isinstance(handler.formatter, JsonFormatter) for handler in logging.getLogger().handlers):
         return False
     logging.getLogger("freshet").critical("%s: %s", type(error).__name__, error, exc_info=error)
@@ -76,21 +76,21 @@ def log_failure(error: Exception) -> bool:
 
 
 class TextFormatter(logging.Formatter):
-    """A record as people read it on a terminal, which nothing in it steers."""
+    """Formats a record for people; control characters in it cannot steer the terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line, and indented ones for the rest of a message and for the traceback."""
+        """Write one line, and indented ones for the rest of a message and for the traceback."""
         return printable(super().format(record)).replace("\n", "\n    ")
 
 
 class JsonFormatter(OrjsonFormatter):
-    """One JSON object per record: what happened, where, in which process, and the exception in parts."""
+    """Formats a record as one JSON object: message, place, process, and the exception in parts."""
 
     def __init__(self) -> None:
         super().__init__((), static_fields={"host": socket.gethostname(), "process": os.getpid()})
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line, whose own characters steer no terminal."""
+        """Write one line, without characters that steer a terminal."""
         return printable(super().format(record))
 
     def add_fields(
@@ -119,7 +119,7 @@ def _add_context(record: logging.LogRecord) -> bool:
 
 
 def _log_uncaught() -> None:
-    """Have exceptions that nothing catches logged, those of threads too, instead of printed."""
+    """Log uncaught exceptions, those of threads too, instead of printing them."""
     log = logging.getLogger("freshet")
 
     def uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -1,6 +1,6 @@
-"""What a process' Prometheus endpoint says at one moment, and quantiles of its histograms.
+"""Snapshots of a process' Prometheus endpoint, and quantiles of its histograms.
 
-A page is a snapshot; the difference of two says what happened between them.
+The difference of two snapshots shows what happened between them.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ class MetricsUnavailable(OSError):
 
 @dataclass(frozen=True, slots=True)
 class Buckets:
-    """A histogram: how many observations were at most each bound."""
+    """A histogram: the number of observations up to each bound."""
 
     bounds: Sequence[float]
-    """Ascending, the last infinite; empty if nothing was ever observed."""
+    """Upper bounds, ascending, the last infinite; empty if nothing was ever observed."""
     counts: Sequence[float]
-    """Cumulative, of the same length."""
+    """Cumulative counts, one for each bound."""
 
     @property
     def count(self) -> float:
-        """Observations in all."""
+        """Number of observations."""
         return self.counts[-1] if self.counts else 0.0
 
     def since(self, earlier: Buckets) -> Buckets:
-        """What was observed after ``earlier``."""
+        """Subtract the observations up to ``earlier``."""
         before = dict(zip(earlier.bounds, earlier.counts, strict=True))
         counts = [
             count - before.get(bound, 0.0) for bound, count in zip(self.bounds, self.counts, strict=True)
@@ -43,9 +43,9 @@ class Buckets:
         return Buckets(self.bounds, counts)
 
     def quantile(self, q: float) -> float | None:
-        """The ``q`` quantile as Prometheus' ``histogram_quantile`` estimates it; ``None`` if there is none.
+        """Estimate the ``q`` quantile as Prometheus' ``histogram_quantile``; ``None`` without observations.
 
-        Linear between a bucket's bounds; the largest finite bound where it lies above that one.
+        The estimate is linear between a bucket's bounds, and at most the largest finite bound.
         """
         if not self.count:
             return None
@@ -61,7 +61,7 @@ class Buckets:
 
 
 class MetricsPage:
-    """One page in Prometheus' text format."""
+    """A page in Prometheus' text format."""
 
     def __init__(self, text: str) -> None:
         self._samples: dict[str, list[tuple[Mapping[str, str], float]]] = {}
@@ -71,16 +71,16 @@ class MetricsPage:
 
     @classmethod
     def read(cls, host: str, port: int) -> MetricsPage:
-        """The page as it is now.
+        """Fetch the page as it is now.
 
         Raises:
-            MetricsUnavailable: It cannot be read.
+            MetricsUnavailable: The page cannot be read.
         """
         return cls.read_url(f"http://{host}:{port}/metrics")
 
     @classmethod
     def read_url(cls, url: str, timeout_s: float = _TIMEOUT_S) -> MetricsPage:
-        """The page at ``url`` as it is now. Raises as :meth:`read`."""
+        """Fetch the page at ``url`` as it is now, with the error of :meth:`read`."""
         try:
             with urllib.request.urlopen(url, timeout=timeout_s) as answer:
                 return cls(answer.read().decode())
@@ -88,11 +88,11 @@ class MetricsPage:
             raise MetricsUnavailable(f"{url}: {error}") from error
 
     def total(self, name: str, **labels: str) -> float:
-        """The sum of the samples called ``name`` that carry ``labels``; 0 if there is none."""
+        """Sum the samples called ``name`` that carry ``labels``; 0 if there are none."""
         return sum(value for _, value in self._matching(name, labels))
 
     def buckets(self, name: str, **labels: str) -> Buckets:
-        """The histogram ``name``, summed over those that carry ``labels``."""
+        """Sum the histograms called ``name`` that carry ``labels``."""
         counts: dict[float, float] = {}
         for sample_labels, value in self._matching(f"{name}_bucket", labels):
             bound = float(sample_labels["le"])

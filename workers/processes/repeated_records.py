@@ -1,7 +1,7 @@
-"""Folds what libraries log again and again: a client whose broker is gone says so hundreds of times a second.
+"""Folds repeated log records of libraries: a client whose broker is gone logs hundreds of them a second.
 
-Guarantee: of a message that repeats, the first few of a minute are written, and of the others their number,
-at the minute's end or the program's. freshet's own records are always written: each is about something else.
+Guarantee: of a message that repeats, the first few of a minute are written, and the number of the others at
+the end of the minute or of the program. freshet's own records are always written: each has its own subject.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from collections import Counter
 
 PERIOD_S = 60.0
 WRITTEN = 3
-"""Of a message in each period."""
+"""Records written of one message in each period."""
 
 _NUMBERS = re.compile(r"0x[0-9a-f]+|\d+")
 
 _Message = tuple[str, int, str]
-"""The logger's name, the level, and the text without its numbers: ports, times, objects' addresses."""
+"""Logger's name, level, and text without numbers such as ports, times and addresses of objects."""
 
 
 class FoldingHandler(logging.StreamHandler):  # type: ignore[type-arg] # generic in the stubs alone
-    """Writes to standard error.
+    """A handler that writes to standard error and folds repeated messages.
 
     Args:
-        period_s: How long a message counts as the same one.
+        period_s: Seconds for which a message counts as the same one.
     """
 
     def __init__(self, period_s: float = PERIOD_S) -> None:
@@ -36,7 +36,7 @@ class FoldingHandler(logging.StreamHandler):  # type: ignore[type-arg] # generic
         self._since_s = time.monotonic()
         self._seen: Counter[_Message] = Counter()
         self._last: dict[_Message, logging.LogRecord] = {}
-        """Of each message that is folded, the last record."""
+        """Last record of each message that is folded."""
         self._timer: threading.Timer | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -50,7 +50,7 @@ class FoldingHandler(logging.StreamHandler):  # type: ignore[type-arg] # generic
             super().emit(record)
 
     def close(self) -> None:
-        """Write what is folded, and close."""
+        """Write the numbers of folded records, and close."""
         self._end_period()
         super().close()
 

@@ -1,8 +1,8 @@
-"""Telling a service to stop: SIGINT and SIGTERM end it in order and with status 0 at any moment.
+"""Signals that stop a service: SIGINT and SIGTERM end it in order and with status 0 at any moment.
 
-A supervisor takes another status for a failure, and the moment may be one at which modules are still being
-loaded or a broker is being waited for. A service that hangs while it stops ends all the same: with status 1,
-and with what each thread was doing on standard error.
+A supervisor takes another status for a failure, and the signal may come while modules are being loaded or a
+broker is being waited for. A service that hangs while it stops ends all the same, with status 1 and the stack
+of each thread on standard error.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from types import FrameType
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STOP_TIMEOUT_S = 50.0
-"""From the first signal to the end by force: what is not committed by then is done again. Whoever deploys a
-service waits a little longer before killing it without a word, 60 s in ``deploy``."""
+"""Time from the first signal to the end by force; what is not committed by then is done again. A supervisor
+should wait a little longer before SIGKILL; ``deploy`` waits 60 s."""
 
 
 @contextmanager
 def handling_stop_signals(handle: Callable[[int, FrameType | None], object]) -> Iterator[None]:
-    """Have ``handle`` called in the main thread, which this must be, on each of the signals."""
+    """Call ``handle`` in the main thread, which must be this one, on each of the signals."""
     first = True
 
-    def told(number: int, frame: FrameType | None) -> None:
+    def received(number: int, frame: FrameType | None) -> None:
         nonlocal first
         if first:
             first = False
@@ -32,7 +32,7 @@ def handling_stop_signals(handle: Callable[[int, FrameType | None], object]) -> 
             faulthandler.dump_traceback_later(STOP_TIMEOUT_S, exit=True)
         handle(number, frame)
 
-    before = {number: signal.signal(number, told) for number in STOP_SIGNALS}
+    before = {number: signal.signal(number, received) for number in STOP_SIGNALS}
     try:
         yield
     finally:
@@ -41,5 +41,5 @@ def handling_stop_signals(handle: Callable[[int, FrameType | None], object]) -> 
 
 
 def leave(number: int, frame: FrameType | None) -> None:
-    """End the program with status 0, closing on the way out what it has opened."""
+    """End the program with status 0; contexts are left and files closed on the way out."""
     raise SystemExit(0)

@@ -1,4 +1,4 @@
-"""Runs one Faust worker until it is told to stop, or until it cannot go on."""
+"""Runs one Faust worker until a signal stops it, or until it cannot go on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from concurrent.futures import Future
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 
 from mode.utils.tracebacks import format_task_stack
@@ -29,16 +29,16 @@ from freshet.workers.processes.stop_signals import STOP_TIMEOUT_S, handling_stop
 log = logging.getLogger(__name__)
 
 _STOPS_WITHIN_S = STOP_TIMEOUT_S / 2
-"""What takes longer most likely hangs, and will be ended by force."""
+"""Time after which a stop most likely hangs, and will be ended by force."""
 
 
 def run_stream(settings: Settings, on_ready: Callable[[], None] | None = None) -> None:
-    """Run a stream worker of its own process, until SIGINT or SIGTERM.
+    """Run a stream worker in a process of its own, until SIGINT or SIGTERM.
 
     Raises:
         PortUnavailable: The metrics cannot be served where they should be.
         BundleUnusable: The bundle given or promoted cannot be used.
-        Exception: What stopped the worker, if it was not told to stop.
+        Exception: What stopped the worker, if no signal did.
     """
     ready = threading.Event()
     endpoint.serve(settings.metrics_host, settings.metrics_port, ready=ready.is_set)
@@ -59,10 +59,8 @@ def run_stream(settings: Settings, on_ready: Callable[[], None] | None = None) -
         if on_ready is not None:
             on_ready()
 
-    try:
+    with closing(index):
         run_app(app, on_ready=now_ready)
-    finally:
-        index.close()
 
 
 def run_app(
@@ -72,11 +70,11 @@ def run_app(
 
     Args:
         app: The worker.
-        on_ready: Called when it answers requests.
-        parts: What else runs in this process, and is of no use alone: the failure of one stops the worker.
+        on_ready: Called when the worker answers requests.
+        parts: Other parts of the system in this process; the failure of one stops the worker.
 
     Raises:
-        Exception: What stopped the worker, if it was not told to stop.
+        Exception: What stopped the worker, if no signal did.
     """
     started_s = time.monotonic()
     metrics.CATCHING_UP_SECONDS.set_function(
@@ -97,7 +95,7 @@ def run_app(
 
 
 def _groups(app: StreamApp) -> dict[str, list[str]]:
-    """Whose lag to watch: the stream workers', and that of whoever embeds articles for the bundle served."""
+    """List the groups whose lag is watched: the stream workers', and that which embeds for their bundle."""
     groups = dict([stream_group(app.settings)])
     bundle = app.states.pooling.bundle
     if bundle != NO_BUNDLE:
@@ -109,9 +107,9 @@ async def _serve(
     app: StreamApp, on_ready: Callable[[], None] | None, parts: Collection[Future[None]]
 ) -> None:
     loop = asyncio.get_running_loop()
-    told_to_stop = asyncio.Event()
-    with handling_stop_signals(lambda number, frame: loop.call_soon_threadsafe(told_to_stop.set)):
-        waiting = asyncio.create_task(told_to_stop.wait())
+    stopped = asyncio.Event()
+    with handling_stop_signals(lambda number, frame: loop.call_soon_threadsafe(stopped.set)):
+        waiting = asyncio.create_task(stopped.wait())
         starting = asyncio.create_task(app.start())
         failing = asyncio.create_task(_first_failure(parts))
         try:
@@ -140,12 +138,12 @@ async def _serve(
 
 def _say_what_runs() -> None:
     stacks = "\n".join(format_task_stack(task) for task in asyncio.all_tasks())
-    log.error("not stopped within %.0f s; what is waited for:\n%s", _STOPS_WITHIN_S, stacks)
+    log.error("not stopped within %.0f s; tasks still waiting:\n%s", _STOPS_WITHIN_S, stacks)
 
 
 async def _first_failure(parts: Collection[Future[None]]) -> Exception:
-    """Wait until one of ``parts`` fails; one that ends otherwise was told to."""
-    # Shielded: who waits no longer cancels what watches the parts, not the parts.
+    """Wait until one of ``parts`` fails; one that ends without an error was asked to."""
+    # Shielded: cancelling this wait must not cancel the parts.
     running = [asyncio.shield(asyncio.wrap_future(part)) for part in parts]
     try:
         await asyncio.gather(*running)
@@ -156,7 +154,7 @@ async def _first_failure(parts: Collection[Future[None]]) -> Exception:
 
 
 def _collect_seldom() -> None:
-    """Leave what is loaded by now out of garbage collection, and look for cycles more seldom.
+    """Exempt loaded objects from garbage collection, and look for cycles less often.
 
     Events are many small objects that no cycle holds; each full collection walks through all users' states.
     """

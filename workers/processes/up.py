@@ -1,9 +1,9 @@
 """Everything on one machine: a local Kafka, the stream, the embedding worker, the index, the metrics.
 
-Guarantee: what was started is stopped in the reverse order, on Ctrl-C, on SIGTERM and on any failure; if this
-process is killed outright, the broker ends by itself. A broker that dies is started again, and if it cannot
-be, everything stops. A program that started all this may also have it stop when that program ends, in
-whatever way (:attr:`UpOptions.exit_with_stdin`).
+Guarantee: the parts are stopped in the reverse order of their start, on Ctrl-C, on SIGTERM and on any
+failure; if this process is killed outright, the broker ends by itself. A broker that dies is started again,
+and if that fails, everything stops. With :attr:`UpOptions.exit_with_stdin` everything also stops when the
+program that started it ends, in whatever way.
 """
 
 from __future__ import annotations
@@ -45,27 +45,27 @@ _STDIN = 0
 
 @dataclass(frozen=True, slots=True)
 class UpOptions:
-    """What to start beside the stream worker."""
+    """Parts to start beside the stream worker."""
 
     local_kafka: bool = True
-    """Start a broker; otherwise the settings name a running one."""
+    """Whether to start a broker; otherwise the settings name a running one."""
     kafka_port: int = 9_092
     kafka_properties: Mapping[str, str] = field(default_factory=dict)
-    """Of the broker started here, beside or instead of freshet's own."""
+    """Properties of the broker started here, beside freshet's own or in their place."""
     embed: bool = True
-    """Embed articles in this process; otherwise ``freshet embed`` does elsewhere."""
+    """Whether to embed articles in this process; otherwise ``freshet embed`` does elsewhere."""
     threads: int | None = None
     """CPU threads of the encoder; by default all cores but one, which answers requests."""
     exit_with_stdin: bool = False
-    """Stop when standard input ends: the pipe of a parent that has closed it, or that is gone."""
+    """Whether to stop when standard input ends: the pipe of a parent that has closed it, or is gone."""
 
 
 def run_up(settings: Settings, options: UpOptions, report: Callable[[str], None]) -> None:
-    """Start everything, tell ``report`` line by line, and serve until SIGINT or SIGTERM.
+    """Start everything, pass each step to ``report``, and serve until SIGINT or SIGTERM.
 
     Raises:
         FreshetError: Something could not be started; the text says what to do.
-        Exception: What stopped the system, if it was not told to stop.
+        Exception: What stopped the system, if no signal did.
     """
     parts: list[Future[None]] = []
     with ExitStack() as stack:
@@ -115,7 +115,7 @@ def run_up(settings: Settings, options: UpOptions, report: Callable[[str], None]
 
 
 def _terminate_with_stdin() -> None:
-    # Unbuffered: a thread that waits in sys.stdin holds a lock that the interpreter wants at its end.
+    # Unbuffered: a thread that waits in sys.stdin holds a lock that the interpreter needs at its exit.
     with suppress(OSError):
         while os.read(_STDIN, 1 << 16):
             pass
@@ -123,7 +123,7 @@ def _terminate_with_stdin() -> None:
 
 
 def _import_torch(settings: Settings, options: UpOptions) -> None:
-    """Ahead of its use: which bundle is promoted, and whether it reads text, is known when Kafka answers."""
+    """Import torch early: only when Kafka answers is it known whether the promoted bundle reads text."""
     if options.embed and settings.bundle is None:
         # torch is an extra: it is loaded only where articles are embedded, and without it some bundles are.
         with suppress(ImportError):
@@ -139,7 +139,7 @@ def _load(settings: Settings, options: UpOptions, bundle: Bundle | None) -> Open
 def _embed_in_background(
     settings: Settings, models: OpenModels, index: ArticleIndex, stack: ExitStack
 ) -> Future[None]:
-    """Run an embedding worker in a thread, until ``stack`` unwinds; how it ends."""
+    """Run an embedding worker in a thread until ``stack`` unwinds; the future ends with it."""
     from freshet.workers.processes.embedding.process import embedding_watchdog
     from freshet.workers.processes.embedding.worker import EmbeddingWorker
 
@@ -172,7 +172,7 @@ def _ready(settings: Settings) -> str:
 
 
 def _console(settings: Settings) -> str:
-    """The command that opens the console on this system, from any shell."""
+    """Build the command that opens the console on this system, from any shell."""
     fields = ("bootstrap_servers", "topic_prefix", "metrics_host", "metrics_port")
     differing = [name for name in fields if getattr(settings, name) != Settings.model_fields[name].default]
     options = [f"{option_name(name)} {getattr(settings, name)}" for name in differing]

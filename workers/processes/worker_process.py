@@ -1,74 +1,43 @@
-"""A worker as a process of its own: started as a user would start it, stopped in any case.
-
-What a benchmark or a test sees of it from outside is its topics, its log and its processor time.
-"""
+"""Workers as processes of their own, started as a user would start them, for benchmarks and tests."""
 
 from __future__ import annotations
 
 import json
 import math
 import os
-import signal
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import psutil
 
 from freshet.streams.settings import Settings
 from freshet.workers.errors import WorkerError
+from freshet.workers.processes.child_process import ChildProcess
 
-_STOP_TIMEOUT_S = 120.0
 _LOG_TAIL_BYTES = 3_000
 
 
 class WorkerEnded(WorkerError):
-    """A worker's process ended by itself."""
+    """The process of a worker ended by itself."""
 
 
-class WorkerProcess:
+class WorkerProcess(ChildProcess):
     """A Python module run as a program with freshet's settings; usable as a context manager.
 
     Args:
-        arguments: Of the Python interpreter: ``["-m", "freshet.workers", "stream"]``.
-        settings: Passed on in the environment.
-        log_file: Takes what the process writes to standard error, and to standard output.
+        arguments: Arguments of the Python interpreter, such as ``["-m", "freshet.workers", "stream"]``.
+        settings: Settings that the environment passes on.
+        log_file: File for the standard output and standard error of the process.
     """
 
     def __init__(self, arguments: Sequence[str], settings: Settings, log_file: Path) -> None:
-        log_file.parent.mkdir(parents=True, exist_ok=True)
-        self.log_file = log_file
-        with log_file.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, *arguments],
-                env=os.environ | _environment(settings),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    @property
-    def pid(self) -> int:
-        """The process' id."""
-        return self._process.pid
+        super().__init__(arguments, os.environ | _environment(settings), log_file)
 
     def check(self) -> None:
-        """Do nothing while the worker runs.
+        """Check that the worker runs.
 
         Raises:
-            WorkerEnded: It ended; the message carries the end of its log.
+            WorkerEnded: The worker ended; the message carries the end of its log.
         """
         if self._process.poll() is not None:
             tail = self.log_file.read_bytes()[-_LOG_TAIL_BYTES:].decode(errors="replace")
@@ -88,29 +57,18 @@ class WorkerProcess:
         """Wait until the worker ends by itself, and return its exit status.
 
         Raises:
-            subprocess.TimeoutExpired: It did not within ``timeout_s``.
+            subprocess.TimeoutExpired: The worker still runs after ``timeout_s``.
         """
         return self._process.wait(timeout_s)
 
-    def stop(self) -> int:
-        """Ask the worker to stop, kill it if it does not, and return its exit status."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-        try:
-            return self._process.wait(_STOP_TIMEOUT_S)
-        except BaseException:
-            self._process.kill()
-            self._process.wait()
-            raise
-
 
 def stream_worker(settings: Settings) -> WorkerProcess:
-    """One ``freshet stream``."""
+    """Start one ``freshet stream``."""
     return WorkerProcess(["-m", "freshet.workers", "stream"], settings, settings.data_dir / "stream.log")
 
 
 def embedding_worker(settings: Settings) -> WorkerProcess:
-    """One ``freshet embed``."""
+    """Start one ``freshet embed``."""
     return WorkerProcess(["-m", "freshet.workers", "embed"], settings, settings.data_dir / "embed.log")
 
 

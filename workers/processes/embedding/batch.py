@@ -35,10 +35,10 @@ class Refused:
 
 @dataclass(slots=True)
 class ArticleBatch:
-    """The records of one poll, decoded."""
+    """Decoded records of one poll."""
 
     articles: dict[str, tuple[Any, Article]] = field(default_factory=dict)
-    """By id: the record and the article, for articles to be embedded."""
+    """Articles to be embedded, with their records, by id."""
     deleted: set[str] = field(default_factory=set)
     """Ids whose last record is a tombstone."""
     refused: list[Refused] = field(default_factory=list)
@@ -49,12 +49,12 @@ class ArticleBatch:
         batch = cls()
         for record in records:
             try:
-                batch._add(record)
+                batch._take(record)
             except EventError as error:
                 batch.refused.append(Refused(record, str(error)))
         return batch
 
-    def _add(self, record: Any) -> None:
+    def _take(self, record: Any) -> None:
         if isinstance(record.value, UndecodableBatch):
             raise undecodable(record)
         if record.value is None:
@@ -87,7 +87,7 @@ class Embedded:
     bundle: str
 
     def event(self) -> ArticleVector:
-        """What is published: the vector's shortest decimals that read back as the same float32."""
+        """Make the event, with the shortest decimals of the vector that read back as the same float32."""
         article = self.article
         return ArticleVector(
             news_id=article.news_id,
@@ -101,7 +101,7 @@ class Embedded:
         )
 
     def indexed(self, previous: IndexedArticle | None) -> IndexedArticle:
-        """What the index holds; popularity and withdrawal stay those of ``previous``."""
+        """Make the index's article; popularity and withdrawal stay those of ``previous``."""
         article = self.article
         return IndexedArticle(
             news_id=article.news_id,
@@ -119,10 +119,10 @@ class Embedded:
 def embed(
     articles: Sequence[tuple[Any, Article]], encoder: TextEncoder, tower: ContentTower
 ) -> tuple[list[Embedded], list[Refused]]:
-    """Vectors of ``articles``; those that the encoder or the tower fail on are refused, and only those.
+    """Embed ``articles``; only those on which the encoder or the tower fails are refused.
 
     Raises:
-        Exception: The encoder fails on any text at all: then no article is to blame.
+        Exception: The encoder fails on every text, so that no article is to blame.
     """
     if not articles:
         return [], []

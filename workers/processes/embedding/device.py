@@ -1,7 +1,7 @@
-"""What texts are embedded on, as metrics: the device's name and, of a GPU, how full and how busy it is.
+"""Metrics of the device that embeds texts: its name and, for a GPU, its memory and utilisation.
 
 Guarantee: without a GPU no metric of one is served, so that a dashboard shows nothing and not 0. A GPU is
-asked when Prometheus asks; one that stops answering gives "not a number" and never breaks the page.
+read when Prometheus scrapes; one that stops answering gives "not a number" and never breaks the page.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ def show_device(device: torch.device, placement: str, encoder: str, bundle: str)
     """Serve the metrics of ``device`` from now on.
 
     Args:
-        device: Where the encoder computes.
-        placement: The same in words.
-        encoder: Its name.
-        bundle: The bundle whose vectors it helps to make.
+        device: The device on which the encoder computes.
+        placement: The device in words.
+        encoder: The encoder's name.
+        bundle: The bundle whose vectors the encoder helps to make.
     """
     metrics.EMBED_DEVICE.labels(placement, encoder, bundle).set(1)
     if device.type != "cuda":
@@ -60,7 +60,7 @@ def _number(measure: Callable[[], float]) -> Callable[[], float]:
         try:
             return measure()
         except Exception as error:
-            # Whatever it is, it would take all other metrics of the process with it.
+            # An exception would take all other metrics of the process with it.
             log.warning("the GPU does not say how it is: %r", error)
             return math.nan
 

@@ -1,4 +1,4 @@
-"""The models of one embedding worker: text encoder and content tower, of a bundle or untrained."""
+"""Models of one embedding worker: text encoder and content tower, of a bundle or untrained."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 class EncoderUnusable(WorkerError):
-    """The encoder that is named is not there, or it is not the one that is needed."""
+    """The encoder named is missing, or is not the one that the bundle needs."""
 
 
 class EncoderMetrics:
@@ -50,18 +50,18 @@ class NoTextEncoder:
     info = EncoderInfo("none", "none", 1)
 
     def encode(self, texts: Sequence[tuple[str, str]]) -> FloatMatrix:
-        """Zeros (n, 1)."""
+        """Return zeros (n, 1), float32."""
         return np.zeros((len(texts), 1), np.float32)
 
 
 @dataclass(frozen=True)
 class OpenModels:
-    """What makes article vectors of articles."""
+    """The models that make article vectors of articles."""
 
     encoder: TextEncoder
     tower: ContentTower
     described: str
-    """In words, for whoever starts a worker."""
+    """Description for the user who starts a worker."""
 
 
 def open_models(settings: Settings, bundle: Bundle | None = None, threads: int | None = None) -> OpenModels:
@@ -70,13 +70,13 @@ def open_models(settings: Settings, bundle: Bundle | None = None, threads: int |
     Args:
         settings: ``encoder``, ``pooling`` and ``dimension`` of an untrained tower; where a bundle was trained
             with an encoder from a folder, ``encoder`` names that folder.
-        bundle: A trained one.
+        bundle: A trained bundle, if there is one.
         threads: CPU threads of torch, for the whole process.
 
     Raises:
         BundleUnusable: The bundle's weights do not fit its manifest.
-        EncoderUnusable: There is no such encoder, its vectors have fewer dimensions than wanted, or it is not
-            the one that the bundle was trained with.
+        EncoderUnusable: There is no such encoder, its vectors have fewer dimensions than wanted, or the
+            bundle was trained with another one.
     """
     if bundle is None:
         transformer = _open_encoder(settings.encoder, settings.pooling, threads, None)
@@ -99,9 +99,9 @@ def open_models(settings: Settings, bundle: Bundle | None = None, threads: int |
 
 
 def encoder_location(bundle: Bundle, spec: EncoderSpec, settings: Settings) -> str:
-    """Where a bundle's encoder is: in the bundle, if it is tuned; else what the bundle or the settings name.
+    """Locate a bundle's encoder: in the bundle, if it is tuned; else as the bundle or the settings name it.
 
-    A bundle knows an encoder from a folder by the folder's last part only; the settings say where that is.
+    A bundle knows an encoder from a folder by the folder's last part only; the settings have the whole path.
     """
     if spec.tuned:
         return str(bundle.folder / ENCODER_FOLDER)
@@ -109,10 +109,10 @@ def encoder_location(bundle: Bundle, spec: EncoderSpec, settings: Settings) -> s
 
 
 def check_encoder(bundle: Bundle, spec: EncoderSpec, found: EncoderInfo, location: str) -> None:
-    """Make sure that text vectors are those that the tower was trained on.
+    """Check that the text vectors are those that the tower was trained on.
 
     Raises:
-        EncoderUnusable: They are not; names both encoders.
+        EncoderUnusable: They are not; the text names both encoders.
     """
     # A tuned encoder's name and weights are the bundle's own, whose version is a hash of them.
     same = (found.pooling, found.d) == (spec.pooling, spec.d) if spec.tuned else found == spec.info

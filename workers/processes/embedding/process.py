@@ -1,11 +1,11 @@
-"""Runs one embedding worker as a process of its own, until it is told to stop."""
+"""Runs one embedding worker as a process of its own, until a signal stops it."""
 
 from __future__ import annotations
 
 import logging
 import signal
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from types import FrameType
 
 from freshet.streams.index.bundle_index import index_of
@@ -24,7 +24,8 @@ log = logging.getLogger(__name__)
 
 _CONNECT_TIMEOUT_S = 30.0
 _UNHEALTHY_S = 300.0
-"""A poll's articles are committed together; a large encoder on a CPU takes more than a minute for them."""
+"""Time without a commit after which the worker is unhealthy. The articles of one poll are committed together,
+and a large encoder on a CPU takes more than a minute for them."""
 
 
 def run_embedding(settings: Settings, threads: int | None = None) -> None:
@@ -33,7 +34,7 @@ def run_embedding(settings: Settings, threads: int | None = None) -> None:
     Only a Qdrant server is written to: an embedded index belongs to the process that serves from it.
 
     Args:
-        settings: Where everything is, and which bundle or encoder.
+        settings: Addresses, folders, and the bundle or encoder.
         threads: CPU threads of the encoder.
 
     Raises:
@@ -47,29 +48,21 @@ def run_embedding(settings: Settings, threads: int | None = None) -> None:
     wait_for_broker(settings, _CONNECT_TIMEOUT_S)
     ensure_topics(settings)
     models = open_models(settings, open_bundle(settings), threads)
-    # Whether it gets partitions is the group's matter: there may be more workers than those.
+    # Ready even without partitions: there may be more workers than those.
     ready.set()
-    if settings.qdrant_url is None:
-        _run_watched(settings, EmbeddingWorker(settings, models.encoder, models.tower), models.tower.bundle)
-        return
-    index = index_of(settings, models.tower.d, serves=False)
-    index.open(models.tower.bundle)
-    try:
-        worker = EmbeddingWorker(settings, models.encoder, models.tower, index)
-        _run_watched(settings, worker, models.tower.bundle)
-    finally:
-        index.close()
-
-
-def _run_watched(settings: Settings, worker: EmbeddingWorker, bundle: str) -> None:
     with ExitStack() as stack:
+        index = None
+        if settings.qdrant_url is not None:
+            index = stack.enter_context(closing(index_of(settings, models.tower.d, serves=False)))
+            index.open(models.tower.bundle)
+        worker = EmbeddingWorker(settings, models.encoder, models.tower, index)
         if settings.metrics_port:  # else nobody would hear of it
-            stack.enter_context(embedding_watchdog(settings, worker, bundle))
+            stack.enter_context(embedding_watchdog(settings, worker, models.tower.bundle))
         _run_until_signal(worker)
 
 
 def embedding_watchdog(settings: Settings, worker: EmbeddingWorker, bundle: str) -> Watchdog:
-    """What looks after an embedding worker while it runs."""
+    """Make the watchdog of an embedding worker."""
     groups = dict([embedding_group(settings, bundle)])
     return Watchdog(settings, lambda: groups, worker.owned, member=worker.member, unhealthy_s=_UNHEALTHY_S)
 

@@ -1,9 +1,9 @@
 """The embedding worker: articles in; vectors in the index and on ``article-vectors`` out.
 
 Guarantees: a record's offset is committed only after its vector is in the index and acknowledged on
-``article-vectors``, or its dead letter is acknowledged, so whatever crashes or is down, no article is lost.
-A redelivered article gives the same vector again, up to the rounding of the encoder's number format, because
-a text of another batch is padded otherwise. An outage of the index or of Kafka stops the commits, never the
+``article-vectors``, or its dead letter is acknowledged, so no crash and no outage loses an article. A
+redelivered article gives the same vector again, up to the rounding of the encoder's number format, because
+texts in another batch get another padding. An outage of the index or of Kafka stops the commits, never the
 worker's membership in its group.
 
 Workers with the same bundle share the partitions of ``articles``. Another bundle is another consumer group,
@@ -46,26 +46,22 @@ log = logging.getLogger(__name__)
 _AGENT = "embedding"
 _CONNECT_TIMEOUT_S = 30.0
 _POLL_MS = 250
-"""How long stopping may wait for the next record."""
+"""The longest that a stop waits for the next record."""
 _PAUSED_POLL_MS = 100
 _MAX_ARTICLES = 256
-"""Of one poll: about a second's work for two CPU cores."""
+"""The most articles of one poll: about a second's work for two CPU cores."""
 _FIRST_ARTICLES = 16
-"""Of the first poll, of which nobody knows how long a large encoder takes for them."""
+"""Articles of the first poll, before it is known how long the encoder takes for them."""
 _BATCHES_IN_AN_INTERVAL = 10
-"""A member that polls no more often than that is expelled, and would embed the same articles for ever."""
+"""The least polls in ``max_poll_interval_s``: a member that polls too late is expelled, and would embed the
+same articles for ever."""
 _SEND_TIMEOUT_MS = 10_000
-"""Far below the five minutes after which a member that does not poll is expelled."""
+"""Limit of one delivery, far below the five minutes after which a member that does not poll is expelled."""
 _RECONNECT_MS = 1_000
-"""The longest wait between two attempts to reach a broker; by default 30 s, while articles age."""
+"""The longest pause between two attempts to connect; the default of 30 s would let articles age."""
 _FIRST_RETRY_S = 0.2
 _LAST_RETRY_S = 5.0
 _REPORT_EVERY_S = 10.0
-
-
-def group_id(settings: Settings, bundle: str) -> str:
-    """The consumer group that embeds articles for ``bundle``."""
-    return embedding_group(settings, bundle)[0]
 
 
 class EmbeddingWorker:
@@ -73,9 +69,9 @@ class EmbeddingWorker:
 
     Args:
         settings: Where Kafka is, and the topics' prefix.
-        encoder: Texts to vectors.
-        tower: Text vectors to article vectors.
-        index: Where vectors are found; without it they only go to ``article-vectors``.
+        encoder: The encoder of texts to text vectors.
+        tower: The tower from text vectors to article vectors.
+        index: The index to write to; without it vectors only go to ``article-vectors``.
 
     Raises:
         ValueError: The index holds vectors of another dimension than the tower makes.
@@ -97,10 +93,11 @@ class EmbeddingWorker:
         self._articles = topic_name(settings, topics.ARTICLES.name)
         self._vectors = topic_name(settings, topics.ARTICLE_VECTORS.name)
         self._dead_letters = topic_name(settings, topics.DEAD_LETTERS.name)
+        self._group, _ = embedding_group(settings, tower.bundle)
         self._traces = RecordTraces(settings, EMBED)
         self._stopping = threading.Event()
         self._positions: dict[TopicPartition, int] = {}
-        """Committed, of the partitions that are assigned."""
+        """Committed offsets of the partitions assigned."""
         self._owned: frozenset[TopicPartition] = frozenset()
         self._waiting = False
         self._max_articles = _FIRST_ARTICLES
@@ -109,10 +106,10 @@ class EmbeddingWorker:
         self._consumer: Any = None
         self._producer: Any = None
         self.ready = threading.Event()
-        """Set while partitions are assigned, so that an article published now is embedded at once."""
+        """An event, set while partitions are assigned: an article published then is embedded at once."""
 
     def run(self) -> None:
-        """Work in this thread until :meth:`stop`, then leave the group with everything done committed.
+        """Work in this thread until :meth:`stop`, then commit what is done and leave the group.
 
         Raises:
             KafkaUnreachable: No broker answers at the start.
@@ -136,7 +133,7 @@ class EmbeddingWorker:
                 self._settings,
                 self._articles,
                 client_id=self._client_id,
-                group_id=group_id(self._settings, self._tower.bundle),
+                group_id=self._group,
                 auto_offset_reset="earliest",
                 max_poll_records=_MAX_ARTICLES,
                 session_timeout_ms=round(self._settings.session_timeout_s * 1_000),
@@ -153,20 +150,20 @@ class EmbeddingWorker:
             self._producer.close(timeout=10)
 
     def stop(self) -> None:
-        """Have :meth:`run` return when the batch at hand is done; from any thread, any number of times."""
+        """Let :meth:`run` return when the batch at hand is done. Thread-safe; repeated calls do nothing."""
         self._stopping.set()
 
     def owned(self) -> frozenset[TopicPartition]:
-        """The partitions whose articles it has to get done; from any thread.
+        """Partitions whose articles this worker has to embed. Thread-safe.
 
-        None during an outage of what it writes to, in which nobody gets any done.
+        There are none during an outage of the index or of Kafka, in which no worker can embed any.
         """
         return frozenset() if self._waiting else self._owned
 
     def member(self) -> Member:
-        """This worker's place in its group; from any thread."""
+        """This worker's place in its group. Thread-safe."""
         return Member(
-            group=group_id(self._settings, self._tower.bundle),
+            group=self._group,
             topics=[self._articles],
             name=self._client_id,
             reading=frozenset((tp.topic, tp.partition) for tp in self._owned),
@@ -195,13 +192,13 @@ class EmbeddingWorker:
                 reported_s, embedded = time.monotonic(), 0
 
     def _read(self) -> dict[TopicPartition, int]:
-        """The first offset of each partition that has not been polled, or passed as one without a record."""
+        """Return the first offset of each partition that has been neither polled nor passed over."""
         assigned = self._consumer.assignment()
         found = {partition: self._consumer.position(partition, timeout_ms=0) for partition in assigned}
         return {partition: offset for partition, offset in found.items() if offset is not None}
 
     def _handle(self, records: Sequence[Any], read: Mapping[TopicPartition, int]) -> int:
-        """Embed, write, commit ``read``; the number of articles embedded. A stop returns early."""
+        """Embed, write, and commit ``read``; return the number of articles embedded. A stop returns early."""
         started = time.perf_counter()
         metrics.EVENTS.labels(self._articles).inc(len(records))
         for record in records:
@@ -236,7 +233,7 @@ class EmbeddingWorker:
         return len(embedded)
 
     def _fit_polls(self, articles: int, took_s: float) -> None:
-        """Have the next poll bring as many articles as are embedded well within the poll interval."""
+        """Size the next poll so that its articles are embedded well within the poll interval."""
         if took_s > self._settings.max_poll_interval_s / _BATCHES_IN_AN_INTERVAL:
             self._max_articles = max(1, self._max_articles // 2)
         elif articles >= self._max_articles:
@@ -297,7 +294,7 @@ class EmbeddingWorker:
             log.warning("offsets were not committed, the next commit covers them: %r", error)
 
     def _until_available(self, write: Callable[[], None]) -> bool:
-        """Repeat ``write`` until what it writes to is there. False: stopped before that."""
+        """Repeat ``write`` until its target is available; return false if stopped before that."""
         delay_s = _FIRST_RETRY_S
         while True:
             try:
@@ -313,7 +310,7 @@ class EmbeddingWorker:
             delay_s = min(2 * delay_s, _LAST_RETRY_S)
 
     def _stay_in_group(self, seconds: float) -> None:
-        """Wait, polling without taking records: a member that does not poll is expelled."""
+        """Wait and poll without taking records, because a member that does not poll is expelled."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and not self._stopping.is_set():
             self._consumer.pause(*self._consumer.assignment())

@@ -16,10 +16,10 @@ import time
 import uuid
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
-from types import MappingProxyType, TracebackType
-from typing import IO
+from types import MappingProxyType
+from typing import IO, Self
 
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
@@ -55,10 +55,10 @@ class LocalKafka:
 
     Args:
         data_dir: freshet's data folder; the broker's files go to its sub-folder ``kafka``.
-        port: To listen on; a free one is chosen at each start unless given.
-        cache_dir: Of the jars; the user's cache unless given.
-        properties: Of the broker, beside or instead of freshet's own.
-        start_timeout_s: How long the broker may take to answer.
+        port: Port of the broker; by default a free one is chosen at each start.
+        cache_dir: Folder of the jars; by default the user's cache.
+        properties: Properties of the broker, beside freshet's own or in their place.
+        start_timeout_s: Seconds that the broker may take to answer.
     """
 
     def __init__(
@@ -82,13 +82,11 @@ class LocalKafka:
         self._starting = threading.RLock()
         self._stopping = threading.Event()
 
-    def __enter__(self) -> LocalKafka:
+    def __enter__(self) -> Self:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     @property
@@ -96,7 +94,7 @@ class LocalKafka:
         """``host:port`` of the running broker.
 
         Raises:
-            BrokerFailed: It was not started.
+            BrokerFailed: The broker was not started.
         """
         if self._port is None:
             raise BrokerFailed("The local Kafka is not running: call start() first.")
@@ -109,20 +107,20 @@ class LocalKafka:
 
     @property
     def pid(self) -> int | None:
-        """Of the guard, whose only child is the broker; None when not started."""
+        """The id of the guard, whose only child is the broker; ``None`` before the start."""
         return None if self._guard is None else self._guard.pid
 
     def is_running(self) -> bool:
-        """Whether the broker's process lives."""
+        """Whether the broker's process runs."""
         return self._guard is not None and self._guard.poll() is None
 
     @property
     def exit_status(self) -> int | None:
-        """The status of a broker that has ended by itself, 128 and the signal's number if one killed it."""
+        """Status of a broker that has ended by itself: 128 plus the signal's number if one killed it."""
         return None if self._guard is None else self._guard.poll()
 
     def start(self) -> None:
-        """Start the broker and wait until it answers. Does nothing while it runs.
+        """Start the broker, if it does not run, and wait until it answers.
 
         Raises:
             JavaNotFound: There is no Java to run it.
@@ -160,9 +158,9 @@ class LocalKafka:
                     raise
 
     def stop(self) -> None:
-        """Stop the broker and wait until it has closed its log. Does nothing when it does not run.
+        """Stop the broker, if it runs, and wait until it has closed its log.
 
-        From any thread: a start under way in another one fails.
+        Thread-safe: a start under way in another thread fails.
         """
         self._stopping.set()
         with self._starting:
@@ -189,7 +187,8 @@ class LocalKafka:
                 f"Port {self._wanted_port} on {HOST} is in use. Choose another, or, if that is a Kafka, "
                 f"use it with --bootstrap-servers {HOST}:{self._wanted_port}."
             )
-        self._port, controller_port = _free_ports(self._wanted_port)
+        free_port, controller_port = free_ports(2)
+        self._port = self._wanted_port or free_port
         properties = _server_properties(self._port, controller_port) | dict(self._properties)
         lines = "".join(f"{key}={value}\n" for key, value in properties.items())
         (self._folder / "server.properties").write_text(lines, encoding="ascii")
@@ -224,15 +223,9 @@ class LocalKafka:
             return
         cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
         command = [java, "-XX:TieredStopAtLevel=1", *_LOG_OPTIONS, "-cp", class_path]
-        command += [
-            "kafka.tools.StorageTool",
-            "format",
-            "--ignore-formatted",
-            "--config",
-            "server.properties",
-        ]
-        # One word: an id may begin with a dash.
-        command += [f"--cluster-id={cluster_id}"]
+        command += ["kafka.tools.StorageTool", "format", "--ignore-formatted"]
+        # The id is part of its option's word, because it may begin with a dash.
+        command += ["--config", "server.properties", f"--cluster-id={cluster_id}"]
         with self._console_file.open("wb") as console:
             try:
                 run = subprocess.run(
@@ -276,7 +269,7 @@ class LocalKafka:
         )
 
     def _log_tail(self) -> list[str]:
-        """The last lines that this start has written: of the log, and of what Java itself has to say."""
+        """Read the last lines that this start has written to the log, and Java to its console."""
         lines: list[str] = []
         for file, start in ((self.log_file, self._log_start_bytes), (self._console_file, 0)):
             with suppress(FileNotFoundError), file.open("rb") as log:
@@ -287,7 +280,7 @@ class LocalKafka:
 
 
 class _PortTaken(Exception):
-    """The broker could not bind the port that was free a moment ago."""
+    """Another program has taken a port that was free a moment ago."""
 
 
 def _is_free(port: int) -> bool:
@@ -301,33 +294,28 @@ def _is_free(port: int) -> bool:
         return True
 
 
-def _free_ports(wanted: int | None) -> tuple[int, int]:
-    """The broker's port, and another one for the controller."""
-    with socket.socket() as first, socket.socket() as second:
-        first.bind((HOST, 0))
-        second.bind((HOST, 0))
-        return wanted or first.getsockname()[1], second.getsockname()[1]
+def free_ports(n: int) -> list[int]:
+    """Find ``n`` ports of this machine that nobody uses now."""
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(n)]
+        for probe in probes:
+            probe.bind((HOST, 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 def _accepts_connections(port: int) -> bool:
-    try:
-        with socket.create_connection((HOST, port), timeout=1.0):
-            return True
-    except OSError:
-        return False
+    with suppress(OSError), socket.create_connection((HOST, port), timeout=1.0):
+        return True
+    return False
 
 
 def _has_a_broker(bootstrap_servers: str) -> bool:
-    try:
-        admin = KafkaAdminClient(bootstrap_servers=[bootstrap_servers], request_timeout_ms=5_000)
-    except KafkaError:
-        return False
-    try:
+    with (
+        suppress(KafkaError),
+        closing(KafkaAdminClient(bootstrap_servers=[bootstrap_servers], request_timeout_ms=5_000)) as admin,
+    ):
         return len(admin.describe_cluster()["brokers"]) > 0
-    except KafkaError:
-        return False
-    finally:
-        admin.close()
+    return False
 
 
 def _server_properties(port: int, controller_port: int) -> dict[str, str]:

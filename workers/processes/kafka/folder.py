@@ -1,4 +1,4 @@
-"""Who owns the local broker's folder: one broker at a time, and nobody once its last process is gone."""
+"""Ownership of the local broker's folder: one broker at a time, and none once its last process is gone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _POLL_S = 0.05
 
 @contextmanager
 def own_folder(folder: Path) -> Iterator[IO[str]]:
-    """The folder's lock file, locked; a process that inherits it keeps the lock for its own life.
+    """Lock the folder's lock file; a process that inherits the open file keeps the lock for its own life.
 
     A broker whose freshet is gone needs a moment to close its logs, and is waited for.
 
@@ -46,7 +46,7 @@ def own_folder(folder: Path) -> Iterator[IO[str]]:
 
 
 def write_owner(lock: IO[str], bootstrap_servers: str) -> None:
-    """Note for others that this process runs a broker in the folder, and where it listens."""
+    """Write down for others that this process runs a broker in the folder, and its address."""
     lock.seek(0)
     lock.truncate()
     json.dump({"freshet_pid": os.getpid(), "bootstrap_servers": bootstrap_servers}, lock)
@@ -64,7 +64,7 @@ def _read_owner(lock: IO[str]) -> _Owner:
     with suppress(ValueError, KeyError):
         record = json.loads(lock.read())
         return _Owner(int(record["freshet_pid"]), str(record["bootstrap_servers"]))
-    # Its owner is between locking and writing: it is starting.
+    # The owner is starting: it has locked the file, but not written yet.
     return _Owner(0, "HOST:PORT")
 
 

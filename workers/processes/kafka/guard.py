@@ -22,14 +22,14 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 
 STOP_TIMEOUT_S = 20.0
-"""What the broker gets between SIGTERM and SIGKILL to close its logs."""
+"""Time between SIGTERM and SIGKILL, in which the broker closes its logs."""
 
 _POLL_S = 0.5
 _PR_SET_PDEATHSIG = 1
 
 
 def guard(command: Sequence[str], parent_pid: int, inherited_fds: Sequence[int] = ()) -> int:
-    """Run a command until it ends by itself, the parent goes, or SIGTERM or SIGINT comes; returns its status.
+    """Run a command until it ends by itself, the parent goes, or SIGTERM or SIGINT comes; return its status.
 
     Args:
         command: The program and its arguments; it inherits standard output and standard error.
@@ -64,7 +64,7 @@ def guard(command: Sequence[str], parent_pid: int, inherited_fds: Sequence[int] 
 
 
 def _die_with_parent() -> Callable[[], None] | None:
-    """On Linux, what the child calls before it becomes the broker; looked up here, where locks are safe."""
+    """On Linux, make the function that the child calls before it becomes the broker."""
     if not sys.platform.startswith("linux"):
         return None
     libc = ctypes.CDLL(None)
@@ -76,7 +76,7 @@ def _die_with_parent() -> Callable[[], None] | None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """``PARENT_PID LOCK_FD PROGRAM [ARGUMENT...]``; the program's status, or 128 + the signal it died of."""
+    """Run ``PARENT_PID LOCK_FD PROGRAM [ARGUMENT...]``; return its status, or 128 + a signal."""
     parent_pid, lock_fd, *command = arguments
     status = guard(command, int(parent_pid), [int(lock_fd)])
     return status if status >= 0 else 128 - status

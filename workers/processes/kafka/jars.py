@@ -1,8 +1,8 @@
-"""Brings Apache Kafka's jars to this machine, once, and proves that they are the ones freshet was built with.
+"""Fetches Apache Kafka's jars to this machine, once, and verifies their checksums.
 
-They live in one folder per Kafka version in the user's cache. A folder under its final name is whole: it is
-filled under another name, every file's SHA-256 is compared with ``kafka/jars.sha256``, and only then is it
-renamed. What an interrupted run has fetched is used by the next. Every start compares the checksums again.
+The jars are in one folder per Kafka version in the user's cache. A folder under its final name is complete:
+it is filled under another name, every file's SHA-256 is compared with ``kafka/jars.sha256``, and only then is
+it renamed. The next run uses what an interrupted one has fetched. Every start compares the checksums again.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _MAVEN_TIMEOUT_S = 900.0
 _HTTP_TIMEOUT_S = 15.0
 _HTTP_ATTEMPTS = 3
 _AT_ONCE = 8
-"""Most jars are small: connecting takes longer than fetching."""
+"""Parallel downloads: most jars are small, so that connecting takes longer than fetching."""
 _PARTIAL_CONTENT = 206
 
 
@@ -45,9 +45,9 @@ class Jar:
     """One jar, as Maven repositories name it."""
 
     path: str
-    """Relative to a repository's root."""
+    """Path relative to a repository's root."""
     sha256: str
-    """Hexadecimal."""
+    """Checksum in hexadecimal."""
 
     @property
     def name(self) -> str:
@@ -57,7 +57,7 @@ class Jar:
 
 @cache
 def pinned_jars() -> tuple[Jar, ...]:
-    """What the local broker's class path consists of, from ``kafka/jars.sha256``."""
+    """Read the list of the local broker's jars, from ``kafka/jars.sha256``."""
     lines = (KAFKA_RESOURCES / "jars.sha256").read_text(encoding="ascii").splitlines()
     return tuple(Jar(path, sha256) for sha256, _, path in (line.partition("  ") for line in lines))
 
@@ -70,18 +70,18 @@ def kafka_version() -> str:
 
 
 def default_cache_dir() -> Path:
-    """``$XDG_CACHE_HOME/freshet``, else ``~/.cache/freshet``."""
+    """Folder ``$XDG_CACHE_HOME/freshet``, by default ``~/.cache/freshet``."""
     cache_home = os.environ.get("XDG_CACHE_HOME")
     return (Path(cache_home) if cache_home else Path.home() / ".cache") / "freshet"
 
 
 def jars_dir(cache_dir: Path | None = None) -> Path:
-    """Where the pinned version's jars are, or would be."""
+    """Folder for the jars of the pinned version."""
     return (cache_dir or default_cache_dir()) / f"kafka-{kafka_version()}"
 
 
 def unusable_jars(folder: Path, jars: Sequence[Jar] | None = None) -> list[Jar]:
-    """The jars that are missing from a folder or differ from their checksums."""
+    """Find the jars that are missing from a folder or differ from their checksums."""
     return [jar for jar in jars or pinned_jars() if not _matches(folder / jar.name, jar)]
 
 
@@ -92,12 +92,12 @@ def ensure_jars(
     maven: str | None = "mvn",
     repository: str = MAVEN_CENTRAL,
 ) -> Path:
-    """The folder with every pinned jar, after fetching what is missing: by HTTPS, else by Maven.
+    """Fetch the pinned jars that are missing, by HTTPS or else by Maven, and return their folder.
 
     Args:
-        cache_dir: Holds one folder per Kafka version; the user's cache unless given.
-        jars: The pinned jars unless given.
-        maven: The program, which knows its user's mirror, for what HTTPS leaves; None does without.
+        cache_dir: Folder with one folder per Kafka version; by default the user's cache.
+        jars: Jars to fetch; by default the pinned ones.
+        maven: Program for jars that HTTPS did not fetch, which knows its user's mirror; ``None``: none.
         repository: Root address of a Maven repository.
 
     Raises:
@@ -151,13 +151,10 @@ def _fill(folder: Path, wanted: Sequence[Jar], maven: str | None, repository: st
 
 
 def _fetch_by_maven(program: str, partial: Path) -> list[str]:
-    """Let Maven copy the dependency tree; returns what went wrong, in words."""
+    """Let Maven copy the dependency tree; return what went wrong, in words."""
     command = [program, "--batch-mode", "--quiet", "--file", str(KAFKA_RESOURCES / "pom.xml")]
-    command += [
-        "dependency:copy-dependencies",
-        f"-DoutputDirectory={partial.resolve()}",
-        "-DincludeScope=runtime",
-    ]
+    command += ["dependency:copy-dependencies", f"-DoutputDirectory={partial.resolve()}"]
+    command += ["-DincludeScope=runtime"]
     try:
         run = subprocess.run(
             command,
@@ -179,7 +176,7 @@ def _fetch_by_maven(program: str, partial: Path) -> list[str]:
 
 
 def _fetch_by_https(missing: Sequence[Jar], partial: Path, repository: str, console: Terminal) -> list[str]:
-    """Download jars, some at once, up to the first failure; returns what went wrong, in words."""
+    """Download jars, several at once, until the first failure; return what went wrong, in words."""
     what = f"Apache Kafka {kafka_version()}: fetching {len(missing)} jars"
     if not console.is_terminal:
         console.print(f"{what} ...")
@@ -203,11 +200,11 @@ def _fetch_by_https(missing: Sequence[Jar], partial: Path, repository: str, cons
 
 
 def _download(address: str, partial: Path, jar: Jar) -> None:
-    """Fetch one jar, going on from where an earlier try has stopped.
+    """Fetch one jar, from where an earlier attempt has stopped.
 
     Raises:
         OSError: The repository did not deliver.
-        ValueError: It delivered something else than the pinned jar.
+        ValueError: The file delivered is not the pinned jar.
     """
     unfinished = partial / f"{jar.name}.part"
     for attempt in range(1, _HTTP_ATTEMPTS + 1):
@@ -247,7 +244,7 @@ def _append(address: str, unfinished: Path) -> None:
 
 
 def _without_damaged(folder: Path, jars: Sequence[Jar]) -> list[Jar]:
-    """The jars still wanted, after deleting files under their names that are not they."""
+    """Return the jars still wanted, after deleting damaged files under their names."""
     unusable = unusable_jars(folder, jars)
     for jar in unusable:
         (folder / jar.name).unlink(missing_ok=True)

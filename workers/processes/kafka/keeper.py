@@ -1,7 +1,7 @@
-"""Starts the local broker again when it has died: a few times, then its end is final.
+"""Restarts the local broker when it has died: a few times, then its end is final.
 
-Guarantee: the broker comes back at the same address with everything that it has acknowledged, since a process
-that is killed leaves what it wrote to the operating system. One that cannot stay alive is given up.
+Guarantee: the broker comes back at the same address with everything that it has acknowledged, since the
+operating system keeps the writes of a killed process. A broker that keeps dying is given up.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import logging
 import time
 from collections import deque
 from concurrent.futures import Future
-from types import TracebackType
 
 from freshet.workers.errors import BrokerFailed
 from freshet.workers.processes.background_thread import BackgroundThread
@@ -19,11 +18,11 @@ from freshet.workers.processes.kafka.broker import LocalKafka
 log = logging.getLogger(__name__)
 
 MAX_STARTS = 3
-"""So often it is started again within ``PERIOD_S``; what killed it by then will not stop doing so."""
+"""The most restarts within ``PERIOD_S``; after that, the cause is not going to go away."""
 PERIOD_S = 600.0
 _POLL_S = 0.1
 _PAUSE_S = 1.0
-"""Before a start that follows one that failed: what it needs may be free by then, such as its port."""
+"""Pause after a failed start: what the broker needs, such as its port, may be free then."""
 _JOIN_TIMEOUT_S = 30.0
 
 
@@ -31,7 +30,7 @@ class KafkaKeeper(BackgroundThread):
     """A thread beside a running broker; a context manager that stops the broker at its end.
 
     Args:
-        kafka: Started, at a port that was given: clients know no other.
+        kafka: A started broker, at a port that was given, since clients know no other.
     """
 
     def __init__(self, kafka: LocalKafka) -> None:
@@ -39,14 +38,12 @@ class KafkaKeeper(BackgroundThread):
         self._kafka = kafka
         self._starts_s: deque[float] = deque(maxlen=MAX_STARTS)
         self.given_up: Future[None] = Future()
-        """Fails with :class:`BrokerFailed` when the broker is started no more; otherwise it never ends."""
+        """Future that fails with :class:`BrokerFailed` when the broker is given up; else it never ends."""
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._kafka.stop()  # ends a start under way, too
-        super().__exit__(kind, error, trace)
+        super().__exit__()
 
     def _run(self) -> None:
         while not self._stop.wait(_POLL_S):
@@ -60,11 +57,11 @@ class KafkaKeeper(BackgroundThread):
                 return
 
     def _start_again(self) -> None:
-        """Start the broker, however often that takes.
+        """Start the broker, in several attempts if need be.
 
         Raises:
-            BrokerFailed: It has been started as often as it may be.
-            Exception: It can no longer be started.
+            BrokerFailed: The restarts allowed are used up.
+            Exception: The broker can no longer be started.
         """
         ended = f"The local Kafka ended with status {self._kafka.exit_status}"
         while not self._kafka.is_running():
