@@ -1,4 +1,4 @@
-"""How well a bundle ranks the headlines of later tests, beside ridge regression on frozen text vectors."""
+"""Pairwise accuracy of a bundle on later headline tests, beside ridge regression on frozen text vectors."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ class HeadlineReport:
 
 
 def headline_scores(bundle: Bundle, headlines: Sequence[str]) -> NDArray[np.float32]:
-    """What the population makes of each headline (n,) float32: its vector's dot product with a new user's.
+    """Score headlines (n,) float32 for the population: dot products of their vectors with a new user's.
 
     Raises:
         BundleError: The bundle has no text encoder or no population.
-        ValueError: Its text encoder is not here.
+        ValueError: The text encoder is not available.
     """
     manifest = bundle.manifest
     spec = manifest.encoder
@@ -77,16 +77,16 @@ def headline_scores(bundle: Bundle, headlines: Sequence[str]) -> NDArray[np.floa
 
 
 def evaluate_headlines(bundle: Bundle, tests: HeadlineTests, until: float | None = None) -> HeadlineReport:
-    """Measure on the weeks after those that the bundle was trained on, with ridge fitted on those before.
+    """Measure a bundle on the weeks after its training, beside ridge regression fitted before them.
 
     Args:
-        bundle: Trained on the earlier weeks of ``tests``.
+        bundle: A bundle trained on the earlier weeks of ``tests``.
         tests: All weeks.
-        until: The share of the weeks before; by default what the bundle was trained with.
+        until: Share of the weeks before the measured ones; by default that of the bundle's training.
 
     Raises:
         BundleError: The bundle cannot score headlines.
-        ValueError: Too few weeks, or no significant pair among them.
+        ValueError: There are too few weeks, or no significant pair among them.
     """
     trained_until = bundle.manifest.training.settings.get("until", DEFAULT_UNTIL)
     before, later = tests.split_weeks(float(trained_until) if until is None else until)
@@ -111,7 +111,7 @@ def evaluate_headlines(bundle: Bundle, tests: HeadlineTests, until: float | None
 
 
 def frozen_vectors(parts: Sequence[HeadlineTests]) -> list[FloatMatrix]:
-    """Text vectors (arms, d) of each part's headlines, of the encoder as it comes."""
+    """Encode the headlines of each part into text vectors (arms, d) by the pretrained encoder."""
     encoder = TransformerEncoder(RIDGE_ENCODER)
     return [encoder.encode([(headline, "") for headline in part.headlines]) for part in parts]
 

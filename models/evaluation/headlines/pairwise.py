@@ -1,4 +1,4 @@
-"""Pairwise accuracy: how often the headline that was clicked more often has the higher score."""
+"""Pairwise accuracy of headline scores: the share of pairs ordered as their click-through rates are."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from freshet.models.evaluation.ranking_metrics import DEFAULT_CONFIDENCE, DEFAUL
 
 @dataclass(frozen=True)
 class PairwiseAccuracy:
-    """How many pairs were ordered as their test ordered them."""
+    """Share of pairs that the scores order as the test does."""
 
     accuracy: float
     low: float
     """Lower end of the accuracy's interval, from a bootstrap over tests."""
     high: float
     pairs: int
-    """Pairs measured."""
+    """Measured pairs."""
     share: float
-    """Of all pairs with unequal click rates, those measured."""
+    """Share of the measured pairs among all pairs with unequal click rates."""
     tests: int
-    """Tests with a pair that was measured."""
+    """Tests with a measured pair."""
 
 
 def pairwise_accuracy(
@@ -36,21 +36,21 @@ def pairwise_accuracy(
     confidence: float = DEFAULT_CONFIDENCE,
     seed: int = 0,
 ) -> PairwiseAccuracy:
-    """Share of pairs of arms of one test of which the arm with the higher click rate scores higher.
+    """Measure the share of pairs of arms of one test whose arm with the higher click rate scores higher.
 
-    Every pair counts once, however large its test; a tie of scores counts one half. By default only pairs
-    whose click rates differ significantly count: two-proportion z-test with pooled variance, two-sided
-    p < 0.05, no correction for the number of pairs (:func:`headline_pairs`). About 1 pair in 20 without any
-    difference passes that test, with a better arm that is one by chance, so that a perfect model stays
-    below 1. The interval is a percentile bootstrap over whole tests, as pairs of a test share arms.
+    Every pair counts once, and a tie of scores one half. By default only pairs count whose click rates differ
+    significantly: two-proportion z-test with pooled variance, two-sided p < 0.05, not corrected for the
+    number of pairs (:func:`headline_pairs`). About 1 in 20 pairs without a difference passes that test by
+    chance, so that a perfect model stays below 1. The interval is a percentile bootstrap over whole tests,
+    because the pairs of a test share arms.
 
     Args:
-        tests: What was measured.
+        tests: The headline tests.
         scores: Shape (arms,), larger is better.
-        significant_only: Otherwise all pairs with unequal click rates count.
-        resamples: Bootstrap samples.
-        confidence: Of the interval, between 0 and 1.
-        seed: Of the resampling.
+        significant_only: False to count all pairs with unequal click rates.
+        resamples: Number of bootstrap samples.
+        confidence: Coverage of the interval, between 0 and 1.
+        seed: Seed of the resampling.
 
     Raises:
         ValueError: There is not one score for each arm, a score is not finite, or no pair is left.

@@ -1,4 +1,4 @@
-"""Ridge regression of click rates on text vectors, within tests: the baseline of headline ranking.
+"""Ridge regression of click rates on text vectors within tests, the baseline of headline ranking.
 
 With x the text vectors and y the logarithm of the smoothed click rates, both centred within each test by
 impressions (weights n), the weights are those that minimise
@@ -6,8 +6,8 @@ impressions (weights n), the weights are those that minimise
     sum_i n_i (y_i - w . x_i)^2 / sum_i n_i + penalty * s * |w|^2
 
 where x is scaled to unit variance first and s is the mean of its variances within tests (Hoerl and Kennard,
-"Ridge Regression", Technometrics 1970). Centring leaves out what differs between tests: story, hour, page.
-It is linear, so it knows each direction of the text vectors, and no combination of them.
+"Ridge Regression", Technometrics 1970). Centring removes differences between tests: story, hour, page. The
+model is linear in the text vectors, without interactions.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from freshet.models.ports import FloatMatrix
 
 PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 PRIOR_CLICKS = 20.0
-"""Smoothing: each arm has so many clicks more, at its test's own click rate."""
+"""Smoothing: clicks added to each arm, at its test's own click rate."""
 _TINY = 1e-3
-"""A dimension that hardly varies is no feature; dividing by its deviation would make it one."""
+"""Lower bound of deviations, relative to the largest value: dividing by less would inflate noise."""
 
 
 @dataclass(frozen=True)
 class RidgeBaseline:
-    """The chosen penalty, what it came to on the validation tests, and the scores of the later ones."""
+    """Ridge regression with the penalty chosen on the validation tests."""
 
     penalty: float
     validation_accuracy: float
     scores: NDArray[np.float64]
-    """Shape (arms of the later tests,)."""
+    """Shape (arms of the later tests,): their scores."""
 
 
 def log_click_rates(tests: HeadlineTests) -> NDArray[np.float64]:
-    """Logarithms of smoothed click rates (arms,), centred within each test: what a model is to predict."""
+    """Logarithms of smoothed click rates (arms,), centred within each test: the target of the regression."""
     test = tests.test_of_arm
     clicks, shown = tests.clicks.astype(np.float64), tests.impressions.astype(np.float64)
     whole = (np.bincount(test, clicks) + 1.0) / (np.bincount(test, shown) + 1.0)
@@ -50,7 +50,7 @@ def log_click_rates(tests: HeadlineTests) -> NDArray[np.float64]:
 
 
 def ridge_weights(tests: HeadlineTests, text_vectors: FloatMatrix, penalty: float) -> NDArray[np.float64]:
-    """The weights (d,) of the text vectors (arms, d); see the module.
+    """Fit the weights (d,) of text vectors (arms, d).
 
     Raises:
         ValueError: There is not one vector for each arm, or the penalty is not positive.
@@ -76,14 +76,14 @@ def ridge_baseline(
     text_vectors: Sequence[FloatMatrix],
     penalties: Sequence[float] = PENALTIES,
 ) -> RidgeBaseline:
-    """Choose the penalty by the pairwise accuracy on ``validation``, then fit anew on all before ``later``.
+    """Choose the penalty by pairwise accuracy on ``validation``, then refit on all tests before ``later``.
 
     Args:
         train: The earliest tests.
-        validation: Those after them.
-        later: Those to be scored.
-        text_vectors: (arms, d) of each of the three.
-        penalties: To choose from.
+        validation: The tests after them.
+        later: The tests to score.
+        text_vectors: Text vectors (arms, d) of each of the three.
+        penalties: Candidate penalties.
     """
     vectors, held, scored = text_vectors
     accuracies = [
@@ -97,7 +97,7 @@ def ridge_baseline(
 
 
 def _centred(columns: NDArray[np.floating], tests: HeadlineTests) -> NDArray[np.float64]:
-    """Columns (arms, c) less their mean over each test's impressions."""
+    """Subtract from columns (arms, c) their mean over each test's impressions."""
     shown = tests.impressions[:, None].astype(np.float64)
     starts = tests.arm_start[:-1]
     means = np.add.reduceat(columns * shown, starts) / np.add.reduceat(shown, starts)

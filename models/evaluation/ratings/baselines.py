@@ -1,7 +1,7 @@
-"""What any model of ratings must beat: popularity, recent popularity, and the neighbours of what was liked.
+"""Baselines for lists from ratings: popularity, recent popularity and item-based neighbours.
 
-A model that loses to popularity has learned nothing about users that is worth its training. On ratings cut in
-time the strongest of them is often recent popularity: what is new is what people come back to rate.
+A model that loses to popularity has learned nothing about users. On ratings split in time, recent popularity
+is often the strongest baseline: users come back to rate new items.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ SECONDS_PER_DAY = 86_400.0
 def decayed_counts(
     ratings: Ratings, now_s: float, half_life_s: float = math.inf, minimum_rating: float = 0.0
 ) -> NDArray[np.float64]:
-    """Of each item (items,), the sum over its ratings of ``2 ** (-(now - t) / half_life)``.
+    """Sum ``2 ** (-(now - t) / half_life)`` over the ratings of each item (items,).
 
     Args:
-        ratings: Ratings after ``now_s`` are left out.
+        ratings: Ratings, of which those after ``now_s`` are left out.
         now_s: Unix seconds.
-        half_life_s: Infinite for plain counts.
-        minimum_rating: Ratings below do not count.
+        half_life_s: Half-life; infinite for plain counts.
+        minimum_rating: Lowest rating that counts.
     """
     counted = (ratings.rating >= minimum_rating) & (ratings.time_s <= now_s)
     weights = np.exp2(-(now_s - ratings.time_s[counted]) / half_life_s)
@@ -37,7 +37,7 @@ def decayed_counts(
 def popularity_scorer(
     ratings: Ratings, half_life_s: float = math.inf, minimum_rating: float = 0.0
 ) -> ItemScorer:
-    """Every user gets what has most ratings, decayed to the time of the last one."""
+    """Score items by their number of ratings, decayed to the time of the last one."""
     counts = decayed_counts(ratings, float(ratings.time_s[-1]), half_life_s, minimum_rating)
 
     def scores(users: NDArray[np.int32]) -> NDArray[np.floating]:
@@ -49,17 +49,17 @@ def popularity_scorer(
 def item_neighbours_scorer(
     ratings: Ratings, *, neighbours: int = 50, shrinkage: float = 10.0, minimum_rating: float = 4.0
 ) -> ItemScorer:
-    """What resembles the items that the user liked (Sarwar et al., "Item-based collaborative filtering").
+    """Score items by item-based collaborative filtering (Sarwar et al., WWW 2001).
 
-    That is of 2001. The similarity of i and j is ``n_ij / (sqrt(n_i n_j) + shrinkage)`` with ``n_ij`` the
-    users who liked both (the shrunk cosine of Bell and Koren, 2007). A user who liked nothing is served by
-    popularity. Takes memory in the square of the number of items.
+    The similarity of i and j is ``n_ij / (sqrt(n_i n_j) + shrinkage)`` with ``n_ij`` the users who liked both
+    (the shrunk cosine of Bell and Koren, 2007). Users who liked nothing get popularity. Memory grows with the
+    square of the number of items.
 
     Args:
-        ratings: To learn from.
-        neighbours: Of each item; the others have similarity 0.
-        shrinkage: Makes little of what few users say.
-        minimum_rating: From here on a user liked an item.
+        ratings: Training ratings.
+        neighbours: Neighbours of each item; other items have similarity 0.
+        shrinkage: Shrinkage of similarities that rest on few users.
+        minimum_rating: Lowest rating of a liked item.
     """
     liked = ratings.rating >= minimum_rating
     likes = np.zeros((len(ratings.user_ids), len(ratings.item_ids)), np.float32)

@@ -1,8 +1,8 @@
-"""Predicted ratings of a bundle, and how far they are from those given, beside what needs no model.
+"""Rating prediction by a bundle: its RMSE, beside baselines without a model.
 
-A bundle trained on ratings predicts ``bias + user.bias + article.bias + user . article``, whatever of these
-it has, clipped to the range of the ratings it was trained on (weight ``rating.range``). A user or an item
-that it does not know contributes nothing.
+A bundle trained on ratings predicts ``bias + user.bias + article.bias + user . article``, with those terms
+that it has, clipped to the range of its training ratings (weight ``rating.range``). Unknown users and items
+contribute nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from freshet.models.evaluation.ratings.metrics import rmse_estimate
 
 
 def rate(bundle: Bundle, ratings: Ratings) -> NDArray[np.float32]:
-    """Predict ratings (n,), in stars, from users and items alone; the given ones are not read.
+    """Predict ratings (n,), in stars, from the users and items of ``ratings``.
 
     Raises:
         BundleError: The bundle was not trained on ratings.
@@ -49,31 +49,31 @@ def rate(bundle: Bundle, ratings: Ratings) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class RatingReport:
-    """Errors on ratings that training did not see, in stars, with bootstrap intervals."""
+    """RMSEs on ratings that were not trained on, in stars."""
 
     ratings: int
     model: Estimate
-    """The root mean squared error of the bundle."""
+    """RMSE of the bundle."""
     mean: Estimate
-    """Of the mean of all training ratings."""
+    """RMSE of the mean training rating."""
     means: Estimate
-    """Error of the biases of users and items alone."""
+    """RMSE of the user and item biases."""
     new_users: int
-    """Ratings by users without one in the training part."""
+    """Ratings by users without a training rating."""
     new_items: int
-    """Ratings of items without one in the training part."""
+    """Ratings of items without a training rating."""
 
     @property
     def methods(self) -> dict[str, Estimate]:
-        """The errors by name, the bundle's last."""
+        """RMSEs by method, the bundle's last."""
         return {"mean": self.mean, "user and item means": self.means, "bundle": self.model}
 
 
 def held_out(manifest: Manifest, ratings: Ratings) -> tuple[Ratings, Ratings]:
-    """What a bundle's training saw, validation included, and the rest, by the split that training made.
+    """Split ratings as the bundle's training did, into those trained or validated on and the rest.
 
     Raises:
-        BundleError: It was trained on other ratings, or on all, or does not say how they were split.
+        BundleError: It was trained on other ratings, or on all, or its manifest has no split.
     """
     record = manifest.training
     if record.data_sha256 != ratings.sha256:
@@ -91,11 +91,11 @@ def evaluate_ratings(bundle: Bundle, ratings: Ratings) -> RatingReport:
     """Measure a bundle on the ratings that its training left out.
 
     Args:
-        bundle: Trained on a random part of ``ratings``.
+        bundle: A bundle trained on a random part of ``ratings``.
         ratings: The whole set.
 
     Raises:
-        BundleError: As :func:`rate` and :func:`held_out`.
+        BundleError: See :func:`rate` and :func:`held_out`.
     """
     seen, rest = held_out(bundle.manifest, ratings)
     predictions = rate(bundle, rest)
@@ -114,17 +114,17 @@ def evaluate_ratings(bundle: Bundle, ratings: Ratings) -> RatingReport:
 def extreme_titles(
     bundle: Bundle, ratings: Ratings, components: int = 3, count: int = 5, min_ratings: int = 50
 ) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
-    """The films at both ends of the first principal components of the item vectors: what a model found.
+    """List the films at both ends of the first principal components of the item vectors.
 
     Args:
-        bundle: With item vectors by id.
-        ratings: For the titles, and to leave out items with fewer than ``min_ratings``.
-        components: How many.
+        bundle: A bundle with item vectors by id.
+        ratings: Ratings with titles.
+        components: Number of components.
         count: Films at each end.
-        min_ratings: Films with few ratings have vectors near zero.
+        min_ratings: Fewest ratings of a listed film; with few ratings, vectors are near zero.
 
     Returns:
-        For each component, the titles at its lower and at its upper end; which end is which is arbitrary.
+        The titles at the lower and the upper end of each component; the sign of a component is arbitrary.
     """
     vectors = FeatureTower(bundle).id_vectors(ratings.item_ids)
     often = np.bincount(ratings.item, minlength=len(ratings.item_ids)) >= min_ratings

@@ -1,26 +1,25 @@
-r"""How good a list of k items is for a user: the protocol that published two-tower figures on ratings use.
+r"""Metrics of top-k lists from ratings, by the protocol of published two-tower figures.
 
-The ratings are cut in time: the last 20 % are the test. What a user rated before the cut is never recommended
-again; a test rating of at least 4 stars is what a list should have found. Every metric is the mean over users
-of the metric of one user's list, with :math:`y_r = 1` where the item of rank r is found and P the number to
-be found:
+Ratings are split in time: the last 20 % are the test. Items that a user rated before the cut are not
+recommended again; items that the user rates with at least 4 stars after it are relevant. Every metric is the
+mean over users, with :math:`y_r = 1` if the item at rank r is relevant, and P relevant items:
 
 - NDCG@k :math:`= \sum_{r \le k} y_r / \log_2(r + 1) \;/\; \sum_{r \le \min(k, P)} 1 / \log_2(r + 1)`
   (Järvelin and Kekäläinen, 2002)
-- HitRate@k: whether any :math:`y_r` is 1; recall@k :math:`= \sum y_r / P`; precision@k :math:`= \sum y_r / k`
-- MRR@k: 1 / the first r with :math:`y_r = 1`, 0 where there is none (Voorhees, TREC-8, 1999)
+- HitRate@k: 1 if any :math:`y_r` is 1; recall@k :math:`= \sum y_r / P`; precision@k :math:`= \sum y_r / k`
+- MRR@k: 1 / r for the first r with :math:`y_r = 1`, 0 if there is none (Voorhees, TREC-8, 1999)
 - coverage@k: the share of the recommendable items that is in any list (Herlocker et al., 2004)
 
-Recommendable is what anybody rated before the cut; test ratings of other items are left out and counted.
-Users without ratings before the cut are **new**: published figures leave them out ("cold users dropped").
-Here they are measured, as a segment of their own, because a system must serve them.
+Items with a rating before the cut are recommendable; test ratings of other items are left out and counted.
+Users without ratings before the cut are **new**. Published figures leave them out ("cold users dropped");
+here they are a segment of their own, because a system must serve them.
 
-**How this fits the published figure** (RePlay's two-tower notebook on MovieLens 100K: NDCG@10 .0345,
+**Comparison with the published figure** (RePlay's two-tower notebook on MovieLens 100K: NDCG@10 .0345,
 HitRate@10 .2211, coverage@10 .1912, for "751 users, 1,616 items with 20 or more events"). In MovieLens 100K
-every user has 20 ratings or more; a minimum of 20 for items too would leave 938 of them. 751 users and 1,616
-items are exactly those of the first 80 % in time, unfiltered, and 95 of the 751 have something to be found:
-.2211 is 21 of 95. So the segment **known** with ``minimum_item_ratings = 1`` is the published protocol. With
-95 users it is a small test: the interval beside each figure says how small.
+every user has at least 20 ratings; a minimum of 20 for items too would leave 938 of them. The first 80 % in
+time have exactly 751 users and 1,616 items without any filter, and 95 of the 751 have relevant items: .2211
+is 21 of 95. So the segment **known** with ``minimum_item_ratings = 1`` is the published protocol. A test of
+95 users is small, as the intervals show.
 """
 
 from __future__ import annotations
@@ -39,10 +38,10 @@ from freshet.models.evaluation.list_metrics import coverage
 from freshet.models.evaluation.ranking_metrics import Estimate, bootstrap, estimates_by_name
 
 ItemScorer = Callable[[NDArray[np.int32]], NDArray[np.floating]]
-"""Users (B,), by number, to scores (B, items), larger is better."""
+"""Function from user numbers (B,) to scores (B, items), larger is better."""
 
 METRICS = ("ndcg", "hit_rate", "recall", "precision", "mrr")
-"""What is measured of each list, in this order."""
+"""Metrics of each list, in this order."""
 
 _CHUNK = 256
 """Users scored at once."""
@@ -50,7 +49,7 @@ _CHUNK = 256
 
 @dataclass(frozen=True)
 class TopNProtocol:
-    """What is measured; the defaults are those of the published figure.
+    """Settings of the protocol; the defaults are those of the published figure.
 
     Raises:
         ValueError: A value is out of range.
@@ -58,16 +57,15 @@ class TopNProtocol:
 
     k: int = 10
     until: float = 0.8
-    """The share of the ratings that may be learned from."""
+    """Share of the ratings before the cut."""
     relevant_rating: float = 4.0
-    """A test rating from here on is to be found."""
+    """Lowest test rating of a relevant item."""
     minimum_user_ratings: int = 20
-    """Of all of a user's ratings; the others are left out altogether."""
+    """Fewest ratings of a user in the whole set; other users are left out."""
     minimum_item_ratings: int = 1
-    """Before the cut: an item with fewer is not recommended."""
+    """Fewest ratings of a recommendable item before the cut."""
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         if self.k < 1 or self.minimum_user_ratings < 1 or self.minimum_item_ratings < 1:
             raise ValueError("k and the minimum of ratings must be at least 1")
         if not 0.0 < self.until < 1.0:
@@ -76,7 +74,7 @@ class TopNProtocol:
 
 @dataclass(frozen=True)
 class TopNSplit:
-    """Ratings before and after the cut, of the users who count."""
+    """Ratings before and after the cut, of users with enough ratings."""
 
     before: Ratings
     after: Ratings
@@ -85,10 +83,10 @@ class TopNSplit:
 
     @classmethod
     def of(cls, ratings: Ratings, protocol: TopNProtocol) -> TopNSplit:
-        """Cut ``ratings`` in time, and leave out users with too few.
+        """Split ``ratings`` in time, and leave out users with too few.
 
         Raises:
-            ValueError: Nothing is left before or after the cut.
+            ValueError: No rating is left before or after the cut.
         """
         before, after = time_split(ratings, protocol.until)
         counts = np.bincount(ratings.user, minlength=len(ratings.user_ids))
@@ -97,7 +95,7 @@ class TopNSplit:
 
     @classmethod
     def cut(cls, before: Ratings, after: Ratings, protocol: TopNProtocol) -> TopNSplit:
-        """Of ratings that are cut already.
+        """Take ratings that are already split.
 
         Raises:
             ValueError: One of the parts is empty.
@@ -112,38 +110,38 @@ class TopNSplit:
 
 @dataclass(frozen=True)
 class TopNSegment:
-    """Means over the users of one segment."""
+    """Mean metrics of the users of one segment."""
 
     users: int
     ratings: int
-    """To be found."""
+    """Relevant items of all users."""
     metrics: Mapping[str, Estimate]
-    """By :data:`METRICS`, with the k: ``ndcg@10``. Empty without users."""
+    """Estimates by the names of :data:`METRICS` with the k, such as ``ndcg@10``; empty without users."""
     coverage: float
-    """Of the recommendable items, in these users' lists."""
+    """Coverage of the recommendable items by these users' lists."""
 
 
 @dataclass(frozen=True)
 class TopNReport:
-    """One scorer's figures."""
+    """Metrics of one scorer."""
 
     protocol: TopNProtocol
     items: int
-    """Recommendable."""
+    """Recommendable items."""
     left_out_ratings: int
-    """Of the test, high enough, but of an item that cannot be recommended."""
+    """High enough test ratings of items that are not recommendable."""
     segments: Mapping[str, TopNSegment]
-    """``known`` (users with ratings before the cut: the published protocol), ``new``, and ``all``."""
+    """Segments ``known`` (users with ratings before the cut: the published protocol), ``new`` and ``all``."""
 
 
 def evaluate_topn(split: TopNSplit, scorer: ItemScorer, protocol: TopNProtocol, seed: int = 0) -> TopNReport:
-    """Measure the lists that a scorer's best items make.
+    """Measure the lists of a scorer's best items.
 
     Args:
-        split: Its ratings after the cut are looked at only to see what the lists have found.
-        scorer: Has learned from nothing after the cut.
-        protocol: What to measure.
-        seed: Of the bootstrap over users (Efron and Tibshirani, 1993).
+        split: The ratings before and after the cut.
+        scorer: A scorer fitted before the cut.
+        protocol: Settings of the protocol.
+        seed: Seed of the bootstrap over users (Efron and Tibshirani, 1993).
     """
     after = split.after
     relevant = after.rating >= protocol.relevant_rating
@@ -166,15 +164,15 @@ def evaluate_topn(split: TopNSplit, scorer: ItemScorer, protocol: TopNProtocol, 
 
 
 def top_items(split: TopNSplit, scorer: ItemScorer, users: NDArray[np.int32], k: int) -> NDArray[np.int64]:
-    """The best ``k`` recommendable items that each user had not rated before the cut.
+    """Select the best ``k`` recommendable items that each user had not rated before the cut.
 
-    Equal scores are in the order of the items' numbers, which says nothing about the ratings.
+    Equal scores are in the order of the items' numbers, which is independent of the ratings.
 
     Returns:
-        Shape (users, k), -1 where fewer are left.
+        Shape (users, k), -1 where fewer items are left.
 
     Raises:
-        ValueError: The scorer gives another shape, or NaN.
+        ValueError: The scores have another shape, or are NaN.
     """
     n_items = len(split.recommendable)
     rated = PositiveIndex(
@@ -199,11 +197,15 @@ def top_items(split: TopNSplit, scorer: ItemScorer, users: NDArray[np.int32], k:
 
 
 def list_metrics(hits: NDArray[np.bool_], to_find: NDArray[np.integer]) -> NDArray[np.float64]:
-    """The metrics of lists, shape (lists, len(METRICS)).
+    """Metrics (lists, len(METRICS)) of lists.
 
     Args:
-        hits: Shape (lists, k): whether the item of each rank is one to be found.
-        to_find: Shape (lists,), at least 1: how many there are.
+        hits: Shape (lists, k): whether the item at each rank is relevant.
+        to_find: Shape (lists,): numbers of relevant items, at least 1.
+
+    >>> values = list_metrics(np.array([[False, True, False]]), np.array([2]))
+    >>> dict(zip(METRICS, values[0].round(3).tolist()))["mrr"]
+    0.5
     """
     k = hits.shape[1]
     discounts = 1.0 / np.log2(np.arange(k) + 2.0)
@@ -215,15 +217,15 @@ def list_metrics(hits: NDArray[np.bool_], to_find: NDArray[np.integer]) -> NDArr
 
 
 def evaluate_bundle_topn(bundle: Bundle, ratings: Ratings, protocol: TopNProtocol) -> TopNReport:
-    """A bundle's figures on the ratings after its cut; what ``freshet evaluate`` shows of a MovieLens folder.
+    """Measure a bundle on the ratings after its cut, as ``freshet evaluate`` does for a MovieLens folder.
 
     Args:
-        bundle: Trained on the same folder, on nothing after ``protocol.until``.
+        bundle: A bundle trained on the same folder, before ``protocol.until``.
         ratings: All ratings of the folder.
-        protocol: What to measure.
+        protocol: Settings of the protocol.
 
     Raises:
-        BundleError: The bundle has learned from ratings after the cut, or cannot score users.
+        BundleError: The bundle was trained on ratings after the cut, or cannot score users.
     """
     split = TopNSplit.of(ratings, protocol)
     end_s = bundle.manifest.training.end_s
@@ -237,7 +239,7 @@ def evaluate_bundle_topn(bundle: Bundle, ratings: Ratings, protocol: TopNProtoco
 
 
 def bundle_item_scorer(bundle: Bundle, ratings: Ratings) -> ItemScorer:
-    """Scores ``user.table[u] . v_i + article.bias[i]``; an unknown user has row 0, the population.
+    """Score ``user.table[u] . v_i + article.bias[i]``; an unknown user has row 0, the population.
 
     Raises:
         BundleError: The bundle has no vectors by user, or its items need more than their ids.

@@ -1,25 +1,22 @@
-r"""Gradient-boosted trees as plain arrays: what was fitted elsewhere, scored by NumPy alone.
+r"""Gradient-boosted trees as plain arrays, scored by NumPy alone.
 
-A tree asks of one input after another whether it is at most a threshold, until it arrives at a leaf; the
-model's output is the sum of all trees' leaves (Friedman, "Greedy function approximation: a gradient boosting
-machine", Annals of Statistics 2001). What trees can do and a weighted sum cannot: bends, thresholds and
-interactions, such as a click-through rate that counts for less when it rests on few impressions. What they
-cannot do: go beyond the values that they were fitted on, or change a little when one impression was seen;
-they must be fitted anew.
+The output is the sum of all trees' leaves (Friedman, "Greedy function approximation: a gradient boosting
+machine", Annals of Statistics 2001). Unlike a weighted sum, trees model non-linearities, thresholds and
+interactions, such as a click-through rate that counts for less if it rests on few impressions. They do not
+extrapolate, and cannot be updated by one impression, only refitted.
 
 **Inputs** are the candidate's features minus their means over the slate, and the logarithm of the slate's
-size (:func:`tree_inputs`): a ranking compares candidates with each other, and without this the trees would
-spend their splits on which slates have more clicks. So an output depends on the other candidates, but not on
-their order. **Outputs** are centred in the slate too, which changes no ranking.
+size (:func:`tree_inputs`): a ranking compares candidates with each other, and otherwise the trees would
+spend their splits on slates with more clicks. So an output depends on the other candidates, but not on their
+order. **Outputs** are centred in the slate too, which changes no ranking.
 
-**Scoring** asks all questions of all trees at once. A question answered with no rules out the leaves on its
-left; of the leaves that remain, the leftmost is the one (Lucchese et al., "QuickScorer", SIGIR 2015). That is
-a comparison, a bitwise or, and no loop.
+**Scoring** evaluates all splits of all trees at once. A split whose condition is false rules out the leaves
+on its left, and the leftmost leaf that remains is the one (Lucchese et al., "QuickScorer", SIGIR 2015). That
+is a comparison and a bitwise or, without a loop.
 
-**Contributions** follow the path to the leaf: a question adds to its feature's contribution by how much the
-mean output of the training rows below it changes (Saabas, "Interpreting random forests", 2014). They sum
-exactly to the output. They are those of the path taken: of two features that say the same, the one asked
-first gets the most.
+**Contributions** follow the path to the leaf: a split adds the change in the mean output of the training rows
+below to its feature's contribution (Saabas, "Interpreting random forests", 2014). They sum exactly to the
+output. Of two equivalent features, the one nearer to the root gets the most.
 """
 
 from __future__ import annotations
@@ -39,22 +36,19 @@ SLATE_SIZE: Final = "log_slate_size"
 TREE_INPUTS: Final = (*FEATURES, SLATE_SIZE)
 """The columns of :func:`tree_inputs`, in order."""
 MAX_LEAVES: Final = 16
-"""Of a tree: one bit each."""
+"""Largest number of leaves of a tree, one bit each."""
 MAX_TREES: Final = 512
 MAX_JSON_BYTES: Final = 4 * 2**20
-"""The largest possible text, with 17 digits a number, is half of it."""
+"""Largest size of a model's text, twice that of the largest model with 17 digits a number."""
 
 _MAX_VALUE = 1e6
 
 
 def tree_inputs(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What the trees are asked about a slate.
+    """Inputs (n, len(TREE_INPUTS)) of a slate: ``x`` minus the mean of each column, and log(n).
 
     Args:
         x: Shape (n, len(FEATURES)): the features of all of a slate's candidates, n at least 1.
-
-    Returns:
-        Shape (n, len(TREE_INPUTS)): ``x`` minus the mean of each column, and log(n).
     """
     inputs = np.empty((len(x), len(TREE_INPUTS)), np.float32)
     np.subtract(x, x.mean(axis=0, dtype=np.float64).astype(np.float32), out=inputs[:, :-1])
@@ -64,30 +58,31 @@ def tree_inputs(x: NDArray[np.float32]) -> NDArray[np.float32]:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """One tree, its nodes in any order but for the root, which is the first."""
+    """Tree of nodes in any order, the root first."""
 
     column: Sequence[int]
-    """Of the input asked about at each node; -1 at a leaf."""
+    """Column of the input at each node; -1 at a leaf."""
     threshold: Sequence[float]
-    """A row goes left if its input is at most this; 0 at a leaf."""
+    """Largest input of the rows that go left; 0 at a leaf."""
     left: Sequence[int]
-    """Nodes; -1 at a leaf."""
+    """Left child; -1 at a leaf."""
     right: Sequence[int]
+    """Right child; -1 at a leaf."""
     value: Sequence[float]
-    """Mean output of the training rows that arrive at each node; a leaf's own."""
+    """Mean output of the training rows at each node; a leaf's output."""
 
 
 class BoostedTrees:
-    """A fitted model; it does not change.
+    """Fitted, immutable model.
 
     Args:
-        trees: At most ``MAX_TREES``, each of at most ``MAX_LEAVES`` leaves.
-        intercept: Added to their sum.
-        inputs: Names of what ``column`` counts.
+        trees: At most ``MAX_TREES`` trees of at most ``MAX_LEAVES`` leaves.
+        intercept: Constant added to the sum of the leaves.
+        inputs: Names of the columns.
 
     Raises:
-        ValueError: A tree is none: a cycle, a node that does not exist, an input that is not there, a number
-            that is not finite or far too large; or there are too many of them. The message names the tree.
+        ValueError: There are too many trees, or one has a cycle, an unknown node or column, or a number that
+            is not finite or far too large. The message names the tree.
     """
 
     def __init__(
@@ -103,7 +98,7 @@ class BoostedTrees:
         self.intercept = intercept
         self.inputs = inputs
         n, questions = len(trees), MAX_LEAVES - 1
-        # Questions that a tree does not have ask whether anything is above infinity.
+        # Missing splits compare with infinity, which no input exceeds.
         self._columns = np.zeros((questions, n), np.intp)
         self._thresholds = np.full((questions, n), np.inf, np.float32)
         self._ruled_out = np.zeros((questions, n), np.uint16)
@@ -127,14 +122,14 @@ class BoostedTrees:
         return hash((len(self.trees), self.intercept, self.inputs))
 
     def output(self, inputs: NDArray[np.float32]) -> NDArray[np.float64]:
-        """The sum of the intercept and of all trees' leaves, shape (n,), of rows (n, len(self.inputs))."""
+        """Sum the intercept and all trees' leaves (n,) for rows (n, len(self.inputs))."""
         values = self._leaf_values[np.arange(len(self.trees))[:, None], self._leaves(inputs)]
         total: NDArray[np.float64] = values.sum(axis=0)
         total += self.intercept
         return total
 
     def score(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Outputs (n,), of mean 0, for a slate's candidates with features (n, len(FEATURES))."""
+        """Score a slate's candidates (n,), with mean 0, by features (n, len(FEATURES))."""
         if not len(x) or not self.trees:
             return np.zeros(len(x))
         output = self.output(tree_inputs(x))
@@ -142,12 +137,12 @@ class BoostedTrees:
         return centred
 
     def contributions(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
-        """What each input adds to each of a slate's scores, shape (n, len(TREE_INPUTS)).
+        """Contributions (n, len(TREE_INPUTS)) of each input to each of a slate's scores.
 
-        A row sums to :meth:`score`'s, a column to 0.
+        A row sums to the candidate's score, a column to 0.
 
         Args:
-            x: Shape (n, len(FEATURES)): as for :meth:`score`, the whole slate.
+            x: Shape (n, len(FEATURES)): the whole slate.
         """
         total = np.zeros((len(x), len(self.inputs)))
         if not len(x) or not self.trees:
@@ -158,25 +153,16 @@ class BoostedTrees:
         return total
 
     def to_json(self) -> str:
-        """All of it as text; :meth:`from_json` gives an equal model."""
-        trees = [
-            {
-                "column": list(tree.column),
-                "threshold": list(tree.threshold),
-                "left": list(tree.left),
-                "right": list(tree.right),
-                "value": list(tree.value),
-            }
-            for tree in self.trees
-        ]
-        return orjson.dumps({"inputs": self.inputs, "intercept": self.intercept, "trees": trees}).decode()
+        """Serialise the model as text for :meth:`from_json`."""
+        model = {"inputs": self.inputs, "intercept": self.intercept, "trees": self.trees}
+        return orjson.dumps(model).decode()
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """The model whose :meth:`to_json` this was.
+        """Read a model from the text of :meth:`to_json`.
 
         Raises:
-            ValueError: It is not, is larger than ``MAX_JSON_BYTES``, or was fitted to other inputs.
+            ValueError: The text is no model, is larger than ``MAX_JSON_BYTES``, or has other inputs.
         """
         if len(text) > MAX_JSON_BYTES:
             raise ValueError(
@@ -194,11 +180,11 @@ class BoostedTrees:
         return cls(trees, intercept)
 
     def _leaves(self, inputs: NDArray[np.float32]) -> NDArray[np.intp]:
-        """The leaf, counted from the left, that each row arrives at in each tree, shape (trees, n)."""
+        """Find the leaf (trees, n) of each row in each tree, counted from the left."""
         columns = np.ascontiguousarray(inputs.T)
-        above = np.take(columns, self._columns, axis=0) > self._thresholds[:, :, None]
-        ruled_out = np.bitwise_or.reduce(above * self._ruled_out[:, :, None], axis=0)
-        # The lowest bit that is not set: as many as there are set ones below it.
+        above = np.take(columns, self._columns, axis=0) > self._thresholds[:, :, None]  # (splits, trees, n)
+        ruled_out = np.bitwise_or.reduce(above * self._ruled_out[:, :, None], axis=0)  # (trees, n)
+        # The position of the lowest bit that is not set is the number of set bits below it.
         lowest = ~ruled_out & (ruled_out + np.uint16(1))
         leaves: NDArray[np.intp] = np.bitwise_count(lowest - np.uint16(1)).astype(np.intp)
         return leaves
@@ -225,18 +211,18 @@ class BoostedTrees:
 
 
 class _Walk:
-    """Visits a tree from left to right."""
+    """Walk through a tree from left to right."""
 
     def __init__(self, tree: Tree, inputs: int) -> None:
         self._tree = tree
         self._inputs = inputs
         self.seen: set[int] = set()
         self.questions: list[tuple[int, np.float32, int]] = []
-        """Column, threshold, and the leaves on the left as bits."""
+        """Column, threshold, and bits of the leaves on the left."""
         self._leaves = 0
 
     def leaves(self, node: int, path: NDArray[np.float64]) -> list[tuple[float, NDArray[np.float64]]]:
-        """Value and path contributions of each leaf below ``node``."""
+        """List the value and the path's contributions of each leaf below ``node``."""
         tree = self._tree
         if not 0 <= node < len(tree.column) or node in self.seen:
             raise ValueError(f"node {node} does not exist or is below two others")
@@ -261,16 +247,12 @@ class _Walk:
 
 
 def _below(threshold: float) -> np.float32:
-    """The largest float32 that is at most ``threshold``: no float32 is on another side of it."""
+    """Round down to float32, which keeps every float32 input on its side of ``threshold``."""
     rounded = np.float32(threshold)
     return rounded if float(rounded) <= threshold else np.nextafter(rounded, np.float32(-np.inf))
 
 
 def _tree(parts: Mapping[str, Any]) -> Tree:
-    return Tree(
-        tuple(int(value) for value in parts["column"]),
-        tuple(float(value) for value in parts["threshold"]),
-        tuple(int(value) for value in parts["left"]),
-        tuple(int(value) for value in parts["right"]),
-        tuple(float(value) for value in parts["value"]),
-    )
+    column, left, right = (tuple(map(int, parts[name])) for name in ("column", "left", "right"))
+    threshold, value = (tuple(map(float, parts[name])) for name in ("threshold", "value"))
+    return Tree(column, threshold, left, right, value)

@@ -1,20 +1,18 @@
-"""Trees on top of the online ranker: what bends and interacts is fitted anew, what it is worth is learned.
+"""Gradient-boosted trees stacked on the online ranker, which learns their weight.
 
-The trees (:mod:`freshet.models.evaluation.trees.boosted_trees`) are fitted to a sliding window of
-impressions, again whenever enough has been learned since. Their output is one more input of an
-:class:`~freshet.models.ranking.online_ranker.OnlineRanker`, which learns its weight with those of the
-features, from 0 on (stacking; Wolpert, Neural Networks 1992). So trees that are of no use get no weight, and
-between two fits the ranker still learns from every impression.
+Trees (:mod:`freshet.models.evaluation.trees.boosted_trees`) are refitted to a sliding window of impressions
+whenever enough has been learned since. Their output is one more input of an
+:class:`~freshet.models.ranking.online_ranker.OnlineRanker`, which learns its weight from 0 on (stacking;
+Wolpert, Neural Networks 1992). So useless trees get no weight, and the ranker still learns from every
+impression between two fits.
 
-That weight is the likelihood's choice, which is not always what ranks best. So the output is added once more,
-times one of a few shares: the one whose scores had the highest AUC so far, each impression ranked before it
-was learned from (follow the leader; Hannan, "Approximation to Bayes risk in repeated play", 1957).
+That weight maximises the likelihood, which is not always the best ranking. So the output is added once more,
+times one of a few shares: the one with the highest prequential AUC so far (follow the leader; Hannan,
+"Approximation to Bayes risk in repeated play", 1957).
 
-Guarantees: trees are fitted only to impressions that :meth:`StackedRanker.learn` was given before; so what
-the online ranker sees of them on an impression is what they say of one that they have not seen, and an
-evaluation that scores before it learns, with whatever delay, measures no leak. Memory is bounded by the
-window. A fit costs the more the longer the window is, but one comes only after a share of it: the work per
-impression stays the same.
+Trees are fitted only to impressions that :meth:`StackedRanker.learn` was given before, so that an evaluation
+that scores before it learns has no leak. Memory is bounded by the window. A fit takes longer the larger the
+window, but there is only one for a share of the window: the work per impression is constant.
 """
 
 from __future__ import annotations
@@ -36,30 +34,30 @@ from freshet.models.ranking.linear import LinearRanker
 from freshet.models.ranking.online_ranker import OnlineRanker, OnlineSettings
 
 TREES: Final = "trees"
-"""The input that the trees' output is."""
+"""Name of the input that holds the trees' output."""
 
 Slate = tuple[NDArray[np.float32], NDArray[np.bool_]]
-"""Features (n, len(FEATURES)) as when it was ranked, and clicks (n,)."""
+"""Features (n, len(FEATURES)) at the ranking, and clicks (n,)."""
 
 
 @dataclass(frozen=True, slots=True)
 class StackingSettings:
-    """When trees are fitted, and how."""
+    """Settings of the stacking."""
 
     first_fit: int = 500
-    """Impressions after which they are fitted for the first time."""
+    """Impressions before the first fit."""
     refit_share: float = 0.1
-    """They are fitted anew when this share of the window was learned since. AUC of a sample of MIND-small at
-    20-60 %: 0.656 with a tenth, 0.653 with a quarter."""
+    """Share of the window that is learned between two fits. AUC of a sample of MIND-small at 20-60 %: 0.656
+    with a tenth, 0.653 with a quarter."""
     max_impressions: int = 20_000
-    """In the window."""
+    """Largest number of impressions in the window."""
     max_candidates: int = 500_000
-    """In the window: with the features of today 68 MB."""
+    """Largest number of candidates in the window; with today's features 68 MB."""
     trees: TreeSettings = field(default_factory=TreeSettings)
     shares: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0)
-    """What the trees' output can be multiplied by when it is added once more; the first until one leads."""
+    """Candidate factors of the trees' output that is added once more; the first until another one leads."""
     leader_memory: float = 10_000.0
-    """Impressions that the shares' AUCs are remembered for, exponentially."""
+    """Impressions over which the shares' AUCs decay exponentially."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.first_fit <= self.max_impressions:
@@ -80,10 +78,10 @@ class StackedRanker:
     """Learns an online ranker over the features and the output of trees.
 
     Args:
-        start: Where the features' weights begin.
-        online: How weights are learned.
-        stacking: How trees are.
-        fit: Makes trees of a window; another than scikit-learn's for tests.
+        start: Ranker with the features' start weights.
+        online: Settings of the online ranker.
+        stacking: Settings of the trees.
+        fit: Function that fits trees to a window; tests replace scikit-learn's.
     """
 
     def __init__(
@@ -101,27 +99,26 @@ class StackedRanker:
         self._since_fit = 0
         self._aucs: NDArray[np.float64] = np.zeros(len(self._settings.shares))
         self.trees = BoostedTrees([])
-        """Those of the last fit, none before."""
+        """Trees of the last fit, none before the first."""
         self.fits = 0
 
     def __len__(self) -> int:
-        """Impressions in the window."""
+        """Number of impressions in the window."""
         return len(self._window)
 
     def score(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Scores (n,) of a slate's candidates with features (n, len(FEATURES))."""
+        """Score a slate's candidates (n,) with features (n, len(FEATURES))."""
         trees = self.trees.score(x)
         scores: NDArray[np.float64] = self._online.score(_inputs(x, trees)) + self.share * trees
         return scores
 
     def contributions(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
-        """What each input of the trees adds to each score, itself and by the trees.
+        """Contributions (n, len(TREE_INPUTS)) of each input to each score, by its weight and by the trees.
+
+        A row sums to the candidate's score.
 
         Args:
             x: Shape (n, len(FEATURES)): the whole slate.
-
-        Returns:
-            Shape (n, len(TREE_INPUTS)); a row sums to :meth:`score`'s.
         """
         inputs = _inputs(x, self.trees.score(x))
         total = np.zeros((len(x), len(TREE_INPUTS)))
@@ -131,26 +128,26 @@ class StackedRanker:
 
     @property
     def weight(self) -> float:
-        """Of the trees' output: what the online ranker has learned, and :attr:`share`."""
+        """Weight of the trees' output: the online ranker's plus :attr:`share`."""
         return self._online.state().weights[TREES] + self.share
 
     @property
     def share(self) -> float:
-        """By which the trees' output is added once more: the leader's."""
+        """Leading factor of the trees' output that is added once more."""
         return self._settings.shares[int(self._aucs.argmax())]
 
     def learn(
         self, x: NDArray[np.float32], clicked: NDArray[np.bool_], *, time_s: float | None = None
     ) -> bool:
-        """Take the online ranker's step, keep the impression, and fit trees if it is time.
+        """Take the online ranker's step, keep the impression, and refit the trees if they are due.
 
         Args:
-            x: Shape (n, len(FEATURES)), as they were when the slate was ranked.
+            x: Shape (n, len(FEATURES)), the features at the ranking.
             clicked: Shape (n,).
             time_s: Event time, Unix seconds; without it nothing is forgotten.
 
         Returns:
-            False if there is nothing to learn: no click, no skip, or not finite. Nothing is changed then.
+            False, without any change, if there is no click, no skip, or a feature that is not finite.
 
         Raises:
             TreeFittingError: scikit-learn is not installed.
@@ -181,9 +178,9 @@ class StackedRanker:
     def _compare(
         self, scores: NDArray[np.float64], trees: NDArray[np.float64], clicked: NDArray[np.bool_]
     ) -> None:
-        """Add to each share's AUC that of an impression, from the scores (n,) that came before learning."""
+        """Add an impression's AUC of each share, from the scores (n,) before learning."""
         shares = np.array(self._settings.shares)
-        mixed = scores + shares[:, None] * trees
+        mixed = scores + shares[:, None] * trees  # (shares, n)
         labels = np.tile(clicked.astype(np.float64), len(shares))
         aucs = RankedSlates.of(labels, mixed.ravel(), np.full(len(shares), len(scores), np.intp)).auc()
         self._aucs *= 1.0 - 1.0 / self._settings.leader_memory

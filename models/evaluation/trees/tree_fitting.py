@@ -1,8 +1,8 @@
 """Fits boosted trees to a window of impressions; needs scikit-learn (the extra ``train``).
 
-Each candidate of each impression is a row, its label the click, the loss that of a logistic regression. Of
-listwise losses LambdaMART's and XE-NDCG's were tried first, on a sample of MIND-small, and ranked worse.
-Trees grow best leaf first on features binned to 255 values (Ke et al., "LightGBM", NeurIPS 2017).
+Each candidate of each impression is a row with its click as the label and the logistic loss. The listwise
+losses of LambdaMART and XE-NDCG ranked worse on a sample of MIND-small. Trees grow best leaf first on
+features binned to 255 values (Ke et al., "LightGBM", NeurIPS 2017).
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from freshet.models.evaluation.trees.boosted_trees import (
 
 
 class TreeFittingError(Exception):
-    """Trees cannot be fitted; the text says why and what to do."""
+    """Trees cannot be fitted; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class TreeSettings:
-    """How trees are fitted."""
+    """Settings of a fit."""
 
     trees: int = 80
     leaves: int = 16
-    """At most, of a tree."""
+    """Largest number of leaves of a tree."""
     learning_rate: float = 0.05
     min_rows_in_leaf: int = 100
     l2: float = 10.0
-    """Rows' worth of pull of each leaf towards 0, in units of the loss's second derivative."""
+    """L2 regularisation of each leaf, in units of the loss's second derivative."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.trees <= MAX_TREES:
@@ -55,13 +55,11 @@ class TreeSettings:
 def fit_trees(
     window: Iterable[tuple[NDArray[np.float32], NDArray[np.bool_]]], settings: TreeSettings | None = None
 ) -> BoostedTrees:
-    """Trees that tell clicked candidates from skipped ones.
-
-    The same window gives the same trees.
+    """Fit trees that separate clicked candidates from skipped ones; the same window gives the same trees.
 
     Args:
-        window: Features (n, len(FEATURES)) and clicks (n,) of each impression, as when it was ranked.
-        settings: How.
+        window: Features (n, len(FEATURES)) at the ranking and clicks (n,) of each impression.
+        settings: Settings of the fit.
 
     Raises:
         TreeFittingError: scikit-learn is not installed, or no impression has both a click and a skip.
@@ -93,10 +91,10 @@ def fit_trees(
 
 
 def trees_of(model: object) -> BoostedTrees:
-    """The trees of a fitted ``HistGradientBoostingClassifier`` of two classes, without scikit-learn.
+    """Copy the trees of a fitted ``HistGradientBoostingClassifier`` of two classes.
 
     Raises:
-        TreeFittingError: This version of scikit-learn keeps them elsewhere.
+        TreeFittingError: This version of scikit-learn stores them differently.
     """
     try:
         # There is no public way to them; test_boosted_trees.py compares every output.
