@@ -130,7 +130,7 @@ async def test_an_erased_user_is_gone_stays_gone_and_begins_anew(world: World) -
     await send(world.settings, [(_unprefixed(world.settings), _GONE.encode(), old_state)])
     failed = _freshet(world, "erase", _STAYS, "--timeout", "0.2", "--json")
     assert failed.exit_code == 1
-    assert "no worker has confirmed it" in failed.stderr
+    assert "no worker has confirmed the erasure" in failed.stderr
     assert not json.loads(failed.stdout)["complete"]
     world.worker = StreamProcess(world.settings, world.settings.data_dir)
 
