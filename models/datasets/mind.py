@@ -84,9 +84,7 @@ class BadLinePolicy:
     def __call__(self, bad: BadLine) -> None:
         """Raise or report ``bad``."""
         if not self.skip:
-            raise self.error(
-                f"{self.folder / bad.file}:{bad.line}: {bad.reason} (--skip-bad-lines goes on without it)"
-            )
+            raise self.error(f"{self.folder / bad.file}:{bad.line}: {bad.reason} (--skip-bad-lines skips it)")
         if self.on_bad_line is not None:
             self.on_bad_line(bad)
 
@@ -314,7 +312,7 @@ def _slate(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         else:
             unlabelled = slot
     if unlabelled and not shown:
-        raise ValueError("no labels on the candidates (MIND's test split): nothing says what was clicked")
+        raise ValueError("no labels on the candidates (MIND's test split): clicks are unknown")
     if unlabelled:
         raise ValueError(f"candidate {unlabelled[:_MAX_ID]!r} has no label (-0 or -1)")
     return tuple(shown), tuple(news_id for news_id, clicked in shown.items() if clicked)

@@ -72,7 +72,7 @@ def report(
     """
     experiment = control.experiment
     if experiment is None:
-        raise ValueError(f"{control.key} is of no experiment")
+        raise ValueError(f"{control.key} does not belong to an experiment")
     since = experiment.shares_since
     log = ExperimentLog(experiment)
     unreadable = 0
