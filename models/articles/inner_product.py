@@ -26,7 +26,6 @@ graph, a vector longer than the common length costs quality, never correctness.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from freshet.models.ports import FloatMatrix
 
@@ -62,9 +61,3 @@ def angular(vectors: FloatMatrix) -> FloatMatrix:
         return lifted(vectors, 0.0)
     # Divided first: a square of the longest float32 leaves float32, not of a vector of norm 1.
     return lifted((vectors / np.float64(length)).astype(np.float32), 1.0)
-
-
-def dot_products(distances: NDArray[np.floating], query_norm: float, length: float) -> NDArray[np.float64]:
-    """Dot products (n,) from Euclidean distances |q' - v'| (n,), with |q| and the lifted vectors' norm M."""
-    squared: NDArray[np.float64] = np.square(distances, dtype=np.float64)
-    return (query_norm**2 + length**2 - squared) / 2.0

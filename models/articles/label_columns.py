@@ -20,9 +20,8 @@ class Names:
 
     def code(self, name: str) -> int:
         """The code of ``name``, assigned if it is new."""
-        code = self._codes.get(name)
-        if code is None:
-            code = self._codes[name] = len(self.by_code)
+        code = self._codes.setdefault(name, len(self.by_code))
+        if code == len(self.by_code):
             self.by_code.append(name)
         return code
 

@@ -28,8 +28,6 @@ class UserView:
     dot_offsets: NDArray[np.float32]
     """Dot product of each vector with the mean of the clicked articles, (heads,)."""
     head_names: tuple[str, ...]
-    head_weights: NDArray[np.float64]
-    """Decayed evidence of each vector, (heads,)."""
     clicks: int
     """Number of clicks ever applied."""
     seen: Mapping[str, int]
@@ -61,15 +59,13 @@ class UserView:
             heads = len(prior) if prior.ndim > 1 else 2 if pooling is None else pooling.heads
             vectors = np.broadcast_to(prior, (heads, prior.shape[-1])).astype(np.float32)
             names = ("population",) * (heads - 1) + ("skips",)
-            weights = np.zeros(len(vectors))
             clicks, exposures, recent = 0, dict[str, int](), list[Click]()
         else:
             vectors = state.vectors(now_s, prior)
             names = state.pooling.head_names
-            weights = np.asarray(state.weights(now_s), np.float64)
             clicks, exposures, recent = state.clicks, state.exposures, list(state.recent)
         if pooling is not None:
             vectors = pooling.queries(vectors)
         offsets: NDArray[np.float32] = np.vecdot(vectors, population)
         seen = Counter(news_id for _, news_id in recent)
-        return cls(vectors, offsets, names, weights, clicks, seen, exposures, recent)
+        return cls(vectors, offsets, names, clicks, seen, exposures, recent)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from freshet.models.articles.inner_product import angular, dot_products, lifted, lifted_queries, longest
+from freshet.models.articles.inner_product import angular, lifted, lifted_queries, longest
 from freshet.models.ports import FloatMatrix
 
 ROUNDING = 1e-6
@@ -56,7 +56,8 @@ def test_the_order_of_angles_is_the_order_of_dot_products(articles: FloatMatrix,
 def test_distances_tell_the_dot_products(articles: FloatMatrix, q: FloatMatrix) -> None:
     length = longest(articles)
     apart = lifted(articles, length).astype(np.float64) - lifted_queries(q).astype(np.float64)
-    found = dot_products(np.linalg.norm(apart, axis=1), longest(q), length)
+    distances = np.linalg.norm(apart, axis=1)
+    found = (longest(q) ** 2 + length**2 - np.square(distances, dtype=np.float64)) / 2.0
     tie = ROUNDING * length * (length + longest(q)) + ROUNDING64 * longest(q) ** 2
     np.testing.assert_allclose(found, articles.astype(np.float64) @ q[0], atol=tie + 1e-30)
 

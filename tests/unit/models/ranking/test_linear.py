@@ -28,7 +28,6 @@ def view(**changes: Any) -> UserView:
         "vectors": vectors,
         "dot_offsets": vectors @ POPULATION,
         "head_names": ("2h", "7d", "skips"),
-        "head_weights": np.ones(3),
         "clicks": 0,
         "seen": {},
         "exposures": {},
