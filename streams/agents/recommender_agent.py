@@ -30,7 +30,6 @@ from freshet.models.events.events import (
     to_unix_s,
 )
 from freshet.models.ports import FloatVector, IndexUnavailable
-from freshet.models.ranking.linear import LinearRanker
 from freshet.models.recommend.candidates import EXPLORATION, OF_ONE_LIST, from_cache, from_catalog, from_index
 from freshet.models.recommend.exploration.policy import Explorer
 from freshet.models.recommend.pipeline import OnStep, ignore_step, recommend
@@ -273,12 +272,14 @@ class RecommenderAgent:
             state.seed_history(now_s, request.history, vectors.catalog)
         user = UserView.of(state, now_s, vectors.population(now_s), vectors.pooling_of_unknown_users)
         on_step("state")
-        degraded: Degraded = None
+        book, degraded = self.editorial_rules.book, None
+        recommend_to_user = partial(recommend, request, user, vectors.catalog, ranker, now_s, book=book)
         if request.candidates is not None:
-            book = self.editorial_rules.book
-            found = recommend(request, user, vectors.catalog, ranker, now_s, book=book, on_step=on_step)
+            found = recommend_to_user(on_step=on_step)
         else:
-            found, degraded = await self._recommended(request, user, vectors, ranker, now_s, on_step=on_step)
+            found, degraded = await self._recommended(
+                recommend_to_user, request.user_id, vectors.index, on_step
+            )
             explored = sum(EXPLORATION in item.sources for item in found.items)
             metrics.RECOMMENDED.labels("explored").inc(explored)
             metrics.RECOMMENDED.labels("ranked").inc(len(found.items) - explored)
@@ -310,18 +311,9 @@ class RecommenderAgent:
         return answer
 
     async def _recommended(
-        self,
-        request: RecommendationRequest,
-        user: UserView,
-        vectors: _Vectors,
-        ranker: LinearRanker,
-        now_s: float,
-        *,
-        on_step: OnStep,
+        self, recommend_to_user: Callable[..., Slate], user_id: str, index: BundleIndex, on_step: OnStep
     ) -> tuple[Slate, Degraded]:
-        answer = partial(
-            recommend, request, user, vectors.catalog, ranker, now_s, book=self.editorial_rules.book
-        )
+        """The slate from the index, or a degraded one from the cache or the catalog."""
         bursts = self._bursts()
 
         def search(deadline_s: float) -> Slate:
@@ -329,23 +321,23 @@ class RecommenderAgent:
                 if time.monotonic() < deadline_s:  # else the answer is on its way without this one
                     on_step(step)
 
-            with vectors.index.answering(deadline_s) as index:
-                source = from_index(index, bursts)
-                return answer(source=source, explorer=self._explorer, on_step=on_step_in_time)
+            with index.answering(deadline_s) as search_index:
+                source = from_index(search_index, bursts)
+                return recommend_to_user(source=source, explorer=self._explorer, on_step=on_step_in_time)
 
         try:
-            found = await self._in_time(search, vectors.index.answer_timeout_s)
+            found = await self._in_time(search, index.answer_timeout_s)
         except IndexUnavailable as error:
             log.debug("answered without the index: %s", error)
-            found = answer(source=from_cache(self._cache.get(request.user_id, {})))
-            return (found, "cached") if found.items else (answer(source=from_catalog), "trending")
-        self._cache[request.user_id] = {
+            found = recommend_to_user(source=from_cache(self._cache.get(user_id, {})))
+            return (found, "cached") if found.items else (recommend_to_user(source=from_catalog), "trending")
+        self._cache[user_id] = {
             item.news_id: again
             for item in found.items
             if (again := tuple(source for source in item.sources if source not in OF_ONE_LIST))
             or not item.sources
         }
-        self._cache.move_to_end(request.user_id)
+        self._cache.move_to_end(user_id)
         if len(self._cache) > _MAX_CACHED_ANSWERS:
             self._cache.popitem(last=False)
         return found, None

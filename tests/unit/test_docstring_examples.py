@@ -31,7 +31,14 @@ def test_examples_run(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "package", ["freshet.models.evaluation", "freshet.models.events", "freshet.models.users"]
+    "package",
+    [
+        "freshet.models.evaluation",
+        "freshet.models.events",
+        "freshet.models.ranking",
+        "freshet.models.recommend",
+        "freshet.models.users",
+    ],
 )
 def test_package_has_examples(package: str) -> None:
     modules = [importlib.import_module(name) for name in modules_of(package)]
