@@ -10,7 +10,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -73,11 +72,6 @@ _READ_BY_EACH = (
 
 def _no_other(bundle: str) -> Serving:
     raise FreshetError(f"this worker has no folder of bundles, and so no bundle {bundle}")
-
-
-async def _run_after(ready: Callable[[], Awaitable[object]], running: Callable[[], Awaitable[None]]) -> None:
-    await ready()
-    await running()
 
 
 class StreamApp:
@@ -267,11 +261,15 @@ class StreamApp:
             restored=sum(offset or 0 for offset in restored),
         )
 
-    def watch(self, running: Callable[[], Awaitable[None]]) -> None:
-        """Run ``running`` beside the agents and stop if it fails. Call it before :meth:`start`."""
+    def _run_beside(
+        self, running: Callable[[], Awaitable[None]], ready: Callable[[], Awaitable[object]] | None = None
+    ) -> None:
+        """Run ``running`` beside the agents, once ``ready`` returns; its failure stops the worker."""
 
         async def task() -> None:
             try:
+                if ready is not None:
+                    await ready()
                 await running()
             except Exception as error:
                 await self.faust.crash(error)
@@ -314,7 +312,7 @@ class StreamApp:
             self._write_popularity,
             self._measure_lag,
         ):
-            self.watch(running)
+            self._run_beside(running)
         for ready, waiting in (
             (self._connected.wait, self._weights.run),
             (self._caught_up, self._eraser.run),
@@ -322,7 +320,7 @@ class StreamApp:
             (self.follower.caught_up.wait, self.bursts.run),
             (self.follower.caught_up.wait, self.progress.keep),
         ):
-            self.watch(partial(_run_after, ready, waiting))
+            self._run_beside(waiting, ready)
 
     def _register_agent(
         self, name: str, agent: Callable[[RecordReader], Awaitable[None]], *read: Topic

@@ -30,7 +30,7 @@ _POLL_S = 0.2
 _AT_ONCE = 200
 """Number of users looked up while the user agent waits."""
 _CONFIRMED_S = 3_600.0
-"""Age up to which an erasure is confirmed by tombstones even without data: somebody waits for them."""
+"""Age up to which an erasure is confirmed by tombstones even without data: the client waits for them."""
 
 
 @dataclass(kw_only=True, eq=False)

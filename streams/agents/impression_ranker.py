@@ -77,7 +77,8 @@ class ImpressionRanker:
         """
         scored, picks = slate.scored, slate.picks
         ids = tuple(scored.ids[i] for i in picks.tolist())
-        ranked = RankedSlate(ids, scored.features[picks], scored.scores[picks], model or self.rankers.model)
+        features, scores = scored.features[picks], scored.scores[picks]  # (k, features), (k,)
+        ranked = RankedSlate(ids, features, scores, model or self.rankers.model)
         self._attribution.answered(f"{request.user_id} {request.request_id}", time_s, ranked)
 
     def forget(self, user_id: str) -> None:

@@ -27,7 +27,7 @@ class SlateCollector:
     """Collects slates and adds them to an outbox as few records.
 
     An article's events all go to one partition of ``slate-batches``, in the order of their source's offsets,
-    so that the statistics can tell by the offset what they have applied.
+    so that the statistics recognise by the offset what they have applied.
     """
 
     def __init__(self, settings: Settings) -> None:

@@ -39,11 +39,12 @@ class DriftSample:
     """Data of one measurement, copied from the catalog."""
 
     recent_clicks: NDArray[np.float64]
-    """Shape (categories,): decayed clicks; entry 0, the unknown category, is left out."""
+    """Decayed clicks (categories,); entry 0, the unknown category, stays 0."""
     older_clicks: NDArray[np.float64]
     new: FloatMatrix
-    """Shape (n, d)."""
+    """Vectors (n, d) of new articles."""
     older: FloatMatrix
+    """Vectors (n, d) of older articles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +121,8 @@ def _clicks(catalog: ArticleCatalog, now_s: float) -> tuple[NDArray[np.float64],
     if None not in half_lives_s or _CLICKS_HALF_LIFE_S not in half_lives_s:
         return np.zeros(bins), np.zeros(bins)
     rows = np.flatnonzero(~np.isnan(catalog.stats_time_s[:n]) & (catalog.category[:n] > 0))
-    clicks, _ = catalog.decayed(rows, now_s)
-    recent = clicks[:, half_lives_s.index(_CLICKS_HALF_LIFE_S)]
+    clicks, _ = catalog.decayed(rows, now_s)  # (rows, half-lives)
+    recent = clicks[:, half_lives_s.index(_CLICKS_HALF_LIFE_S)]  # (rows,)
     older = np.maximum(clicks[:, half_lives_s.index(None)] - recent, 0.0)
     category = catalog.category[rows]
     return (
@@ -135,7 +136,7 @@ def _some(catalog: ArticleCatalog, where: NDArray[np.bool_], rng: np.random.Gene
     rows = np.flatnonzero(where)
     if len(rows) > SAMPLE:
         rows = rng.choice(rows, SAMPLE, replace=False)
-    vectors: FloatMatrix = catalog.vectors[rows]
+    vectors: FloatMatrix = catalog.vectors[rows]  # (rows, d)
     return vectors[vectors.any(axis=1)]
 
 

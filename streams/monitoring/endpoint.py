@@ -29,7 +29,7 @@ _OK = "200 OK"
 _UNAVAILABLE = "503 Service Unavailable"
 _CLIENT_TIMEOUT_S = 10.0
 _UNREADY_S = 10.0
-"""A broker in an orderly restart hands its partitions over sooner."""
+"""Silence of the broker that makes a process unready; an orderly restart is shorter."""
 
 StartResponse = Callable[[str, list[tuple[str, str]]], object]
 

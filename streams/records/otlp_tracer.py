@@ -227,8 +227,8 @@ class PromptExporter(OTLPSpanExporter):
     """OTLP exporter that gives up early: a lost collector must not delay the process' exit."""
 
     def __init__(self, url: str) -> None:
-        told = os.environ.keys() & {OTEL_EXPORTER_OTLP_TIMEOUT, OTEL_EXPORTER_OTLP_TRACES_TIMEOUT}
-        super().__init__(url, timeout=None if told else _EXPORT_TIMEOUT_S)
+        configured = os.environ.keys() & {OTEL_EXPORTER_OTLP_TIMEOUT, OTEL_EXPORTER_OTLP_TRACES_TIMEOUT}
+        super().__init__(url, timeout=None if configured else _EXPORT_TIMEOUT_S)
         self.ending = False
         self._given_up = False
 

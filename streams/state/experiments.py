@@ -2,7 +2,7 @@
 
 Guarantee: every worker serves a user by the same variant, before and after any restart, because the
 assignment is a function of the records on ``control`` and the user's id. Where two experiments claim a user,
-the older one keeps them, so that a new experiment moves nobody who is in another.
+the older one keeps them, so that a new experiment never moves users of another one.
 
 The metrics cover this process since its start, for dashboards and alerts: counters may be summed over
 workers, gauges are each worker's own. ``freshet experiment report`` reads the topics instead.
@@ -217,7 +217,7 @@ def _score(running: _Running, found: _Open, impression: Impression) -> None:
 
 
 def _count_from_zero(experiment: Experiment) -> None:
-    """Create the series of an experiment before it serves anybody."""
+    """Create the series of an experiment before it serves users."""
     for variant in experiment.variants:
         for counter in (
             metrics.EXPERIMENT_ANSWERS,
