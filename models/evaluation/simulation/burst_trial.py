@@ -1,9 +1,9 @@
-"""Synthetic news that breaks, to measure the burst detector by: how soon, how often, how often in vain.
+"""Trials of the burst detector on synthetic breaking news: delay, detection rate and false alarms.
 
-Articles come and go, are clicked with the rhythm of the day and the fading of news, and get ``factor`` times
-their clicks for two hours, one to five hours after publication: by as many more clicks from the same
-exposure (``exposed``), by clicks alone of which no exposure is known, or by more exposure
-(``more_exposure``), which is no news. Counts are Poisson. The same trial gives the same figures.
+Articles are clicked with the rhythm of the day and the decay of news. One to five hours after publication,
+bursting articles get ``factor`` times their clicks for two hours: from the same exposure (``exposed``), from
+an unknown exposure, or from more exposure (``more_exposure``), which is no news. Counts are Poisson. The same
+trial gives the same figures.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from freshet.models.articles.catalog import ArticleCatalog
 from freshet.models.datasets.synthetic.world import HOUR_S, START_S, visit_rate
 
 STEP_S = 120.0
-"""From one look of the detector to the next."""
+"""Time between two updates of the detector."""
 BURST_S = 2 * HOUR_S
 WARM_UP_S = 12 * HOUR_S
-"""Before it nothing bursts and no alarm counts: the past is not known yet."""
+"""Time at the beginning without bursts and without counted alarms, in which the past becomes known."""
 _BEFORE_S = 24 * HOUR_S
 _LIFE_S = 8 * HOUR_S
 _BURSTS = 8
@@ -30,22 +30,22 @@ _CLICK_RATE = (4.0, 60.0)
 
 @dataclass(frozen=True, slots=True)
 class BurstTrial:
-    """What to measure.
+    """Settings of a trial.
 
     Raises:
-        ValueError: A figure is out of range.
+        ValueError: A setting is out of range.
     """
 
     factor: float
-    """Times the clicks of an article that does not burst; 1 is a day without news."""
+    """Factor of the clicks in a burst; 1 is a day without news."""
     clicks_per_hour: float = 60.0
-    """The median new article's, at the average hour of the day."""
+    """Clicks of the median new article at the average hour of the day."""
     articles: int = 200
     hours: float = 36.0
     exposed: bool = True
     """Whether impressions are known."""
     more_exposure: bool = False
-    """Whether what bursts is shown more, at the same click rate."""
+    """Whether bursting articles are shown more, at the same click rate."""
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -58,19 +58,19 @@ class BurstTrial:
 
 @dataclass(frozen=True, slots=True)
 class BurstsFound:
-    """What the detector made of it."""
+    """Detections in a trial."""
 
     bursts: int
-    """That there were."""
+    """Bursts in the trial."""
     delays_s: tuple[float, ...]
-    """From the beginning of each that was found, while it lasted."""
+    """Seconds from the beginning of each burst to its detection, if it was detected while it lasted."""
     false_alarms: int
     days: float
-    """In which they were counted."""
+    """Days in which false alarms were counted."""
 
 
 def run(trial: BurstTrial) -> BurstsFound:
-    """Let the detector follow a trial's clicks."""
+    """Run the detector on a trial's clicks."""
     rng = np.random.default_rng(trial.seed)
     n, end_s = trial.articles, trial.hours * HOUR_S
     catalog, detector = ArticleCatalog(1), BurstDetector()
@@ -116,7 +116,7 @@ def _count(
     shown: NDArray[np.integer],
     time_s: float,
 ) -> None:
-    """Add events as the statistics would publish them."""
+    """Add counts to the catalog as the statistics would publish them."""
     rows = np.flatnonzero(clicks + shown)
     held_clicks, held_shown = catalog.decayed(catalog.rows([ids[i] for i in rows]), time_s)
     for i, of_clicks, of_shown in zip(rows.tolist(), held_clicks, held_shown, strict=True):

@@ -1,12 +1,12 @@
-r"""What one policy's run on a simulated world was worth: clicks, regret, what exploration cost, hits found.
+r"""Metrics of one policy's run in a simulated world: clicks, regret, cost of exploration, hits found.
 
-All clicks but ``clicks_per_list`` are expected ones, the sums of the world's own chances
-:math:`e(i)\, a`: they have none of the noise of what happened to be clicked.
+All clicks except ``clicks_per_list`` are expected clicks, sums of the world's own probabilities
+:math:`e(i)\, a`, without the noise of sampled clicks.
 
-A *hit* is one of the articles of the largest true appeal among those published while hits are looked for:
-the mean over readers of the chance that they click it once they look, an hour after its publication. It is
-*found* when it was shown a number of times, was clicked a number of times, or is among the first of the
-trending.
+A *hit* is an article with one of the largest true appeals among those published in a period. The appeal is
+the mean probability over readers that they click the article when they look at it, an hour after its
+publication. A hit is *found* when it was shown a number of times, was clicked a number of times, or is among
+the first of the trending articles.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FOUND_AFTER_SHOWN = 20
 FOUND_AFTER_CLICKS = 5
 FOUND_AMONG_TRENDING = 10
 LONGEST_SEARCH_H = 6.0
-"""A hit that is found later, or never, counts as found after this."""
+"""Hours after which a hit counts as found if it was found later or never."""
 YOUNG_S = 3 * HOUR_S
 BREAKING_S = 5 * HOUR_S
 
@@ -36,31 +36,31 @@ _READERS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One policy's figures, means over the measured lists of one run."""
+    """Metrics of one policy, means over the measured lists of one run."""
 
     clicks_per_list: float
-    """Clicks that happened."""
+    """Sampled clicks of a list."""
     value: float
     """Expected clicks of a list as shown."""
     oracle_value: float
-    """Expected clicks of the oracle's list for the same readers at the same time."""
+    """Expected clicks of the oracle's list for the same reader at the same time."""
     regret: float
-    """1 - value / oracle_value."""
+    """Relative regret, 1 - value / oracle_value."""
     greedy_value: float
     """Expected clicks of the list that the same service would have shown without exploration."""
     explored_slots: float
-    """Of a list."""
+    """Explored slots of a list."""
     won_in_explored_slots: float
     """Expected clicks of the explored slots of a list."""
     lost_in_other_slots: float
-    """``greedy_value`` less the expected clicks of the other slots: with ``won_in_explored_slots``, the price
-    of exploring at once; what it teaches comes later and is in ``value``."""
+    """``greedy_value`` minus the expected clicks of the other slots. Minus ``won_in_explored_slots``, it is
+    the immediate cost of exploration; its later gain is part of ``value``."""
     hits_shown_h: float
     """Mean hours from a hit's publication until it was shown 20 times, at most 6."""
     hits_clicked_h: float
-    """The same until it was clicked 5 times."""
+    """Mean hours from a hit's publication until it was clicked 5 times, at most 6."""
     hits_trending_h: float
-    """The same until it was among the first 10 of the trending."""
+    """Mean hours from a hit's publication until it was among the first 10 of the trending, at most 6."""
     hits_missed: float
     """Share of the hits that were not among the first 10 of the trending within 6 hours."""
     hit_exposure: float
@@ -68,25 +68,25 @@ class Outcome:
     young_hit_exposure: float
     """Share of the exposures of articles younger than 3 hours that were of hits."""
     bursts: float
-    """Bursts of clicks seen to begin (:mod:`freshet.models.articles.bursts`)."""
+    """Detected bursts of clicks (:mod:`freshet.models.articles.bursts`)."""
     bursts_on_news: float
-    """Share of them that were of hits, or of stories that had begun to break less than 5 hours before."""
+    """Share of the bursts that were of hits, or of stories that broke less than 5 hours before."""
 
 
 OUTCOME_NAMES = tuple(field.name for field in fields(Outcome))
 
 
 def hits_of(world: World, share: float, from_s: float, until_s: float) -> NDArray[np.int64]:
-    """Rows of the ``share`` of the largest true appeal among the articles published in a time; at least one.
+    """Find the rows of the ``share`` of a period's articles with the largest true appeal, at least one.
 
     Args:
-        world: With its articles.
-        share: Between 0 and 1.
-        from_s: Unix seconds.
-        until_s: Unix seconds.
+        world: The world with its articles.
+        share: Share of the articles, between 0 and 1.
+        from_s: Beginning of the period, Unix seconds.
+        until_s: End of the period, Unix seconds.
 
     Raises:
-        ValueError: No article was published in between.
+        ValueError: No article is published in the period.
     """
     articles = world.articles
     rows = np.flatnonzero((articles.published_s >= from_s) & (articles.published_s < until_s))
@@ -102,10 +102,10 @@ def hits_of(world: World, share: float, from_s: float, until_s: float) -> NDArra
 
 
 class OutcomeMeasure:
-    """Adds up one policy's lists; memory depends on articles only.
+    """Accumulates the metrics of one policy's lists; memory depends on the number of articles only.
 
     Args:
-        world: Of all policies compared.
+        world: The world of all compared policies.
         hits: Rows of the hits.
     """
 
@@ -125,7 +125,7 @@ class OutcomeMeasure:
         self._row_of = {news_id: row for row, news_id in enumerate(self._ids)}
         self._bursts = self._bursts_on_news = 0
         self._exposures = np.zeros(4)
-        """Of all articles, of hits, of young articles, of young hits."""
+        """Exposures of all articles, hits, young articles and young hits."""
 
     def add_list(  # noqa: PLR0917 - a list, its chances and what came of it
         self,
@@ -139,7 +139,7 @@ class OutcomeMeasure:
         *,
         measured: bool,
     ) -> None:
-        """Add a list; where it is not ``measured`` (the warm-up), only to what makes a hit found."""
+        """Add a list; one of the warm-up (not ``measured``) only counts towards finding hits."""
         self._shown[rows] += 1
         self._clicked[rows[clicked]] += 1
         for counts, least, name in (
@@ -167,7 +167,7 @@ class OutcomeMeasure:
         self._exposures += (len(rows), hit.sum(), young.sum(), (young & hit).sum())
 
     def see_trending(self, catalog: ArticleCatalog, now_s: float) -> None:
-        """Note which hits are among the first of the trending."""
+        """Record which hits are among the first of the trending."""
         scores = trending_scores(catalog, now_s)
         first = np.argsort(-scores, kind="stable")[:FOUND_AMONG_TRENDING]
         names = {catalog.ids[i] for i in first[scores[first] > 0].tolist()}
@@ -176,7 +176,7 @@ class OutcomeMeasure:
                 self._found_s["trending"][row] = min(self._found_s["trending"][row], now_s)
 
     def see_bursts(self, begun: Sequence[Burst], now_s: float) -> None:
-        """Count bursts that began."""
+        """Count detected bursts."""
         for burst in begun:
             row = self._row_of[burst.news_id]
             breaks = now_s - self._articles.story_start_s[row] < BREAKING_S
@@ -184,7 +184,7 @@ class OutcomeMeasure:
             self._bursts_on_news += bool(self._is_hit[row] or breaks)
 
     def outcome(self) -> Outcome:
-        """What was added.
+        """Mean metrics of the measured lists.
 
         Raises:
             ValueError: No list was measured.

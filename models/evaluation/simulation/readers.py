@@ -1,17 +1,15 @@
-r"""The readers of a synthetic newspaper, shown lists by a policy: who comes when, and what is clicked.
+r"""Simulated readers of a synthetic newspaper: their visits, and their clicks on the lists of a policy.
 
-The world is that of :mod:`freshet.models.datasets.synthetic.world`, its readers come, drift and change their
-mood as in :mod:`freshet.models.datasets.synthetic.stream`; but what they are shown is what a policy chooses,
-and a list need not get a click. A candidate at position i (from 0) is clicked with :math:`p = e(i)\, a`,
-independently.
+The world is that of :mod:`freshet.models.datasets.synthetic.world`, and its readers come, drift and change
+their mood as in :mod:`freshet.models.datasets.synthetic.stream`. But a policy chooses their lists, and a list
+need not get a click. A candidate at position i (from 0) is clicked with :math:`p = e(i)\, a`, independently.
 
-Common random numbers: every policy meets the same visits, moods and drifts, and a reader's click on an
-article in one visit is decided by one number for all policies: clicked if it is below p. So two policies
-differ by what they show, not by luck. (A click moves the reader's mood, so later visits may differ, as they
-should.)
+Common random numbers: every policy has the same visits, moods and drifts, and one random number decides for
+all policies whether a reader clicks an article in a visit: it does if the number is below p. So policies
+differ by their lists, not by chance. (A click changes the reader's mood, so that later visits may differ.)
 
-Time runs in windows of a few minutes; within one, articles' timeliness stands still, and each reader comes
-once at most.
+Time runs in windows of a few minutes. Within a window, articles' timeliness is constant, and each reader
+comes at most once.
 """
 
 from __future__ import annotations
@@ -19,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,15 +46,15 @@ class Visits:
     times_s: NDArray[np.int64]
     """Shape (b,), Unix seconds, ascending."""
     users: NDArray[np.int64]
-    """Shape (b,), rows of the world's readers; none twice."""
+    """Shape (b,), rows of the world's readers, each at most once."""
     before: NDArray[np.int64]
-    """Who came in the window before."""
+    """Rows of the readers who came in the window before."""
     first: int
-    """Visits in all windows before."""
+    """Number of visits in all windows before."""
 
 
 def visits(world: World, seed: int) -> Iterator[Visits]:
-    """All windows with their visits, ``world.config.impressions`` in all; changes nothing."""
+    """Yield all windows with their visits, ``world.config.impressions`` in all; the world does not change."""
     rng = np.random.default_rng([seed, 1])
     edges, counts = window_plan(world, rng)
     before = np.empty(0, np.int64)
@@ -70,11 +69,11 @@ def visits(world: World, seed: int) -> Iterator[Visits]:
 
 
 class SimulatedReaders:
-    """The readers of one policy's world.
+    """Readers of one policy's world.
 
     Args:
         world: Articles and readers; the readers are copied.
-        seed: The same for all policies that are compared.
+        seed: Seed, the same for all compared policies.
     """
 
     def __init__(self, world: World, seed: int) -> None:
@@ -92,9 +91,9 @@ class SimulatedReaders:
         self._clicks: list[tuple[int, int]] = []
 
     def begin(self, now: Visits) -> int:
-        """Let the visits of a window begin; gives how many articles are published, the world's first.
+        """Begin a window; return the number of the world's articles that are published by then.
 
-        An article counts as published in the window that follows its publication.
+        An article counts as published in the window after its publication.
         """
         readers, articles = self._readers, self._world.articles
         if len(now.users):
@@ -108,18 +107,18 @@ class SimulatedReaders:
         return published
 
     def history(self, user: int) -> list[int]:
-        """The articles that a reader clicked before the stream, the oldest first."""
+        """Articles that a reader clicked before the stream, the oldest first."""
         return [int(row) for row in self._histories[user] if row >= 0]
 
     def attractions(self, visit: int, articles: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The chance (n,) that the window's ``visit``-th reader clicks each article once looked at."""
+        """Probability (n,) that the window's ``visit``-th reader clicks each article when looking at it."""
         user = self._current.users[visit]
         interest = self._world.articles.vectors[articles] @ self._minds[visit]
         shown = (self._shown[user][:, None] == articles).sum(axis=0)
         return attraction(interest + self._lasting[articles] + SEEN_BEFORE * shown)
 
     def show(self, visit: int, articles: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Show a list: each article's chance of a click where it stands, and whether it was clicked, (n,)."""
+        """Show a list; return the click probabilities (n,) at its articles' positions, and the clicks."""
         chances = examination(np.arange(len(articles))) * self.attractions(visit, articles)
         user = int(self._current.users[visit])
         clicked = self._luck(self._current.first + visit, articles) < chances
@@ -130,10 +129,10 @@ class SimulatedReaders:
         return chances, clicked
 
     def best_values(self, k: int) -> NDArray[np.float64]:
-        """The oracle: for each of the window's visits (b,), the most clicks to be expected of a list of k.
+        """Expected clicks (b,) of the oracle's list of k in each of the window's visits.
 
-        The oracle knows every chance and shows the best of all published articles that the reader has not
-        clicked, the best first. To be asked before the window's lists are shown.
+        The oracle knows every probability and shows the best of all published articles that the reader has
+        not clicked, the best first. Call it before the window's lists are shown.
         """
         now, published = self._current, len(self._lasting)
         looks = examination(np.arange(k))
@@ -152,10 +151,10 @@ class SimulatedReaders:
         return values
 
     def end(self) -> None:
-        """End the window: clicks enter histories and moods."""
+        """End the window: apply its clicks to histories and moods."""
         if self._clicks:
-            order = sorted(range(len(self._clicks)), key=lambda i: self._clicks[i][0])
-            users, articles = np.array([self._clicks[i] for i in order], np.int64).T
+            by_user = sorted(self._clicks, key=itemgetter(0))
+            users, articles = np.array(by_user, np.int64).T
             remember(self._readers, users, articles, self._world.articles.vectors)
             self._clicks.clear()
 
@@ -166,7 +165,7 @@ class SimulatedReaders:
         return self._visits
 
     def _luck(self, visit: int, articles: NDArray[np.int64]) -> NDArray[np.float64]:
-        """A number in [0, 1) for a visit and each article: splitmix64 (Steele, Lea, Flood, 2014)."""
+        """Hash a visit and each article to a number (n,) in [0, 1): splitmix64 (Steele, Lea, Flood, 2014)."""
         with np.errstate(over="ignore"):
             key = self._salt + np.uint64(visit) * np.uint64(0x9E3779B97F4A7C15)
             mixed = key + articles.astype(np.uint64) * np.uint64(0xD1342543DE82EF95)

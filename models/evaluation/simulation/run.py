@@ -1,9 +1,9 @@
 """Closed-loop simulation: policies serve the same readers of a synthetic newspaper, and learn from them.
 
-Each policy has a service of its own (:mod:`freshet.models.evaluation.simulation.service`: the domain code
-that serves) and a copy of the readers (:mod:`freshet.models.evaluation.simulation.readers`: known chances of
-a click); all meet the same visits with common random numbers. So what a policy's exploration finds, and what
-it costs, is known and not estimated. The same configuration gives the same figures.
+Each policy has its own service (:mod:`freshet.models.evaluation.simulation.service`, the code that serves)
+and its own copy of the readers (:mod:`freshet.models.evaluation.simulation.readers`), whose click
+probabilities are known. All policies have the same visits with common random numbers. So the gain and the
+cost of exploration are known, not estimated. The same configuration gives the same figures.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ NO_EXPLORATION = "none"
 
 @dataclass(frozen=True, slots=True)
 class SimulationConfig:
-    """What is simulated.
+    """Settings of a simulation.
 
     Raises:
-        ValueError: A figure is out of range.
+        ValueError: A setting is out of range.
     """
 
     world: SynthConfig
-    """Its impressions are the lists that each policy shows; its seed is the simulation's."""
+    """Settings of the world, whose impressions are the lists of each policy; its seed is the simulation's."""
     k: int = 10
-    """A list's length."""
+    """Length of a list."""
     diversity: float = 0.3
     learning: bool = True
     """Whether the ranker's weights are learned."""
     vectors: bool = True
-    """Whether the services know the articles' vectors; else they go by ids alone."""
+    """Whether the services know the articles' vectors; otherwise they rank by ids alone."""
     warm_up: float = 0.15
     """Share of the time before measuring begins."""
     hit_share: float = 0.05
-    """Of the articles published while hits are looked for."""
+    """Share of hits among the articles published from the warm-up to ``hits_until``."""
     hits_until: float = 0.85
-    """Share of the time after which what is published is no hit: it could not be found before the end."""
+    """Share of the time after which no hit is published, because it could not be found before the end."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.k < self.world.articles * 0.1:
@@ -60,28 +60,28 @@ class SimulationConfig:
             raise ValueError(f"hit_share must be between 0 and 1, got {self.hit_share}")
 
     def time_s(self, share: float) -> float:
-        """The moment (Unix seconds) when ``share`` of the time has passed."""
+        """Time in Unix seconds when ``share`` of the simulation has passed."""
         return self.world.start_s + share * self.world.hours * HOUR_S
 
 
 @dataclass(frozen=True, slots=True)
 class LoggedList:
-    """One list of one policy, with all that the simulation knows of it."""
+    """List of one policy, with its click probabilities and its greedy counterpart."""
 
     policy: str
     shown: ShownList
     chances: NDArray[np.float64]
-    """Shape (n,): of a click on each item where it stands."""
+    """Shape (n,): probability of a click on each item at its position."""
     clicked: NDArray[np.bool_]
     """Shape (n,)."""
     greedy_value: float
     """Expected clicks of the list without exploration."""
     greedy: tuple[str, ...]
-    """That list."""
+    """Articles of the list without exploration."""
     greedy_chances: NDArray[np.float64]
-    """Shape (n,): of a click on each item of the list without exploration."""
+    """Shape (n,): probability of a click on each item of the list without exploration."""
     history: tuple[str, ...]
-    """Earlier clicks, where the reader had never been served."""
+    """Earlier clicks of a reader who is served for the first time."""
     measured: bool
     """False in the warm-up."""
 
@@ -94,17 +94,17 @@ def simulate(
     on_list: Callable[[LoggedList], None] | None = None,
     on_world: Callable[[World], None] | None = None,
 ) -> dict[str, Outcome]:
-    """Let each policy serve the whole stream.
+    """Serve the whole stream by each policy.
 
     Args:
-        config: What is simulated.
-        policies: By name, what makes each policy's explorer.
-        progress: Told how many lists were shown since it was last told.
-        on_list: Told of every list, the policies' in turn.
-        on_world: Told of the world before it begins.
+        config: Settings of the simulation.
+        policies: Functions that make the policies' explorers, by name.
+        progress: Receives the number of lists shown since the last call.
+        on_list: Receives every list, of one policy after the other.
+        on_world: Receives the world before the simulation begins.
 
     Raises:
-        ValueError: There is nothing to measure.
+        ValueError: No article is published while hits are looked for, or no list is measured.
     """
     world = build_world(config.world)
     if on_world is not None:
@@ -119,7 +119,7 @@ def simulate(
 
 
 class _Run:
-    """One policy's service, readers and measure."""
+    """Service, readers and metrics of one policy."""
 
     def __init__(  # noqa: PLR0917 - one call, above
         self,
@@ -149,7 +149,7 @@ class _Run:
         self._detector = BurstDetector()
 
     def serve(self, window: Visits) -> None:
-        """Show a list to each visit of the window, and learn from it."""
+        """Show a list in each visit of the window, and learn from it."""
         self._service.publish(self._readers.begin(window))
         oracle = self._readers.best_values(self._config.k)
         for visit, (user, time_s) in enumerate(
@@ -165,34 +165,18 @@ class _Run:
         if user not in self._served:
             self._served.add(user)
             history = self._readers.history(user)
-        # The seed is in the name: else all seeds' runs would explore alike.
+        # The name contains the seed: exploration is seeded by it, and would be the same in all runs.
         name = f"S{self._config.world.seed}-{number}"
         shown = self._service.recommend(user, history, now_s, name)
         greedy = examination(np.arange(len(shown.greedy))) * self._readers.attractions(visit, shown.greedy)
         chances, clicked = self._readers.show(visit, shown.rows)
         self._service.learn(user, shown, clicked, now_s)
         measured = now_s >= self._measured_from_s
+        value = float(greedy.sum())
         self.measure.add_list(
-            shown.rows,
-            chances,
-            clicked,
-            shown.explored,
-            float(greedy.sum()),
-            oracle_value,
-            now_s,
-            measured=measured,
+            shown.rows, chances, clicked, shown.explored, value, oracle_value, now_s, measured=measured
         )
         if self._on_list is not None:
-            self._on_list(
-                LoggedList(
-                    self.name,
-                    shown,
-                    chances,
-                    clicked,
-                    float(greedy.sum()),
-                    tuple(self._ids[row] for row in shown.greedy.tolist()),
-                    greedy,
-                    tuple(self._ids[row] for row in history),
-                    measured,
-                )
-            )
+            best, earlier = (tuple(self._ids[row] for row in rows) for rows in (shown.greedy, history))
+            entry = LoggedList(self.name, shown, chances, clicked, value, best, greedy, earlier, measured)
+            self._on_list(entry)

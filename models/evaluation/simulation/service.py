@@ -1,8 +1,8 @@
-"""The service under test: the code that serves, without a broker, learning from every list that it shows.
+"""Simulated service: the code that serves, without a broker, learning from every list that it shows.
 
 Candidates, ranking, diversity and exploration are :func:`freshet.models.recommend.pipeline.recommend` on an
-exact index; what a list's clicks teach is applied at once: article statistics, the user's state, popularity,
-the online ranker, and the explorer where it learns.
+exact index. A list's clicks update at once the article statistics, the user's state, popularity, the online
+ranker, and an explorer that learns.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from freshet.models.users.state import UserState
 from freshet.models.users.view import UserView
 
 POPULATION_INTERVAL_S = 300.0
-"""Event time after which the population's vector is computed anew, as in an evaluation."""
+"""Event time between two updates of the population's vector, as in an evaluation."""
 
 _HALF_LIVES_S = (2 * 3_600.0, 7 * 86_400.0)
 _NEGATIVE_HALF_LIFE_S = 86_400.0
@@ -41,37 +41,37 @@ _STREAM = "impressions"
 
 @dataclass(frozen=True, slots=True)
 class ShownList:
-    """A list, with what would have been shown without exploration."""
+    """Shown list, with the list without exploration."""
 
     request: RecommendationRequest
     items: list[RecommendedArticle]
-    """In the order shown; without titles and reasons."""
+    """Items in the order shown, without titles and reasons."""
     rows: NDArray[np.int64]
-    """Shape (n,): the world's rows of the articles shown."""
+    """Shape (n,): the articles' rows in the world."""
     explored: NDArray[np.bool_]
-    """Shape (n,): the slots that exploration filled."""
+    """Shape (n,): whether exploration filled the slot."""
     greedy: NDArray[np.int64]
-    """Shape (n,): the world's rows of the list without exploration, given the same candidates and scores."""
+    """Shape (n,): rows in the world of the list without exploration, from the same candidates and scores."""
     features: NDArray[np.float32]
-    """Shape (n, len(FEATURES)): of the articles shown."""
+    """Shape (n, len(FEATURES)): features of the articles shown."""
     candidates: tuple[str, ...]
-    """All that the list was chosen from."""
+    """Candidates that the list was chosen from."""
     user_clicks: int
-    """Of the reader, ever, before this list."""
+    """All clicks of the reader before this list."""
     ranker: str
     """Name and revision of the weights."""
 
 
 class SimulatedService:
-    """One policy's service, from an empty catalog on.
+    """Service of one policy, which begins with an empty catalog.
 
     Args:
-        articles: The world's; the service sees their vectors, categories and times of publication.
-        explorer: The policy; without one, the best are shown.
-        k: A list's length.
-        learning: Whether the ranker learns; else its weights stay the default ones.
+        articles: The world's articles, of which the service sees vectors, categories and publication times.
+        explorer: The policy; ``None`` shows the best articles.
+        k: Length of a list.
+        learning: Whether the ranker learns; otherwise it keeps the default weights.
         diversity: 1 - lambda of maximal marginal relevance.
-        vectors: Whether the service knows the articles' vectors; else it goes by ids alone.
+        vectors: Whether the service knows the articles' vectors; otherwise it ranks by ids alone.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class SimulatedService:
     ) -> None:
         self._articles = articles
         self._row_of = {news_id: row for row, news_id in enumerate(articles.ids)}
-        self._policy = _Watched(explorer)
+        self._policy = _RecordingExplorer(explorer)
         self._k = k
         self._diversity = diversity
         self._learning = learning
@@ -132,13 +132,13 @@ class SimulatedService:
         self._published = max(self._published, published)
 
     def recommend(self, user: int, history: Sequence[int], now_s: float, request_id: str) -> ShownList:
-        """A list for the world's ``user`` at ``now_s``.
+        """Recommend a list to the world's ``user`` at ``now_s``.
 
         Args:
             user: Row of the world's readers.
-            history: Rows of articles clicked earlier, for a user never seen.
+            history: Rows of articles that a new user clicked earlier.
             now_s: Event time, Unix seconds.
-            request_id: Decides what is explored.
+            request_id: Request id, which seeds the exploration.
         """
         state = self._users.get(user)
         if state is None:
@@ -196,8 +196,8 @@ class SimulatedService:
         return np.array([self._row_of[slate.ids[i]] for i in positions.tolist()], np.int64)
 
 
-class _Watched:
-    """An explorer that remembers the last list it was asked about."""
+class _RecordingExplorer:
+    """Explorer that keeps the last list without exploration and the last explored slots."""
 
     def __init__(self, explorer: Explorer | None) -> None:
         self.explorer = explorer
