@@ -128,8 +128,7 @@ class FeatureTower:
         if table is None:
             return np.zeros(len(news_ids), np.float32)
         rows = rows_of(self._rows_by_value["news_id"], news_ids)
-        biases: NDArray[np.float32] = table[rows]
-        return biases
+        return table[rows]
 
     def _find_d_text(self, embedded: int) -> int:
         if not self._spec.uses_text:

@@ -10,8 +10,9 @@ negatives, and their distribution decides what a model learns:
 - :class:`HardNegatives`: the nearest unclicked articles. They have a gradient where easy ones have none
   (Xiong et al., 2021, "ANCE"), and are sometimes what the user would have clicked.
 - :class:`MixedNegatives`: some of each.
-- In-batch: the positives of the other examples (:func:`in_batch_mask`). They cost nothing, and come in
-  proportion to popularity: their logits are corrected by ``- log q`` (Yi et al., 2019, equation 3).
+- In-batch: the positives of the other examples (:mod:`freshet.models.training.in_batch_negatives`). They cost
+  nothing, and come in proportion to popularity: their logits are corrected by ``- log q`` (Yi et al., 2019,
+  equation 3).
 - Skips: what the user was shown and did not click (:class:`SkipNegatives`), the only ones of which it is
   known that the user saw them.
 
@@ -30,23 +31,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from freshet.models.datasets.impression_log import ImpressionLog
 from freshet.models.datasets.positive_index import PositiveIndex
-from freshet.models.training.in_batch_negatives import in_batch_log_q, in_batch_mask
 from freshet.models.training.item2vec.alias_table import AliasTable
-
-__all__ = [
-    "HardNegatives",
-    "MixedNegatives",
-    "NegativeSampler",
-    "Negatives",
-    "PopularityNegatives",
-    "PositiveIndex",
-    "SkipNegatives",
-    "UniformNegatives",
-    "in_batch_log_q",
-    "in_batch_mask",
-    "make_sampler",
-    "shown_articles",
-]
 
 Negatives = Literal["skips", "uniform", "popularity", "in-batch", "hard", "mixed"]
 """Names of the kinds of negatives in settings."""
@@ -123,8 +108,7 @@ class _WeightedNegatives:
         return result
 
     def _draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.int32]:
-        drawn: NDArray[np.int32] = self._items[self._table.draw(np.zeros(shape, np.int64), rng)]
-        return drawn
+        return self._items[self._table.draw(np.zeros(shape, np.int64), rng)]
 
     def _refused(
         self, users: NDArray[np.integer], drawn: NDArray[np.int32], positives: NDArray[np.integer]

@@ -15,8 +15,7 @@ _TINY = 1e-12
 
 def to_numpy(weight: Tensor) -> NDArray[np.float32]:
     """A weight in the form of a bundle: float32, in its own memory."""
-    array: NDArray[np.float32] = weight.detach().to("cpu", torch.float32).numpy().copy()
-    return array
+    return weight.detach().to("cpu", torch.float32).numpy().copy()
 
 
 def unit_vectors(vectors: Tensor) -> Tensor:

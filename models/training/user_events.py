@@ -151,13 +151,11 @@ class UserEvents:
         user, time_s = self._user[self._order], self._time_s[self._order]
         new = np.ones(len(user), np.bool_)
         new[1:] = (user[1:] != user[:-1]) | (time_s[1:] != time_s[:-1])
-        first: NDArray[np.int64] = np.maximum.accumulate(np.where(new, np.arange(len(user)), 0))
-        return first
+        return np.maximum.accumulate(np.where(new, np.arange(len(user)), 0))
 
     def _strictly_earlier(self, at: NDArray[np.int64]) -> NDArray[np.int64]:
         """Rank (B,) at which the user's strictly earlier impressions end."""
-        ranks: NDArray[np.int64] = self._first_of_moment[self._rank[at]]
-        return ranks
+        return self._first_of_moment[self._rank[at]]
 
 
 def _slates_of(log: ImpressionLog, first: int) -> NDArray[np.int64]:

@@ -135,7 +135,10 @@ def train_bundle(options: TrainOptions, progress: TrainingProgress) -> tuple[Bun
     if trainer.fit is None:
         _refuse_fit(options)
     else:
-        how = _fit_settings(trainer.fit, options, unfinished, _fingerprint(described))
+        # A run with other settings or other data has another checkpoint, instead of being refused.
+        text = json.dumps(described, sort_keys=True, default=str)
+        run = hashlib.sha256(text.encode()).hexdigest()[:16]
+        how = _fit_settings(trainer.fit, options, unfinished, run)
         if kind == "mind":
             texts["text_vectors"] = data.text_vectors
     train = trainer.load_function()
@@ -197,7 +200,6 @@ def _fit_settings(
     unfinished.mkdir(parents=True, exist_ok=True)
     values = {**defaults, **options.fit}
     try:
-        # A run with other settings or other data has another checkpoint, instead of being refused.
         checkpoint = unfinished / f"{run}.safetensors"
         return FitSettings(seed=options.seed, checkpoint=checkpoint, run=run, **values)
     except ValueError as error:
@@ -216,12 +218,6 @@ def _described(options: TrainOptions, settings: Any, data: _Data) -> dict[str, A
         "encoder": [options.encoder, options.pooling] if data.text_vectors is not None else None,
         "settings": dataclasses.asdict(settings),
     }
-
-
-def _fingerprint(described: Mapping[str, Any]) -> str:
-    """Name of the checkpoint: a run with other settings or other data does not resume it."""
-    text = json.dumps(described, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _manifest(
@@ -270,12 +266,12 @@ def _read_mind(
     from freshet.models.datasets.impression_log import read_impression_log
 
     log: ImpressionLog
-    with progress.stage(f"reading {options.folder}") as told:
+    with progress.stage(f"reading {options.folder}") as report:
         log = read_impression_log(
             options.folder,
             skip_bad_lines=options.skip_bad_lines,
             on_bad_line=progress.skipped,
-            progress=told,
+            progress=report,
         )
     end = log.position_at(options.until)
     seen = log.slice(0, end)
@@ -301,17 +297,11 @@ def _read_mind(
                 "shown has a line in news.tsv"
             )
         chosen = ChosenEncoder(options.encoder, options.pooling)
-        vectors = _text_vectors(options, chosen, log, progress)
+        with progress.stage("encoding texts") as report:
+            vectors = text_vectors_of(log.articles, chosen, cache_dir=options.cache, progress=report)
         encoder = chosen.spec
     start_s, end_s = float(log.time_s[0]), float(log.time_s[end - 1])
     return _Data(train, validation, log.sha256, start_s, end_s, vectors, encoder)
-
-
-def _text_vectors(
-    options: TrainOptions, encoder: ChosenEncoder, log: ImpressionLog, progress: TrainingProgress
-) -> FloatMatrix:
-    with progress.stage("encoding texts") as told:
-        return text_vectors_of(log.articles, encoder, cache_dir=options.cache, progress=told)
 
 
 def _read_ratings(

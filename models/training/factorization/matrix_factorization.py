@@ -37,7 +37,7 @@ from freshet.models.datasets.impression_log import ImpressionLog
 from freshet.models.embedding.bundle import TowerSpec
 from freshet.models.evaluation.ranking_metrics import RankedSlates
 from freshet.models.ports import FloatMatrix
-from freshet.models.training.factorization.click_examples import ClickBatch, ClickExamples
+from freshet.models.training.click_examples import ClickBatch, ClickExamples
 from freshet.models.training.factorization.factor_tables import POOLED, FactorTables, numbered
 from freshet.models.training.labelled_slates import candidate_slots, rankable_impressions
 from freshet.models.training.loop import FitSettings, Observer, fit
@@ -133,12 +133,12 @@ class ClickFactorization:
     ) -> None:
         self._settings = settings
         self._clicks = ClickExamples(train, settings.negatives, settings.per_click)
+        self.articles = self._clicks.shown
+        """Numbers of the articles with a row, in the order of the rows."""
         self.examples = len(self._clicks)
         """Number of clicks."""
         self.users = np.unique(self._clicks.users)
         """Numbers of the users with a row, in the order of the rows."""
-        self.articles = self._clicks.shown
-        """Numbers of the articles with a row, in the order of the rows."""
         self._user_row = numbered(self.users, len(train.user_ids))
         self._item_row = numbered(self.articles, len(train.articles))
         torch.manual_seed(seed)

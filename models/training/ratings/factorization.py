@@ -254,5 +254,4 @@ def genre_matrix(ratings: Ratings) -> NDArray[np.float32]:
 
 def _damping(rows: Tensor, size: int, damping: float) -> Tensor:
     """Damping (size,) of a row's bias for each example: ``damping`` over the row's examples."""
-    per_example: Tensor = damping / torch.bincount(rows, minlength=size).clamp_min(1).float()
-    return per_example
+    return damping / torch.bincount(rows, minlength=size).clamp_min(1).float()

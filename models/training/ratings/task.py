@@ -28,12 +28,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from freshet.models.datasets.movielens import Ratings
+from freshet.models.datasets.positive_index import PositiveIndex
 from freshet.models.embedding.bundle import TowerSpec, UserSpec
 from freshet.models.evaluation.ratings.baselines import SECONDS_PER_DAY
 from freshet.models.evaluation.ratings.top_n import TopNProtocol, TopNSplit, evaluate_topn
 from freshet.models.training.in_batch_negatives import in_batch_log_q, in_batch_mask
 from freshet.models.training.loop import FitSettings, Observer, Unobserved, fit
-from freshet.models.training.negatives import PositiveIndex, make_sampler
+from freshet.models.training.negatives import make_sampler
 from freshet.models.training.ratings.histories import NOTHING, PopularityInTime, RatingHistories, joined
 from freshet.models.training.ratings.settings import RatingSettings
 from freshet.models.training.ratings.towers import RatingTowers
@@ -183,8 +184,7 @@ class RatingTask:
         users, items = self._final()
 
         def scores(of_users: NDArray[np.int32]) -> NDArray[np.floating]:
-            result: NDArray[np.float32] = users[of_users + 1] @ items.T
-            return result
+            return users[of_users + 1] @ items.T
 
         report = evaluate_topn(self._split, scores, self._protocol)
         figures = {

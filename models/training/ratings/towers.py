@@ -176,8 +176,7 @@ class RatingTowers(nn.Module):
             )
         weights = torch.exp2(-age_s / self.settings.half_life_s) * used  # (B, L)
         sums = torch.einsum("bl,bld->bd", weights, liked) + self.population  # (B, d)
-        pooled: Tensor = sums / (weights.sum(dim=1, keepdim=True) + 1.0)
-        return pooled
+        return sums / (weights.sum(dim=1, keepdim=True) + 1.0)
 
     def _normalised(self, vectors: Tensor) -> Tensor:
         return unit_vectors(vectors) if self.settings.normalise else vectors

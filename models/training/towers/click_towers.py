@@ -30,7 +30,8 @@ from freshet.models.training.negatives import Negatives
 from freshet.models.training.ranker_offsets import joined, ranker_offsets
 from freshet.models.training.setting_ranges import check_at_least, check_positive, check_share
 from freshet.models.training.towers.feature_tower import MultiLayer
-from freshet.models.training.towers.slate_task import Loss, SlateSettings, SlateTask, UserInputs
+from freshet.models.training.towers.slate_model import Loss, SlateSettings, UserInputs
+from freshet.models.training.towers.slate_task import SlateTask
 from freshet.models.training.towers.slate_towers import SlateTowers
 from freshet.models.training.towers.user_encoder import UserEncoder
 from freshet.models.training.trained_model import TrainedModel
@@ -152,7 +153,7 @@ class ClickTowerSettings:
 
 
 class ClickTowers(SlateTowers):
-    """Article and user tower; a :class:`~freshet.models.training.towers.slate_task.SlateModel`.
+    """Article and user tower; a :class:`~freshet.models.training.towers.slate_model.SlateModel`.
 
     Args:
         settings: Parts and widths of the towers.

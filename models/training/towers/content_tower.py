@@ -156,7 +156,7 @@ class ContentTowerSettings(SlateSettings):
 
 
 class ContentModel(SlateTowers):
-    """Article and user side; a :class:`~freshet.models.training.towers.slate_task.SlateModel`.
+    """Article and user side; a :class:`~freshet.models.training.towers.slate_model.SlateModel`.
 
     Args:
         settings: Settings from :meth:`ContentTowerSettings.resolved`.

@@ -32,21 +32,12 @@ from torch.nn import functional
 
 from freshet.models.datasets.impression_log import ImpressionLog
 from freshet.models.evaluation.ranking_metrics import RankedSlates
+from freshet.models.training.click_examples import ClickBatch, ClickExamples
 from freshet.models.training.labelled_slates import candidate_slots, rankable_impressions
-from freshet.models.training.negatives import (
-    PopularityNegatives,
-    PositiveIndex,
-    SkipNegatives,
-    in_batch_log_q,
-    in_batch_mask,
-    make_sampler,
-    shown_articles,
-)
+from freshet.models.training.negatives import shown_articles
 from freshet.models.training.tensors import evaluating
-from freshet.models.training.towers.slate_model import Loss, SlateModel, SlateSettings, UserInputs
+from freshet.models.training.towers.slate_model import SlateModel, SlateSettings, UserInputs
 from freshet.models.training.user_events import EventBatch, UserEvents
-
-__all__ = ["Loss", "SlateModel", "SlateSettings", "SlateTask", "UserInputs"]
 
 MAX_VALIDATION = 20_000
 """Maximum number of validation impressions; more of them only take longer."""
@@ -91,18 +82,16 @@ class SlateTask:
         if not len(usable) or not len(self._measured):
             which = "training" if not len(usable) else "validation"
             raise ValueError(f"the {which} part has no impression with both a click and a skip")
-        if settings.by_slate:
-            self._positions, self._positives = usable, np.empty(0, np.int32)
-        else:
-            slots = np.flatnonzero(train.clicked)
-            self._positions = np.searchsorted(train.slate_start, slots, side="right") - 1
-            self._positives = train.candidates[slots]
-            self._index = PositiveIndex.of_log(train)
-            shown = shown_articles(train)
-            self._sampler, self._hard = make_sampler(settings.negatives, self._index, shown)
-            if settings.negatives == "skips":
-                popularity = PopularityNegatives(self._index, eligible=shown)
-                self._skips = SkipNegatives(train, self._index, popularity)
+        self._slate_positions = usable
+        self._clicks: ClickExamples | None = None
+        if not settings.by_slate:
+            self._clicks = ClickExamples(
+                train,
+                settings.negatives,
+                settings.n_negatives,
+                eligible=shown_articles(train),
+                skips_by_popularity=True,
+            )
         self._clicked_counts = np.bincount(
             train.candidates[train.clicked], minlength=len(train.articles)
         ).astype(np.float32)
@@ -115,16 +104,21 @@ class SlateTask:
     @property
     def examples(self) -> int:
         """Number of examples of one epoch."""
-        return len(self._positions)
+        return len(self._slate_positions if self._clicks is None else self._clicks)
 
     def batches(self, rng: np.random.Generator) -> Iterator[dict[str, Tensor]]:
         """Yield one shuffled epoch of batches."""
-        if not self._settings.by_slate and self._hard is not None:
-            # Once an epoch: nearer to what the model now confuses would cost a pass for each batch.
-            self._hard.refresh(self._table().numpy())
-        order = rng.permutation(len(self._positions))
-        for start in range(0, len(order), self._settings.batch):
-            yield self._batch(order[start : start + self._settings.batch], rng)
+        size = self._settings.batch
+        if self._clicks is not None:
+            if self._clicks.wants_vectors:
+                # Once an epoch: vectors nearer to the model's current ones would cost a pass for each batch.
+                self._clicks.refresh(self._table().numpy())
+            for clicks in self._clicks.batches(rng, size):
+                yield self._click_batch(clicks)
+            return
+        order = self._slate_positions[rng.permutation(len(self._slate_positions))]
+        for start in range(0, len(order), size):
+            yield self._slate_batch(order[start : start + size], rng)
 
     def loss(self, batch: dict[str, Tensor]) -> Tensor:
         """Mean loss over the examples."""
@@ -214,8 +208,7 @@ class SlateTask:
         shown = table[moved(log.candidates[at])]
         if self._model.centred:
             shown = (shown - mean) * shown.any(dim=-1, keepdim=True)
-        scores: NDArray[np.float64] = (users[moved(row)] * shown).sum(dim=1).double().cpu().numpy()
-        return scores
+        return (users[moved(row)] * shown).sum(dim=1).double().cpu().numpy()
 
     def _table(self) -> Tensor:
         """Vectors (articles, d) of all articles in evaluation mode, on the CPU."""
@@ -225,36 +218,32 @@ class SlateTask:
             parts = torch.split(numbers, _ARTICLES_AT_ONCE)
             return torch.cat([self._model.article_vectors(part).float().cpu() for part in parts])
 
-    def _batch(self, chosen: NDArray[np.int64], rng: np.random.Generator) -> dict[str, Tensor]:
-        settings, train = self._settings, self._train
-        positions = self._positions[chosen]
-        events = self._events.batch(positions, settings.max_clicks, settings.max_skips)
-        log_q, offset = None, None
-        if settings.by_slate:
-            at, candidates, clicked = self._slates(positions, rng)
-            if settings.residual and self._offsets is not None:
-                offset = np.where(at >= 0, self._offsets[at], np.float32(0.0))
-        else:
-            positives = self._positives[chosen]
-            if settings.negatives == "in-batch":
-                users = train.user[positions]
-                candidates = np.broadcast_to(positives, (len(positives), len(positives))).copy()
-                candidates[~in_batch_mask(users, positives, self._index)] = -1
-                log_q = np.broadcast_to(in_batch_log_q(self._clicked_counts, positives), candidates.shape)
-                clicked = np.eye(len(positives), dtype=np.float32)
-            else:
-                candidates = np.concatenate(
-                    [positives[:, None], self._negatives(positions, positives, rng)], 1
-                )
-                clicked = np.zeros(candidates.shape, np.float32)
-                clicked[:, 0] = 1.0
+    def _click_batch(self, clicks: ClickBatch) -> dict[str, Tensor]:
+        candidates = clicks.articles  # (B, C): the clicked article first
+        if clicks.counts is None or clicks.log_q is None:
+            clicked = np.zeros(candidates.shape, np.float32)
+            clicked[:, 0] = 1.0
+            return self._batch(clicks.impressions, candidates, clicked)
+        # In-batch negatives, (B, B): the batch's clicked articles, -1 where one does not count.
+        candidates = np.where(clicks.counts, candidates.T, np.int32(-1))
+        batch = self._batch(clicks.impressions, candidates, np.eye(len(candidates), dtype=np.float32))
+        batch["log_q"] = torch.from_numpy(clicks.log_q).expand(candidates.shape)
+        return batch
+
+    def _slate_batch(self, positions: NDArray[np.int64], rng: np.random.Generator) -> dict[str, Tensor]:
+        at, candidates, clicked = self._slates(positions, rng)
+        batch = self._batch(positions, candidates, clicked)
+        if self._settings.residual and self._offsets is not None:
+            batch["offset"] = torch.from_numpy(np.where(at >= 0, self._offsets[at], np.float32(0.0)))
+        return batch
+
+    def _batch(
+        self, positions: NDArray[np.int64], candidates: NDArray[np.int32], clicked: NDArray[np.float32]
+    ) -> dict[str, Tensor]:
+        events = self._events.batch(positions, self._settings.max_clicks, self._settings.max_skips)
         batch = _numbered(candidates, events)
         batch["clicked"] = torch.from_numpy(clicked)
-        batch["user"] = torch.from_numpy(train.user[positions].astype(np.int64))
-        if offset is not None:
-            batch["offset"] = torch.from_numpy(offset)
-        if log_q is not None:
-            batch["log_q"] = torch.from_numpy(log_q.astype(np.float32))
+        batch["user"] = torch.from_numpy(self._train.user[positions].astype(np.int64))
         return batch
 
     def _slates(
@@ -277,14 +266,6 @@ class SlateTask:
         slots[row, column] = at
         clicked[row, column] = self._train.clicked[at]
         return slots, np.where(slots >= 0, self._train.candidates[slots], np.int32(-1)), clicked
-
-    def _negatives(
-        self, positions: NDArray[np.int64], positives: NDArray[np.int32], rng: np.random.Generator
-    ) -> NDArray[np.int32]:
-        n = self._settings.n_negatives
-        if self._sampler is None:
-            return self._skips.sample(positions, n, rng, positives)
-        return self._sampler.sample(self._train.user[positions], n, rng, positives)
 
 
 def _numbered(candidates: NDArray[np.int32], events: EventBatch) -> dict[str, Tensor]:

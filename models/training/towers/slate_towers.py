@@ -19,7 +19,7 @@ from freshet.models.training.towers.feature_tower import ArticleInputs, FeatureT
 
 
 class SlateTowers(nn.Module):
-    """Article tower of a :class:`~freshet.models.training.towers.slate_task.SlateModel`.
+    """Article tower of a :class:`~freshet.models.training.towers.slate_model.SlateModel`.
 
     Args:
         spec: Parts of the article tower.

@@ -11,16 +11,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from freshet.models.datasets.impression_log import read_impression_log
+from freshet.models.datasets.positive_index import PositiveIndex
+from freshet.models.training.in_batch_negatives import in_batch_log_q, in_batch_mask
 from freshet.models.training.negatives import (
     HardNegatives,
     MixedNegatives,
     NegativeSampler,
     PopularityNegatives,
-    PositiveIndex,
     SkipNegatives,
     UniformNegatives,
-    in_batch_log_q,
-    in_batch_mask,
     shown_articles,
 )
 

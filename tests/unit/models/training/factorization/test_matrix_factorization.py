@@ -10,16 +10,17 @@ import numpy as np
 import pytest
 
 from freshet.models.datasets.impression_log import ImpressionLog, read_impression_log
+from freshet.models.datasets.positive_index import PositiveIndex
 from freshet.models.embedding.bundle import Bundle, Manifest, TrainingRecord, save_bundle
 from freshet.models.evaluation.bundle_scorer import BundleScorer
-from freshet.models.training.factorization.click_examples import ClickExamples
+from freshet.models.training.click_examples import ClickExamples
 from freshet.models.training.factorization.matrix_factorization import (
     ClickFactorization,
     MatrixFactorizationSettings,
     train_matrix_factorization,
 )
 from freshet.models.training.loop import FitSettings, Unobserved
-from freshet.models.training.negatives import Negatives, PositiveIndex
+from freshet.models.training.negatives import Negatives
 from freshet.models.training.trained_model import TrainedModel
 
 FIT = FitSettings(epochs=12, patience=12, learning_rate=0.03, device="cpu")

@@ -14,14 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freshet.models.datasets.impression_log import ImpressionLog
+from freshet.models.datasets.positive_index import PositiveIndex
 from freshet.models.ports import FloatMatrix
+from freshet.models.training.in_batch_negatives import in_batch_log_q, in_batch_mask
 from freshet.models.training.negatives import (
     Negatives,
-    PositiveIndex,
     SkipNegatives,
-    UniformNegatives,
-    in_batch_log_q,
-    in_batch_mask,
     make_sampler,
 )
 
@@ -49,12 +47,22 @@ class ClickExamples:
         log: Slice to train on.
         negatives: Kind of negatives.
         per_click: Negatives for each click; in-batch negatives are as many as the batch has.
+        eligible: Numbers of the articles that may be negatives; by default those shown.
+        skips_by_popularity: Draw negatives of impressions without a skip by popularity, not uniformly.
 
     Raises:
         ValueError: Nothing was clicked, or there is no such kind of negatives.
     """
 
-    def __init__(self, log: ImpressionLog, negatives: Negatives, per_click: int) -> None:
+    def __init__(
+        self,
+        log: ImpressionLog,
+        negatives: Negatives,
+        per_click: int,
+        *,
+        eligible: NDArray[np.int64] | None = None,
+        skips_by_popularity: bool = False,
+    ) -> None:
         clicked = np.flatnonzero(log.clicked)
         if not len(clicked):
             raise ValueError(f"{log.folder}: nothing was clicked in the part to train on")
@@ -69,12 +77,16 @@ class ClickExamples:
         self.shown: NDArray[np.int64] = np.unique(log.candidates).astype(np.int64)
         """Numbers of the articles that the slice shows, ascending. An article that is only in histories would
         be a negative, and never a positive."""
+        eligible = self.shown if eligible is None else eligible
         self._per_click = per_click
         self._index = PositiveIndex.of_log(log)
-        self._sampler, self._hard = make_sampler(negatives, self._index, self.shown)
+        self._sampler, self._hard = make_sampler(negatives, self._index, eligible)
         self._skips: SkipNegatives | None = None
         if negatives == "skips":
-            self._skips = SkipNegatives(log, self._index, UniformNegatives(self._index, self.shown))
+            kind: Negatives = "popularity" if skips_by_popularity else "uniform"
+            otherwise, _ = make_sampler(kind, self._index, eligible)
+            assert otherwise is not None
+            self._skips = SkipNegatives(log, self._index, otherwise)
         self._clicks = np.bincount(self.articles, minlength=len(log.articles))
 
     def __len__(self) -> int:
