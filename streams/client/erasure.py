@@ -8,7 +8,7 @@ erasure has been requested all the same: workers carry it out when they run.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -49,7 +49,7 @@ class Erased:
     offset: int
     """Offset of the tombstone, or of the first record of a user who has begun again."""
     earlier_gone_by: datetime | None
-    """When Kafka has removed the earlier records from its disks; unset: it sets no limit."""
+    """Time by which Kafka has removed the earlier records from its disks; unset: it sets no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,16 +113,16 @@ def erase_user(settings: Settings, user_id: str, timeout_s: float = 60.0) -> Rec
     wait_for_broker(settings, _CONNECT_TIMEOUT_S)
     with closing(kafka_consumer(settings)) as consumer:
         ends = _ends(consumer, settings, user_id)
-        watched = [
-            ends.of(topic_name(settings, USER_VECTORS.name)),
-            ends.of(changelog_name(settings, USER_STATE)),
-        ]
+        by_topic = {partition.topic: partition for partition in ends}
+        names = (topic_name(settings, USER_VECTORS.name), changelog_name(settings, USER_STATE))
+        watched = [by_topic[name] for name in names]
         consumer.assign(watched)
         for partition in watched:
-            consumer.seek(partition, ends.offsets[partition])
+            consumer.seek(partition, ends[partition])
         sent = _publish(settings, control)
         found = _wait(consumer, watched, control, timeout_s)
-    configs = read_configs(settings, ends.names)
+    anonymous = [topic_name(settings, topic.name) for topic in (SLATES, RANKER_EXAMPLES)]
+    configs = read_configs(settings, [*by_topic, *anonymous])
     return Receipt(
         user_id=user_id,
         erased_at=control.time,
@@ -140,36 +140,23 @@ def erase_user(settings: Settings, user_id: str, timeout_s: float = 60.0) -> Rec
             for partition in watched
             if partition in found
         ),
-        expiring=tuple(_expiring(settings, ends, configs, control.time)),
+        expiring=tuple(_expiring(ends, anonymous, configs, control.time)),
         kept=_kept(settings),
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Ends:
-    """Ends of the topics that carry users' ids, in one user's partition."""
-
-    offsets: dict[TopicPartition, int]
-    names: frozenset[str]
-
-    def of(self, topic: str) -> TopicPartition:
-        (found,) = (partition for partition in self.offsets if partition.topic == topic)
-        return found
-
-
-def _ends(consumer: KafkaConsumer, settings: Settings, user_id: str) -> _Ends:
-    names = [
-        topic_name(settings, topic.name) for topic in TOPICS if topic.keyed_by_user or topic is DEAD_LETTERS
-    ]
-    names.append(changelog_name(settings, USER_STATE))
+def _ends(consumer: KafkaConsumer, settings: Settings, user_id: str) -> dict[TopicPartition, int]:
+    """Find the ends of the topics that carry users' ids, in one user's partition."""
+    known = [topic.name for topic in TOPICS if topic.keyed_by_user or topic is DEAD_LETTERS]
+    names = [*(topic_name(settings, name) for name in known), changelog_name(settings, USER_STATE)]
     partitions = []
     for name in names:
         numbers = consumer.partitions_for_topic(name)
         if not numbers:
             raise KafkaUnreachable(missing(settings, name))
         partitions.append(TopicPartition(name, partition_of(user_id, len(numbers))))
-    anonymous = {topic_name(settings, topic.name) for topic in (SLATES, RANKER_EXAMPLES)}
-    return _Ends(consumer.end_offsets(partitions), frozenset({*names, *anonymous}))
+    ends: dict[TopicPartition, int] = consumer.end_offsets(partitions)
+    return ends
 
 
 def _publish(settings: Settings, control: Control) -> Any:
@@ -217,7 +204,10 @@ def _is_of_after(
 
 
 def _expiring(
-    settings: Settings, ends: _Ends, configs: Mapping[str, Mapping[str, str]], at: datetime
+    ends: Mapping[TopicPartition, int],
+    anonymous: Sequence[str],
+    configs: Mapping[str, Mapping[str, str]],
+    at: datetime,
 ) -> list[Expiring]:
     def gone_by(name: str) -> datetime | None:
         # Kafka deletes a segment when its last record is old enough, and fills one for so long.
@@ -226,14 +216,10 @@ def _expiring(
 
     expiring = [
         Expiring(partition.topic, partition.partition, end, gone_by(partition.topic))
-        for partition, end in ends.offsets.items()
+        for partition, end in ends.items()
         if "delete" in configs[partition.topic]["cleanup.policy"]
     ]
-    for topic in (SLATES, RANKER_EXAMPLES):
-        name = topic_name(settings, topic.name)
-        if name in configs:
-            expiring.append(Expiring(name, None, None, gone_by(name)))
-    return expiring
+    return expiring + [Expiring(name, None, None, gone_by(name)) for name in anonymous if name in configs]
 
 
 def _later(at: datetime, after_ms: int) -> datetime | None:

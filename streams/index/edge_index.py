@@ -134,12 +134,12 @@ class EdgeIndex(QdrantIndex):
         self._keeper.start()
 
     def count(self) -> int:
-        """How many articles the index holds, withdrawn ones included."""
+        """Count the articles in the index, withdrawn ones included."""
         with self._asking():
             return self._listing.count(CountRequest())
 
     def unindexed(self) -> int:
-        """About how many articles a search scores one by one, beside those that the graph finds."""
+        """Estimate how many articles a search scores one by one, beside those that the graph finds."""
         with self._lock:
             return self._unindexed_at_start + len(self._indexing) + len(self._changed)
 

@@ -64,7 +64,7 @@ class HnswTuning:
     threads: int = 1
     """Threads of the process that builds the graph."""
     full_scan_kb: int = 12_500
-    """Where a filter lets fewer bytes of vectors through, all of them are scored: 50,000 articles of 64
+    """Size of vectors up to which all that a filter allows are scored: 50,000 articles of 64
     dimensions, for which that takes 2 to 3 ms. The graph loses what a narrow filter's articles are linked by:
     recall@100 of 50,000 articles is 0.999 where 95 % pass, 0.99 where half do, 0.9 where a fifth does."""
 

@@ -63,7 +63,7 @@ class QdrantIndex(ABC):
             self._set_withdrawn(qdrant_points.point_ids(news_ids), withdrawn)
 
     def search(self, queries: FloatMatrix, k: int, where: ArticleFilter = EVERYTHING) -> list[list[Hit]]:
-        """For each row of ``queries`` (h, d), the ``k`` articles with the largest dot product, best first.
+        """Find, for each row of ``queries`` (h, d), the ``k`` articles of largest dot product, best first.
 
         Raises:
             ValueError: ``queries`` has another shape or is not finite.

@@ -133,7 +133,7 @@ class ServerIndex(QdrantIndex):
         return self._collection
 
     def count(self) -> int:
-        """How many articles the index holds, withdrawn ones included."""
+        """Count the articles in the index, withdrawn ones included."""
         return self._ask("count", lambda: self._client.count(self._collection, exact=True)).count
 
     def promote(self) -> None:
@@ -287,7 +287,7 @@ class ServerIndex(QdrantIndex):
         return self._client.grpc_points
 
     def _find(self, verb: str, call: Callable[[float], Any]) -> Any:
-        """What ``call`` answers in the time that a search may take."""
+        """Call ``call`` with the time that a search may take."""
         if self._search_timeout_s is None:
             return self._ask(verb, partial(call, self._timeout_s))
         return self._ask(verb, partial(call, self._search_timeout_s), attempts=1)

@@ -52,9 +52,9 @@ class Progress:
         self._waiting_since_s: float | None = time.monotonic()
         """Start of the time in which nothing may be read; ``None`` while something may."""
         self._held_s = -math.inf
-        """When the broker last confirmed, at our request, that the partitions are this worker's."""
+        """Time at which the broker last confirmed that the partitions are this worker's."""
         self._came_back_s: dict[object, float] = {}
-        """When the agent of each reader last asked for records."""
+        """Time at which the agent of each reader last asked for records."""
 
     async def start(self) -> None:
         """Connect to the offsets of the consumer group."""

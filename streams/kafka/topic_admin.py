@@ -110,7 +110,7 @@ def read_configs(settings: Settings, names: Iterable[str]) -> dict[str, dict[str
 
 
 def check_topics(settings: Settings) -> list[Problem]:
-    """What is wrong with freshet's topics; an empty list when nothing is.
+    """Find the faults of freshet's topics.
 
     Raises:
         KafkaUnreachable: No broker answered.

@@ -32,7 +32,6 @@ from freshet.workers.processes.stream import run_app
 from freshet.workers.terminal.connection_options import option_name
 
 if TYPE_CHECKING:
-    from freshet.models.embedding.bundle import Bundle
     from freshet.models.ports import ArticleIndex
     from freshet.workers.processes.embedding.models import OpenModels
 
@@ -94,7 +93,9 @@ def run_up(settings: Settings, options: UpOptions, report: Callable[[str], None]
         loading.result()
         models = None
         if options.embed:
-            models = _load(settings, options, bundle)
+            from freshet.workers.processes.embedding.models import open_models
+
+            models = open_models(settings, bundle, options.threads or max(1, (os.cpu_count() or 2) - 1))
             serving = replace(serving, bundle=models.tower.bundle)
             index.open(models.tower.bundle)
             report(f"{models.described}, bundle {models.tower.bundle}")
@@ -130,12 +131,6 @@ def _import_torch(settings: Settings, options: UpOptions) -> None:
             import freshet.models.embedding.text.encoder  # noqa: F401
 
 
-def _load(settings: Settings, options: UpOptions, bundle: Bundle | None) -> OpenModels:
-    from freshet.workers.processes.embedding.models import open_models
-
-    return open_models(settings, bundle, options.threads or max(1, (os.cpu_count() or 2) - 1))
-
-
 def _embed_in_background(
     settings: Settings, models: OpenModels, index: ArticleIndex, stack: ExitStack
 ) -> Future[None]:
@@ -154,12 +149,8 @@ def _embed_in_background(
             done.set_exception(error)
 
     thread = threading.Thread(target=run, name="embedding", daemon=True)
-
-    def stop() -> None:
-        worker.stop()
-        thread.join(_STOP_TIMEOUT_S)
-
-    stack.callback(stop)
+    stack.callback(thread.join, _STOP_TIMEOUT_S)
+    stack.callback(worker.stop)
     thread.start()
     if settings.metrics_port:  # else nobody would hear of it
         stack.enter_context(embedding_watchdog(settings, worker, models.tower.bundle))

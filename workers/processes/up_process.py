@@ -57,7 +57,7 @@ class UpProcess(ChildProcess):
         self.settings = Settings.model_construct(
             bootstrap_servers=f"{HOST}:{kafka_port}", data_dir=data_dir, metrics_port=metrics_port
         )
-        """How clients reach it."""
+        """Settings of clients of the system."""
         options = [f"--data-dir={data_dir}", f"--kafka-port={kafka_port}", f"--metrics-port={metrics_port}"]
         if not embed:
             options.append("--no-embed")

@@ -32,27 +32,20 @@ def show_device(device: torch.device, placement: str, encoder: str, bundle: str)
         return
     name = str(device)
     metrics.GPU_MEMORY_USED_BYTES.labels(name).set_function(_number(partial(_used_bytes, device)))
-    metrics.GPU_MEMORY_BYTES.labels(name).set_function(_number(partial(_total_bytes, device)))
+    metrics.GPU_MEMORY_BYTES.labels(name).set_function(_number(lambda: torch.cuda.mem_get_info(device)[1]))
     try:
         torch.cuda.utilization(device)
     except Exception as error:
         # NVML is not installed, or does not know this device (a slice of a GPU); its errors share no class.
         log.warning("the GPU's utilisation is not served: %r", error)
     else:
-        metrics.GPU_UTILISATION.labels(name).set_function(_number(partial(_utilisation, device)))
+        utilisation = _number(lambda: torch.cuda.utilization(device) / 100)
+        metrics.GPU_UTILISATION.labels(name).set_function(utilisation)
 
 
 def _used_bytes(device: torch.device) -> float:
     free, total = torch.cuda.mem_get_info(device)
-    return float(total - free)
-
-
-def _total_bytes(device: torch.device) -> float:
-    return float(torch.cuda.mem_get_info(device)[1])
-
-
-def _utilisation(device: torch.device) -> float:
-    return torch.cuda.utilization(device) / 100
+    return total - free
 
 
 def _number(measure: Callable[[], float]) -> Callable[[], float]:

@@ -84,18 +84,16 @@ def open_models(settings: Settings, bundle: Bundle | None = None, threads: int |
             untrained = Projection(transformer.info, settings.dimension)
         except ValueError as error:
             raise EncoderUnusable(str(error)) from error
-        _show_device(transformer, untrained.bundle)
-        return _opened(transformer, untrained, f"encoder {settings.encoder} on {transformer.placement}")
+        return _opened(transformer, untrained, settings.encoder)
     tower = usable(lambda: FeatureTower(bundle))
     spec = bundle.manifest.encoder
     if not bundle.manifest.tower.uses_text or spec is None:
         metrics.EMBED_DEVICE.labels("none", "none", tower.bundle).set(1)
-        return _opened(NoTextEncoder(), tower, "no text encoder")
+        return _logged(OpenModels(NoTextEncoder(), tower, "no text encoder"))
     location = encoder_location(bundle, spec, settings)
     transformer = _open_encoder(location, spec.pooling, threads, spec.extra.get("max_tokens"))
     check_encoder(bundle, spec, transformer.info, location)
-    _show_device(transformer, tower.bundle)
-    return _opened(transformer, tower, f"encoder {location} on {transformer.placement}")
+    return _opened(transformer, tower, location)
 
 
 def encoder_location(bundle: Bundle, spec: EncoderSpec, settings: Settings) -> str:
@@ -145,15 +143,16 @@ def _open_encoder(
         raise EncoderUnusable(str(error)) from error
 
 
-def _show_device(encoder: TransformerEncoder, bundle: str) -> None:
+def _opened(encoder: TransformerEncoder, tower: ContentTower, location: str) -> OpenModels:
     from freshet.workers.processes.embedding.device import show_device
 
-    show_device(encoder.device, encoder.placement, encoder.info.name, bundle)
+    show_device(encoder.device, encoder.placement, encoder.info.name, tower.bundle)
+    return _logged(OpenModels(encoder, tower, f"encoder {location} on {encoder.placement}"))
 
 
-def _opened(encoder: TextEncoder, tower: ContentTower, described: str) -> OpenModels:
-    log.info("%s, bundle %s", described, tower.bundle)
-    return OpenModels(encoder, tower, described)
+def _logged(models: OpenModels) -> OpenModels:
+    log.info("%s, bundle %s", models.described, models.tower.bundle)
+    return models
 
 
 def _words(info: EncoderInfo) -> str:

@@ -64,7 +64,7 @@ def guard(command: Sequence[str], parent_pid: int, inherited_fds: Sequence[int] 
 
 
 def _die_with_parent() -> Callable[[], None] | None:
-    """On Linux, make the function that the child calls before it becomes the broker."""
+    """Make the function that the child calls before it becomes the broker; Linux only."""
     if not sys.platform.startswith("linux"):
         return None
     libc = ctypes.CDLL(None)
