@@ -1,4 +1,4 @@
-"""The synthetic newspaper of the demo: its articles, its readers' clicks, and how well an oracle ranks them.
+"""Synthetic newspaper of the demo: its articles, its readers' clicks, and the oracle's ranking of them.
 
 Its clock ends less than a day before the real one, so that what the demo leaves behind can be asked for
 recommendations now; whole days are shifted, so that the same seed gives the same clicks whatever the day.
@@ -31,41 +31,41 @@ from freshet.models.evaluation.ranking_metrics import RankingReport, RankingScor
 from freshet.models.events.events import Article, Impression, from_unix_s, to_unix_s
 
 RECENT_CLICKS = 12
-"""A reader is known by this many of the latest clicks."""
+"""Number of latest clicks that describe a reader."""
 
 _DAY_S = 86_400
 
 
 def until_now(config: SynthConfig, now_s: float) -> SynthConfig:
-    """``config`` moved by whole days to the latest time at which it has ended by ``now_s``."""
+    """Move ``config`` by whole days to the latest time at which it has ended by ``now_s``."""
     days = int((now_s - config.end_s) // _DAY_S)
     return replace(config, start_s=config.start_s + days * _DAY_S)
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Somebody who reads mostly one category."""
+    """Reader who mostly reads one category."""
 
     user_id: str
     category: str
     clicks: tuple[str, ...]
-    """News ids, the oldest first, at most ``RECENT_CLICKS``."""
+    """Ids of the latest clicked articles, the oldest first, at most ``RECENT_CLICKS``."""
     of_category: int
-    """How many of them."""
+    """Number of these clicks on ``category``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Newspaper:
-    """What was written into a folder, read back."""
+    """Articles and impressions of a folder."""
 
     folder: Path
     articles: Mapping[str, Article]
     impressions: tuple[Impression, ...]
-    """In the order of time."""
+    """Impressions in order of time."""
 
     @classmethod
     def read(cls, folder: Path) -> Newspaper:
-        """The newspaper that ``write_synth`` has written."""
+        """Read a newspaper that ``write_synth`` has written."""
         return cls(
             folder,
             {article.news_id: article for article in read_news(folder) if isinstance(article, Article)},
@@ -74,16 +74,16 @@ class Newspaper:
 
     @property
     def end_s(self) -> float:
-        """When the last impression happens, Unix seconds."""
+        """Time of the last impression, Unix seconds."""
         return to_unix_s(self.impressions[-1].time)
 
     def readers(self, count: int, recent_s: float) -> list[Reader]:
-        """As :func:`pick_readers`, of this newspaper."""
+        """Choose readers of this newspaper: see :func:`pick_readers`."""
         categories = {news_id: article.category for news_id, article in self.articles.items()}
         return pick_readers(self.impressions, categories, count, recent_s)
 
     def oracle(self, first: int) -> RankingReport:
-        """How well the oracle ranks the impressions from position ``first`` on.
+        """Measure how well the oracle ranks the impressions from position ``first``.
 
         Raises:
             TruthError: The folder's ground truth cannot be read.
@@ -97,7 +97,7 @@ class Newspaper:
         return scores.report()
 
     def write(self, topic: Vocabulary, number: int, time_s: float) -> Article:
-        """An article on ``topic`` that is not in the newspaper yet, published at ``time_s``."""
+        """Write an article on ``topic`` that is not in the newspaper yet, published at ``time_s``."""
         taken = {article.title for article in self.articles.values()}
         style, place = STYLES[STYLE_INDEX["cause"]], PLACES[number % len(PLACES)]
         draws = range(number, number + DRAWS)
@@ -112,7 +112,7 @@ class Newspaper:
         )
 
     def breaking(self, category: str, time_s: float) -> Article:
-        """A breaking story on ``category``, published at ``time_s``."""
+        """Write a breaking story on ``category``, published at ``time_s``."""
         topic = next(topic for topic in TOPICS if topic.category == category)
         article = self.write(topic, len(TOPICS), time_s)
         return article.model_copy(update={"title": f"Breaking: {article.title}"})
@@ -121,15 +121,15 @@ class Newspaper:
 def pick_readers(
     impressions: Iterable[Impression], categories: Mapping[str, str], count: int, recent_s: float
 ) -> list[Reader]:
-    """Readers of different interests: for each category the one whose latest clicks went to it the most.
+    """Choose readers of different interests: for each category, the one with the most recent clicks on it.
 
-    Those who were there in the last ``recent_s`` seconds come before all others.
+    Readers seen in the last ``recent_s`` seconds come before all others.
 
     Args:
-        impressions: In the order of time.
-        categories: By news id.
-        count: How many readers; fewer if there are not so many categories.
-        recent_s: Seconds before the last impression.
+        impressions: Impressions in order of time.
+        categories: Categories by news id.
+        count: Number of readers; at most one per category.
+        recent_s: Length of the period before the last impression.
     """
     clicks: dict[str, tuple[str, ...]] = {}
     seen_s: dict[str, float] = {}

@@ -1,7 +1,7 @@
-"""freshet's main job from beginning to end, on a synthetic newspaper, told while it happens.
+"""Runs freshet from beginning to end on a synthetic newspaper, and shows each step as it happens.
 
-Each demo starts with an empty system of its own, so two demos of one seed tell the same story. Whatever
-happens, what was started is stopped; the data and the logs of the last demo stay.
+Each demo starts an empty system of its own, so that two demos of one seed show the same. Whatever happens,
+the processes it started are stopped; the data and the logs of the last demo are kept.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -24,18 +26,18 @@ from freshet.workers.demo import text
 from freshet.workers.demo.monitor import DemoMonitor
 from freshet.workers.demo.newspaper import Newspaper, until_now
 from freshet.workers.demo.report import DemoReport, ReaderStory, Scored, Spread, Streamed
-from freshet.workers.demo.screen import Progress, Screen, bar, clock, duration, feed_line, feed_panel, rate
+from freshet.workers.demo.screen import Screen, bar, clock, duration, feed_line, feed_panel, rate
 from freshet.workers.demo.story import (
     DemoFailed,
     last_minute_s,
     latencies_s,
     lists_of,
+    measure_breaking,
+    measure_click,
     publish_and_find,
-    tell_breaking,
-    tell_click,
 )
 from freshet.workers.processes.kafka.folder import own_folder
-from freshet.workers.processes.metrics_page import MetricsPage
+from freshet.workers.processes.metrics_page import Buckets, MetricsPage
 from freshet.workers.processes.up_process import UpProcess
 from freshet.workers.replay.ranking import CTR, SYSTEM
 from freshet.workers.replay.report import ReplayOptions, ReplayProgress
@@ -49,29 +51,31 @@ _STREAM_TIMEOUT_S = 120.0
 _RECENT_S = 6 * 3_600.0
 _LATELY = 3
 _ARTICLES, _REQUESTS = 30, 200
-"""Published and asked one after the other, to measure."""
+"""Numbers of articles published and of requests made, one after the other, to measure latencies."""
 _MINUTE_S = 60.0
 _POLL_S = 0.05
+_TRENDING = 5
 _CLICK_TO_VECTOR = "freshet_click_to_vector_seconds"
 
 
 def run_demo(data_dir: Path, config: SynthConfig, screen: Screen) -> DemoReport:
-    """Run the demo in ``data_dir`` and tell it on ``screen``.
+    """Run the demo in ``data_dir`` and show it on ``screen``.
 
     Raises:
-        FreshetError: The system did not start, did not keep up, or did not do what is to be shown.
+        FreshetError: The system did not start, did not keep up, or did not show an expected effect.
         OSError: The folder cannot be written.
     """
     return _Demo(data_dir, until_now(config, time.time()), screen).run()
 
 
 class _Demo:
-    """One demo, step by step."""
+    """Runs one demo, step by step."""
 
     def __init__(self, data_dir: Path, config: SynthConfig, screen: Screen) -> None:
         run = data_dir / "run"
         self._screen = screen
         self._report = DemoReport(config, data_dir / "world", run, run / "freshet-up.log")
+        self._progress = ReplayProgress("reading", 0, 0)
 
     def run(self) -> DemoReport:
         report, screen = self._report, self._screen
@@ -80,8 +84,8 @@ class _Demo:
             "report."
         )
         _clear(report.data_dir)
-        # It starts while the newspaper is written.
-        with UpProcess(report.data_dir, report.log_file) as up, self._said_when_interrupted():
+        # The system starts while the newspaper is written.
+        with UpProcess(report.data_dir, report.log_file) as up, self._announcing_interruption():
             with self._phase("newspaper"):
                 screen.step("A newspaper")
                 self._write_newspaper()
@@ -101,7 +105,7 @@ class _Demo:
                 screen.step("The last third: each impression is ranked before its clicks are revealed")
                 self._score(first_scored)
             with self._phase("stories"), Freshet(up.settings) as client:
-                self._tell(client)
+                self._show_effects(client)
             report.memory_bytes = self._memory()
             up.check()
             with self._phase("stop"):
@@ -123,17 +127,17 @@ class _Demo:
         )
 
     def _embed(self) -> None:
-        report = self._report
-        progress = Progress(report.config.articles)
+        report, what = self._report, "articles embedded and in the index"
+        self._progress = ReplayProgress("vectors", 0, report.config.articles)
         started_s = time.monotonic()
         with self._screen.watch(
-            lambda: bar(progress, "articles embedded and in the index"),
-            lambda: f"   {progress.done:,} of {progress.total:,} articles embedded and in the index",
+            lambda: bar(self._progress, what),
+            lambda: f"   {self._progress.done:,} of {self._progress.total:,} {what}",
         ) as tick:
 
             def show(now: ReplayProgress) -> None:
                 if now.stage == "vectors":
-                    progress.done = now.done
+                    self._progress = now
                 tick()
 
             replayed = replay(self._up.settings, report.folder, ReplayOptions(limit=0), show)
@@ -149,30 +153,28 @@ class _Demo:
         )
 
     def _stream(self, count: int) -> None:
-        """Publish the first ``count`` impressions and wait until all of them have had their effect."""
+        """Publish the first ``count`` impressions and wait until the stream has applied all of them."""
         report, screen = self._report, self._screen
-        progress = Progress(count)
-        start = self._page()
-        with DemoMonitor(self._up.settings, start) as monitor, self._watch_feed(progress, monitor) as tick:
+        before = self._applied()
+        with self._watch_feed(count) as tick:
 
             def show(now: ReplayProgress) -> None:
                 if now.stage == "impressions":
-                    progress.time_s = now.time_s
+                    self._progress = replace(self._progress, time_s=now.time_s)
 
             began_s = time.monotonic()
             options = ReplayOptions(limit=count, resume=True, wait_for_vectors=False)
             replay(self._up.settings, report.folder, options, show)
-            while progress.done < count:
-                # Each impression of a synthetic newspaper has a click, and each of these is noted once, when
-                # its reader's vector has changed: as one event, however many clicks it holds.
-                page = self._page()
-                done = page.buckets(_CLICK_TO_VECTOR).since(start.buckets(_CLICK_TO_VECTOR)).count
-                progress.done = round(done)
+            while self._progress.done < count:
+                # Each impression of a synthetic newspaper has a click, and the histogram counts it once, when
+                # the reader's vector has changed, however many clicks it holds.
+                done = round(self._applied().since(before).count)
+                self._progress = replace(self._progress, done=done)
                 tick()
                 self._up.check()
                 if time.monotonic() - began_s > _STREAM_TIMEOUT_S:
                     raise DemoFailed(
-                        f"{progress.done:,} of {count:,} impressions were handled within "
+                        f"{done:,} of {count:,} impressions were applied within "
                         f"{_STREAM_TIMEOUT_S:g} s. See {report.log_file}."
                     )
                 time.sleep(_POLL_S)
@@ -183,26 +185,22 @@ class _Demo:
         )
 
     def _score(self, first: int) -> None:
-        """Have the system rank each impression from position ``first`` on before its clicks are published."""
+        """Have the system rank each impression from position ``first`` before its clicks are published."""
         report, screen = self._report, self._screen
-        progress = Progress(report.config.impressions - first)
-        start = self._page()
-        with (
-            DemoMonitor(self._up.settings, start) as monitor,
-            self._watch_feed(progress, monitor, scored=True) as tick,
-        ):
+        before = self._applied()
+        with self._watch_feed(report.config.impressions - first, scored=True) as tick:
 
             def show(now: ReplayProgress) -> None:
                 if now.stage == "impressions":
-                    progress.done, progress.time_s = now.done, now.time_s
+                    self._progress = replace(self._progress, done=now.done, time_s=now.time_s)
                 tick()
 
             options = ReplayOptions(score=True, resume=True, wait_for_vectors=False)
             replayed = replay(self._up.settings, report.folder, options, show)
         assert replayed.score is not None
         if not replayed.score.rankings:
-            raise DemoFailed(f"No question was answered. See {report.log_file}.")
-        clicks = self._page().buckets(_CLICK_TO_VECTOR).since(start.buckets(_CLICK_TO_VECTOR))
+            raise DemoFailed(f"No request was answered. See {report.log_file}.")
+        clicks = self._applied().since(before)
         report.scored = Scored(
             impressions=replayed.published.impressions,
             per_s=replayed.impressions_per_s,
@@ -216,7 +214,7 @@ class _Demo:
             f"{report.scored.rankings[CTR].auc:.3f}, chance 0.5, an oracle {report.scored.oracle.auc:.3f}."
         )
 
-    def _tell(self, client: Freshet) -> None:
+    def _show_effects(self, client: Freshet) -> None:
         report, screen, newspaper = self._report, self._screen, self._newspaper
         readers = newspaper.readers(READERS, _RECENT_S)
         now_s = last_minute_s(newspaper)
@@ -228,11 +226,13 @@ class _Demo:
             screen.say(*text.reader_story(report.readers[-1]))
 
         screen.step("A click")
-        report.click = tell_click(client, readers[0], readers[-1].category, newspaper, now_s)
+        report.click = measure_click(client, readers[0], readers[-1].category, newspaper, now_s)
         screen.say(*text.click_story(report.click))
 
         screen.step("Breaking news")
-        report.breaking = tell_breaking(client, readers, newspaper, readers[-1].category, now_s + _MINUTE_S)
+        report.breaking = measure_breaking(
+            client, readers, newspaper, readers[-1].category, now_s + _MINUTE_S
+        )
         screen.say(*text.breaking_story(report.breaking))
 
         screen.say("", f"[dim]Measuring: {_ARTICLES} more articles and {_REQUESTS} more requests ...[/]")
@@ -248,7 +248,7 @@ class _Demo:
         report.request = Spread(*np.quantile(measured_s, (0.5, 0.99)).tolist())
 
     def _memory(self) -> dict[str, int]:
-        """Bytes by part of the system; the guard beside Kafka counts as Kafka's."""
+        """Measure resident memory in bytes by part of the system; Kafka's guard is counted with Kafka."""
         sizes: dict[str, int] = {}
         up = psutil.Process(self._up.pid)
         for process in (up, *up.children(recursive=True)):
@@ -256,23 +256,27 @@ class _Demo:
             sizes[part] = sizes.get(part, 0) + process.memory_info().rss
         return sizes
 
-    def _page(self) -> MetricsPage:
+    def _applied(self) -> Buckets:
+        """Read the histogram of the times from a click to the reader's changed vector."""
         settings = self._up.settings
-        return MetricsPage.read(settings.metrics_host, settings.metrics_port)
+        return MetricsPage.read(settings.metrics_host, settings.metrics_port).buckets(_CLICK_TO_VECTOR)
 
     @contextmanager
-    def _watch_feed(
-        self, progress: Progress, monitor: DemoMonitor, *, scored: bool = False
-    ) -> Iterator[Callable[[], None]]:
-        articles = self._newspaper.articles
-        with self._screen.watch(
-            lambda: feed_panel(progress, monitor.view, articles, scored=scored),
-            lambda: "   " + feed_line(progress, monitor.view, articles, scored=scored),
-        ) as tick:
-            yield tick
+    def _watch_feed(self, total: int, *, scored: bool = False) -> Iterator[Callable[[], None]]:
+        self._progress = ReplayProgress("impressions", 0, total)
+        with DemoMonitor(self._up.settings) as monitor:
+
+            def trending() -> list[dict[str, Any]]:
+                return monitor.memory.trending(_TRENDING, self._progress.time_s or 0.0)
+
+            with self._screen.watch(
+                lambda: feed_panel(self._progress, monitor.view, trending(), scored=scored),
+                lambda: "   " + feed_line(self._progress, monitor.view, trending(), scored=scored),
+            ) as tick:
+                yield tick
 
     @contextmanager
-    def _said_when_interrupted(self) -> Iterator[None]:
+    def _announcing_interruption(self) -> Iterator[None]:
         try:
             yield
         except KeyboardInterrupt:
@@ -281,7 +285,7 @@ class _Demo:
 
     @contextmanager
     def _phase(self, name: str) -> Iterator[None]:
-        """Add the time spent to the phase called ``name``."""
+        """Add the time spent in the block to the phase ``name``."""
         started_s = time.monotonic()
         try:
             yield
@@ -291,10 +295,10 @@ class _Demo:
 
 
 def _clear(run: Path) -> None:
-    """Remove what the last demo left, unless a system runs on it.
+    """Remove the data of the last demo.
 
     Raises:
-        BrokerFailed: One does.
+        BrokerFailed: A system is running on it.
     """
     kafka = run / "kafka"
     if kafka.is_dir():

@@ -1,7 +1,7 @@
-"""What the demo does with the running system once it has learned: three readers, a click, a breaking article.
+"""Effects that the demo shows on the trained system: three readers' lists, a click, a breaking article.
 
-Every measurement is a client's: from before a record is handed to Kafka until the first answer that shows
-its effect, asked for again and again.
+Latencies are measured as a client sees them: from before a record is handed to Kafka until the first answer
+that shows its effect, with requests one after the other.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from freshet.workers.demo.newspaper import Newspaper, Reader
 from freshet.workers.errors import WorkerError
 
 SHOWN = 5
-"""Articles of a reader's list that are shown."""
+"""Number of articles shown of a reader's list."""
 MOVES_SHOWN = 8
-"""Articles of the lists before and after a click that are shown."""
+"""Number of articles shown of the lists before and after a click."""
 LISTED = 50
-"""Articles of a list that are asked for, so that it is known where a risen one was before."""
+"""Length of the lists requested, long enough to find where a risen article was before."""
 DIVERSITY = 0.05
-"""The default gives so much for variety that, in a newspaper this small, readers of different interests get
-much the same articles."""
+"""Diversity of the lists. At the default, readers of different interests get similar lists in so small a
+newspaper."""
 
 _NEAR = 20
 _TIMEOUT_S = 30.0
@@ -39,36 +39,36 @@ _BREAKING_AGE_S = 5 * _MINUTE_S
 
 
 class DemoFailed(WorkerError):
-    """The system did not do what the demo is to show."""
+    """The system did not show an expected effect."""
 
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """How long until an answer showed what was published."""
+    """Latency until an answer showed what was published."""
 
     seconds: float
     questions: int
-    """Asked until then, the one with the effect included."""
+    """Requests made until then, including the one that showed it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClickStory:
-    """What one click changed."""
+    """Change of a reader's list by one click."""
 
     reader: Reader
     article: RecommendedArticle
-    """What was clicked."""
+    """The clicked article."""
     before: Recommendation
     after: Recommendation
     effect: Effect
 
     def moves(self) -> list[int | None]:
-        """For each of the list after the click, its rank before it, from 1; ``None``: not listed."""
+        """Find the rank before the click, from 1, of each article listed after it; ``None``: not listed."""
         ranks = {item.news_id: rank for rank, item in enumerate(self.before.items, start=1)}
         return [ranks.get(item.news_id) for item in self.after.items]
 
     def risen(self) -> list[tuple[RecommendedArticle, int, int]]:
-        """Articles listed before and after that have risen, with both ranks; the furthest first."""
+        """List the articles that have risen by two ranks or more, with both ranks; the largest rise first."""
         pairs = zip(self.after.items, self.moves(), strict=True)
         risen = [
             (item, was, rank)
@@ -80,26 +80,26 @@ class ClickStory:
 
 @dataclass(frozen=True, slots=True)
 class BreakingStory:
-    """How a new article reached the readers."""
+    """Ranks of a new article in the readers' lists."""
 
     article: Article
     effect: Effect
     ranks: Sequence[tuple[Reader, int | None]]
-    """Its rank in each reader's list afterwards, from 1; ``None``: not among the first ``LISTED``."""
+    """Rank of the article in each reader's list, from 1; ``None``: not among the first ``LISTED``."""
 
 
 def lists_of(client: Freshet, readers: Sequence[Reader], now_s: float) -> list[Recommendation]:
-    """Each reader's recommendations at ``now_s``."""
+    """Request each reader's recommendations at ``now_s``."""
     return [_list_of(client, reader, now_s) for reader in readers]
 
 
-def tell_click(
+def measure_click(
     client: Freshet, reader: Reader, category: str, newspaper: Newspaper, now_s: float
 ) -> ClickStory:
-    """Have ``reader`` click an article on ``category``, of the subject that most of its articles are about.
+    """Click an article on ``category`` for ``reader``, on the most frequent subject of that category.
 
     Raises:
-        DemoFailed: There is no such article, or no answer knew the click in time.
+        DemoFailed: There is no such article, or no answer reflected the click in time.
     """
     elsewhere = client.recommend(
         reader.user_id,
@@ -131,13 +131,15 @@ def _click(
         answer = _list_of(client, reader, now_s)
         if answer.user_clicks > clicks_before:
             return answer, Effect(time.perf_counter() - started_s, questions)
-    raise DemoFailed(f"no answer to {reader.user_id} knew the click on {news_id} within {_TIMEOUT_S:g} s")
+    raise DemoFailed(
+        f"no answer to {reader.user_id} reflected the click on {news_id} within {_TIMEOUT_S:g} s"
+    )
 
 
-def tell_breaking(
+def measure_breaking(
     client: Freshet, readers: Sequence[Reader], newspaper: Newspaper, category: str, now_s: float
 ) -> BreakingStory:
-    """Publish an article on ``category`` that nobody has seen, at ``now_s``.
+    """Publish a new article on ``category`` at ``now_s`` and find its rank in each reader's list.
 
     Raises:
         DemoFailed: It was not recommendable in time.
@@ -150,7 +152,7 @@ def tell_breaking(
 
 
 def publish_and_find(client: Freshet, article: Article, user_id: str) -> Effect:
-    """Publish an article and ask for the newest of its category until it is among them.
+    """Publish an article and request the newest of its category until it is among them.
 
     Raises:
         DemoFailed: It was not recommendable in time.
@@ -170,7 +172,7 @@ def publish_and_find(client: Freshet, article: Article, user_id: str) -> Effect:
 
 
 def latencies_s(client: Freshet, user_ids: Sequence[str], now_s: float, k: int = 10) -> list[float]:
-    """Seconds from each request for a list to its answer, one request after the other."""
+    """Measure the seconds from request to answer, one request after the other."""
     measured = []
     for user_id in user_ids:
         started_s = time.perf_counter()
@@ -180,7 +182,7 @@ def latencies_s(client: Freshet, user_ids: Sequence[str], now_s: float, k: int =
 
 
 def last_minute_s(newspaper: Newspaper) -> float:
-    """A minute after the newspaper's last impression, Unix seconds."""
+    """Return the time a minute after the newspaper's last impression, Unix seconds."""
     return newspaper.end_s + _MINUTE_S
 
 

@@ -1,4 +1,4 @@
-"""The demo's stories and its report for people: tables and sentences, no measuring."""
+"""Tables and sentences of the demo: its effects and its report, for people."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _RISEN_SHOWN = 3
 
 
 def headlines(newspaper: Newspaper, count: int = 3) -> Iterator[Text]:
-    """A few of the newspaper's headlines."""
+    """Show the newspaper's latest headlines."""
     for article in list(newspaper.articles.values())[-count:]:
         yield _headline(article.category, article.title)
 
 
 def reader_story(story: ReaderStory) -> Iterator[RenderableType]:
-    """Who they are, what they read lately, what they get and why."""
+    """Show a reader, what they read recently, and what they are recommended and why."""
     yield ""
     yield f"[bold]{escape(story.reader.user_id)}[/] {_taste(story.reader)}. Lately:"
     for article in story.lately:
@@ -54,9 +54,9 @@ def reader_story(story: ReaderStory) -> Iterator[RenderableType]:
 
 
 def click_story(story: ClickStory) -> Iterator[RenderableType]:
-    """Before and after, side by side."""
+    """Show the lists before and after a click side by side."""
     reader, article = story.reader, story.article
-    yield f"[bold]{escape(reader.user_id)}[/] {_taste(reader)}. Now they open something else:"
+    yield f"[bold]{escape(reader.user_id)}[/] {_taste(reader)}. Now they open an article on another topic:"
     yield _headline(article.category, article.title, "bold")
     yield ""
     table = Table(box=None, padding=(0, 1), pad_edge=False, expand=True)
@@ -82,11 +82,11 @@ def click_story(story: ClickStory) -> Iterator[RenderableType]:
         for item, was, rank in risen:
             line = _headline(item.category, item.title)
             yield Text.assemble(f"   {was:>2} → {rank:<2}", line, no_wrap=True, overflow="ellipsis")
-    yield f"[bold]{duration(story.effect.seconds)}[/] after the click was sent to Kafka, an answer knew it."
+    yield f"[bold]{duration(story.effect.seconds)}[/] after the click was sent to Kafka, an answer knew of it."
 
 
 def breaking_story(story: BreakingStory) -> Iterator[RenderableType]:
-    """The article, and where it stands in each list."""
+    """Show the article and its rank in each reader's list."""
     yield _headline(story.article.category, story.article.title, "bold")
     yield (
         f"[bold]{duration(story.effect.seconds)}[/] after it was sent to Kafka it was embedded, indexed and "
@@ -98,7 +98,7 @@ def breaking_story(story: BreakingStory) -> Iterator[RenderableType]:
 
 
 def report_text(report: DemoReport) -> Iterator[RenderableType]:
-    """The figures, where everything is, and what to try next."""
+    """Show the figures, the folders, and what to try next."""
     table = Table(box=None, padding=(0, 2), pad_edge=False, show_header=False)
     table.add_column(justify="right", style="bold", no_wrap=True)
     table.add_column()
@@ -134,19 +134,19 @@ def _figures(report: DemoReport) -> Iterator[tuple[str, str]]:
         )
         yield (
             spread(scored.click_to_vector.p50_s, scored.click_to_vector.p99_s),
-            "from a click on Kafka to the reader's changed vector, in that time",
+            "from a click on Kafka to the reader's changed vector, under that load",
         )
         yield (
             spread(scored.score.latency_p50_s, scored.score.latency_p99_s),
-            "from a request on Kafka to its answer, in that time",
+            "from a request on Kafka to its answer, under that load",
         )
     yield (
         spread(report.request.p50_s, report.request.p99_s),
-        f"the same when nothing else runs ({report.requests} lists of ten, one after the other)",
+        f"request to answer without other load ({report.requests} lists of ten, one by one)",
     )
     yield (
         spread(report.published_to_recommendable.p50_s, report.published_to_recommendable.p99_s),
-        f"from publishing an article to an answer with it ({report.published}, one after the other)",
+        f"from publishing an article to an answer with it ({report.published}, one by one)",
     )
     yield (
         f"{report.embedded / report.embedding_s:,.0f} articles/s",
@@ -175,13 +175,13 @@ def _quality(scored: Scored) -> Iterator[RenderableType]:
         )
     yield table
     yield (
-        f"[dim]On the same {scored.oracle.impressions:,} impressions. The oracle knows each reader's mind; "
+        f"[dim]On the same {scored.oracle.impressions:,} impressions. The oracle knows each reader's interests; "
         f"freshet, from clicks and texts alone, is {scored.share_of_possible:.0%} of the way "
         "from chance to it.[/]"
     )
     if scored.score.unanswered or scored.score.degraded:
         yield (
-            f"[yellow]{scored.score.unanswered:,} questions were unanswered, {scored.score.degraded:,} "
+            f"[yellow]{scored.score.unanswered:,} requests were unanswered, {scored.score.degraded:,} "
             "answers degraded.[/]"
         )
 
@@ -189,14 +189,14 @@ def _quality(scored: Scored) -> Iterator[RenderableType]:
 def _commands(report: DemoReport) -> Iterator[tuple[str, str]]:
     program = _program()
     user = report.readers[0].reader.user_id
-    yield f"{program} up --data-dir {report.data_dir}", "the same system again, with all that it has learned"
+    yield f"{program} up --data-dir {report.data_dir}", "runs this system again, with all that it has learned"
     yield f"{program} subscribe {user} --push", "shows a fresh list after each click of this reader"
     clicked = report.readers[-1].recommended.items[0].news_id
-    yield f"{program} click {user} {clicked}", "such a click; watch the list change"
+    yield f"{program} click {user} {clicked}", "publishes such a click; watch the list change"
 
 
 def _program() -> str:
-    """How ``freshet`` is called from here."""
+    """Return the command that runs ``freshet`` from this folder."""
     if shutil.which("freshet") is not None:
         return "freshet"
     return os.path.relpath(Path(sys.executable).parent / "freshet")

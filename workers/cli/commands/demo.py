@@ -1,4 +1,4 @@
-"""``freshet demo``: the whole of freshet once, on a synthetic newspaper."""
+"""``freshet demo``: run all of freshet once, on a synthetic newspaper."""
 
 from __future__ import annotations
 
@@ -6,26 +6,27 @@ from pathlib import Path
 
 import click
 
+from freshet.workers.cli.options import ANY_FOLDER, refusing
 from freshet.workers.terminal.number_options import SEED
-from freshet.workers.terminal.printable import say
+from freshet.workers.terminal.results import say_json
 from freshet.workers.terminal.terminal import Terminal
 
 
 @click.command(name="demo")
-@click.option("--seed", type=SEED, default=7, show_default=True, help="Of the newspaper.")
-@click.option("--users", type=click.IntRange(20), help="Readers. [default: 1,500]")
-@click.option("--articles", type=click.IntRange(100), help="[default: 600]")
-@click.option("--impressions", type=click.IntRange(20), help="[default: 6,000]")
+@click.option("--seed", type=SEED, default=7, show_default=True, help="Seed of the newspaper.")
+@click.option("--users", type=click.IntRange(20), help="Number of readers. [default: 1,500]")
+@click.option("--articles", type=click.IntRange(100), help="Number of articles. [default: 600]")
+@click.option("--impressions", type=click.IntRange(20), help="Number of impressions. [default: 6,000]")
 @click.option(
     "--data-dir",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=ANY_FOLDER,
     default=".freshet",
     show_default=True,
     envvar="FRESHET_DATA_DIR",
     metavar="DIR",
-    help="The demo keeps its files in DIR/demo.",
+    help="Folder of the demo's files, which are in DIR/demo.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object; the story goes to stderr.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object; the rest goes to stderr.")
 def command(
     *,
     seed: int,
@@ -35,13 +36,11 @@ def command(
     data_dir: Path,
     as_json: bool,
 ) -> None:
-    """Start a system of its own, stream a synthetic newspaper through it, and show what happens.
+    """Start a separate system, stream a synthetic newspaper through it, and show what happens.
 
-    The system listens on free ports and keeps its data in a folder of its own, which each demo begins anew.
+    The system listens on free ports and keeps its data in its own folder, which each demo empties first.
     """
     from dataclasses import replace
-
-    import orjson
 
     from freshet.models.datasets.synthetic.folder import demo_world
     from freshet.workers.demo.run import run_demo
@@ -49,10 +48,8 @@ def command(
 
     config = demo_world(seed)
     given = {"users": users, "articles": articles, "impressions": impressions}
-    try:
+    with refusing(ValueError):
         config = replace(config, **{name: value for name, value in given.items() if value is not None})
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
     console = Terminal(stderr=as_json, markup=True)
     if not console.is_terminal:
         console = Terminal(stderr=as_json, width=PLAIN_WIDTH, markup=True)
@@ -61,4 +58,4 @@ def command(
     except OSError as error:
         raise click.ClickException(f"{data_dir / 'demo'}: {error}") from error
     if as_json:
-        say(orjson.dumps(report.as_json()))
+        say_json(report.as_json())

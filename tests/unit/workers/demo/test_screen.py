@@ -12,11 +12,11 @@ from rich.text import Text
 
 from freshet.models.events.events import Article, Recommendation, RecommendedArticle, from_unix_s
 from freshet.workers.cli.main import main
-from freshet.workers.demo.monitor import MonitorView, Trending
 from freshet.workers.demo.newspaper import Reader
-from freshet.workers.demo.screen import Progress, Screen, duration, feed_line, feed_panel, sparks
+from freshet.workers.demo.screen import Screen, duration, feed_line, feed_panel, sparks
 from freshet.workers.demo.story import ClickStory, Effect
 from freshet.workers.demo.text import click_story
+from freshet.workers.replay.report import ReplayProgress
 
 ARTICLES = {
     news_id: Article(
@@ -24,17 +24,20 @@ ARTICLES = {
     )
     for news_id in "abcdefgh"
 }
-VIEW = MonitorView(
-    impressions_per_s=181.4,
-    applied=1_500,
-    request_p50_s=0.012,
-    request_p99_s=1.25,
-    click_to_vector_p50_s=0.02,
-    click_to_vector_p99_s=0.09,
-    auc=0.6512,
-    aucs=(0.5, 0.6, 0.6512),
-    trending=(Trending("a", 12.4), Trending("unknown", 3.0)),
-)
+VIEW = {
+    "history": {
+        "impressions_per_s": [0.0, 181.4],
+        "answer_p50_s": [None, 0.012],
+        "answer_p99_s": [None, 1.25],
+        "click_p50_s": [None, 0.02],
+        "click_p99_s": [None, 0.09],
+        "auc": [None, 0.5, 0.6, 0.6512],
+    }
+}
+TRENDING = [
+    {"news_id": "a", "title": "Title of a", "category": "arts", "clicks": 12.4},
+    {"news_id": "b", "title": "", "category": "", "clicks": 3.0},
+]
 
 
 def answer(ids: Sequence[str], clicks: int = 3) -> Recommendation:
@@ -67,18 +70,19 @@ def shown(*parts: object) -> str:
 
 
 def test_the_panel_and_the_line_say_the_same() -> None:
-    progress = Progress(total=4_000, done=2_310, time_s=1_767_722_580.0)
-    panel = shown(feed_panel(progress, VIEW, ARTICLES, scored=True))
-    line = feed_line(progress, VIEW, ARTICLES, scored=True)
+    progress = ReplayProgress("impressions", total=4_000, done=2_310, time_s=1_767_722_580.0)
+    panel = shown(feed_panel(progress, VIEW, TRENDING, scored=True))
+    line = feed_line(progress, VIEW, TRENDING, scored=True)
     for fact in ("2,310 of 4,000", "Tue 6 Jan 18:03", "181/s", "12 ms (p99 1.2 s)", "0.651", "Title of a"):
         assert fact in panel
         assert fact in line
 
 
 def test_what_is_not_known_yet_is_no_error() -> None:
-    panel = shown(feed_panel(Progress(total=10), MonitorView(), {}, scored=True))
+    progress = ReplayProgress("impressions", 0, 10)
+    panel = shown(feed_panel(progress, {}, [], scored=True))
     assert "0 of 10" in panel
-    assert "..." in feed_line(Progress(total=10), MonitorView(), {}, scored=True)
+    assert "..." in feed_line(progress, {}, [], scored=True)
 
 
 def test_a_log_gets_a_last_line_and_no_control_characters() -> None:

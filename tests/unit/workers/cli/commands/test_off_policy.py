@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from freshet.models.ranking.linear import LinearRanker
-from freshet.workers.cli.commands.evaluate import command
+from freshet.workers.cli.main import main
 from freshet.workers.evaluation.off_policy.estimate import OffPolicyUnmeasurable, read_ranker
 from tests.bundles import random_bundle
 from tests.recommendation_logs import IDS, START_S, serve, write_log
@@ -30,7 +30,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _run(*arguments: object) -> Result:
-    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+    return CliRunner().invoke(main, ["evaluate", *map(str, arguments)])
 
 
 def test_json_holds_every_estimate_and_its_verdict(folder: Path, weights: Path) -> None:
