@@ -1,4 +1,4 @@
-"""``python -m freshet.workers``: the command line, where the script is not on the path."""
+"""Runs the command line as ``python -m freshet.workers``, where the script is not on the path."""
 
 from freshet.workers.cli.main import main
 

@@ -1,4 +1,4 @@
-"""What can go wrong while running freshet's parts on a machine. Each message says what to do about it."""
+"""Errors of running freshet's parts on a machine. Each message says what to do."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from freshet.streams.errors import FreshetError
 
 
 class WorkerError(FreshetError):
-    """Something that freshet runs here could not be run."""
+    """Failure of a part of freshet that runs on this machine."""
 
 
 class JavaNotFound(WorkerError):
-    """No Java runtime that is new enough for Kafka."""
+    """Lack of a Java runtime that is new enough for Kafka."""
 
 
 class JarsUnavailable(WorkerError):
-    """Kafka's jars are not here and could not be fetched."""
+    """Failure to fetch Kafka's jars, which are not on this machine."""
 
 
 class BrokerFailed(WorkerError):
-    """The local Kafka did not start, or its data folder is in use."""
+    """Failure to start the local Kafka, or a data folder that is in use."""

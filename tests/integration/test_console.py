@@ -160,7 +160,7 @@ async def test_a_person_is_a_reader_by_keyboard_alone(browser: Browser, address:
     await shown.tab_to("#readers button")
     await page.keyboard.press("Enter")
     await expect(page.locator("#front-heading")).to_have_text(f"Front page of {READER}")
-    await expect(page.locator("#front-about")).to_contain_text("Rests on 2 clicks")
+    await expect(page.locator("#front-about")).to_contain_text("Based on 2 clicks")
     await expect(page.locator("#clock")).to_contain_text("replaying 29 Dec 2025")
     before = await shown.headlines()
     assert len(before) == 10
@@ -180,7 +180,7 @@ async def test_a_person_is_a_reader_by_keyboard_alone(browser: Browser, address:
     assert before[0] not in after
     assert await page.locator("#front .move").count() > 0
     assert await page.evaluate("document.activeElement.matches('#front li:first-child .headline')")
-    await expect(page.locator("#front-about")).to_contain_text("Rests on 3 clicks")
+    await expect(page.locator("#front-about")).to_contain_text("Based on 3 clicks")
     await expect(page.locator("#read .headline").first).to_have_text(before[0])
     await expect(page.locator("#trending .headline")).not_to_have_count(0)
 

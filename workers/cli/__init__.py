@@ -1,1 +1,1 @@
-"""The command line. Imports everything else. Begin with :mod:`~freshet.workers.cli.main`."""
+"""Command line. Imports every other sub-package; begin with :mod:`~freshet.workers.cli.main`."""

@@ -1,7 +1,7 @@
-"""Articles from a stream of JSON: one object, over as many lines as it likes, or one object on each line.
+"""Reads articles from a stream of JSON: one object over several lines, or one object per line.
 
-Bounded by one record's size, however long the stream is. A line that is not an article is given as
-:class:`BadArticle`, with its number; the lines after it are still read.
+Memory is bounded by the size of a record, however long the stream. A line that is not an article becomes a
+:class:`BadArticle` with its number; the lines after it are still read.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from freshet.models.events.events import MAX_EVENT_BYTES, Article, EventError
 
 @dataclass(frozen=True, slots=True)
 class BadArticle:
-    """A line that is not an article."""
+    """Line that is not an article."""
 
     line: int
-    """Counted from 1."""
+    """Number of the line, from 1."""
     reason: str
 
 
 def read_articles(stream: IO[bytes]) -> Iterator[Article | BadArticle]:
-    """Each article or bad line, in order; empty lines are passed over."""
+    """Yield each article or bad line in order; skip empty lines."""
     number = 0
     first = b""
     while not first.strip():
@@ -42,7 +42,7 @@ def read_articles(stream: IO[bytes]) -> Iterator[Article | BadArticle]:
                 return
     head = [first]
     if not _is_json(first):
-        # Perhaps one object written over several lines; if not, these lines are read one by one after all.
+        # It may be one object over several lines; if not, these lines are read one by one.
         text = first + stream.read(max(0, MAX_EVENT_BYTES - len(first)))
         if _is_json(text):
             head = [text]
@@ -57,7 +57,7 @@ def read_articles(stream: IO[bytes]) -> Iterator[Article | BadArticle]:
 
 
 def _read_line(stream: IO[bytes]) -> bytes:
-    """The next line; of one that is too long for a record, enough to be refused."""
+    """Read the next line; of one too long for a record, enough for it to be refused."""
     line = stream.readline(MAX_EVENT_BYTES + 2)
     if line.endswith(b"\n") or len(line) < MAX_EVENT_BYTES + 2:
         return line

@@ -1,9 +1,9 @@
-"""The command line's entry: a click group whose verbs are the modules of :mod:`freshet.workers.cli.commands`.
+"""Command line: a click group whose verbs are the modules of :mod:`freshet.workers.cli.commands`.
 
-A verb's module is imported when the verb is asked for, never before, so that ``freshet --version`` costs no
-Kafka client and no torch. An error that nobody expected is one line and exit status 1; ``FRESHET_DEBUG=1``
-shows its traceback, and where the log is of JSON lines it is one of them. Ctrl-C is quiet and exits with 130,
-as a shell expects of an interrupted program; a service that is told to stop exits with 0, even as it starts.
+A verb's module is imported only when the verb is used, so that ``freshet --version`` loads no Kafka client
+and no torch. An unexpected error is one line and exit status 1; ``FRESHET_DEBUG=1`` shows its traceback, and
+a log of JSON lines gets it as one of them. Ctrl-C exits silently with 130, as shells expect of an interrupted
+program; a service that is stopped exits with 0, even while it starts.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ import click
 from freshet.streams.errors import FreshetError
 from freshet.workers.cli import commands
 from freshet.workers.processes.stop_signals import handling_stop_signals, leave
-from freshet.workers.terminal.printable import printable, say, spell_out_what_cannot_be_encoded
+from freshet.workers.terminal.printable import escape_unencodable_output, printable, say
 
 SERVICES = {"console", "embed", "stream", "up"}
-"""The verbs that run until they are told to stop, which is no failure."""
+"""Verbs that run until they are stopped, which is no failure."""
 INTERRUPTED = 130
-"""128 + SIGINT: the exit status of a program that Ctrl-C ended."""
+"""Exit status of a program that Ctrl-C ended: 128 + SIGINT."""
 
 
 class VerbGroup(click.Group):
-    """A group that finds its verbs by the file names of :mod:`freshet.workers.cli.commands`."""
+    """Group that finds its verbs by the file names of :mod:`freshet.workers.cli.commands`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Every verb's name, in alphabetical order, without importing any."""
+        """List the verbs' names in alphabetical order, without importing any."""
         modules = pkgutil.iter_modules(commands.__path__)
         return sorted(module.name.replace("_", "-") for module in modules if not module.name.startswith("_"))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The verb's command object, imported now; None for a verb that does not exist.
+        """Import a verb's command; return None for a verb that does not exist.
 
         Raises:
             TypeError: The verb's module has no click command named ``command``.
@@ -53,16 +53,16 @@ class VerbGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the verb that ``args`` begin with; a service heeds signals before its module is loaded."""
+        """Find the verb of ``args``; a service handles signals before its module is loaded."""
         if args[0] in SERVICES:
             ctx.with_resource(handling_stop_signals(leave))
         return super().resolve_command(ctx, args)
 
     def main(self, args: Sequence[str] | None = None, *pass_on: Any, **options: Any) -> Any:
-        """Run the command line as a program: report what failed, then exit with the status that says so."""
+        """Run the command line as a program: report failures, and exit with the status that says so."""
         if not options.get("standalone_mode", True):
             return super().main(args, *pass_on, **options)
-        spell_out_what_cannot_be_encoded()
+        escape_unencodable_output()
         try:
             status = super().main(args, *pass_on, **{**options, "standalone_mode": False})
         except click.ClickException as error:
@@ -72,7 +72,7 @@ class VerbGroup(click.Group):
         except (KeyboardInterrupt, click.Abort):
             sys.exit(INTERRUPTED)
         except BrokenPipeError:
-            # The reader of our output has left, as `head` does.
+            # The reader of the output has ended, as `head` does.
             _discard_output()
             sys.exit(1)
         except FreshetError as error:
@@ -91,15 +91,15 @@ class VerbGroup(click.Group):
 
 def _in_words(error: Exception) -> str:
     if type(error).__module__.partition(".")[0] in {"kafka", "aiokafka"}:
-        return f"Kafka: {error}; `freshet doctor` tells whether it and its topics can be reached."
+        return f"Kafka: {error}; `freshet doctor` checks whether it and its topics can be reached."
     if isinstance(error, OSError) and error.strerror is not None:
-        # The machine's own: a disk that is full, a folder that may not be written to.
+        # An error of the machine: a full disk, a folder without write permission.
         return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
     return f"{type(error).__name__}: {error}"
 
 
 def _discard_output() -> None:
-    """Python writes what is left in its buffers at its end, and would complain once more."""
+    """Redirect standard output to nothing, because Python flushes it at exit and would fail again."""
     if sys.stdout is not None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -114,7 +114,7 @@ def _logged(error: Exception) -> bool:
 @click.group(name="freshet", cls=VerbGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="freshet", prog_name="freshet")
 def main() -> None:
-    """Clicks and new articles in on Kafka, fresh top-k recommendations out.
+    """Recommend news from streams of clicks and articles on Kafka.
 
-    Start with `freshet up`, then `freshet doctor` says whether everything is reachable.
+    Start with `freshet up`; then `freshet doctor` checks that everything can be reached.
     """

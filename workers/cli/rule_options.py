@@ -1,4 +1,4 @@
-"""Editorial rules from the command line's options or a JSON file, and in words."""
+"""Parses editorial rules from options or JSON, and describes them in words."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ _OPTIONS: Mapping[str, str] = MappingProxyType(
 
 
 def rule_of_options(name: str, kind: str, given: Mapping[str, Any]) -> EditorialRule:
-    """The rule that options describe.
+    """Make a rule from options.
 
     Args:
-        name: The rule's.
+        name: Name of the rule.
         kind: One of ``KINDS``.
         given: ``news``, ``categories`` and ``subcategories`` (tuples), ``at_least`` and ``at_most`` (``"3"``
             or ``"30%"``), ``max_age_h``, and the rule's other fields; ``None`` and empty ones were not given.
@@ -69,17 +69,17 @@ def rule_of_options(name: str, kind: str, given: Mapping[str, Any]) -> Editorial
         field, wire = _field(option, value, single=kind in {"pin", "quota"})
         if field not in allowed:
             raise EventError(
-                f"{_OPTIONS.get(field, '--' + field)} means nothing to a rule of the kind {kind}"
+                f"{_OPTIONS.get(field, '--' + field)} does not apply to a rule of the kind {kind}"
             )
         fields[field] = wire
     return parse_rule(json.dumps(fields))
 
 
 def rules_of_json(text: str | bytes) -> list[EditorialRule]:
-    """The rules of a JSON text: one object, or a list of them.
+    """Parse the rules of a JSON text: one object, or a list of objects.
 
     Raises:
-        EventError: It is not JSON, or holds something that is no rule; the text says which.
+        EventError: The text is not JSON, or part of it is no rule; the message says which.
     """
     try:
         found = json.loads(text)
@@ -95,7 +95,7 @@ def rules_of_json(text: str | bytes) -> list[EditorialRule]:
 
 
 def in_words(rule: EditorialRule) -> str:
-    """What a rule does, without its name and time."""
+    """Describe what a rule does, without its name and time."""
     match rule:
         case Pin():
             words = f"{rule.news_id} at position {rule.position}"
@@ -116,7 +116,7 @@ def in_words(rule: EditorialRule) -> str:
 
 
 def when(rule: EditorialRule, now: datetime) -> str:
-    """Whether a rule holds at ``now``, and until or from when."""
+    """Say whether a rule holds at ``now``, and until or from when."""
     if rule.until is not None and rule.until <= now:
         return f"over since {_minute(rule.until)}"
     if rule.since is not None and now < rule.since:
@@ -144,7 +144,7 @@ def _bounds(rule: Quota) -> str:
 
 
 def _field(option: str, value: Any, *, single: bool) -> tuple[str, Any]:
-    """The field and its JSON of an option."""
+    """Convert an option to a field and its JSON value."""
     if option in {"news", "categories", "subcategories"}:
         if not single:
             return ("news_ids" if option == "news" else option), list(value)
@@ -160,7 +160,7 @@ def _field(option: str, value: Any, *, single: bool) -> tuple[str, Any]:
 
 
 def _bound(option: str, value: str) -> tuple[str, int | float]:
-    """``3`` articles, or ``30%`` of a list."""
+    """Parse a bound: ``3`` articles, or ``30%`` of a list."""
     try:
         if value.endswith("%"):
             return f"{option}_share", float(value.removesuffix("%")) / 100.0

@@ -1,4 +1,4 @@
-"""The console: a page that shows a running system.
+"""Console: a web page that shows a running system.
 
 Imports processes. Begin with :mod:`~freshet.workers.console.server`.
 """

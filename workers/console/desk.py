@@ -1,7 +1,7 @@
-"""What a person does at the console: asks for a front page, opens an article. One client of the stream.
+"""Requests and clicks of the console's page, made as one client of the stream.
 
-An opened article is published as a site would: the list as an impression, once, and the click that names it
-and its request. Every failure is a :class:`ConsoleError`, whose text says what to do.
+Opening an article publishes what a site would: the list as an impression, once, and the click, which names
+the impression and the request. Every failure is a :class:`ConsoleError`, whose text says what to do.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from freshet.workers.console.reasons import answer_json
 R = TypeVar("R")
 
 MAX_LIST = 50
-"""Articles of one front page, at most."""
+"""Largest number of articles on a front page."""
 
 _ANSWER_S = 5.0
 _APPLIED_S = 5.0
-"""How long to ask again for an answer that rests on a click."""
+"""Time during which requests are repeated until an answer includes a click."""
 _AGAIN_S = 0.05
 _CONNECT_S = 2.0
 _KNOWN_S = 5.0
@@ -41,11 +41,11 @@ _SHOWN = 1_000
 
 
 class ConsoleError(RuntimeError):
-    """What a person asked for could not be done; the text says why and what to do.
+    """Failure of an action on the page; the text says why and what to do.
 
     Args:
-        text: What to show.
-        status: HTTP's.
+        text: Message to show.
+        status: HTTP status.
     """
 
     def __init__(self, text: str, status: int) -> None:
@@ -54,8 +54,8 @@ class ConsoleError(RuntimeError):
 
 
 @dataclass(slots=True)
-class _Shown:
-    """A list on somebody's page."""
+class _ServedList:
+    """List of articles shown on a page."""
 
     user_id: str
     news_ids: tuple[str, ...]
@@ -64,12 +64,12 @@ class _Shown:
 
 
 class Desk:
-    """Connects when it is first asked, and again after a failure.
+    """Client of the stream, which connects at the first request, and again after a failure.
 
     Args:
-        settings: Where Kafka is.
-        memory: Knows titles.
-        clock: At which time to ask and to click.
+        settings: Settings of the connection to Kafka.
+        memory: Memory that knows the titles.
+        clock: Clock of requests and clicks.
     """
 
     def __init__(self, settings: Settings, memory: StreamMemory, clock: StreamClock) -> None:
@@ -79,17 +79,17 @@ class Desk:
         self._lock = threading.Lock()
         self._client: Freshet | None = None
         self._closed = False
-        self._shown: OrderedDict[str, _Shown] = OrderedDict()
+        self._shown: OrderedDict[str, _ServedList] = OrderedDict()
         self._threads = ThreadPoolExecutor(_THREADS, "console-desk")
 
     async def front_page(self, user_id: str, k: int, after_clicks: int | None = None) -> dict[str, Any]:
-        """What a user is recommended now.
+        """Request a user's recommendations.
 
         Args:
-            user_id: Whose.
-            k: How many articles.
-            after_clicks: Ask until the answer rests on more clicks than this; ``applied`` says whether it
-                does, after a few seconds at most.
+            user_id: Id of the user.
+            k: Number of articles.
+            after_clicks: Repeat the request until the answer includes more clicks than this, for a few
+                seconds at most; ``applied`` says whether it does.
 
         Raises:
             ConsoleError: There is no answer.
@@ -106,10 +106,10 @@ class Desk:
         return answer_json(answer, self._memory.title) | {"applied": applied}
 
     async def open(self, user_id: str, news_id: str, request_id: str | None) -> None:
-        """A user opens an article: of the answer ``request_id``, or of a list that is everybody's.
+        """Publish that a user opened an article of the answer ``request_id``, or of a list for everybody.
 
         Raises:
-            ConsoleError: It could not be published, or the answer is not known.
+            ConsoleError: The click could not be published, or the answer is not known.
         """
         shown = None
         if request_id is not None:
@@ -117,14 +117,14 @@ class Desk:
                 shown = self._shown.get(request_id)
             if shown is None or shown.user_id != user_id or news_id not in shown.news_ids:
                 raise ConsoleError(
-                    "This list is not known any more: the console was started again, or has served many "
-                    "others since. Refresh the front page.",
+                    "The console no longer knows this list: it was restarted, or has served many others "
+                    "since. Refresh the front page.",
                     409,
                 )
         await self._do(lambda: self._publish(user_id, news_id, request_id, shown))
 
     def close(self) -> None:
-        """Let go of Kafka; what is being asked fails, and so does what is asked from now on."""
+        """Close the connection to Kafka; requests in progress and later ones fail."""
         with self._lock:
             client, self._client, self._closed = self._client, None, True
         if client is not None:
@@ -138,7 +138,7 @@ class Desk:
         except RecommendationTimeout as error:
             raise ConsoleError(
                 f"No worker answered within {_ANSWER_S:g} s. Start one: `freshet up`, or `freshet stream`. "
-                "If one runs, it may be behind, or have another topic prefix: `freshet doctor` tells.",
+                "If one runs, it may be behind, or have another topic prefix: `freshet doctor` checks.",
                 504,
             ) from error
         except FreshetError as error:
@@ -149,10 +149,10 @@ class Desk:
             user_id, k, time=self._clock.now, details=True, timeout_s=_ANSWER_S
         )
 
-    def _publish(self, user_id: str, news_id: str, request_id: str | None, shown: _Shown | None) -> None:
+    def _publish(self, user_id: str, news_id: str, request_id: str | None, shown: _ServedList | None) -> None:
         client = self._connected()
         now = self._clock.now
-        # An id of its own is kept within an id's length whatever the request's is.
+        # A derived id stays within the length of ids, whatever the request's.
         impression_id = None if shown is None else f"{OWN}{uuid.uuid5(uuid.NAMESPACE_OID, str(request_id))}"
         if shown is not None:
             with shown.lock:
@@ -164,10 +164,10 @@ class Desk:
         client.click(user_id, news_id, time=now, impression_id=impression_id, request_id=request_id)
 
     def _connected(self) -> Freshet:
-        # A client that is connected tries for half a minute before it says that nobody answers.
+        # A connected client would try for half a minute before it reports that no broker answers.
         wait_for_broker(self._settings, _CONNECT_S)
         if not self._clock.known.wait(_KNOWN_S):
-            raise ConsoleError("The console is still reading what time it is on the stream.", 503)
+            raise ConsoleError("The console is still reading the stream's time.", 503)
         with self._lock:
             if self._closed:
                 raise ConsoleError("The console is being stopped.", 503)
@@ -177,7 +177,7 @@ class Desk:
 
     def _remember(self, answer: Recommendation) -> None:
         with self._lock:
-            self._shown[answer.request_id] = _Shown(
+            self._shown[answer.request_id] = _ServedList(
                 answer.user_id, tuple(item.news_id for item in answer.items)
             )
             if len(self._shown) > _SHOWN:

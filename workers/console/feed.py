@@ -182,13 +182,13 @@ class StreamFeed(BackgroundThread):
         time_s = to_unix_s(impression.time)
         if not impression.impression_id.startswith(OWN):
             self._clock.heard(time_s, record.timestamp / 1_000)
-        self._memory.shown(impression.user_id, time_s)
+        self._memory.add_visit(impression.user_id, time_s)
         for news_id in impression.clicked:
-            self._memory.clicked(impression.user_id, news_id, time_s)
+            self._memory.add_click(impression.user_id, news_id, time_s)
 
     def _click(self, record: Any) -> None:
         click = Click.from_json(record.value)
         time_s = to_unix_s(click.time)
         if not (click.impression_id or "").startswith(OWN):
             self._clock.heard(time_s, record.timestamp / 1_000)
-        self._memory.clicked(click.user_id, click.news_id, time_s)
+        self._memory.add_click(click.user_id, click.news_id, time_s)

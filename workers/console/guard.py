@@ -1,10 +1,10 @@
-"""Who may talk to the console: a browser whose page it is, on this machine, and nobody in its name.
+"""Access control of the console: only its own page, in a browser, may send it requests.
 
-- A request whose ``Host`` is not an address of the console is refused: a foreign name that resolves to
-  loopback (DNS rebinding) would make a foreign page ours.
-- What changes something needs the page's own ``Origin`` and JSON, which no foreign form can send; and nothing
-  is answered to a request that the browser marks as another site's.
-- Every answer forbids caching, framing, sniffing of types, and in the page all but the package's own files.
+- A request whose ``Host`` is not an address of the console is refused: with a foreign name that resolves to
+  loopback (DNS rebinding), a foreign page would have the console's origin.
+- A request that changes something needs the page's ``Origin`` and a JSON body, which no foreign form can
+  send. A request that the browser marks as cross-site is refused.
+- Every response forbids caching, framing, MIME sniffing and, in the page, all but the package's own files.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _HEADERS = {
 
 
 def guard(names: Collection[str]) -> Middleware:
-    """A middleware that lets through what the module's text says.
+    """Make the middleware that refuses requests from other pages, as the module describes.
 
     Args:
         names: Host names and addresses of the console, without ports.
@@ -49,7 +49,7 @@ def guard(names: Collection[str]) -> Middleware:
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Of every answer, whatever made it: a signal handler of aiohttp's ``on_response_prepare``."""
+    """Add the security headers to every response: a handler of aiohttp's ``on_response_prepare``."""
     del request
     response.headers.update(_HEADERS)
     response.headers.pop("Server", None)
@@ -59,8 +59,8 @@ def _refusal(request: web.Request, ours: Collection[str]) -> str | None:
     host = request.headers.get("Host", "")
     if _name(f"//{host}") not in ours:
         return (
-            "This is not an address of the console. Open it as it was printed when it was started; "
-            "--allow-host names further ones."
+            "This is not an address of the console. Open the address that was printed at its start; "
+            "--allow-host allows further ones."
         )
     if request.headers.get("Sec-Fetch-Site", "none") not in {"same-origin", "none"}:
         return "Another site's page asked for this."
@@ -70,7 +70,7 @@ def _refusal(request: web.Request, ours: Collection[str]) -> str | None:
     if _netloc(origin) != host.casefold() or not host:
         return "Only the console's own page may do this."
     if request.content_type != "application/json":
-        return "Only JSON is taken (Content-Type: application/json)."
+        return "Only JSON is accepted (Content-Type: application/json)."
     return None
 
 

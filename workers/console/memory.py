@@ -1,7 +1,7 @@
-"""What the console knows of the stream: articles, what is clicked now, who is there and what they clicked.
+"""State of the stream as the console knows it: articles, their clicks, and users with their clicks.
 
-Guarantee: however long the stream, what is held is bounded; the oldest goes first. One thread tells it what
-it reads, any number ask.
+Guarantee: memory is bounded, however long the stream; the oldest entries go first. One thread writes, any
+number read.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ V = TypeVar("V")
 MAX_ARTICLES = 100_000
 MAX_USERS = 2_000
 MAX_CLICKS = 30
-"""Of one user."""
+"""Largest number of clicks kept per user."""
 _MAX_ERASED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class KnownArticle:
-    """What a list shows of an article."""
+    """Article as the lists show it."""
 
     news_id: str
     bundle: str
@@ -53,7 +53,7 @@ class _User:
 
 
 class StreamMemory:
-    """Bounded, thread-safe; times are event times in Unix seconds."""
+    """Bounded, thread-safe memory; times are event times in Unix seconds."""
 
     def __init__(
         self, max_articles: int = MAX_ARTICLES, max_users: int = MAX_USERS, max_erased: int = _MAX_ERASED
@@ -64,14 +64,14 @@ class StreamMemory:
         self._lock = threading.Lock()
         self._articles: OrderedDict[str, KnownArticle] = OrderedDict()
         self._popularity: OrderedDict[str, tuple[float, float, float]] = OrderedDict()
-        """By news id: what orders them, the clicks it is made of, and as of when."""
+        """Popularity, decayed clicks and their time, by news id."""
         self._withdrawn: set[str] = set()
         self._users: OrderedDict[str, _User] = OrderedDict()
-        """The one seen last comes last."""
+        """Users by id, the one seen last at the end."""
         self._erased: OrderedDict[str, float] = OrderedDict()
 
     def put_article(self, article: ArticleVector) -> None:
-        """An article can be recommended."""
+        """Add an article that can be recommended."""
         known = KnownArticle(
             article.news_id, article.bundle, article.title, article.category, to_unix_s(article.published_at)
         )
@@ -79,22 +79,22 @@ class StreamMemory:
             _put(self._articles, article.news_id, known, self._max_articles)
 
     def remove_article(self, bundle: str, news_id: str) -> None:
-        """A bundle has no vector of an article any more."""
+        """Remove an article if its vector was of this bundle."""
         with self._lock:
             known = self._articles.get(news_id)
             if known is not None and known.bundle == bundle:
                 del self._articles[news_id]
 
     def withdraw(self, news_id: str) -> None:
-        """An article is in no list any more."""
+        """Remove an article from all lists."""
         with self._lock:
             self._withdrawn.add(news_id)
 
     def put_stats(self, stats: ArticleStats) -> None:
-        """An article's decayed clicks."""
+        """Store an article's decayed clicks."""
         clicks = [count.clicks for count in stats.counts]
         if len(clicks) != len(STATS_HALF_LIVES_S):
-            return  # of another version's half-lives: not comparable
+            return  # Another version's half-lives are not comparable.
         time_s = to_unix_s(stats.time)
         order = popularity(clicks, time_s)
         recent = clicks[TRENDING_COUNT]
@@ -102,36 +102,36 @@ class StreamMemory:
             if order > 0.0:
                 _put(self._popularity, stats.news_id, (order, recent, time_s), self._max_articles)
 
-    def clicked(self, user_id: str, news_id: str, time_s: float) -> None:
-        """A user opened an article."""
+    def add_click(self, user_id: str, news_id: str, time_s: float) -> None:
+        """Note that a user opened an article."""
         with self._lock:
             user = self._seen(user_id, time_s)
             if user is not None:
                 user.clicks.append((time_s, news_id))
 
-    def shown(self, user_id: str, time_s: float) -> None:
-        """A user was there."""
+    def add_visit(self, user_id: str, time_s: float) -> None:
+        """Note that a user was shown something."""
         with self._lock:
             self._seen(user_id, time_s)
 
     def erase(self, user_id: str, time_s: float) -> None:
-        """Forget a user, and what is still to come of the time up to ``time_s``."""
+        """Erase a user, and ignore their events up to ``time_s`` that are still to be read."""
         with self._lock:
             _put(self._erased, user_id, time_s, self._max_erased)
             self._users.pop(user_id, None)
 
     def article(self, news_id: str) -> KnownArticle | None:
-        """What is known of an article."""
+        """Look an article up."""
         with self._lock:
             return self._articles.get(news_id)
 
     def title(self, news_id: str) -> str:
-        """An article's title, its id where that is all that is known."""
+        """Look an article's title up; its id where no title is known."""
         known = self.article(news_id)
         return known.title or news_id if known is not None else news_id
 
     def trending(self, n: int, now_s: float) -> list[dict[str, Any]]:
-        """The ``n`` articles with the most decayed clicks, the most first."""
+        """List the ``n`` articles with the most decayed clicks, the highest first."""
         with self._lock:
             best = heapq.nlargest(
                 n,
@@ -147,7 +147,7 @@ class StreamMemory:
             ]
 
     def newest(self, n: int, now_s: float) -> list[dict[str, Any]]:
-        """The ``n`` articles published last, none of them after ``now_s``; the newest first."""
+        """List the ``n`` articles published last by ``now_s``, the newest first."""
         with self._lock:
             best = heapq.nlargest(
                 n,
@@ -160,13 +160,13 @@ class StreamMemory:
             return [self._articles[news_id].to_json() for _, news_id in best]
 
     def users(self, query: str, n: int) -> list[dict[str, Any]]:
-        """The ``n`` users seen last whose id contains ``query``, in any case; the last first."""
+        """List the ``n`` users seen last whose ids contain ``query`` (case-insensitive), the last first."""
         wanted = query.casefold()
         with self._lock:
             return list(self._users_like(wanted, n))
 
     def clicks_of(self, user_id: str) -> list[dict[str, Any]]:
-        """A user's clicks that were read, the newest first."""
+        """List a user's clicks, the newest first."""
         with self._lock:
             user = self._users.get(user_id)
             clicks = sorted(user.clicks, key=lambda click: click[0], reverse=True) if user else []

@@ -1,7 +1,7 @@
-"""The stream's pulse: what the workers' metrics pages say, summed, as rates and quantiles of the last minute.
+"""Pulse of the stream: rates and quantiles of the last minute, summed over the workers' metrics pages.
 
-A page that does not answer is told as a problem and left out; what its process counted before does not count
-twice when it comes back, nor does a process that was started anew count backwards.
+A page that does not answer is reported as a problem and left out. When it is back, earlier counts are not
+counted twice; the counts of a restarted process do not make rates negative.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _TOTALS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """One page at one moment."""
+    """Figures of one metrics page at one moment."""
 
     time_s: float
     events: Mapping[str, float]
@@ -47,25 +47,25 @@ class _Look:
     auc: float
     lag: float
     group_lag: float
-    """Of all processes together: every one says the same."""
+    """Lag of all processes together: every page has the same value."""
 
 
 @dataclass(slots=True)
 class _Process:
-    """The looks at one page within the window, and whether the last one failed."""
+    """Looks at one page within the window, and the problem of the last one."""
 
     looks: deque[_Look] = field(default_factory=deque)
     problem: str | None = None
 
 
 class Pulse:
-    """Looks at pages when told to; one thread looks, any may read :attr:`view`.
+    """Reader of metrics pages; one thread calls :meth:`look`, any thread may read :attr:`view`.
 
     Args:
-        urls: The pages.
-        settings: Names the topics.
-        clock_s: Monotonic seconds.
-        read: Gets a page.
+        urls: Addresses of the pages.
+        settings: Settings with the topics' prefix.
+        clock_s: Clock, in monotonic seconds.
+        read: Function that reads a page.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Pulse:
         self._processes = {url: _Process() for url in urls}
         self._history: dict[str, deque[float | None]] = {}
         self.view: dict[str, Any] = {}
-        """As the page gets it; empty before the first look."""
+        """Figures for the page; empty before the first look."""
 
     def look(self) -> None:
         """Read all pages and renew :attr:`view`."""
@@ -144,25 +144,25 @@ class Pulse:
 
 
 def _lag(last: Sequence[_Look]) -> float | None:
-    """Events behind: what the processes count of their own, or what the broker tells, if that is more."""
+    """Return the lag in events: the sum over the processes, or the broker's figure if that is higher."""
     if not last:
         return None
     return max(sum(look.lag for look in last), *(look.group_lag for look in last))
 
 
 def _rate(looks: Sequence[_Look], topic: str) -> float:
-    """Events a second since the look before the last one."""
+    """Return the events per second between the last two looks."""
     if len(looks) < 2:  # noqa: PLR2004 - a rate is between two moments
         return 0.0
     before, last = looks[-2], looks[-1]
     more = last.events[topic] - before.events[topic]
     if more < 0:
-        more = last.events[topic]  # it has started anew
+        more = last.events[topic]  # The process was restarted.
     return more / max(last.time_s - before.time_s, 1e-3)
 
 
 def _quantiles_of(looks: Sequence[_Look], name: str) -> tuple[Buckets, Buckets]:
-    """What was observed within the window, and at all."""
+    """Return what was observed within the window, and since the process started."""
     first, last = looks[0].histograms[name], looks[-1].histograms[name]
     if not first.count or len(looks) < 2:  # noqa: PLR2004 - what is new is between two moments
         return (last if len(looks) > 1 else Buckets((), ())), last
@@ -172,7 +172,7 @@ def _quantiles_of(looks: Sequence[_Look], name: str) -> tuple[Buckets, Buckets]:
 
 
 def _latency(of_processes: Sequence[tuple[Buckets, Buckets]]) -> dict[str, Any]:
-    """Quantiles of the window; where nothing was observed in it, of all time."""
+    """Take quantiles of the window; if nothing was observed in it, since the processes started."""
     recent = _summed([recent for recent, _ in of_processes])
     shown = recent if recent.count else _summed([total for _, total in of_processes])
     return {
@@ -184,7 +184,7 @@ def _latency(of_processes: Sequence[tuple[Buckets, Buckets]]) -> dict[str, Any]:
 
 
 def _summed(parts: Sequence[Buckets]) -> Buckets:
-    """Histograms of one kind, added up."""
+    """Sum histograms of one kind."""
     counts: dict[float, float] = {}
     for part in parts:
         for bound, count in zip(part.bounds, part.counts, strict=True):

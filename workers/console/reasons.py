@@ -1,7 +1,7 @@
-"""An answer as the console's page shows it: each article with why it is there, in words and in numbers.
+"""Explains an answer on the console's page: each article with the reasons for it, in words and numbers.
 
-The words say what the contribution to the score says, not more: a feature speaks for an article or against
-it. The contributions of one subject are added up; the features that they are of are listed beside it.
+The words say no more than a contribution to the score does: a feature speaks for an article or against it.
+Contributions are summed by subject; each subject lists its features.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from freshet.models.recommend.candidates import BURST, EXPLORATION, NEWEST, PINN
 from freshet.workers.terminal.recommendation_table import subject_of
 
 _LEAST = 0.005
-"""A subject that contributes less is not shown."""
+"""Smallest contribution of a subject that is shown."""
 
 _SENTENCES: Mapping[str, tuple[str, str]] = {
     "interest": ("Close to what you read", "Far from what you read"),
@@ -34,11 +34,11 @@ _SENTENCES: Mapping[str, tuple[str, str]] = {
     "topic": ("You read its topic more than others do", "You read its topic less than others do"),
     "topic's popularity": ("Its topic is clicked a lot now", "Its topic is clicked little now"),
 }
-"""Where the subject's contribution is positive, and where it is negative."""
+"""Sentences for a positive and a negative contribution, by subject."""
 _OF_STRANGERS: Mapping[str, tuple[str, str]] = {
     "interest": ("Close to what readers like", "Far from what readers like"),
 }
-"""The same for somebody who has read nothing: their vector is the population's."""
+"""Sentences for a user without clicks, whose vector is the population's."""
 
 _SOURCES: Mapping[str, str] = {
     TRENDING: "trending",
@@ -50,15 +50,15 @@ _SOURCES: Mapping[str, str] = {
     QUOTA: "an editorial quota",
     "population": "what readers like",
 }
-"""Where a candidate was found. Any other source is a head of the user's, named by its half-life."""
+"""Sources of candidates. Any other source is a head of the user's, named by its half-life."""
 
 
 def answer_json(answer: Recommendation, title_of: Callable[[str], str]) -> dict[str, Any]:
-    """The whole answer.
+    """Convert an answer, with its explanations, for the page.
 
     Args:
-        answer: What the stream said, explained, with details.
-        title_of: Titles by news id.
+        answer: Recommendation with details.
+        title_of: Function from a news id to its title.
     """
     return {
         "request_id": answer.request_id,
@@ -93,7 +93,7 @@ def _item(item: RecommendedArticle, title_of: Callable[[str], str], *, known: bo
 
 
 def _why(item: RecommendedArticle, *, known: bool) -> list[dict[str, Any]]:
-    """What the score is made of by subject, what moves it most first."""
+    """List the contributions to the score by subject, the largest first."""
     of_subject: defaultdict[str, list[str]] = defaultdict(list)
     for feature in item.reasons:
         of_subject[subject_of(feature)].append(feature)

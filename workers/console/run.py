@@ -1,4 +1,4 @@
-"""Runs the console until it is told to stop: the page, and what reads the stream behind it."""
+"""Runs the console until it is stopped: the page's server, and the reader of the stream behind it."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ _SHUTDOWN_S = 3.0
 
 
 class ConsoleNotServed(WorkerError):
-    """The console's address cannot be listened on."""
+    """Failure to listen on the console's address."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConsoleOptions:
-    """Where the page is served, and which processes' metrics it shows."""
+    """Address of the page, and the processes whose metrics it shows."""
 
     host: str = "127.0.0.1"
     port: int = 0
-    """0 takes a free one."""
+    """Port to listen on; 0 takes a free one."""
     allowed_hosts: Sequence[str] = ()
-    """Names by which it may be addressed, beside loopback's and ``host``."""
+    """Host names accepted besides loopback's and ``host``."""
     metrics_urls: Sequence[str] = ()
 
 
 def run_console(settings: Settings, options: ConsoleOptions, on_ready: Callable[[str], None]) -> None:
-    """Serve until SIGINT or SIGTERM; ``on_ready`` is told the page's address.
+    """Serve until SIGINT or SIGTERM; ``on_ready`` is called with the page's address.
 
-    Kafka and the workers need not be there: the page says what is missing, and finds it when it comes.
+    Kafka and the workers need not be running: the page says what is missing, and connects when it starts.
 
     Raises:
         ConsoleNotServed: The address cannot be listened on.
@@ -54,11 +54,11 @@ def run_console(settings: Settings, options: ConsoleOptions, on_ready: Callable[
 
 async def _serve(settings: Settings, options: ConsoleOptions, on_ready: Callable[[str], None]) -> None:
     loop = asyncio.get_running_loop()
-    told_to_stop = asyncio.Event()
+    stopped = asyncio.Event()
     memory, clock = StreamMemory(), StreamClock()
     desk = Desk(settings, memory, clock)
     with ExitStack() as stack:
-        told = handling_stop_signals(lambda number, frame: loop.call_soon_threadsafe(told_to_stop.set))
+        told = handling_stop_signals(lambda number, frame: loop.call_soon_threadsafe(stopped.set))
         stack.enter_context(told)
         listening = stack.enter_context(_listening(options))
         feed = stack.enter_context(StreamFeed(settings, memory, clock))
@@ -71,7 +71,7 @@ async def _serve(settings: Settings, options: ConsoleOptions, on_ready: Callable
         try:
             await web.SockSite(runner, listening).start()
             on_ready(_url(options.host, listening.getsockname()[1]))
-            await told_to_stop.wait()
+            await stopped.wait()
         finally:
             await runner.cleanup()
 
@@ -86,13 +86,13 @@ def _listening(options: ConsoleOptions) -> socket.socket:
         listening.close()
         raise ConsoleNotServed(
             f"{options.host}:{options.port} cannot be listened on ({error.strerror or error}). "
-            "Is another console there? --port names another port; without it a free one is taken."
+            "Is another console running? Choose another --port; without one, a free port is taken."
         ) from error
     return listening
 
 
 def _url(host: str, port: int) -> str:
-    """Of every address the one that a browser on this machine takes."""
+    """Return the address that a browser on this machine can open."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

@@ -1,7 +1,7 @@
-"""The console's page and what it asks: JSON, and one stream of server-sent events.
+"""Server of the console's page, its JSON requests and its stream of server-sent events.
 
-Guarantee: what comes in is bounded (ids, lists, bodies, open streams), what goes out is JSON or one of the
-package's own files, and a failure is a text that says what to do, in the answer's ``error``.
+Guarantee: input is bounded (ids, lists, bodies, open streams); output is JSON or one of the package's own
+files; a failure is a text in the answer's ``error`` that says what to do.
 """
 
 from __future__ import annotations
@@ -33,25 +33,25 @@ log = logging.getLogger(__name__)
 MAX_BODY_BYTES = 4_096
 MAX_QUERY = 128
 MAX_STREAMS = 16
-"""Pages open at the same time."""
+"""Largest number of pages open at the same time."""
 
 _TYPES = {".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _LIST = 8
 _USERS = 40
 _CLOSE_S = 5.0
-_TELL_S = 0.5
+_SEND_S = 0.5
 _LISTS_S = 2.0
-"""Of 100,000 articles the two lists take 0.2 s of a busy core."""
+"""Interval of the lists: for 100,000 articles they take 0.2 s of a busy core."""
 _PING_S = 15.0
 _TICK_S = 10.0
-"""How exact the page's clock is: each tick is sent."""
+"""Resolution of the page's clock: each tick is sent."""
 _LOOK_S = 2.0
 
 _ID: TypeAdapter[str] = TypeAdapter(Id)
 
 
 class Opened(EventPart):
-    """The body of a click."""
+    """Body of a click."""
 
     user_id: Id
     news_id: Id
@@ -60,7 +60,7 @@ class Opened(EventPart):
 
 @dataclass(frozen=True, slots=True)
 class Console:
-    """What the page's answers are made of."""
+    """Parts that the page's answers come from."""
 
     memory: StreamMemory
     feed: StreamFeed
@@ -68,19 +68,19 @@ class Console:
     desk: Desk
     pulse: Pulse
     described: str
-    """Which stream this is, for the page's heading."""
+    """Name of the stream, for the page's heading."""
 
 
 @dataclass(slots=True)
 class _Streams:
-    """How many are open, and whether to end them."""
+    """Number of open event streams, and whether to end them."""
 
     open: int = 0
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class _Lists:
-    """What is trending and newest: found once in a while for all open pages, however many they are."""
+    """Trending and newest articles, computed at intervals for all open pages together."""
 
     def __init__(self, console: Console) -> None:
         self._memory = console.memory
@@ -90,7 +90,7 @@ class _Lists:
         self._found_at_s = -math.inf
 
     def now(self) -> dict[str, Any]:
-        """The lists, by the names under which pages are told of them."""
+        """Return the lists, by the names of their events."""
         with self._lock:
             if time.monotonic() - self._found_at_s >= _LISTS_S:
                 now_s = self._clock.now_s
@@ -108,13 +108,13 @@ STREAMS = web.AppKey("streams", _Streams)
 
 
 def console_app(console: Console, names: Collection[str]) -> web.Application:
-    """The application, ready to be served.
+    """Make the application, ready to be served.
 
     Args:
-        console: What it answers from.
-        names: Host names and addresses by which it may be asked.
+        console: Parts that answers come from.
+        names: Host names and addresses that requests may use.
     """
-    app = web.Application(middlewares=[guard(names), _say_errors], client_max_size=MAX_BODY_BYTES)
+    app = web.Application(middlewares=[guard(names), _report_errors], client_max_size=MAX_BODY_BYTES)
     app[CONSOLE] = console
     app[LISTS] = _Lists(console)
     app[STREAMS] = _Streams()
@@ -131,8 +131,8 @@ def console_app(console: Console, names: Collection[str]) -> web.Application:
 
 
 @web.middleware
-async def _say_errors(request: web.Request, handler: Callable[[web.Request], Any]) -> web.StreamResponse:
-    """Errors as the page reads them."""
+async def _report_errors(request: web.Request, handler: Callable[[web.Request], Any]) -> web.StreamResponse:
+    """Convert errors to the JSON that the page reads."""
     try:
         answer: web.StreamResponse = await handler(request)
     except ConsoleError as error:
@@ -141,13 +141,13 @@ async def _say_errors(request: web.Request, handler: Callable[[web.Request], Any
         return web.json_response({"error": f"{error.status} {error.reason}"}, status=error.status)
     except Exception:
         log.exception("%s %s failed", request.method, request.path)
-        text = "The console failed at this; its log says where. Please report it."
+        text = "The console failed at this; its log says where. Please report this bug."
         return web.json_response({"error": text}, status=500)
     return answer
 
 
 async def _looking(app: web.Application) -> Any:
-    """Look at the metrics pages from the start to the end."""
+    """Read the metrics pages regularly while the application runs."""
     pulse = app[CONSOLE].pulse
 
     async def look() -> None:
@@ -161,9 +161,9 @@ async def _looking(app: web.Application) -> Any:
 
 
 async def _close(app: web.Application) -> None:
-    """End what pages wait for, so that nobody waits for them."""
+    """End the event streams, so that the shutdown need not wait for them."""
     app[STREAMS].closing.set()
-    # Kafka's client waits for as long as a broker takes: that long nobody waits for a console to stop.
+    # Kafka's client waits for a slow broker; stopping the console must not.
     closing = threading.Thread(target=app[CONSOLE].desk.close, name="console-close", daemon=True)
     closing.start()
     await asyncio.to_thread(closing.join, _CLOSE_S)
@@ -206,7 +206,7 @@ async def _open(request: web.Request) -> web.Response:
 
 
 async def _stream(request: web.Request) -> web.StreamResponse:
-    """Everything that changes by itself, each part when it has changed."""
+    """Stream everything that changes without a request, each part when it has changed."""
     streams, console, lists = request.app[STREAMS], request.app[CONSOLE], request.app[LISTS]
     user = request.query.get("user")
     user_id = None if user is None else _checked_id(user)
@@ -216,23 +216,23 @@ async def _stream(request: web.Request) -> web.StreamResponse:
     try:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
-        await _tell(response, streams.closing, lambda: _told(console, user_id) | lists.now())
+        await _send_changes(response, streams.closing, lambda: _parts(console, user_id) | lists.now())
         return response
     finally:
         streams.open -= 1
 
 
-async def _tell(
-    response: web.StreamResponse, closing: asyncio.Event, told: Callable[[], dict[str, Any]]
+async def _send_changes(
+    response: web.StreamResponse, closing: asyncio.Event, parts_now: Callable[[], dict[str, Any]]
 ) -> None:
-    """Send what changes until the reader has gone or the console closes."""
+    """Send changed parts until the page is closed or the console stops."""
     loop = asyncio.get_running_loop()
     sent: dict[str, bytes] = {}
     ping_s = loop.time() + _PING_S
     try:
         await response.write(b"retry: 1000\n\n")
         while not closing.is_set():
-            parts = await asyncio.to_thread(told)
+            parts = await asyncio.to_thread(parts_now)
             for name, part in parts.items():
                 value = orjson.dumps(part)
                 if sent.get(name) != value:
@@ -242,14 +242,14 @@ async def _tell(
                 ping_s = loop.time() + _PING_S
                 await response.write(b":\n\n")
             try:
-                await asyncio.wait_for(closing.wait(), _TELL_S)
+                await asyncio.wait_for(closing.wait(), _SEND_S)
             except TimeoutError:
                 continue
     except ConnectionResetError:
         return
 
 
-def _told(console: Console, user_id: str | None) -> dict[str, Any]:
+def _parts(console: Console, user_id: str | None) -> dict[str, Any]:
     now_s = console.clock.now_s
     parts = {
         "about": {"stream": console.described, "live": console.clock.live, "problem": console.feed.problem},

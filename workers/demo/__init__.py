@@ -1,4 +1,4 @@
-"""``freshet demo``: the whole system once on a synthetic newspaper.
+"""Demo: the whole system, run once on a synthetic newspaper.
 
 Begin with :mod:`~freshet.workers.demo.run`.
 """

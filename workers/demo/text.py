@@ -82,7 +82,7 @@ def click_story(story: ClickStory) -> Iterator[RenderableType]:
         for item, was, rank in risen:
             line = _headline(item.category, item.title)
             yield Text.assemble(f"   {was:>2} → {rank:<2}", line, no_wrap=True, overflow="ellipsis")
-    yield f"[bold]{duration(story.effect.seconds)}[/] after the click was sent to Kafka, an answer knew of it."
+    yield f"[bold]{duration(story.effect.seconds)}[/] after the click was sent to Kafka, an answer knew it."
 
 
 def breaking_story(story: BreakingStory) -> Iterator[RenderableType]:
@@ -175,7 +175,7 @@ def _quality(scored: Scored) -> Iterator[RenderableType]:
         )
     yield table
     yield (
-        f"[dim]On the same {scored.oracle.impressions:,} impressions. The oracle knows each reader's interests; "
+        f"[dim]On the same {scored.oracle.impressions:,} impressions. The oracle knows all interests; "
         f"freshet, from clicks and texts alone, is {scored.share_of_possible:.0%} of the way "
         "from chance to it.[/]"
     )

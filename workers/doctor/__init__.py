@@ -1,4 +1,4 @@
-"""``freshet doctor``: what is wrong with an installation or a running system, and what to do.
+"""Diagnosis of an installation and of a running system, with advice on each problem.
 
 Begin with :mod:`~freshet.workers.doctor.examine`.
 """

@@ -1,4 +1,4 @@
-"""Examines what freshet needs: this machine, Kafka and its topics, the index. Changes nothing anywhere.
+"""Examines this machine, Kafka and its topics, and the index, without changing anything.
 
 Every finding that is not ``ok`` says what to do.
 """
@@ -29,7 +29,7 @@ _HTTP_TIMEOUT_S = 2.0
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
-    """Every finding, one after the other as they are made; none raises."""
+    """Yield the findings, each as it is made; nothing is raised."""
     yield _python()
     yield from _packages()
     yield _kernels()
@@ -45,11 +45,11 @@ def examine(settings: Settings) -> Iterator[Finding]:
 
 
 def _guarded(subject: str, examination: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
-    """An examination whose unexpected failure is a finding too."""
+    """Run an examination; an unexpected failure becomes a finding, too."""
     try:
         yield from examination()
     except Exception as error:
-        remedy = "Nobody foresaw this one: FRESHET_DEBUG=1 with any other verb shows where it comes from."
+        remedy = "This error is unexpected: FRESHET_DEBUG=1 with any other verb shows where it comes from."
         yield Finding(subject, "fail", f"{type(error).__name__}: {error}", remedy)
 
 
@@ -129,7 +129,7 @@ def _metrics_port(settings: Settings) -> Finding:
             if b"freshet_" in response.read():
                 return Finding("metrics", "ok", f"freshet serves them at http://{host}:{port}/metrics")
     except (OSError, ValueError):
-        # Whatever is there, it is not a freshet; the port is what counts.
+        # Something else than freshet has the port.
         pass
     remedy = "Choose another with --metrics-port, or 0 for none."
     return Finding("metrics", "warn", f"port {port} cannot be had: {refusal}", remedy)
@@ -181,7 +181,7 @@ def _qdrant_server(settings: Settings, url: str) -> Finding:
     try:
         names = sorted(collection.name for collection in client.get_collections().collections)
     except Exception as error:
-        # Of gRPC, of HTTP or of the network: all mean that it does not answer us.
+        # Errors of gRPC, HTTP and the network all mean that it does not answer.
         reason = error.details() if isinstance(error, grpc.Call) else error
         remedy = (
             f"Is it up, with gRPC on port {settings.qdrant_grpc_port} (FRESHET_QDRANT_GRPC_PORT)? "
@@ -211,7 +211,7 @@ def _embedded_index(settings: Settings) -> Iterator[Finding]:
             remedy = f"Move {manifest.parent} away: the topic article-vectors fills a new one."
             yield Finding("index", "fail", f"{manifest} cannot be read: {error}", remedy)
             continue
-        # One folder for each bundle, of the bundle's own dimension.
+        # Each bundle has a folder, with its own dimension.
         yield Finding("index", "ok", f"embedded, in {manifest.parent}; {d} dimensions")
 
 

@@ -1,4 +1,4 @@
-"""What an examination of :mod:`freshet.workers.doctor.examine` says about one thing."""
+"""Finding of an examination by :mod:`freshet.workers.doctor.examine`."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 Status = Literal["ok", "warn", "fail"]
-"""``warn``: something works less well, or not yet. ``fail``: freshet cannot work."""
+"""Severity. ``warn``: something works less well, or not yet; ``fail``: freshet cannot work."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the report."""
+    """Line of the report."""
 
     subject: str
     status: Status
     text: str
     remedy: str = ""
-    """What to do; empty when nothing is to be done."""
+    """Advice on what to do; empty if there is nothing to do."""

@@ -1,4 +1,4 @@
-"""Examines Kafka: whether it answers, whether freshet's topics are right, how far the workers are behind."""
+"""Examines Kafka: whether it answers, whether freshet's topics are right, and the workers' lag."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _START = "Start it: `freshet up`, or `freshet stream` and `freshet embed`."
 
 
 def examine_kafka(settings: Settings) -> Iterator[Finding]:
-    """Findings on the brokers, the topics and the consumer groups; the first failure ends them."""
+    """Yield findings on the brokers, the topics and the consumer groups; stop at the first failure."""
     where = settings.bootstrap_servers
     try:
         wait_for_broker(settings, _CONNECT_TIMEOUT_S)
@@ -35,7 +35,7 @@ def examine_kafka(settings: Settings) -> Iterator[Finding]:
         return
     except KafkaError as error:
         remedy = "Is it a Kafka, of 2.1 or newer? Do FRESHET_KAFKA_USERNAME, _PASSWORD and _TLS suit it?"
-        yield Finding("Kafka", "fail", f"{where} accepts connections, but not ours: {error}", remedy)
+        yield Finding("Kafka", "fail", f"{where} accepts connections, but refused ours: {error}", remedy)
         return
     try:
         brokers = admin.describe_cluster()["brokers"]
@@ -49,7 +49,7 @@ def examine_kafka(settings: Settings) -> Iterator[Finding]:
 
 
 def _topics(settings: Settings) -> Generator[Finding, None, bool]:
-    """What is wrong with freshet's topics; returns whether nothing is."""
+    """Yield problems of freshet's topics; return whether there are none."""
     problems = check_topics(settings)
     absent = [problem for problem in problems if problem.what == "does not exist"]
     if len(absent) == len(TOPICS):
@@ -66,15 +66,15 @@ def _topics(settings: Settings) -> Generator[Finding, None, bool]:
     for (what, remedy), names in alike.items():
         yield Finding("topics", "fail", f"{', '.join(names)}: {what}", remedy)
     if not problems:
-        yield Finding("topics", "ok", f"all {len(TOPICS)} as they must be")
+        yield Finding("topics", "ok", f"all {len(TOPICS)} are as they must be")
         yield from examine_partitioners(settings)
     return not problems
 
 
 def _groups(settings: Settings, admin: KafkaAdminClient) -> Iterator[Finding]:
-    """The consumer groups of freshet's workers: is somebody there, who reads every partition and keeps up."""
+    """Yield findings on the workers' consumer groups: members, unread partitions, and lag."""
     stream, names = stream_group(settings)
-    # Whatever the bundle: only the group's name has it.
+    # The bundle matters for the group's name only.
     embedding, articles = embedding_group(settings, "")
     found = {group["group_id"] for group in admin.list_groups()}
     embed = dict.fromkeys(sorted(name for name in found if name.startswith(embedding)), articles)

@@ -1,4 +1,4 @@
-"""Examines where publishers put their records: whether each of the latest lies where murmur2 puts its key."""
+"""Examines publishers' partitioners: whether the latest records are where murmur2 puts their keys."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from freshet.streams.settings import Settings
 from freshet.workers.doctor.finding import Finding
 
 _LATEST = 200
-"""Records looked at of each partition."""
+"""Number of records read per partition."""
 _READ_S = 3.0
-"""The longest look at one topic."""
+"""Time limit per topic."""
 _POLL_MS = 200
 
 
 def examine_partitioners(settings: Settings) -> Iterator[Finding]:
-    """A finding on each topic that clients publish to, and whose latest records lie elsewhere.
+    """Yield a finding for each topic of clients with records in other partitions than murmur2's.
 
     Raises:
-        KafkaError: The broker refused.
+        KafkaError: The broker refused a request.
     """
     looked_at, elsewhere_at_all = 0, False
     with closing(kafka_consumer(settings)) as consumer:
@@ -66,11 +66,11 @@ def _home(record: Any, partitions: int) -> int:
     try:
         return partition_of(record.key.decode(), partitions)
     except UnicodeDecodeError:
-        return int(record.partition)  # a dead letter wherever it lies
+        return int(record.partition)  # A dead letter, whose partition does not matter.
 
 
 def _latest(consumer: KafkaConsumer, settings: Settings, topic: Topic, numbers: set[int]) -> list[Any]:
-    """The latest records with a key that are no copies of workers' own making."""
+    """Read the latest records that have a key and are not forwarded by workers."""
     partitions = [TopicPartition(topic_name(settings, topic.name), number) for number in sorted(numbers)]
     consumer.assign(partitions)
     beginnings, ends = consumer.beginning_offsets(partitions), consumer.end_offsets(partitions)

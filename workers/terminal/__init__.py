@@ -1,4 +1,4 @@
-"""What the terminal shows and takes: tables, progress bars, options and times.
+"""Output and input of the terminal: tables, progress bars, options and times.
 
-Imports nothing else of the workers.
+Imports no other sub-package of ``workers``.
 """

@@ -1,7 +1,8 @@
-"""The options by which every verb reaches Kafka and the index, turned into :class:`Settings`.
+"""Options of the connection to Kafka and the index, turned into :class:`Settings`.
 
-An option given on the command line wins over its ``FRESHET_*`` environment variable, which wins over the
-default. A value that the settings refuse is wrong usage (exit code 2); the message names where it came from.
+An option on the command line takes precedence over its ``FRESHET_*`` environment variable, which takes
+precedence over the default. A value that the settings refuse is wrong usage (exit status 2); the message
+names its source.
 """
 
 from __future__ import annotations
@@ -20,36 +21,36 @@ R = TypeVar("R")
 
 _OPTIONS: Mapping[str, tuple[str, str]] = {
     "bootstrap_servers": ("HOST:PORT,...", "Kafka's brokers."),
-    "topic_prefix": ("PREFIX", "What every topic's name begins with."),
-    "data_dir": ("DIR", "Where Kafka's log, the embedded index and the tables are."),
-    "qdrant_url": ("URL", "A Qdrant server, instead of the embedded index."),
+    "topic_prefix": ("PREFIX", "Prefix of every topic's name."),
+    "data_dir": ("DIR", "Folder of Kafka's log, the embedded index and the tables."),
+    "qdrant_url": ("URL", "Address of a Qdrant server, instead of the embedded index."),
     "partitions": ("N", "Partitions of every topic."),
     "replication": ("N", "Replicas of every topic."),
-    "encoder": ("NAME", "The text encoder: minilm, or a Hugging Face name or folder."),
-    "pooling": ("cls|mean|attention", "How token vectors become a text vector."),
-    "dimension": ("D", "Dimension of article vectors while no bundle is trained."),
-    "bundle": ("BUNDLE", "A trained bundle's folder, to be served whatever is promoted."),
-    "bundles": ("DIR", "The folder of bundles' folders that has the promoted one."),
-    "metrics_host": ("HOST", "The address that serves the metrics."),
-    "metrics_port": ("PORT", "The port that serves Prometheus' metrics; 0 turns it off."),
+    "encoder": ("NAME", "Text encoder: minilm, or a Hugging Face name or folder."),
+    "pooling": ("cls|mean|attention", "How token vectors are pooled into a text vector."),
+    "dimension": ("D", "Dimension of article vectors without a trained bundle."),
+    "bundle": ("BUNDLE", "Folder of a trained bundle to serve, instead of the promoted one."),
+    "bundles": ("DIR", "Catalogue of bundles: a folder that holds a folder for each."),
+    "metrics_host": ("HOST", "Address to serve metrics on."),
+    "metrics_port": ("PORT", "Port to serve Prometheus metrics on; 0 turns them off."),
 }
 CONNECTION = ("bootstrap_servers", "topic_prefix", "data_dir", "qdrant_url")
 
 
 def option_name(field: str) -> str:
-    """``topic_prefix`` -> ``--topic-prefix``."""
+    """Return the option of a field: ``topic_prefix`` -> ``--topic-prefix``."""
     return "--" + field.replace("_", "-")
 
 
 def environment_variable(field: str) -> str:
-    """``topic_prefix`` -> ``FRESHET_TOPIC_PREFIX``."""
+    """Return the variable of a field: ``topic_prefix`` -> ``FRESHET_TOPIC_PREFIX``."""
     return "FRESHET_" + field.upper()
 
 
 def settings_options(*more: str) -> Callable[[Callable[..., R]], Callable[..., R]]:
-    """Give a command the connection options and those of the settings named ``more``.
+    """Add the connection options and those of the settings named ``more`` to a command.
 
-    The command's function gets ``settings``, a :class:`Settings`, instead of the options' values.
+    The command's function is called with ``settings``, a :class:`Settings`, instead of the options' values.
     """
     fields = CONNECTION + more
 
@@ -75,11 +76,11 @@ def settings_options(*more: str) -> Callable[[Callable[..., R]], Callable[..., R
 
 
 connection_options = settings_options()
-"""Adds ``--bootstrap-servers``, ``--topic-prefix``, ``--data-dir``, ``--qdrant-url``; passes ``settings``."""
+"""Decorator that adds ``--bootstrap-servers``, ``--topic-prefix``, ``--data-dir`` and ``--qdrant-url``."""
 
 
 def build_settings(given: Mapping[str, object | None]) -> Settings:
-    """Settings from the environment and the options ``given``; ``None`` means that one was not given.
+    """Make settings from the environment and the options ``given``; ``None`` means not given.
 
     Raises:
         click.UsageError: A value is refused; the message names its option or environment variable.
@@ -90,7 +91,7 @@ def build_settings(given: Mapping[str, object | None]) -> Settings:
     except ValidationError as error:
         problems = []
         for problem in error.errors(include_url=False, include_input=False):
-            if not problem["loc"]:  # of several settings together, which the text names
+            if not problem["loc"]:  # The text names the settings, of which there are several.
                 problems.append(problem["msg"].removeprefix("Value error, "))
                 continue
             field = str(problem["loc"][0])
@@ -98,7 +99,7 @@ def build_settings(given: Mapping[str, object | None]) -> Settings:
             problems.append(f"{where}: {problem['msg']}")
         raise click.UsageError("; ".join(problems)) from error
     except SettingsError as error:
-        # Raised for a variable that is not the JSON that a list needs; the text names the field.
+        # A list's variable is not JSON; the text names the field.
         raise click.UsageError(
             f"FRESHET_*: {error}; a list is written as JSON, such as FRESHET_HALF_LIVES_S='[7200, 604800]'"
         ) from error

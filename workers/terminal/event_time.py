@@ -1,4 +1,4 @@
-"""An event time as an option of the command line."""
+"""Type of options that are event times."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from freshet.models.events.times import parse_time
 
 
 class EventTime(click.ParamType):
-    """RFC 3339; UTC where no offset is given, midnight where a date is alone."""
+    """RFC 3339 time; in UTC where no offset is given, at midnight where only a date is."""
 
     name = "TIME"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """The time that ``value`` names."""
+        """Parse ``value``; fail with a usage error that names the option."""
         if isinstance(value, datetime):
             return value
         try:

@@ -1,4 +1,4 @@
-"""Why a user would get an article, as people read it: a table of numbers, and a sentence for each reason."""
+"""Explanation of an article's place in a user's list: a sentence for each reason and a table of numbers."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from freshet.models.recommend.explanations import LEAST_COSINE
 from freshet.workers.terminal.recommendation_table import age
 
 _LEAST = 0.01
-"""A contribution below this needs no sentence."""
+"""Smallest contribution that gets a sentence."""
 _MOST = 8
-"""More features than this are left to the table."""
+"""Largest number of features with a sentence; the table has the rest."""
 
 _FACTS: Mapping[str, tuple[str, str]] = {
     "dot_first": ("It is close to what {user} read last.", "It is far from what {user} read last."),
@@ -109,42 +109,42 @@ _FACTS: Mapping[str, tuple[str, str]] = {
     "co_click_surprise": ("Readers of what {user} read have read it, too.", ""),
     "co_click_cosine": ("Those who read it are those who read what {user} read.", ""),
 }
-"""What a feature says of the article where its value is positive, and where it is negative."""
+"""Sentences for a positive and a negative value, by feature."""
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What the live system says of one article for one user."""
+    """Answers of the running system about one article for one user."""
 
     news_id: str
     listed: Recommendation
-    """What the user would get."""
+    """Recommendation that the user would get."""
     pool: Recommendation
-    """More of what they could get, by score alone."""
+    """Longer list of candidates, ranked by score alone."""
     ranking: Recommendation
-    """The article among the pool, with details: scores of one slate can be compared."""
+    """Ranking of the article among the pool, with details: scores within one slate are comparable."""
     because_title: str = ""
 
     @property
     def item(self) -> RecommendedArticle:
-        """The article, as ranked."""
+        """Article as ranked."""
         return next(item for item in self.ranking.items if item.news_id == self.news_id)
 
     @property
     def position(self) -> int | None:
-        """In the list, from 1; ``None`` if it is not in it."""
+        """Position in the list, from 1; ``None`` if not listed."""
         return next(
             (n for n, item in enumerate(self.listed.items, 1) if item.news_id == self.item.news_id), None
         )
 
     @property
     def rank(self) -> int:
-        """By score among the pool, from 1, whether it is one of it or not."""
+        """Rank by score among the pool, from 1."""
         return 1 + sum(other.score > self.item.score for other in self.ranking.items)
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Where it was found; empty if it was not."""
+        """Sources of the candidate; empty if it was not found."""
         for item in (*self.listed.items, *self.pool.items):
             if item.news_id == self.news_id:
                 return item.sources
@@ -152,13 +152,13 @@ class Explanation:
 
     @property
     def unmet(self) -> tuple[str, ...]:
-        """Why rules that concern it could not be fulfilled in the list."""
+        """Reasons why rules on this article could not be fulfilled in the list."""
         return tuple(
             f"{unmet.rule}: {unmet.reason}" for unmet in self.listed.unmet if unmet.rule in self.item.rules
         )
 
     def to_json(self) -> dict[str, Any]:
-        """What ``--json`` prints."""
+        """Return the explanation for ``--json``."""
         item = self.item
         return {
             "user": self.listed.user_id,
@@ -190,7 +190,7 @@ class Explanation:
 
 
 def explanation_table(explanation: Explanation) -> RenderableType:
-    """The article, its sentences, and what its score is made of."""
+    """Lay out the article, its sentences, and the contributions to its score."""
     item, answer = explanation.item, explanation.listed
     old = age(item.published_at, answer.time)
     about = " · ".join(part for part in (item.news_id, item.category, f"{old} old" if old else "") if part)
@@ -208,11 +208,11 @@ def explanation_table(explanation: Explanation) -> RenderableType:
 
 
 def sentences(explanation: Explanation) -> Iterator[str]:
-    """One for each reason: the place, where it was found, the click that it is like, features, rules."""
+    """Say each reason in a sentence: position, sources, the most similar click, features, rules."""
     item, answer = explanation.item, explanation.listed
     user, listed = answer.user_id, len(answer.items)
     if not item.title and item.published_at is None:
-        yield f"The worker knows no article {item.news_id}; it is ranked as an average one."
+        yield f"The worker does not know the article {item.news_id}; it is ranked as an average one."
     if explanation.position is not None:
         yield f"It is number {explanation.position} of {user}'s list of {listed}."
     else:
@@ -223,14 +223,14 @@ def sentences(explanation: Explanation) -> Iterator[str]:
     if explanation.sources:
         yield f"It was found among: {', '.join(explanation.sources)}."
     else:
-        yield "It is not among the candidates: neither near enough to an interest, nor trending, nor new."
+        yield "It is not among the candidates: not close enough to an interest, not trending, and not new."
     if not answer.user_clicks:
-        yield f"Nothing is known of what {user} reads: this is the population's answer."
+        yield f"{user} has no clicks yet: this is the population's answer."
     if item.because is not None:
         title = (
             f"“{explanation.because_title}” ({item.because})" if explanation.because_title else item.because
         )
-        yield f"Because {user} read {title}, which is like it (cosine at least {LEAST_COSINE:g})."
+        yield f"Because {user} read {title}, which is similar to it (cosine at least {LEAST_COSINE:g})."
     for name in _features(item)[:_MOST]:
         term = item.reasons.get(name, 0.0)
         if abs(term) >= _LEAST:
@@ -238,12 +238,12 @@ def sentences(explanation: Explanation) -> Iterator[str]:
             fact = positive if item.features.get(name, 0.0) > 0 else negative
             yield f"{fact.format(user=user)} ({term:+.2f})"
     for rule in item.rules:
-        yield f"The editorial rule {rule} concerns it."
+        yield f"The editorial rule {rule} applies to it."
     for reason in explanation.unmet:
         yield f"A rule could not be fulfilled: {reason}."
 
 
 def _features(item: RecommendedArticle) -> list[str]:
-    """What is known of the article, what moves the score most first."""
+    """Order the article's features by their contribution to the score, the largest first."""
     names = {**item.features, **item.reasons}
     return sorted(names, key=lambda name: (-abs(item.reasons.get(name, 0.0)), name))

@@ -1,4 +1,4 @@
-"""A recommendation as people read it: rank, title, id, category, age, score, why and from where."""
+"""Table of a recommendation: rank, title, id, category, age, score, reasons and sources."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _WORDS: Mapping[str, str] = {
     **dict.fromkeys(("category_affinity", "subcategory_affinity"), "topic"),
     "category_lift": "topic's popularity",
 }
-"""What the ranker's features are about. A feature of another ranker keeps its name."""
+"""Subjects of the ranker's features. A feature of another ranker keeps its name."""
 _LEAST_REASON = 0.01
 _MINUTE_S = 60.0
 _HOUR_S = 3_600.0
@@ -46,7 +46,7 @@ _DAY_S = 86_400.0
 
 
 def recommendation_table(recommendation: Recommendation) -> RenderableType:
-    """The whole answer: what it rests on, a warning where it is degraded, and two lines for each article."""
+    """Lay an answer out: its basis, a warning if it is degraded, and two lines for each article."""
     parts: list[RenderableType] = [
         Text(_headline(recommendation), style="bold"),
         Text(f"vectors {recommendation.bundle}, ranker {recommendation.ranker}", style="dim"),
@@ -56,7 +56,7 @@ def recommendation_table(recommendation: Recommendation) -> RenderableType:
             "cached": "the user's last answer from the cache",
             "trending": "what is trending",
         }[recommendation.degraded]
-        parts.append(Text(f"degraded: the index did not answer; this is {served}", style="yellow"))
+        parts.append(Text(f"degraded: the index did not answer; served instead: {served}", style="yellow"))
     parts += [Text(f"rule {each.rule}: {each.reason}", style="yellow") for each in recommendation.unmet]
     if not recommendation.items:
         parts.append(Text("No article satisfies the request."))
@@ -71,12 +71,12 @@ def recommendation_table(recommendation: Recommendation) -> RenderableType:
 
 
 def subject_of(feature: str) -> str:
-    """What a feature of the ranker is about, in a word or two; its own name where that is not known."""
+    """Name the subject of a ranker's feature; the feature's own name where no subject is known."""
     return _WORDS.get(feature, feature)
 
 
 def reasons_in_words(item: RecommendedArticle, most: int) -> str:
-    """What the score is made of, the largest first, ``most`` at most: ``interest +0.52, age -0.20``."""
+    """List at most ``most`` contributions to the score, the largest first: ``interest +0.52, age -0.20``."""
     parts: defaultdict[str, float] = defaultdict(float)
     for feature, contribution in item.reasons.items():
         parts[subject_of(feature)] += contribution
@@ -85,7 +85,7 @@ def reasons_in_words(item: RecommendedArticle, most: int) -> str:
 
 
 def age(published_at: datetime | None, at: datetime) -> str:
-    """Time since publication in its largest unit: ``5 min``, ``3 h``, ``2 d``; empty if unknown."""
+    """Format the time since publication: ``5 min``, ``3 h``, ``2 d``; empty if unknown."""
     if published_at is None:
         return ""
     age_s = (at - published_at).total_seconds()

@@ -1,4 +1,4 @@
-"""Where Rich's tables and bars are shown: text from outside in them is text, and steers no terminal."""
+"""Console for Rich's tables and bars, in which untrusted text cannot control the terminal."""
 
 from __future__ import annotations
 
@@ -9,28 +9,32 @@ from rich.console import Console, ConsoleOptions, RenderableType  # noqa: TID251
 from rich.segment import Segment
 from rich.text import Text
 
-from freshet.workers.terminal.printable import STEERING
+from freshet.workers.terminal.printable import CONTROL_CHARACTERS
 
 
 class Terminal(Console):
-    """Rich's console without markup, emoji codes and steering characters in what it is given.
+    """Rich's console without markup, emoji codes and control characters.
 
-    The characters are left out, not spelt out: to Rich they have no width, and a column stays straight.
+    Control characters are removed, not escaped: they have no width for Rich, so that columns stay aligned.
 
     Args:
-        markup: Read markup, for a program's own text only: what is not must be escaped in it.
-        options: Of Rich's console.
+        markup: Interpret markup, for the program's own text only: all other text must be escaped.
+        options: Options of Rich's console.
     """
 
     def __init__(self, *, markup: bool = False, **options: Any) -> None:
         super().__init__(markup=markup, emoji=False, **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """What ``renderable`` looks like; Rich's own control sequences are kept."""
+        """Render without control characters; Rich's own control sequences are kept."""
         for segment in super().render(renderable, options):
-            yield segment if segment.control else segment._replace(text=STEERING.sub("", segment.text))
+            yield (
+                segment
+                if segment.control
+                else segment._replace(text=CONTROL_CHARACTERS.sub("", segment.text))
+            )
 
 
 def bullet(line: str) -> Text:
-    """One of the lines that tell what a process has done, and where it is."""
+    """Format a line of a process's progress."""
     return Text.assemble(("•", "green"), f" {line}")

@@ -1,1 +1,1 @@
-"""One module for each verb of the command line; each holds a click command named ``command``."""
+"""Verbs of the command line, one module each, with a click command named ``command``."""

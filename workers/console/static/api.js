@@ -1,15 +1,15 @@
-// What the page asks the console, and what it is told by itself.
+// Requests to the console, and the events that it sends.
 
 const TIMEOUT_MS = 20000;
 const AGAIN_MS = 2000;
 
 export const GONE =
-  "The console does not answer. Is `freshet console` still running? This page goes on by itself when it is back.";
+  "The console does not answer. Is `freshet console` still running? This page reconnects by itself.";
 
-/** Something could not be done; the message is for people. */
+/** Failure of an action; the message is for people. */
 export class Failure extends Error {}
 
-/** The JSON at `path`; with `body`, what posting it gives. */
+/** Gets the JSON at `path`, or posts `body` to it. */
 export async function ask(path, body = undefined) {
   const request = { signal: AbortSignal.timeout(TIMEOUT_MS), cache: "no-store" };
   if (body !== undefined) {
@@ -29,7 +29,7 @@ export async function ask(path, body = undefined) {
   return said;
 }
 
-/** Follows the console; goes on by itself after a break. `on[name]` gets each part that changes. */
+/** Follows the console's events and reconnects after a break. `on[name]` is called with each changed part. */
 export class Following {
   #source = null;
   #timer = 0;
@@ -40,7 +40,7 @@ export class Following {
     this.onState = onState;
   }
 
-  /** Follow, from now on with this user's clicks. */
+  /** Follows this user's clicks, too, from now on. */
   follow(user) {
     this.#user = user;
     this.#open();
@@ -55,7 +55,7 @@ export class Following {
     source.onopen = () => this.onState("connected");
     source.onerror = () => {
       this.onState("gone");
-      // A browser gives a stream up for good that was refused.
+      // A browser does not retry a stream that was refused.
       if (source.readyState === EventSource.CLOSED) this.#timer = setTimeout(() => this.#open(), AGAIN_MS);
     };
     for (const [name, told] of Object.entries(this.on)) {

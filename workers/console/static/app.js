@@ -1,4 +1,4 @@
-// The page: one reader at a time, whose id is in the address (#reader=U42).
+// The page shows one reader at a time, whose id is in the address (#reader=U42).
 
 import { ask, Failure, Following, GONE } from "./api.js";
 import { by, el } from "./dom.js";
@@ -48,7 +48,7 @@ function showLink() {
   link.textContent = words[state];
 }
 
-/** Ask for the front page; `after` clicks, where one has just been published. */
+/** Requests the front page, based on more than `after` clicks if one was just published. */
 async function refresh({ after = null, opened = null, since = 0 } = {}) {
   const reader = page.reader;
   if (reader === null) return;
@@ -73,7 +73,7 @@ async function refresh({ after = null, opened = null, since = 0 } = {}) {
     if (!(error instanceof Failure)) throw error;
     if (turn !== page.asked) return;
     page.trouble.front = error.message;
-    say(page.answer ? "The front page could not be renewed; this is the one before." : "");
+    say(page.answer ? "The front page could not be refreshed; this is the previous one." : "");
     page.again = setTimeout(() => refresh({ after, opened, since }), AGAIN_MS);
   } finally {
     if (turn === page.asked) {
@@ -143,7 +143,7 @@ function newReader() {
   return `visitor-${number.toString(36)}`;
 }
 
-/** The reader that the address names; a new one where it names none. */
+/** Shows the reader that the address names, or a new one if it names none. */
 function arrive() {
   let reader = new URLSearchParams(location.hash.slice(1)).get("reader");
   if (!reader) {
@@ -166,7 +166,7 @@ function arrive() {
   refresh();
 }
 
-/** Whether somebody is about to choose from a list: it then stands still. */
+/** Whether somebody may be choosing from a list, which must not change then. */
 const chosenFrom = (list) => list.matches(":hover") || list.contains(document.activeElement);
 
 function showAll() {
@@ -175,7 +175,7 @@ function showAll() {
     showArticles(by("trending"), page.trending, {
       aside: ({ clicks }) => `${number(clicks)} ${clicks === 1 ? "click" : "clicks"} lately`,
       open: (article) => open(article),
-      empty: "Nothing is clicked at the moment.",
+      empty: "No clicks at the moment.",
     });
   }
   if (!chosenFrom(by("newest"))) {
@@ -195,7 +195,7 @@ function search() {
   clearTimeout(searching);
   if (!typed) {
     by("readers-heading").textContent = "Seen last";
-    showReaders(by("readers"), page.seen, { current: page.reader, be, empty: "Nobody has been here lately." });
+    showReaders(by("readers"), page.seen, { current: page.reader, be, empty: "No readers recently." });
     return;
   }
   searching = setTimeout(async () => {
@@ -203,7 +203,7 @@ function search() {
       const { users } = await ask(`/api/users?${new URLSearchParams({ q: typed })}`);
       if (by("reader-id").value.trim() !== typed) return;
       by("readers-heading").textContent = "Seen lately";
-      const empty = "Nobody lately has an id like this. Be them anyway: an id need not be known.";
+      const empty = "No recent reader has such an id. You can use it anyway: an id need not be known.";
       showReaders(by("readers"), users, { current: page.reader, be, empty });
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
@@ -251,7 +251,7 @@ by("search").addEventListener("submit", (event) => {
   const typed = by("reader-id").value.trim();
   if (!typed) return by("reader-id").focus();
   if (/\s/u.test(typed)) {
-    page.trouble.front = "A reader's id holds no white space.";
+    page.trouble.front = "A reader's id must not contain white space.";
     return showTrouble();
   }
   be(typed);

@@ -1,8 +1,8 @@
-// Elements without markup: whatever comes from the stream becomes text or a property, never HTML.
+// Elements without markup: text from the stream becomes text or a property, never HTML.
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** An element with properties, attributes (those with a dash, `role`, `class`) and children. */
+/** Makes an element with properties, attributes (those with a dash, `role`, `class`) and children. */
 export function el(name, properties = {}, ...children) {
   const element = document.createElement(name);
   for (const [key, value] of Object.entries(properties)) {
@@ -14,7 +14,7 @@ export function el(name, properties = {}, ...children) {
   return element;
 }
 
-/** An SVG element with attributes. */
+/** Makes an SVG element with attributes. */
 export function svg(name, attributes = {}, ...children) {
   const element = document.createElementNS(SVG, name);
   for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
@@ -22,10 +22,10 @@ export function svg(name, attributes = {}, ...children) {
   return element;
 }
 
-/** Text for those who listen only. */
+/** Makes text for screen readers only. */
 export const unseen = (text) => el("span", { class: "unseen" }, text);
 
-/** The element of that id. */
+/** Finds the element with an id. */
 export const by = (id) => document.getElementById(id);
 
 /**

@@ -1,4 +1,4 @@
-// The front page: each article with its reasons, and what has changed since the list before.
+// Front page: articles with their reasons, and the changes since the previous list.
 
 import { el, sync, unseen } from "./dom.js";
 import { age, count, hue, signed } from "./words.js";
@@ -10,7 +10,7 @@ const LEAST = 0.005;
 
 const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
-/** How `items` differ from the ids `before`, the list that was shown; `null` where none was. */
+/** Compares `items` with the ids `before` of the previous list; `null` if there was none. */
 export function changes(before, items) {
   const changed = { fresh: 0, up: 0, down: 0, gone: 0, moves: new Map() };
   if (before === null) return changed;
@@ -25,7 +25,7 @@ export function changes(before, items) {
   return changed;
 }
 
-/** The change in a sentence. */
+/** Describes the changes in a sentence. */
 export function inWords({ fresh, up, down, gone }) {
   const parts = [
     fresh ? `${fresh} new` : "",
@@ -36,7 +36,7 @@ export function inWords({ fresh, up, down, gone }) {
   return parts.length ? parts.join(", ") : "the order is the same";
 }
 
-/** Shows an answer's items in the list `parent`; what moved glides to its place. */
+/** Shows an answer's items in the list `parent`; articles that moved glide to their places. */
 export function showFrontPage(parent, answer, moves, open) {
   const was = new Map([...parent.children].map((child) => [child, child.getBoundingClientRect().top]));
   sync(
@@ -147,11 +147,11 @@ function why(item) {
   return el("div", {}, table, el("p", { class: "found" }, `${found}${drawn} ${item.news_id}`));
 }
 
-/** What the list rests on, for the line below its heading. */
+/** Describes the basis of the list, for the line below its heading. */
 export function about(answer, took) {
   const rests = answer.user_clicks
-    ? `Rests on ${count(answer.user_clicks, "click")}`
-    : "Nothing is known of this reader: everybody's front page";
+    ? `Based on ${count(answer.user_clicks, "click")}`
+    : "No clicks of this reader yet: the front page for everybody";
   const variant = answer.experiment ? ` · experiment ${answer.experiment}, variant ${answer.variant ?? "none"}` : "";
   const ranker = answer.ranker.startsWith(`${answer.bundle}-`)
     ? `revision ${answer.ranker.slice(answer.bundle.length + 1)}`

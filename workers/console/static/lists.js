@@ -1,11 +1,11 @@
-// The short lists: readers, what was read, what is trending, what is new.
+// Short lists: readers, articles read, trending and newest articles.
 
 import { el, sync, unseen } from "./dom.js";
 import { age, count, hue } from "./words.js";
 
 const dot = (category) => el("span", { class: `dot hue-${hue(category)}`, "aria-hidden": "true" });
 
-/** Articles with a button each; `aside(article)` is what stands beside the category. */
+/** Shows articles with a button each; `aside(article)` stands beside the category. */
 export function showArticles(parent, articles, { aside, open, empty }) {
   if (!articles.length) {
     parent.replaceChildren(el("li", { class: "nothing" }, empty));
@@ -28,10 +28,10 @@ export function showArticles(parent, articles, { aside, open, empty }) {
   );
 }
 
-/** A user's clicks: what is known of their articles, without buttons. */
+/** Shows a user's clicks with their articles, without buttons. */
 export function showRead(parent, clicks, now) {
   if (!clicks.length) {
-    parent.replaceChildren(el("li", { class: "nothing" }, "Nothing yet. Open an article and it is here within a second."));
+    parent.replaceChildren(el("li", { class: "nothing" }, "Nothing yet. Open an article, and it appears here within a second."));
     return;
   }
   parent.querySelector(".nothing")?.remove();
@@ -49,7 +49,7 @@ export function showRead(parent, clicks, now) {
   );
 }
 
-/** Readers to be; `current` is the one that the page is. */
+/** Shows readers to choose from; `current` is the page's. */
 export function showReaders(parent, readers, { current, be, empty }) {
   if (!readers.length) {
     parent.replaceChildren(el("li", { class: "nothing" }, empty));

@@ -1,4 +1,4 @@
-// The stream's pulse: one tile for each measure, with what it was in the last minutes.
+// Pulse of the stream: a tile for each metric, with its course in the last minutes.
 
 import { el, svg, sync, unseen } from "./dom.js";
 import { count, duration, number } from "./words.js";
@@ -90,7 +90,7 @@ function update(element, tile) {
   draw(element.querySelector("svg"), tile.line ?? [], tile.floor ?? 0);
 }
 
-/** A line from `floor` up, and the area below it; where nothing was measured there is a gap. */
+/** Draws a line from `floor` up and the area below it, with gaps where nothing was measured. */
 function draw(chart, values, floor) {
   const top = Math.max(...values.filter((value) => value !== null).map((value) => value - floor), 0) || 1;
   const step = WIDTH / Math.max(1, values.length - 1);
@@ -103,7 +103,7 @@ function draw(chart, values, floor) {
   values.forEach((value, i) => {
     if (value === null) return;
     const goes = i > 0 && values[i - 1] !== null;
-    // A point on its own is a dot.
+    // A single point is a dot.
     stroke += goes ? `L${point(i)}` : `M${point(i)}h0.01`;
     if (goes) area += `M${((i - 1) * step).toFixed(1)} ${HEIGHT}L${point(i - 1)}L${point(i)}V${HEIGHT}Z`;
   });

@@ -60,8 +60,8 @@ def test_an_unknown_verb_is_wrong_usage() -> None:
         (
             KafkaConnectionError("reset"),
             1,
-            "Error: Kafka: KafkaConnectionError: reset; `freshet doctor` tells whether it and its topics can "
-            "be reached.\nSet FRESHET_DEBUG=1 to see where it came from.\n",
+            "Error: Kafka: KafkaConnectionError: reset; `freshet doctor` checks whether it and its topics "
+            "can be reached.\nSet FRESHET_DEBUG=1 to see where it came from.\n",
         ),
         (KeyError("x"), 1, "Error: KeyError: 'x'\nSet FRESHET_DEBUG=1 to see where it came from.\n"),
         (KeyboardInterrupt(), 130, ""),

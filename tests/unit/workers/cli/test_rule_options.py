@@ -82,11 +82,11 @@ def test_every_kind_has_a_case_and_is_a_choice_of_the_command_line() -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["r", "pin", "--news", "N1", "--per", "category"], "--per means nothing to a rule of the kind pin"),
+        (["r", "pin", "--news", "N1", "--per", "category"], "--per does not apply to a rule of the kind pin"),
         (["r", "pin", "--news", "N1", "--news", "N2"], "name one article, not 2"),
         (["r", "embargo", "--news", "N1"], "until"),
         (["r", "quota", "--category", "c", "--at-most", "few"], "a share such as 30%"),
-        (["r", "at-most", "--per", "category", "--at-most", "30%"], "--at-most means nothing"),
+        (["r", "at-most", "--per", "category", "--at-most", "30%"], "--at-most does not apply"),
         (["r", "bury"], "name news_ids"),
         (["r"], "NAME and KIND"),
         (["two words", "pin", "--news", "N1"], "name"),

@@ -292,7 +292,7 @@ async def test_the_stream_tells_what_changes_and_ends_with_the_console(
         assert answer.headers["Content-Type"] == "text/event-stream"
         assert (await told(answer, "about"))["stream"] == "freshet.* at a broker"
         assert await told(answer, "clicks") == []
-        memory.clicked("U1", "N1", NOW_S)
+        memory.add_click("U1", "N1", NOW_S)
         assert [click["news_id"] for click in await told(answer, "clicks")] == ["N1"]
         client.app[console_server.STREAMS].closing.set()
         while await answer.content.readline():

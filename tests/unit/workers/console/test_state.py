@@ -114,12 +114,12 @@ def test_the_memory_keeps_the_newest_articles_and_readers_only() -> None:
     for i in range(3):
         memory.put_article(vector(f"N{i}"))
         memory.put_stats(stats(f"N{i}", 1.0))
-        memory.shown(f"U{i}", WALL_S + i)
+        memory.add_visit(f"U{i}", WALL_S + i)
     assert memory.article("N0") is None
     assert len(memory.trending(5, WALL_S)) == 2
     assert [user["user_id"] for user in memory.users("", 5)] == ["U2", "U1"]
     for i in range(MAX_CLICKS + 5):
-        memory.clicked("U2", f"N{i}", WALL_S + i)
+        memory.add_click("U2", f"N{i}", WALL_S + i)
     assert len(memory.clicks_of("U2")) == MAX_CLICKS
     assert memory.clicks_of("U2")[0]["news_id"] == f"N{MAX_CLICKS + 4}"
 
@@ -127,19 +127,19 @@ def test_the_memory_keeps_the_newest_articles_and_readers_only() -> None:
 def test_readers_are_found_by_a_part_of_their_id_in_any_case() -> None:
     memory = StreamMemory()
     for user_id in ("Alice", "bob", "alina"):
-        memory.clicked(user_id, "N1", WALL_S)
+        memory.add_click(user_id, "N1", WALL_S)
     assert [user["user_id"] for user in memory.users("ALI", 5)] == ["alina", "Alice"]
     assert len(memory.users("", 1)) == 1
 
 
 def test_an_erased_reader_is_forgotten_and_comes_back_only_with_later_events() -> None:
     memory = StreamMemory()
-    memory.clicked("U1", "N1", WALL_S)
+    memory.add_click("U1", "N1", WALL_S)
     memory.erase("U1", WALL_S + 10.0)
-    memory.clicked("U1", "N2", WALL_S + 5.0)
+    memory.add_click("U1", "N2", WALL_S + 5.0)
     assert memory.users("", 5) == []
     assert memory.clicks_of("U1") == []
-    memory.clicked("U1", "N3", WALL_S + 20.0)
+    memory.add_click("U1", "N3", WALL_S + 20.0)
     assert ids(memory.clicks_of("U1")) == ["N3"]
 
 

@@ -65,10 +65,10 @@ def test_the_place_the_sources_the_click_the_features_and_the_rules_are_told() -
     assert list(sentences(explanation)) == [
         "It is number 2 of U1's list of 2.",
         "It was found among: 7d, newest.",
-        "Because U1 read “Harbour reopens” (N9), which is like it (cosine at least 0.4).",
+        "Because U1 read “Harbour reopens” (N9), which is similar to it (cosine at least 0.4).",
         "It is close to what U1 reads in the long run. (+0.70)",
         "It is some time since it was published. (-0.20)",
-        "The editorial rule spread concerns it.",
+        "The editorial rule spread applies to it.",
         "A rule could not be fulfilled: spread: x.",
     ]
     text = shown(explanation)
@@ -81,10 +81,10 @@ def test_an_article_that_is_not_in_the_list_has_its_rank_by_score() -> None:
     explanation = Explanation("N5", answer(item("N2", 0.9), clicks=0), POOL, ranking)
     assert (explanation.position, explanation.rank) == (None, 2)
     assert list(sentences(explanation)) == [
-        "The worker knows no article N5; it is ranked as an average one.",
+        "The worker does not know the article N5; it is ranked as an average one.",
         "It is not in U1's list of 1; by score it would be number 2 among 5 candidates.",
-        "It is not among the candidates: neither near enough to an interest, nor trending, nor new.",
-        "Nothing is known of what U1 reads: this is the population's answer.",
+        "It is not among the candidates: not close enough to an interest, not trending, and not new.",
+        "U1 has no clicks yet: this is the population's answer.",
     ]
 
 

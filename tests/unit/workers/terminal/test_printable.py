@@ -33,7 +33,7 @@ PLAIN = "[red]town[/red] :smile:"
 """What must be left of it."""
 STYLE = re.compile(r"\x1b\[[0-9;]*m")
 """What Rich writes itself: colours, and no parameter of a title's."""
-STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 VERBS = [("recommend", "U1"), ("explain", "U1", "N1"), ("subscribe", "--count", "1")]
 NOW = datetime(2026, 3, 2, 8, tzinfo=UTC)
 
@@ -91,7 +91,7 @@ def run(*arguments: str, stdin: bytes | None = None) -> Result:
 
 
 def steering_in(text: str) -> str:
-    return repr(STEERING.findall(STYLE.sub("", text)))
+    return repr(CONTROL_CHARACTERS.findall(STYLE.sub("", text)))
 
 
 @pytest.mark.usefixtures("client")
@@ -149,7 +149,7 @@ def test_columns_stay_straight(cell: str | Text) -> None:
     terminal.print(table)
     rows = STYLE.sub("", terminal.file.getvalue()).splitlines()
     assert len({len(row) for row in rows[1:]}) == 1, rows
-    assert not STEERING.search("".join(rows))
+    assert not CONTROL_CHARACTERS.search("".join(rows))
 
 
 def test_rich_itself_may_still_move_the_cursor() -> None:
@@ -169,7 +169,7 @@ def logged(formatter: logging.Formatter, error: Exception | None = None) -> str:
 
 def test_a_line_of_the_log_steers_nothing_and_forges_no_other() -> None:
     text = logged(TextFormatter("%(levelname)s %(message)s"), ValueError(EVIL))
-    assert not STEERING.search(text)
+    assert not CONTROL_CHARACTERS.search(text)
     first, *rest = text.split("\n")
     assert first.startswith("ERROR title \\u001b]0;owned\\u0007")
     assert rest
@@ -178,7 +178,7 @@ def test_a_line_of_the_log_steers_nothing_and_forges_no_other() -> None:
 
 def test_a_line_of_json_in_the_log_steers_nothing_and_means_the_title() -> None:
     line = logged(JsonFormatter())
-    assert not STEERING.search(line)
+    assert not CONTROL_CHARACTERS.search(line)
     assert json.loads(line)["message"].startswith(f"title {EVIL}")
 
 
@@ -187,11 +187,11 @@ def test_what_is_no_steering_is_printed_as_it_is() -> None:
     assert printable(text) == text
 
 
-def test_a_terminal_of_another_encoding_gets_what_it_cannot_show_spelt_out() -> None:
+def test_a_terminal_of_another_encoding_gets_what_it_cannot_show_escaped() -> None:
     program = (
         "import json\n"
-        "from freshet.workers.terminal.printable import say, spell_out_what_cannot_be_encoded as spell\n"
-        "spell(); say(json.dumps(['é \U0001f6f6'], ensure_ascii=False))"
+        "from freshet.workers.terminal.printable import say, escape_unencodable_output as escape\n"
+        "escape(); say(json.dumps(['é \U0001f6f6'], ensure_ascii=False))"
     )
     ran = subprocess.run(
         [sys.executable, "-c", program],
