@@ -40,10 +40,10 @@ from freshet.workers.processes.background_thread import BackgroundThread
 log = logging.getLogger(__name__)
 
 OWN = "console-"
-"""What the ids of the console's own impressions begin with."""
+"""Prefix of the ids of the console's own impressions."""
 
 _EVENTS: Mapping[Topic, int] = {topics.IMPRESSIONS: 2_000, topics.CLICKS: 2_000}
-"""How many records of each topic to begin with: of these first, because they tell the time."""
+"""Number of latest records to read first of each topic that gives the stream's time."""
 _ALL: Mapping[Topic, int] = {
     **_EVENTS,
     topics.CONTROL: MAX_ARTICLES,
@@ -59,7 +59,7 @@ _JOIN_TIMEOUT_S = 10.0
 
 
 class StreamFeed(BackgroundThread):
-    """A context manager: one background thread that tells a memory, and a clock, what it reads."""
+    """A context manager with a thread that reads the stream into a memory and a clock."""
 
     def __init__(self, settings: Settings, memory: StreamMemory, clock: StreamClock) -> None:
         super().__init__("console-feed", _JOIN_TIMEOUT_S)

@@ -37,13 +37,8 @@ class KnownArticle:
     published_at_s: float
 
     def to_json(self) -> dict[str, Any]:
-        """As the page gets it."""
-        return {
-            "news_id": self.news_id,
-            "title": self.title,
-            "category": self.category,
-            "published_at_s": self.published_at_s,
-        }
+        """Return what the page shows."""
+        return {name: getattr(self, name) for name in ("news_id", "title", "category", "published_at_s")}
 
 
 @dataclass(slots=True)

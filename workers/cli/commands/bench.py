@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 from click.core import ParameterSource
@@ -34,7 +35,12 @@ NAMES = ("throughput", "latency", "freshness", "outage", "embed", "index", "ann"
     show_default=True,
     help="throughput, train: rounds, of which the median counts.",
 )
-@click.option("--rate", type=FiniteRange(1), help="Requests per second, by default: latency 100, outage 200.")
+@click.option(
+    "--rate",
+    "rate_per_s",
+    type=FiniteRange(1),
+    help="Requests per second, by default: latency 100, outage 200.",
+)
 @click.option(
     "--seconds",
     type=FiniteRange(1),
@@ -75,19 +81,12 @@ def command(
     *,
     name: str,
     as_json: bool,
-    impressions: int,
-    rounds: int,
-    rate: float | None,
-    seconds: float | None,
-    articles: int,
     sizes: str,
-    texts: int | None,
-    k: int,
-    queries: int,
     vectors: Path | None,
     bundle: Path | None,
     articles_of: Path | None,
     qdrant: Path | None,
+    **given: Any,
 ) -> None:
     """Measure freshet on this machine, each figure beside its floor from the same run.
 
@@ -109,19 +108,12 @@ def command(
     if name == "outage" and qdrant is None:
         raise click.UsageError("outage needs --qdrant: the program of the Qdrant server to stop and kill")
     chosen = BenchSizes(
-        impressions,
-        rounds,
-        rate,
-        seconds,
-        articles,
-        _sizes(sizes),
-        texts,
-        k,
-        queries,
-        vectors,
-        bundle,
-        articles_of,
-        qdrant,
+        index_sizes=_sizes(sizes),
+        vectors=vectors,
+        bundle=bundle,
+        articles_of=articles_of,
+        qdrant=qdrant,
+        **given,
     )
     context = click.get_current_context()
     named = context.get_parameter_source("bootstrap_servers") is ParameterSource.COMMANDLINE

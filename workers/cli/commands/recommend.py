@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from freshet.streams.settings import Settings
@@ -48,10 +50,8 @@ def command(
     excluded: tuple[str, ...],
     languages: tuple[str, ...],
     max_age_h: float | None,
-    exclude_seen: bool,
-    diversity: float,
-    timeout_s: float,
     as_json: bool,
+    **given: Any,
 ) -> None:
     """Show the best articles for USER now.
 
@@ -72,9 +72,7 @@ def command(
                 languages=languages,
                 max_age_s=None if max_age_h is None else max_age_h * 3_600.0,
             ),
-            exclude_seen=exclude_seen,
-            diversity=diversity,
-            timeout_s=timeout_s,
+            **given,
         )
     if as_json:
         say(recommendation.to_json())

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Literal
+from typing import Any, Literal
 
 import click
 
@@ -62,6 +63,7 @@ class _Speed(click.ParamType):
 )
 @click.option(
     "--answer-timeout",
+    "answer_timeout_s",
     type=FiniteRange(0.1),
     default=30.0,
     show_default=True,
@@ -80,24 +82,14 @@ class _Speed(click.ParamType):
 @click.option("--resume", is_flag=True, help="Continue where the last replay of this folder stopped.")
 @json_option
 @connection_options
-@click.pass_context
 def command(
-    ctx: click.Context,
     settings: Settings,
     *,
     folder: Path,
     speed: float | Literal["max"],
-    score: bool,
-    shift_to_now: bool,
-    articles: Literal["first", "in-time"] | None,
     no_wait: bool,
-    window: int,
-    answer_timeout: float,
-    max_lag: int,
-    skip: int,
-    limit: int | None,
-    resume: bool,
     as_json: bool,
+    **given: Any,
 ) -> None:
     """Publish a MIND folder (news.tsv, behaviors.tsv) in order of time.
 
@@ -111,23 +103,13 @@ def command(
 
     with refusing(WorkerError):
         options = ReplayOptions(
-            speed=None if speed == "max" else speed,
-            score=score,
-            shift_to_now=shift_to_now,
-            articles=articles,
-            wait_for_vectors=not no_wait,
-            window=window,
-            answer_timeout_s=answer_timeout,
-            max_lag=max_lag,
-            skip=skip,
-            limit=limit,
-            resume=resume,
+            speed=None if speed == "max" else speed, wait_for_vectors=not no_wait, **given
         )
     with _stop_on_interrupt() as stop, ReplayBar() as bar:
         report = replay(settings, folder, options, on_progress=bar.show, stop=stop)
     show_result(report.as_json(), lambda: render(report), as_json=as_json)
     if report.stopped:
-        ctx.exit(INTERRUPTED)
+        sys.exit(INTERRUPTED)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,6 +12,7 @@ from freshet.workers.terminal.number_options import SEED, FiniteRange
 from freshet.workers.terminal.results import show_result
 
 _BURST_ARTICLES = 200
+_EXPLORATION = ("slots", "max_age_s", "max_impressions", "temperature", "alpha")
 
 
 @click.command(name="simulate")
@@ -60,22 +62,14 @@ def command(
     policies: tuple[str, ...],
     seeds: int,
     seed: int,
-    users: int,
-    articles: int,
-    impressions: int,
-    hours: float,
     k: int,
     diversity: float,
-    slots: str | None,
-    max_age_s: str | None,
-    max_impressions: str | None,
-    temperature: str | None,
-    alpha: str | None,
     keep_weights: bool,
     ids_only: bool,
     log: Path | None,
     bursts: bool,
     as_json: bool,
+    **given: Any,
 ) -> None:
     """Let exploration policies serve the same synthetic readers, and learn from their clicks.
 
@@ -93,18 +87,10 @@ def command(
     from freshet.workers.terminal.connection_options import build_settings
     from freshet.workers.terminal.stage_progress import StageProgress
 
-    settings = build_settings(
-        {
-            "exploration_slots": slots,
-            "exploration_max_age_s": max_age_s,
-            "exploration_max_impressions": max_impressions,
-            "exploration_temperature": temperature,
-            "exploration_alpha": alpha,
-        }
-    )
+    settings = build_settings({f"exploration_{name}": given.pop(name) for name in _EXPLORATION})
     with refusing(ValueError):
         config = SimulationConfig(
-            SynthConfig(users=users, articles=articles, impressions=impressions, seed=seed, hours=hours),
+            SynthConfig(seed=seed, **given),
             k=k,
             diversity=diversity,
             learning=not keep_weights,

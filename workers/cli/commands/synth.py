@@ -60,8 +60,6 @@ _AUC_NAMES = {
 def command(
     *,
     folder: Path,
-    users: int,
-    articles: int,
     impressions: int,
     seed: int,
     hours: float | None,
@@ -69,6 +67,7 @@ def command(
     until_now: bool,
     force: bool,
     as_json: bool,
+    **sizes: int,
 ) -> None:
     """Make a MIND folder with known ground truth in DIR.
 
@@ -81,14 +80,8 @@ def command(
     from freshet.workers.terminal.stage_progress import StageProgress
 
     with refusing(ValueError):
-        config = SynthConfig(
-            users=users,
-            articles=articles,
-            impressions=impressions,
-            seed=seed,
-            hours=hours or 0.0,
-            start_s=int(start.timestamp()),
-        )
+        start_s = int(start.timestamp())
+        config = SynthConfig(impressions=impressions, seed=seed, hours=hours or 0.0, start_s=start_s, **sizes)
     if until_now:
         config = ended_by(config, time.time())
     try:

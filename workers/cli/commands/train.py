@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -87,22 +87,14 @@ def _models() -> str:
 @json_option
 def command(
     *,
-    folder: Path,
-    model: str,
     out: Path,
-    name: str,
     chosen: tuple[tuple[str, str], ...],
-    until: float,
-    validation: float,
     epochs: int | None,
     patience: int | None,
     learning_rate: float | None,
-    seed: int,
     device: str,
-    encoder: str,
-    pooling: str,
-    skip_bad_lines: bool,
     as_json: bool,
+    **given: Any,
 ) -> None:
     """Train a model on DIR."""
     from safetensors import SafetensorError
@@ -114,18 +106,10 @@ def command(
 
     fit = {"epochs": epochs, "patience": patience, "learning_rate": learning_rate, "device": device}
     options = TrainOptions(
-        folder=folder,
-        model=model,
         out=out,
-        name=name,
-        until=until,
-        validation=validation,
         chosen=dict(chosen),
         fit={option: value for option, value in fit.items() if value is not None},
-        seed=seed,
-        encoder=encoder,
-        pooling=pooling,
-        skip_bad_lines=skip_bad_lines,
+        **given,
     )
     # A full disk is a SafetensorError.
     with (
