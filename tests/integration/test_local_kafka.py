@@ -137,14 +137,15 @@ def test_ctrl_c_reaches_the_workers_first_and_the_broker_when_they_have_stopped(
     # The program is interrupted as a terminal would, group and all, and writes once more before it leaves.
     body = "\n".join(
         (
-            "try: time.sleep(600)",
+            "try: print('waiting', flush=True); time.sleep(600)",
             "except KeyboardInterrupt: produce(b'last words'); print('produced', flush=True)",
         )
     )
     with _program(tmp_path, body) as (program, guard_pid):
         broker_pid = _only_child(guard_pid)
-        os.killpg(program.pid, signal.SIGINT)
         assert program.stdout is not None
+        assert program.stdout.readline().strip() == "waiting"
+        os.killpg(program.pid, signal.SIGINT)
         assert program.stdout.readline().strip() == "produced"
         assert program.wait(HANG_S) == 0
         assert not _lives(guard_pid)
