@@ -47,7 +47,7 @@ _HEADER = struct.Struct(f"<BHiHdd{EXPECTED * _H}d")
 """Version, number of sources, day, length of the streams' names, last and first event's time, sums of clicks
 and of impressions."""
 _MORE = struct.Struct(f"<d{_H}dI")
-"""Since version 2, after the header: last click's time, sums of expected clicks, bytes of the contexts."""
+"""Fields that version 2 adds: last click's time, sums of expected clicks, bytes of the contexts."""
 _SOURCE = struct.Struct("<BHq")
 _CHECKSUM = struct.Struct("<I")
 
