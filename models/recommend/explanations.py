@@ -62,7 +62,7 @@ def most_similar_clicks(rows: NDArray[np.int64], user: UserView, catalog: Articl
 
 
 def head_contributions(slate: Slate) -> Iterator[dict[str, float]]:
-    """What each head adds to the score of each article shown, by the head's name; zeros are left out.
+    """Contributions of the heads to the score of each article shown, by name; zeros are left out.
 
     Contributions of heads with one name (all heads of an unknown user are ``population``) are added up.
     """

@@ -41,7 +41,7 @@ def items_of(slate: Slate) -> list[RecommendedArticle]:
 
 
 def _explanations(slate: Slate) -> Iterator[dict[str, Any]]:
-    """What each article shown is, where it was found, and what put it where it is."""
+    """Labels of each article shown, the sources that found it, and the reasons for its position."""
     scored, catalog, picks = slate.scored, slate.catalog, slate.picks
     rows = scored.rows[picks]  # (m,)
     columns = (

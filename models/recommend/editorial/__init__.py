@@ -1,4 +1,4 @@
-"""Editorial rules applied to lists: pin, bury, boost, block and limits on a source.
+"""Editorial rules applied to lists: withdraw, embargo, age limits, topic limits, bury and pin.
 
 Begin with :mod:`~freshet.models.recommend.editorial.rule_book`.
 """

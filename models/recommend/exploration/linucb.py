@@ -100,12 +100,7 @@ class LinUcbExplorer:
         return self._slots.fill(slate, k, best, np.eye(m), np.random.default_rng(seed))
 
     def upper_bounds(self, ids: Sequence[str], x: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Upper confidence bounds (n,) of the click rates of articles with the features ``x``.
-
-        Args:
-            ids: News ids of n articles.
-            x: Shape (n, len(FEATURES)).
-        """
+        """Upper confidence bounds (n,) of the click rates of articles ``ids`` with features ``x`` (n, F)."""
         z = _with_constant(x)  # (n, f), f = F + 1
         with self._lock:
             rows = np.array([self._row_of.get(news_id, 0) for news_id in ids], np.intp)
@@ -118,13 +113,7 @@ class LinUcbExplorer:
         return bounds
 
     def learn(self, ids: Sequence[str], x: NDArray[np.float32], clicked: NDArray[np.bool_]) -> None:
-        """Learns from a list that was shown; a list with a feature that is not finite is ignored.
-
-        Args:
-            ids: Distinct articles.
-            x: Shape (n, len(FEATURES)): features as they were when the list was made.
-            clicked: Shape (n,).
-        """
+        """Learns from a list that was shown; a list with a feature that is not finite is ignored."""
         if not np.isfinite(x).all():
             return
         z = _with_constant(x)

@@ -83,10 +83,8 @@ class ThompsonExplorer:
         self, rows: NDArray[np.int64], catalog: ArticleCatalog, now_s: float
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Parameters (n,), (n,) of the Beta posteriors."""
-        count = min(
-            range(len(catalog.half_lives_s)),
-            key=lambda j: abs(math.log((catalog.half_lives_s[j] or math.inf) / self.half_life_s)),
-        )
+        distances = [abs(math.log((each or math.inf) / self.half_life_s)) for each in catalog.half_lives_s]
+        count = distances.index(min(distances))
         all_clicks, all_impressions = catalog.global_counts(now_s)
         rate = (all_clicks[count] + GLOBAL_PRIOR_CLICKS) / (all_impressions[count] + GLOBAL_PRIOR_IMPRESSIONS)
         prior = min(float(self.prior_lift * rate), 0.9)
