@@ -151,7 +151,7 @@ function why(item) {
 export function about(answer, took) {
   const rests = answer.user_clicks
     ? `Based on ${count(answer.user_clicks, "click")}`
-    : "No clicks of this reader yet: the front page for everybody";
+    : "No clicks of this reader yet: everybody's front page";
   const variant = answer.experiment ? ` · experiment ${answer.experiment}, variant ${answer.variant ?? "none"}` : "";
   const ranker = answer.ranker.startsWith(`${answer.bundle}-`)
     ? `revision ${answer.ranker.slice(answer.bundle.length + 1)}`
