@@ -322,7 +322,7 @@ def test_a_request_that_fails_is_logged_with_its_id_and_its_place(site: Site) ->
     assert entry["topic"] == topic_name(site.settings, "recommendation-requests")
     assert entry["exception"]["type"] == "ArithmeticError"
     assert entry["exception"]["message"] == "as the test wants it"
-    assert "recommend(request" in entry["exception"]["stacktrace"]
+    assert "recommend_to_user(on_step=on_step)" in entry["exception"]["stacktrace"]
     handled = site.spans(trace_id, "process recommendation-requests")["process recommendation-requests"]
     assert (entry["topic"], entry["partition"], entry["offset"]) == handled.place
     assert entry["trace_id"] == trace_id
