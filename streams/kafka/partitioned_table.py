@@ -100,8 +100,9 @@ class PartitionedTable:
         self, outbox: Outbox, partition: int, items: Iterable[tuple[bytes, bytes | None]]
     ) -> None:
         """Add ``items`` to the next flush of ``outbox``; ``None`` deletes."""
+        changelog = self.changelog  # Faust builds the name at each access
         for key, value in items:
-            outbox.add_record(self.changelog, partition, key, value)
+            outbox.add_record(changelog, partition, key, value)
 
     def write_store(self, partition: int, items: Iterable[tuple[bytes, bytes | None]], offset: int) -> None:
         """Write ``items``, which the changelog holds up to ``offset``, to the local store."""
