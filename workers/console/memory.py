@@ -125,9 +125,14 @@ class StreamMemory:
         known = self.article(news_id)
         return known.title or news_id if known is not None else news_id
 
-    def trending(self, n: int, now_s: float) -> list[dict[str, Any]]:
-        """List the ``n`` articles with the most decayed clicks, the highest first."""
+    def trending(self, n: int, now_s: float | None = None) -> list[dict[str, Any]]:
+        """List the ``n`` articles with the most clicks, decayed to ``now_s``, the highest first.
+
+        By default ``now_s`` is the time of the newest statistics.
+        """
         with self._lock:
+            if now_s is None:
+                now_s = max((time_s for _, _, time_s in self._popularity.values()), default=0.0)
             best = heapq.nlargest(
                 n,
                 (

@@ -267,7 +267,8 @@ class _Demo:
         with DemoMonitor(self._up.settings) as monitor:
 
             def trending() -> list[dict[str, Any]]:
-                return monitor.memory.trending(_TRENDING, self._progress.time_s or 0.0)
+                # Not at the replay's time: while impressions wait, the statistics are hours behind it.
+                return monitor.memory.trending(_TRENDING)
 
             with self._screen.watch(
                 lambda: feed_panel(self._progress, monitor.view, trending(), scored=scored),

@@ -113,7 +113,7 @@ def feed_panel(
     if progress.time_s is not None:
         title = f"[bold]{clock(progress.time_s)}[/] on {title}"
     headlines = Table.grid(padding=(0, 1))
-    most = max((article["clicks"] for article in trending), default=1.0)
+    most = max((article["clicks"] for article in trending), default=0.0) or 1.0
     for article in trending:
         headlines.add_row(
             Text("█" * max(1, round(_TRENDING_BAR * article["clicks"] / most)), style="magenta"),

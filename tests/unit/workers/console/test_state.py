@@ -96,6 +96,7 @@ def test_trending_goes_by_decayed_clicks_and_leaves_out_what_cannot_be_recommend
     memory.put_stats(stats("N-unknown", 50.0))
     assert ids(memory.trending(5, WALL_S)) == ["N1", "N3", "N2"]
     assert memory.trending(5, WALL_S)[2]["clicks"] == 0.5
+    assert memory.trending(5) == memory.trending(5, WALL_S)  # the time of the newest statistics
     memory.withdraw("N1")
     assert ids(memory.trending(1, WALL_S)) == ["N3"]
 

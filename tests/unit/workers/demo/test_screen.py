@@ -78,6 +78,12 @@ def test_the_panel_and_the_line_say_the_same() -> None:
         assert fact in line
 
 
+def test_clicks_that_have_all_decayed_are_no_error() -> None:
+    trending = [article | {"clicks": 0.0} for article in TRENDING]
+    panel = shown(feed_panel(ReplayProgress("impressions", 1, 10), VIEW, trending, scored=False))
+    assert "Title of a" in panel
+
+
 def test_what_is_not_known_yet_is_no_error() -> None:
     progress = ReplayProgress("impressions", 0, 10)
     panel = shown(feed_panel(progress, {}, [], scored=True))
