@@ -227,7 +227,8 @@ class SlateTask:
         # In-batch negatives, (B, B): the batch's clicked articles, -1 where one does not count.
         candidates = np.where(clicks.counts, candidates.T, np.int32(-1))
         batch = self._batch(clicks.impressions, candidates, np.eye(len(candidates), dtype=np.float32))
-        batch["log_q"] = torch.from_numpy(clicks.log_q).expand(candidates.shape)
+        # Copied to every row: memory that is pinned for a GPU must not overlap.
+        batch["log_q"] = torch.from_numpy(clicks.log_q).repeat(len(candidates), 1)
         return batch
 
     def _slate_batch(self, positions: NDArray[np.int64], rng: np.random.Generator) -> dict[str, Tensor]:

@@ -86,6 +86,16 @@ def test_dssm_learns_a_taste_from_every_kind_of_negatives(
     assert _trained(replace(DSSM, negatives=kind), log, texts).figures["auc"] > 0.9
 
 
+@pytest.mark.parametrize("kind", ["skips", "uniform", "popularity", "in-batch", "hard", "mixed"])
+def test_batches_can_be_pinned_for_a_gpu(kind: Negatives, log: ImpressionLog, texts: np.ndarray) -> None:
+    # Without a GPU nothing is pinned; the copy into pinned memory refuses a tensor that overlaps itself.
+    settings = replace(DSSM, negatives=kind, residual=False)
+    train, later = log.slice(0, 150), log.slice(150, 200)
+    task = SlateTask(ClickTowers(settings, train, texts), train, later, settings.slates())
+    for name, tensor in next(task.batches(np.random.default_rng(0))).items():
+        assert tensor.is_contiguous(), name
+
+
 @pytest.mark.parametrize("pooling", ["average", "attentive"])
 def test_youtube_dnn_learns_a_taste(pooling: Any, log: ImpressionLog, texts: np.ndarray) -> None:
     settings = replace(YOUTUBE, pooling=pooling)
