@@ -31,6 +31,8 @@ class CompactedTopics:
         topics: Full names.
         apply: Applies one record.
         settle: Completes the records of a poll, such as by flushing; also called after an empty poll.
+        reports_catching_up: Update :attr:`read` while catching up too, so that a hanging reader is noticed;
+            not for topics whose ``settle`` may take long.
     """
 
     def __init__(
@@ -39,6 +41,8 @@ class CompactedTopics:
         topics: Iterable[str],
         apply: Callable[[Any], None],
         settle: Callable[[], Awaitable[object]],
+        *,
+        reports_catching_up: bool = False,
     ) -> None:
         self._settings = settings
         self._partitions = [
@@ -46,6 +50,7 @@ class CompactedTopics:
         ]
         self._apply = apply
         self._settle = settle
+        self._reports_catching_up = reports_catching_up
         self._consumer: AIOKafkaConsumer | None = None
         self._next_look_s = 0.0
         self._looked = asyncio.Event()
@@ -54,7 +59,7 @@ class CompactedTopics:
         self.caught_up = asyncio.Event()
         """Set once :attr:`complete`, after that poll's ``settle``."""
         self.read: dict[TopicPartition, int] = {}
-        """First offset not yet applied of each partition; empty until caught up."""
+        """First offset not yet applied of each partition; empty until it is reported."""
 
     async def run(self) -> None:
         """Read and follow until cancelled.
@@ -85,11 +90,13 @@ class CompactedTopics:
                     del missing[partition]
             self.complete = not missing
             await self._settle()
-            if self.complete and time.monotonic() >= self._next_look_s:
+            due = time.monotonic() >= self._next_look_s or (self.complete and not self.caught_up.is_set())
+            if due and (self.complete or self._reports_catching_up):
                 self._next_look_s = time.monotonic() + _LOOK_S
                 self.read = {tp: await consumer.position(tp) for tp in self._partitions}
                 self._looked.set()
-                self.caught_up.set()
+                if self.complete:
+                    self.caught_up.set()
 
     async def catch_up(self) -> None:
         """Wait until every record that is on the topics now has been applied.

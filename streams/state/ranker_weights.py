@@ -142,7 +142,11 @@ class RankerWeightsFollower(CompactedTopics):
         self._intake = Intake(settings, outbox)
         names = [topic_name(settings, topics.RANKER_WEIGHTS.name)]
         super().__init__(
-            settings, names, lambda record: self._intake.handle(record, self._learn_weights), outbox.flush
+            settings,
+            names,
+            lambda record: self._intake.handle(record, self._learn_weights),
+            outbox.flush,
+            reports_catching_up=True,
         )
 
     def _learn_weights(self, record: Any) -> None:

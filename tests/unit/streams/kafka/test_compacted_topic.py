@@ -54,12 +54,16 @@ class Broker:
 class Copy:
     """What a follower keeps, and what it knew at the end of each poll."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, **options: Any) -> None:
         self.applied: list[int] = []
         self.settled: list[tuple[int, bool]] = []
         settings = Settings(partitions=1, topic_prefix="t.")
         self.topics = CompactedTopics(
-            settings, ["t.control"], lambda record: self.applied.append(record.offset), self._settle
+            settings,
+            ["t.control"],
+            lambda record: self.applied.append(record.offset),
+            self._settle,
+            **options,
         )
 
     async def _settle(self) -> None:
@@ -90,6 +94,29 @@ async def test_it_is_caught_up_when_all_that_was_there_is_applied_and_settled(co
     assert copy.applied == [0, 1, 2]
     assert copy.settled[:3] == [(1, False), (2, False), (3, True)]
     assert copy.topics.read == {_TP: 3}
+
+
+async def test_a_reader_that_hangs_while_catching_up_has_reported_where(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = Copy(broker, reports_catching_up=True)
+    hanging = asyncio.Event()
+    get_one = broker.getmany
+
+    async def hang(**_: Any) -> dict[TopicPartition, list[Any]]:
+        if copy.applied:
+            hanging.set()
+            await asyncio.Event().wait()
+        return await get_one()
+
+    monkeypatch.setattr(broker, "getmany", hang)
+    running = asyncio.create_task(copy.topics.run())
+    async with asyncio.timeout(5.0):
+        await hanging.wait()
+    assert copy.topics.read == {_TP: 1}
+    assert not copy.topics.caught_up.is_set()
+    running.cancel()
+    await asyncio.wait([running])
 
 
 async def test_catching_up_waits_for_what_came_since(copy: Copy, broker: Broker) -> None:
