@@ -12,6 +12,7 @@ import atexit
 import os
 import random
 import socket
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -92,23 +93,30 @@ class RecordTrace:
                 self._span.set_attribute(f"freshet.{name}", value)
 
     def end_with(self, sent: Any, answer: Future[Any] | None) -> None:
-        """End the span when kafka-python acknowledges ``sent``, or when ``answer`` arrives."""
+        """End the span once kafka-python has acknowledged ``sent`` and ``answer`` has come, in any order."""
+        lock = threading.Lock()
+        awaited = {"acknowledge"} if answer is None else {"acknowledge", "wait for the answer"}
+
+        def end_awaited(step: str) -> None:
+            if self._span.is_recording():
+                self.end_step(step)
+                awaited.discard(step)
+                if not awaited:
+                    self.end()
 
         def acknowledged(record: Any) -> None:
-            if self._span.is_recording():  # the answer may have come first
+            with lock:
                 self._span.set_attributes(_place(record.partition, record.offset))
-                self.end_step("acknowledge")
-            if answer is None:
-                self.end()
+                end_awaited("acknowledge")
 
         def refused(error: Exception) -> None:
-            self.fail(f"not sent: {error}")
-            self.end()
+            with lock:
+                self.fail(f"not sent: {error}")
+                self.end()
 
         def answered(_: Future[Any]) -> None:
-            if self._span.is_recording():
-                self.end_step("wait for the answer")
-                self.end()
+            with lock:
+                end_awaited("wait for the answer")
 
         sent.add_callback(acknowledged)
         sent.add_errback(refused)

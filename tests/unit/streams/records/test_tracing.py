@@ -5,10 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from kafka.future import Future as KafkaFuture
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import use_span
 
@@ -114,6 +116,23 @@ def test_what_several_events_cause_names_them_all_but_not_without_end(collector:
     assert len(traces.headers_of("clicks", 3, [1, 2, 99])) == 2
     assert len(traces.headers_of("clicks", 3, range(40))) == MAX_CAUSES
     assert traces.headers_of("impressions", 3, range(40)) == ()
+
+
+def test_an_answer_that_overtakes_the_acknowledgement_keeps_the_place_of_its_request(
+    collector: Received,
+) -> None:
+    tracer = Tracer(collector.endpoint, 1.0, STREAM)
+    tracer_provider = TracerProvider()
+    with use_span(tracer_provider.get_tracer("site").start_span("page")):
+        trace = tracer.send("freshet.recommendation-requests")
+    assert trace is not None
+    sent, answer = KafkaFuture(), Future[None]()
+    trace.end_with(sent, answer)
+    answer.set_result(None)
+    sent.success(SimpleNamespace(partition=5, offset=9))
+    tracer.close()
+    (span,) = collector.named("send freshet.recommendation-requests")
+    assert span.place == ("freshet.recommendation-requests", 5, 9)
 
 
 def test_a_callers_span_is_what_a_record_is_sent_with() -> None:
