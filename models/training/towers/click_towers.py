@@ -13,6 +13,7 @@ the clicks of a history. Where vectors are normalised, the mix holds one over th
 from __future__ import annotations
 
 import dataclasses
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -38,7 +39,7 @@ from freshet.models.training.trained_model import TrainedModel
 
 
 @dataclass(frozen=True)
-class ClickTowerSettings:
+class ClickTowerSettings(ABC):
     """Settings of both towers and their training; each model is a preset, a subclass with other defaults.
 
     Raises:
@@ -92,29 +93,29 @@ class ClickTowerSettings:
     """Names of the settings that are dimensions of embeddings."""
 
     @property
+    @abstractmethod
     def article_widths(self) -> tuple[int, ...]:
         """Widths of the article tower's ReLU layers, before the last layer, which gives ``d``."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def embeddings(self) -> Mapping[Feature, int]:
         """Dimension of each feature's table."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def half_lives_s(self) -> tuple[float, ...]:
         """Half-lives of the interest heads, which training starts from."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def attention(self) -> bool:
         """Weigh a click by its article."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def learn_decay(self) -> bool:
         """Train the half-lives."""
-        raise NotImplementedError
 
     def slates(self) -> SlateSettings:
         """Settings of an example; no skips are pooled."""
